@@ -1,0 +1,80 @@
+"""The exception tree. Every error that this package raises on purpose derives from `VrmError`.
+
+    VrmError
+    ├── ConfigError        a configuration key or value is wrong
+    ├── DataError          a row, a file or a column is wrong
+    │   ├── RowError       one row: file, line, field, value and reason
+    │   └── OverlongError  a text does not fit the backbone and `on_overlong` is `error`
+    ├── ModelError         a checkpoint, backbone or head is wrong
+    │   ├── CheckpointError  missing or unexpected weights, wrong hash, wrong format
+    │   └── BoundaryError    the end of the prompt was not found, or found more than once
+    ├── NumericsError      a loss or reward is not finite
+    └── MissingExtraError  an optional dependency is not installed
+
+Errors that users meet for wrong arguments also derive from `ValueError` (or `ImportError`), so that code which
+expects Python's own exceptions keeps working.
+"""
+
+from __future__ import annotations
+
+
+class VrmError(Exception):
+    """Base of all errors of this package; the command line prints its text and exits with code 1."""
+
+
+class ConfigError(VrmError, ValueError):
+    """A configuration key or value is not allowed."""
+
+
+class DataError(VrmError, ValueError):
+    """Input data cannot be used."""
+
+
+class RowError(DataError):
+    """One row cannot be used.
+
+    Attributes:
+        file: path or name of the source the row came from.
+        line: 1-based line (or row) number in that source.
+        field: the offending field.
+        reason: what was wrong, with the value and what is allowed.
+    """
+
+    def __init__(self, file: str, line: int, field: str, reason: str) -> None:
+        self.file, self.line, self.field, self.reason = file, line, field, reason
+        super().__init__(f"{file}:{line}: field '{field}': {reason}")
+
+
+class OverlongError(DataError):
+    """A text is longer than the backbone can read."""
+
+
+class ModelError(VrmError):
+    """A model cannot be built, loaded or run."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint does not hold what its configuration promises."""
+
+
+class BoundaryError(ModelError, ValueError):
+    """The boundary between prompt and completion is absent or ambiguous in a row of token ids."""
+
+
+class NumericsError(VrmError, ArithmeticError):
+    """A value that must be finite is not."""
+
+
+class MissingExtraError(VrmError, ImportError):
+    """A feature needs an optional dependency.
+
+    Args:
+        package: the distribution that is missing.
+        extra: the extra of this package that installs it.
+        feature: what needs it, in words.
+    """
+
+    def __init__(self, package: str, extra: str, feature: str) -> None:
+        super().__init__(
+            f"{feature} needs the package '{package}', which is not installed. Install it with: pip install 'vrm[{extra}]'"
+        )
