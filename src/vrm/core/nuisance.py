@@ -1,0 +1,132 @@
+"""Nuisance offsets, equation (14): what sways raters but should not be rewarded, measured on the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vrm.core.preference import comparison_log_likelihood
+
+
+def spline_knots(nuisance: Tensor, num_knots: int = 5) -> Tensor:
+    """Quantile knots of each nuisance: (rows, num_nuisances) to (num_nuisances, num_knots), strictly increasing."""
+    quantiles = torch.linspace(0.02, 0.98, num_knots, dtype=nuisance.dtype)
+    knots = torch.quantile(nuisance, quantiles, dim=0).T.contiguous()
+    # Discrete nuisances repeat quantiles; a tiny ramp keeps the basis finite and the ridge does the rest.
+    spread = (nuisance.amax(0) - nuisance.amin(0)).clamp_min(1.0).unsqueeze(-1)
+    return torch.cummax(knots, -1).values + spread * 1e-3 * torch.arange(num_knots, dtype=nuisance.dtype)
+
+
+def spline_basis(nuisance: Tensor, knots: Tensor) -> Tensor:
+    """Natural cubic spline basis of Harrell (2001), linear beyond the outer knots.
+
+    Args:
+        nuisance: (..., num_nuisances).
+        knots: (num_nuisances, num_knots).
+
+    Returns:
+        (..., num_nuisances * (num_knots - 1)): for each nuisance a linear and num_knots - 2 cubic columns.
+    """
+    last, before = knots[:, -1:], knots[:, -2:-1]
+    inner = knots[:, :-2]
+    value = nuisance.unsqueeze(-1)
+
+    def cube(knot: Tensor) -> Tensor:
+        return (value - knot).clamp_min(0.0).pow(3)
+
+    scale = (last - knots[:, :1]).square()
+    cubic = (
+        cube(inner) - cube(before) * (last - inner) / (last - before) + cube(last) * (before - inner) / (last - before)
+    )
+    columns = torch.cat([value - knots[:, :1], cubic / scale], -1)
+    return columns.flatten(-2)
+
+
+@dataclass(frozen=True)
+class NuisanceOffset:
+    """The fitted h, as coefficients of a spline basis.
+
+    Attributes:
+        knots: (num_nuisances, num_knots).
+        coefficients: (num_nuisances * (num_knots - 1),).
+        reward_scale: slope of the out-of-fold margin it was fitted beside; near 1 when that reward is calibrated.
+    """
+
+    knots: Tensor
+    coefficients: Tensor
+    reward_scale: float
+
+    def __call__(self, nuisance: Tensor) -> Tensor:
+        """h(nu), (...,), of nuisances (..., num_nuisances), in units of u; known up to a constant."""
+        return spline_basis(nuisance, self.knots) @ self.coefficients
+
+
+def fit_nuisance_offset(
+    first: Tensor,
+    second: Tensor,
+    preference: Tensor,
+    out_of_fold_margin: Tensor,
+    num_knots: int = 5,
+    ridge: float = 1.0,
+) -> NuisanceOffset:
+    """Fit h jointly with a scale of an out-of-fold reward margin, by penalized logistic regression.
+
+    Fitted alone, h takes over the part of quality that correlates with the nuisance and over-corrects.
+
+    Args:
+        first: nuisances of completion a, (batch, num_nuisances).
+        second: nuisances of completion b.
+        preference: (batch,) p that a is preferred.
+        out_of_fold_margin: (batch,) r_a - r_b of a reward that was not trained on these judgments.
+        num_knots: knots of each nuisance, at least 3.
+        ridge: penalty on the coefficients of h.
+
+    Raises:
+        ValueError: for fewer than 3 knots or values that are not finite.
+    """
+    if num_knots < 3:
+        raise ValueError(f"num_knots must be at least 3, got {num_knots}")
+    first, second = first.double(), second.double()
+    if not bool(torch.isfinite(torch.cat([first, second])).all() and torch.isfinite(out_of_fold_margin).all()):
+        raise ValueError("nuisances and out-of-fold margins must be finite")
+    knots = spline_knots(torch.cat([first, second]), num_knots)
+    basis = spline_basis(first, knots) - spline_basis(second, knots)
+    design = torch.cat([out_of_fold_margin.double().unsqueeze(-1), basis], -1)
+    penalty = torch.full((design.shape[1],), ridge, dtype=torch.float64)
+    penalty[0] = 1e-6
+    coefficients = _penalized_logistic(design, preference.double(), penalty)
+    return NuisanceOffset(knots, coefficients[1:], float(coefficients[0]))
+
+
+def _penalized_logistic(design: Tensor, preference: Tensor, penalty: Tensor) -> Tensor:
+    coefficients = torch.zeros(design.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([coefficients], max_iter=500, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        likelihood = comparison_log_likelihood(design @ coefficients, preference).sum()
+        loss = 0.5 * (penalty * coefficients.square()).sum() - likelihood
+        loss.backward()
+        return loss
+
+    optimizer.step(objective)
+    return coefficients.detach()
+
+
+def offset_margin(margin: Tensor, first: Tensor, second: Tensor, factor: float = 1.0) -> Tensor:
+    """Target margin t - factor (h_a - h_b): so that u of (4) gains the nuisance offset of (14).
+
+    Args:
+        margin: t, (batch,).
+        first: h(nu_a), (batch,).
+        second: h(nu_b), (batch,).
+        factor: in [0, 1], chosen on a dev fold.
+
+    Raises:
+        ValueError: for a factor outside [0, 1].
+    """
+    if not 0.0 <= factor <= 1.0:
+        raise ValueError(f"factor must be in [0, 1], got {factor}")
+    return margin - factor * (first - second)

@@ -1,0 +1,42 @@
+"""Comparison and ranking likelihoods, equation (4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+
+def comparison_log_likelihood(utility: Tensor, preference: Tensor) -> Tensor:
+    """Bradley-Terry log-likelihood with soft labels: p log sigma(u) + (1 - p) log sigma(-u), in nats.
+
+    Written as log sigma(u) - (1 - p) u, the same number with one transcendental and no cancellation.
+
+    Args:
+        utility: (...,) u = r_a - r_b - t.
+        preference: (...,) p in [0, 1], 1 where the first is preferred, 0.5 for a tie.
+    """
+    return logsigmoid(utility) - (1.0 - preference) * utility
+
+
+def plackett_luce_log_likelihood(rewards: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Plackett-Luce log-likelihood of a ranking by scores, in nats; tied scores as Breslow (1974) treats ties.
+
+    Each completion competes with those whose score is not higher. For two completions this is (4) with p = 1, and
+    with equal scores twice (4) with p = 1/2.
+
+    Args:
+        rewards: (..., num_completions).
+        scores: (..., num_completions), higher is better; entries outside the mask are ignored.
+        mask: (..., num_completions) bool, which completions exist.
+
+    Returns:
+        (...,); zero where fewer than two completions exist.
+    """
+    not_higher = scores.unsqueeze(-2) <= scores.unsqueeze(-1)
+    competes = not_higher & mask.unsqueeze(-2)
+    # A row outside the mask competes with itself alone, so that no logsumexp runs over an empty set.
+    competes = competes | torch.eye(rewards.shape[-1], dtype=torch.bool, device=rewards.device)
+    others = rewards.unsqueeze(-2).expand(competes.expand(*rewards.shape, rewards.shape[-1]).shape)
+    log_total = others.masked_fill(~competes, float("-inf")).logsumexp(-1)
+    return ((rewards - log_total) * mask).sum(-1)

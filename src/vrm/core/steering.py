@@ -1,0 +1,112 @@
+"""Steering without training, equation (13), and the tilt of a group of users fitted by MAP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.quadrature import log_preference_probability, margin_given_weights
+
+
+def emphasize(weights: ObjectiveWeights, counts: Tensor) -> ObjectiveWeights:
+    """alpha' = alpha + n, as if n further votes had been seen (13).
+
+    Args:
+        weights: (..., num_objectives), a Dirichlet.
+        counts: n >= 0, (num_objectives,).
+
+    Raises:
+        ValueError: for a point mass, which has no counts to add to, or a negative or non-finite count.
+    """
+    if weights.concentration is None:
+        raise ValueError("these weights are a point mass: there is no concentration to add counts to")
+    if not bool((torch.isfinite(counts) & (counts >= 0)).all()):
+        raise ValueError(f"emphasis counts must be finite and >= 0, got {counts.tolist()}")
+    return ObjectiveWeights.from_concentration(weights.concentration + counts)
+
+
+def without(weights: ObjectiveWeights, decoder: Tensor, keep: Tensor) -> tuple[ObjectiveWeights, Tensor]:
+    """Leave objectives out (13): the remaining weights, renormalized, are exactly Dir(alpha of the remaining).
+
+    Args:
+        weights: (..., num_objectives).
+        decoder: A, (num_objectives, num_features).
+        keep: (num_objectives,) bool.
+
+    Returns:
+        Weights (..., num_kept) and the kept rows of A.
+
+    Raises:
+        ValueError: if nothing is kept.
+    """
+    if not bool(keep.any()):
+        raise ValueError("at least one objective must remain")
+    if weights.concentration is None:
+        kept = weights.mean[..., keep]
+        return ObjectiveWeights(kept / kept.sum(-1, keepdim=True)), decoder[keep]
+    return ObjectiveWeights.from_concentration(weights.concentration[..., keep]), decoder[keep]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """A few comparisons of one group of users: weights (batch, num_objectives) and both sides' features."""
+
+    weights: ObjectiveWeights
+    first: SemanticFeatures
+    second: SemanticFeatures
+    preference: Tensor
+
+
+def fit_tilt(
+    comparisons: Comparisons, decoder: Tensor, prior_mean: float = 1.0, num_draws: int = 256, steps: int = 50
+) -> Tensor:
+    """One global tilt n >= 0 of a group, (num_objectives,), by MAP over its comparisons; use it with `emphasize`.
+
+    The prior is an exponential of this mean for each count, so few comparisons move the weights little. Draws of w
+    use one seed throughout, which makes the surface smooth enough for L-BFGS and the result deterministic.
+
+    Args:
+        comparisons: the group's judgments, all with Dirichlet weights.
+        decoder: A, (num_objectives, num_features).
+        prior_mean: prior mean of each count, in votes.
+        num_draws: draws of w in every evaluation.
+        steps: L-BFGS iterations.
+
+    Raises:
+        ValueError: for point-mass weights or a prior mean that is not positive.
+    """
+    if comparisons.weights.concentration is None:
+        raise ValueError("these weights are a point mass: there is no concentration to tilt")
+    if prior_mean <= 0:
+        raise ValueError(f"prior_mean must be > 0, got {prior_mean}")
+    alpha = comparisons.weights.concentration.detach().double()
+    log_counts = torch.full((alpha.shape[-1],), -2.0, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_counts], max_iter=steps, line_search_fn="strong_wolfe")
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        counts = log_counts.clamp(max=8.0).exp()
+        loss = counts.sum() / prior_mean - _tilted_log_likelihood(comparisons, decoder, alpha + counts, num_draws)
+        loss.backward()
+        return loss
+
+    with torch.random.fork_rng(devices=[]):
+        optimizer.step(objective)
+    return log_counts.detach().clamp(max=8.0).exp().to(comparisons.weights.mean)
+
+
+def _tilted_log_likelihood(comparisons: Comparisons, decoder: Tensor, concentration: Tensor, num_draws: int) -> Tensor:
+    torch.manual_seed(0)
+    samples = ObjectiveWeights.from_concentration(concentration).rsample(num_draws)
+    first, second = _detached(comparisons.first), _detached(comparisons.second)
+    margins = margin_given_weights(samples, first, second, decoder.detach().double())
+    log_first, log_second = log_preference_probability(margins)
+    label = comparisons.preference.double()
+    return (label * log_first + (1 - label) * log_second).sum()
+
+
+def _detached(features: SemanticFeatures) -> SemanticFeatures:
+    return SemanticFeatures(features.loc.detach().double(), features.variance.detach().double(), features.full)
