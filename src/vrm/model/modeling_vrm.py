@@ -1,0 +1,233 @@
+"""`VRMForSequenceClassification`: `.logits` is E[r], and everything else the model knows stands beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.losses import Posteriors
+from vrm.core.predictive import PredictiveMoments, reward_moments
+from vrm.core.ratings import RatingModel
+from vrm.core.reward import objective_scores
+from vrm.errors import CheckpointError, ConfigError
+from vrm.model.backbones import encode_rows
+from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
+from vrm.model.embedded import resolve_backbone
+from vrm.model.heads import JudgmentHead
+from vrm.model.pooling import find_completion_start, pack_right
+
+
+@dataclass
+class VRMOutput(ModelOutput):
+    """Everything the model's distributions have; the same fields for every head.
+
+    Attributes:
+        loss: always None here: losses live in `vrm.train`.
+        logits: E[r] (9), (batch, num_completions); (batch, 1) for a plain call, one row one completion.
+        reward_variance: Var[r] (10), same shape; zero for deterministic heads.
+        weights: E[w], (batch, num_objectives).
+        concentration: alpha of (1), same shape; infinite for heads whose weights carry no uncertainty.
+        loc: mu of (2), (batch, num_completions, num_features).
+        variance: s2 of (2), same shape.
+        objective_scores: o(mu) of (3), (batch, num_completions, num_objectives).
+        decoder: A, (num_objectives, num_features).
+        rating_slope: g of (5), a scalar.
+        rating_offset: e of (5), (num_objectives,).
+        rating_scale: tau of (5), (num_objectives,).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    reward_variance: Tensor | None = None
+    weights: Tensor | None = None
+    concentration: Tensor | None = None
+    loc: Tensor | None = None
+    variance: Tensor | None = None
+    objective_scores: Tensor | None = None
+    decoder: Tensor | None = None
+    rating_slope: Tensor | None = None
+    rating_offset: Tensor | None = None
+    rating_scale: Tensor | None = None
+
+    @property
+    def posteriors(self) -> Posteriors:
+        """The distributions as the core's objects."""
+        assert self.weights is not None
+        assert self.concentration is not None
+        point_mass = bool(torch.isinf(self.concentration).any())
+        return Posteriors(
+            ObjectiveWeights(self.weights, None if point_mass else self.concentration),
+            SemanticFeatures(self.loc, self.variance),
+            self.decoder,
+            RatingModel(self.rating_slope, self.rating_offset, self.rating_scale),
+        )
+
+
+def completion_moments(posteriors: Posteriors) -> PredictiveMoments:
+    """Moments (9), (10) of every completion of every judgment, (batch, num_completions)."""
+    weights = posteriors.weights
+    concentration = None if weights.concentration is None else weights.concentration.unsqueeze(1)
+    return reward_moments(
+        ObjectiveWeights(weights.mean.unsqueeze(1), concentration), posteriors.features, posteriors.decoder
+    )
+
+
+class VRMForSequenceClassification(PreTrainedModel):
+    """A backbone and a `JudgmentHead`.
+
+    `forward(input_ids, attention_mask)` scores rows of prompt and completion; `.logits` is (rows, 1). The prompt's end
+    is found by the stored pattern, or given as `completion_start`. Training code passes `prompt_rows` and
+    `completion_rows` to group rows into judgments, or cached features in place of ids.
+    """
+
+    config_class = VRMConfig
+    base_model_prefix = "backbone"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _keep_in_fp32_modules_strict = ["score"]  # noqa: RUF012  (transformers reads a list)
+
+    def __init__(self, config: VRMConfig) -> None:
+        super().__init__(config)
+        if config.backbone_config is None:
+            raise ConfigError(
+                "VRMConfig.backbone_config is missing: build the model with from_backbone or from_pretrained"
+            )
+        self.backbone = AutoModel.from_config(config.backbone_config)
+        # A BERT pooler is never read; without it every parameter gets a gradient, which DDP wants.
+        if getattr(self.backbone, "pooler", None) is not None:
+            self.backbone.pooler = None
+        self.score = JudgmentHead(config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, JudgmentHead):
+            module.reset_parameters()
+
+    @classmethod
+    def from_backbone(
+        cls, name_or_path: str, *, dtype: torch.dtype | None = None, **config: Any
+    ) -> VRMForSequenceClassification:
+        """A new model: pretrained backbone, fresh head.
+
+        Args:
+            name_or_path: directory, Hub name, or `embedded`.
+            dtype: of the backbone; the head is float32 whatever it is.
+            **config: fields of `VRMConfig`.
+        """
+        path = resolve_backbone(name_or_path)
+        backbone_config = AutoConfig.from_pretrained(path)
+        backbone = AutoModel.from_pretrained(path, dtype=dtype or torch.float32)
+        config.setdefault("backbone_kind", infer_backbone_kind(backbone_config))
+        model = cls(VRMConfig(backbone_config=backbone_config, backbone_name_or_path=name_or_path, **config))
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        model.backbone = backbone
+        model.score.reset_parameters()
+        return model
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in `transformers`, but weights that are missing, unexpected or of another shape are an error.
+
+        Raises:
+            CheckpointError: naming those weights.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        problems = {
+            kind: sorted(str(key) for key in info.get(kind) or [])
+            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        }
+        found = [f"{kind.replace('_', ' ')}: {', '.join(keys[:5])}" for kind, keys in problems.items() if keys]
+        if found:
+            raise CheckpointError(
+                f"{pretrained_model_name_or_path} does not hold the weights its configuration promises "
+                f"({'; '.join(found)}). Save it again with save_pretrained of the trained model"
+            )
+        return (model, info) if wants_info else model
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The backbone's token embeddings."""
+        return self.backbone.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the backbone's token embeddings."""
+        self.backbone.set_input_embeddings(value)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        completion_start: Tensor | None = None,
+        prompt_rows: Tensor | None = None,
+        completion_rows: Tensor | None = None,
+        prompt_features: Tensor | None = None,
+        completion_features: Tensor | None = None,
+        **_: Any,
+    ) -> VRMOutput:
+        """Distributions of rewards.
+
+        Args:
+            input_ids: (rows, length) prompt and completion, padded on any side.
+            attention_mask: (rows, length); None means that nothing is padding.
+            completion_start: (rows,) index of the first completion token, in `input_ids` as passed.
+            prompt_rows: (batch,) a row that begins with the judgment's prompt; None: every row is a judgment.
+            completion_rows: (batch, num_completions) row of every completion, -1 where there is none.
+            prompt_features: (batch, feature_size), cached, in place of ids.
+            completion_features: (batch, num_completions, feature_size), cached.
+
+        Returns:
+            `VRMOutput`.
+        """
+        if prompt_features is None or completion_features is None:
+            prompt_features, completion_features = self._encode(input_ids, attention_mask, completion_start)
+            if prompt_rows is None or completion_rows is None:
+                completion_features = completion_features.unsqueeze(1)
+            else:
+                prompt_features = prompt_features[prompt_rows]
+                completion_features = completion_features[completion_rows.clamp_min(0)]
+        return self._output(self.score(prompt_features, completion_features))
+
+    def _encode(
+        self, input_ids: Tensor | None, attention_mask: Tensor | None, start: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if input_ids is None:
+            raise ValueError("forward needs input_ids, or both prompt_features and completion_features")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        ids, mask, offsets = pack_right(input_ids, attention_mask)
+        if start is None:
+            start = find_completion_start(ids, mask.sum(1), self.config.prompt_boundary_ids)
+        else:
+            start = start - offsets
+        return encode_rows(self.backbone, self.config, ids, mask, start)
+
+    def _output(self, posteriors: Posteriors) -> VRMOutput:
+        moments = completion_moments(posteriors)
+        weights, features = posteriors.weights, posteriors.features
+        concentration = weights.concentration
+        rewards, variance = moments.mean, moments.variance
+        if self.config.reward_scale == "standardized":
+            rewards = (rewards - self.config.reward_mean) / self.config.reward_std
+            variance = variance / self.config.reward_std**2
+        return VRMOutput(
+            logits=rewards,
+            reward_variance=variance,
+            weights=weights.mean,
+            concentration=torch.full_like(weights.mean, float("inf")) if concentration is None else concentration,
+            loc=features.loc,
+            variance=features.variance,
+            objective_scores=objective_scores(features.loc, posteriors.decoder),
+            decoder=posteriors.decoder,
+            rating_slope=posteriors.rating_model.slope,
+            rating_offset=posteriors.rating_model.offset,
+            rating_scale=posteriors.rating_model.scale,
+        )

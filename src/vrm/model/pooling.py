@@ -1,0 +1,81 @@
+"""From token ids to the head's inputs: where a prompt ends, and which hidden states are pooled."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vrm.errors import BoundaryError
+
+
+def pack_right(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Move all padding to the right, so that positions count from the first real token whatever the caller did.
+
+    Returns:
+        ids and mask (rows, longest row), and the offsets (rows,) by which positions moved to the left.
+    """
+    mask = attention_mask.bool()
+    order = torch.argsort((~mask).to(torch.int8), dim=1, stable=True)
+    longest = max(int(mask.sum(1).max()), 1)
+    offsets = mask.to(torch.int8).argmax(1)
+    return input_ids.gather(1, order)[:, :longest], mask.gather(1, order)[:, :longest], offsets
+
+
+def find_completion_start(input_ids: Tensor, lengths: Tensor, boundary_ids: list[int] | None) -> Tensor:
+    """Index of the first token after the prompt, (rows,), by the pattern that ends a prompt.
+
+    Only a match that leaves at least one token counts: the closing token of an encoder's row is no boundary.
+
+    Args:
+        input_ids: (rows, length), right-padded.
+        lengths: (rows,) number of real tokens.
+        boundary_ids: the pattern; None if the model has none.
+
+    Raises:
+        BoundaryError: if there is no pattern, or a row has no match or more than one.
+    """
+    if not boundary_ids:
+        raise BoundaryError(
+            "this model has no prompt boundary pattern (its tokenizer has no chat template): "
+            "pass completion_start, the index of the first completion token of every row"
+        )
+    pattern = torch.tensor(boundary_ids, device=input_ids.device)
+    if input_ids.shape[1] <= len(boundary_ids):
+        raise _boundary_error(0, 0)
+    windows = input_ids.unfold(1, len(boundary_ids), 1)
+    ends = torch.arange(windows.shape[1], device=input_ids.device) + len(boundary_ids)
+    matches = (windows == pattern).all(-1) & (ends < lengths.unsqueeze(1))
+    counts = matches.sum(1)
+    if bool((counts != 1).any()):
+        row = int((counts != 1).nonzero()[0])
+        raise _boundary_error(row, int(counts[row]))
+    return ends[matches.to(torch.int8).argmax(1)]
+
+
+def _boundary_error(row: int, count: int) -> BoundaryError:
+    return BoundaryError(
+        f"row {row}: the pattern that ends a prompt was found {count} times, expected once. Format rows with "
+        "the model's own chat template, or pass completion_start (required for prompts of several turns)"
+    )
+
+
+def masked_pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Pool hidden states (rows, length, width) over a mask (rows, length) to (rows, width), in float32.
+
+    Args:
+        hidden: hidden states.
+        mask: bool; at least one token of every row.
+        pooling: `mean`, `max`, or `cls` (the first token of the row, whatever the mask).
+    """
+    hidden = hidden.float()
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "max":
+        return hidden.masked_fill(~mask.unsqueeze(-1), float("-inf")).amax(1)
+    weights = mask.to(hidden.dtype)
+    return torch.einsum("rlw,rl->rw", hidden, weights) / weights.sum(1, keepdim=True)
+
+
+def take_token(hidden: Tensor, index: Tensor) -> Tensor:
+    """Hidden state at one position a row: (rows, length, width), (rows,) to (rows, width), in float32."""
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), index].float()
