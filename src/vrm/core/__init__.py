@@ -1,1 +1,1 @@
-"""The equations, as pure functions on tensors; this package imports torch and nothing of the rest of `vrm`."""
+"""The equations, as pure functions on tensors; this package imports torch, and of the rest of `vrm` only `errors`."""

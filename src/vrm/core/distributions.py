@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Dirichlet, Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
+from vrm.errors import ConfigError
+
 MIN_CONCENTRATION = 1e-2
 """Floor of every concentration: below about 1e-3 Dirichlet samples and their gradients break in any precision."""
 
@@ -61,10 +63,17 @@ class ObjectiveWeights:
 
     @property
     def distribution(self) -> Dirichlet:
-        """The Dirichlet; raises ValueError for a point mass."""
+        """The Dirichlet; raises ConfigError for a point mass."""
+        return Dirichlet(self.require_concentration("their distribution"))
+
+    def require_concentration(self, purpose: str) -> Tensor:
+        """The concentration, (..., num_objectives); ConfigError, naming the purpose, for a point mass."""
         if self.concentration is None:
-            raise ValueError("these weights are a point mass: the head does not model their uncertainty")
-        return Dirichlet(self.concentration)
+            raise ConfigError(
+                f"these weights are a point mass, without a concentration, so {purpose} is not defined; "
+                "use a head that models the uncertainty of the weights ('vrm')"
+            )
+        return self.concentration
 
     def rsample(self, num_samples: int) -> Tensor:
         """Reparameterized samples (num_samples, ..., num_objectives); one sample, the mean, for a point mass."""
@@ -81,9 +90,9 @@ class ObjectiveWeights:
         Returns:
             (...,), never negative.
         """
-        second = (self.mean * vector.square()).sum(-1)
-        first = (self.mean * vector).sum(-1)
-        return (second - first.square()).clamp_min(0.0) / (self.total + 1.0)
+        # Centred first: E[v^2] - E[v]^2 would cancel where the objective scores are large and alike.
+        centred = vector - (self.mean * vector).sum(-1, keepdim=True)
+        return (self.mean * centred.square()).sum(-1) / (self.total + 1.0)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Nothing here is reduced over the batch and nothing is weighted before it is name
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -16,6 +17,7 @@ from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, kl_object
 from vrm.core.preference import plackett_luce_log_likelihood
 from vrm.core.quadrature import (
     DEFAULT_NODES,
+    VARIANCE_JITTER,
     MarginGivenWeights,
     expected_comparison,
     log_preference_probability,
@@ -31,6 +33,29 @@ class PromptIgnoredWarning(UserWarning):
 
 MIN_WEIGHT_KL = 0.01
 """Weight KL in nats under which the prompt counts as ignored."""
+
+RANKING_DRAWS = 8
+"""Draws of the rewards of a ranked list for each draw of w, half of them mirror images of the others."""
+
+
+def warn_if_prompt_ignored(mean_kl_weights: float) -> bool:
+    """Warn with `PromptIgnoredWarning` where the mean raw weight KL is under `MIN_WEIGHT_KL`; whether it did.
+
+    A small KL shows that the weights are the prior's for every prompt. The converse does not hold: a large KL may be
+    the same departure from the prior everywhere.
+
+    Args:
+        mean_kl_weights: mean of `LossTerms.kl_weights` over judgments, in nats, unweighted. Heads whose weights are
+            a point mass have none, and should not be asked.
+    """
+    if mean_kl_weights >= MIN_WEIGHT_KL:
+        return False
+    message = (
+        f"the mean KL of the objective weights is {mean_kl_weights:.2g} nats, under {MIN_WEIGHT_KL}: the weights no "
+        "longer depend on the prompt. Lower the multiplier of the weight KL, train longer, or add objective votes"
+    )
+    warnings.warn(message, PromptIgnoredWarning, stacklevel=2)
+    return True
 
 
 @dataclass(frozen=True)
@@ -145,7 +170,7 @@ def variational_terms(
         posteriors: q(w | x) and q(z | x, y).
         judgments: the outcomes.
         prior_concentration: alpha0, (num_objectives,).
-        num_samples: reparameterized draws of w (and of z for ranked lists).
+        num_samples: reparameterized draws of w.
         num_nodes: Gauss-Hermite nodes for (8).
     """
     weights, features = posteriors.weights, posteriors.features
@@ -157,7 +182,7 @@ def variational_terms(
         label = judgments.preference.nan_to_num(0.5)
         comparison = _where(judgments.is_comparison, expected_comparison(margins, label, num_nodes))
     if judgments.scores is not None:
-        ranking = _where(judgments.is_ranked, _ranking_samples(samples, posteriors, judgments, num_samples).mean(0))
+        ranking = _where(judgments.is_ranked, _ranking_samples(samples, posteriors, judgments).mean(0))
     if judgments.ratings is not None:
         entries = expected_rating_log_likelihood(
             judgments.ratings, features, posteriors.decoder, posteriors.rating_model
@@ -188,8 +213,7 @@ def marginal_terms(
         votes = _where(judgments.votes.sum(-1) > 0, dirichlet_multinomial_log_likelihood(judgments.votes, weights))
         weights = weights_given_votes(judgments.votes, weights)
     if judgments.ratings is not None and bool((posteriors.features.variance > 0).all()):
-        conditioned = condition_on_ratings(judgments.ratings, features, posteriors.decoder, posteriors.rating_model)
-        ratings, features = conditioned.log_likelihood.sum(-1), conditioned.features
+        ratings, features = _condition_rated(judgments.ratings, posteriors)
     elif judgments.ratings is not None:
         # Zero variance: the marginal is the likelihood itself and there is nothing left to learn about z.
         entries = expected_rating_log_likelihood(
@@ -204,7 +228,7 @@ def marginal_terms(
         label = judgments.preference.nan_to_num(0.5)
         comparison = _where(judgments.is_comparison, label * first + (1 - label) * second)
     if judgments.scores is not None:
-        logs = _ranking_samples(samples, given, judgments, num_samples)
+        logs = _ranking_samples(samples, given, judgments)
         ranking = _where(judgments.is_ranked, logs.logsumexp(0) - math.log(logs.shape[0]))
     return LossTerms(comparison, ranking, ratings, votes, *_kl_terms(posteriors, judgments, prior_concentration))
 
@@ -216,12 +240,38 @@ def _pair_margins(
     return margin_given_weights(samples, features.completion(0), features.completion(1), decoder, margin)
 
 
-def _ranking_samples(samples: Tensor, posteriors: Posteriors, judgments: Judgments, num_samples: int) -> Tensor:
-    """log PL of every ranked list for each joint draw of w and z, (num_samples, batch)."""
+def _condition_rated(ratings: Tensor, posteriors: Posteriors) -> tuple[Tensor, SemanticFeatures]:
+    """log p(ratings), (batch,), and z | ratings; only rated completions pay for the linear algebra."""
+    features = posteriors.features
+    rated = (~ratings.isnan()).any(-1)
+    if not bool(rated.any()):
+        return torch.zeros_like(features.loc[:, 0, 0]), features
+    chosen = SemanticFeatures(features.loc[rated], features.variance[rated])
+    conditioned = condition_on_ratings(ratings[rated], chosen, posteriors.decoder, posteriors.rating_model)
+    if bool(rated.all()):
+        loc, variance = conditioned.features.loc, conditioned.features.variance
+        full = SemanticFeatures(loc.view_as(features.loc), variance.view(*rated.shape, *variance.shape[-2:]), True)
+        return conditioned.log_likelihood.view_as(rated).sum(-1), full
+    place = (rated,)
+    loc = features.loc.index_put(place, conditioned.features.loc)
+    variance = features.variance.diag_embed().index_put(place, conditioned.features.variance)
+    log_likelihood = torch.zeros_like(features.loc[..., 0]).index_put(place, conditioned.log_likelihood)
+    return log_likelihood.sum(-1), SemanticFeatures(loc, variance, full=True)
+
+
+def _ranking_samples(samples: Tensor, posteriors: Posteriors, judgments: Judgments) -> Tensor:
+    """log PL of every ranked list for draws of w and z, (num_draws, batch).
+
+    Given w the rewards of a list are independent Gaussians (8), so one normal for each completion stands for its z.
+    """
     assert judgments.scores is not None
-    deterministic = bool((posteriors.features.variance == 0).all())
-    drawn = posteriors.features.loc.unsqueeze(0) if deterministic else posteriors.features.rsample(num_samples)
-    rewards = ((samples @ posteriors.decoder).unsqueeze(-2) * drawn).sum(-1)
+    features = posteriors.features
+    direction = (samples @ posteriors.decoder).unsqueeze(-2)
+    rewards = (direction * features.loc).sum(-1)
+    if not bool((features.variance == 0).all()):
+        half = torch.randn(RANKING_DRAWS // 2, *rewards.shape, dtype=rewards.dtype, device=rewards.device)
+        scale = (features.variance_along(direction) + VARIANCE_JITTER).sqrt()
+        rewards = (rewards + scale * torch.cat([half, -half])).flatten(0, 1)
     ranked = judgments.mask & ~judgments.scores.isnan()
     return plackett_luce_log_likelihood(rewards, judgments.scores.nan_to_num(), ranked)
 

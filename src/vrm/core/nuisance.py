@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vrm.core.preference import comparison_log_likelihood
+from vrm.errors import ConfigError, DataError
 
 
 def spline_knots(nuisance: Tensor, num_knots: int = 5) -> Tensor:
     """Quantile knots of each nuisance: (rows, num_nuisances) to (num_nuisances, num_knots), strictly increasing."""
-    quantiles = torch.linspace(0.02, 0.98, num_knots, dtype=nuisance.dtype)
-    knots = torch.quantile(nuisance, quantiles, dim=0).T.contiguous()
+    # numpy's, because torch.quantile refuses more than 2^24 numbers.
+    quantiles = np.quantile(nuisance.detach().cpu().numpy(), np.linspace(0.02, 0.98, num_knots), axis=0)
+    knots = torch.from_numpy(quantiles).to(nuisance).T.contiguous()
     # Discrete nuisances repeat quantiles; a tiny ramp keeps the basis finite and the ridge does the rest.
-    spread = (nuisance.amax(0) - nuisance.amin(0)).clamp_min(1.0).unsqueeze(-1)
-    return torch.cummax(knots, -1).values + spread * 1e-3 * torch.arange(num_knots, dtype=nuisance.dtype)
+    spread = (nuisance.amax(0) - nuisance.amin(0)).unsqueeze(-1)
+    spread = torch.where(spread > 0, spread, torch.ones_like(spread))
+    return torch.cummax(knots, -1).values + spread * 1e-3 * torch.arange(num_knots).to(nuisance)
 
 
 def spline_basis(nuisance: Tensor, knots: Tensor) -> Tensor:
-    """Natural cubic spline basis of Harrell (2001), linear beyond the outer knots.
+    """Natural cubic spline basis of Harrell (2001), linear beyond the outer knots, free of the nuisance's unit.
 
     Args:
         nuisance: (..., num_nuisances).
@@ -29,19 +33,18 @@ def spline_basis(nuisance: Tensor, knots: Tensor) -> Tensor:
     Returns:
         (..., num_nuisances * (num_knots - 1)): for each nuisance a linear and num_knots - 2 cubic columns.
     """
-    last, before = knots[:, -1:], knots[:, -2:-1]
-    inner = knots[:, :-2]
-    value = nuisance.unsqueeze(-1)
+    span = knots[:, -1:] - knots[:, :1]
+    place = (knots - knots[:, :1]) / span
+    value = (nuisance.unsqueeze(-1) - knots[:, :1]) / span
+    before, inner = place[:, -2:-1], place[:, :-2]
 
     def cube(knot: Tensor) -> Tensor:
         return (value - knot).clamp_min(0.0).pow(3)
 
-    scale = (last - knots[:, :1]).square()
     cubic = (
-        cube(inner) - cube(before) * (last - inner) / (last - before) + cube(last) * (before - inner) / (last - before)
+        cube(inner) - cube(before) * (1 - inner) / (1 - before) + cube(place[:, -1:]) * (before - inner) / (1 - before)
     )
-    columns = torch.cat([value - knots[:, :1], cubic / scale], -1)
-    return columns.flatten(-2)
+    return torch.cat([value, cubic], -1).flatten(-2)
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,13 @@ def fit_nuisance_offset(
         ridge: penalty on the coefficients of h.
 
     Raises:
-        ValueError: for fewer than 3 knots or values that are not finite.
+        ConfigError: for fewer than 3 knots; DataError: for values that are not finite.
     """
     if num_knots < 3:
-        raise ValueError(f"num_knots must be at least 3, got {num_knots}")
+        raise ConfigError(f"num_knots must be at least 3, got {num_knots}")
     first, second = first.double(), second.double()
     if not bool(torch.isfinite(torch.cat([first, second])).all() and torch.isfinite(out_of_fold_margin).all()):
-        raise ValueError("nuisances and out-of-fold margins must be finite")
+        raise DataError("nuisances and out-of-fold margins must be finite; remove or mend the rows that are not")
     knots = spline_knots(torch.cat([first, second]), num_knots)
     basis = spline_basis(first, knots) - spline_basis(second, knots)
     design = torch.cat([out_of_fold_margin.double().unsqueeze(-1), basis], -1)
@@ -125,8 +128,8 @@ def offset_margin(margin: Tensor, first: Tensor, second: Tensor, factor: float =
         factor: in [0, 1], chosen on a dev fold.
 
     Raises:
-        ValueError: for a factor outside [0, 1].
+        ConfigError: for a factor outside [0, 1].
     """
     if not 0.0 <= factor <= 1.0:
-        raise ValueError(f"factor must be in [0, 1], got {factor}")
+        raise ConfigError(f"factor must be in [0, 1], got {factor}")
     return margin - factor * (first - second)

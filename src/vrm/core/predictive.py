@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Gamma
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.quadrature import DEFAULT_NODES, log_preference_probability, margin_given_weights
+from vrm.core.draws import dirichlet_draws
+from vrm.core.quadrature import log_preference_probability, margin_given_weights
 from vrm.core.reward import objective_scores, reward
 
 NUM_DRAWS = 64
 """Fixed draws of w behind every reported probability."""
+
+NUM_NODES = 32
+"""Gauss-Hermite nodes behind every reported probability: more than in training, where the samples of w are few."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +48,35 @@ class PredictiveMoments:
 
 
 def reward_moments(weights: ObjectiveWeights, features: SemanticFeatures, decoder: Tensor) -> PredictiveMoments:
-    """Equations (9) and (10). Weights (..., num_objectives) and diagonal features (..., num_features) broadcast."""
-    return _moments(weights, features.loc, features.variance, decoder)
+    """Equations (9) and (10). Weights (..., num_objectives) and features (..., num_features) broadcast."""
+    return _moments(weights, features, decoder)
 
 
 def margin_moments(
     weights: ObjectiveWeights, first: SemanticFeatures, second: SemanticFeatures, decoder: Tensor
 ) -> PredictiveMoments:
-    """Equation (11): the margin r_a - r_b of two completions judged under one w; the target margin is left out."""
-    return _moments(weights, first.loc - second.loc, first.variance + second.variance, decoder)
+    """Equation (11): the margin r_a - r_b of two completions judged under one w; the target margin is left out.
+
+    Both sides with diagonal, or both with full, covariance.
+    """
+    difference = SemanticFeatures(first.loc - second.loc, first.variance + second.variance, first.full)
+    return _moments(weights, difference, decoder)
 
 
-def _moments(weights: ObjectiveWeights, loc: Tensor, variance: Tensor, decoder: Tensor) -> PredictiveMoments:
-    scores = objective_scores(loc, decoder)
-    feature = ((weights.mean @ decoder).square() * variance).sum(-1)
-    # tr(C S) = (sum_k m_k S_kk - m^T S m) / (total + 1); S_kk is needed on its diagonal alone.
-    diagonal = variance @ decoder.square().T
+def _moments(weights: ObjectiveWeights, features: SemanticFeatures, decoder: Tensor) -> PredictiveMoments:
+    scores = objective_scores(features.loc, decoder)
+    feature = features.variance_along(weights.mean @ decoder)
+    # tr(C S) = (sum_k m_k S_kk - m^T S m) / (total + 1): of S only the diagonal is needed.
+    diagonal = _objective_variances(features, decoder)
     trace = ((weights.mean * diagonal).sum(-1) - feature).clamp_min(0.0) / (weights.total + 1.0)
     return PredictiveMoments(reward(weights.mean, scores), feature, weights.covariance_form(scores), trace)
+
+
+def _objective_variances(features: SemanticFeatures, decoder: Tensor) -> Tensor:
+    """S_kk = Var[o_k(z)], (..., num_objectives)."""
+    if features.full:
+        return torch.einsum("ki,...ij,kj->...k", decoder, features.variance, decoder)
+    return features.variance @ decoder.square().T
 
 
 def probit_probability(moments: PredictiveMoments) -> Tensor:
@@ -78,8 +92,7 @@ def pessimistic_reward(moments: PredictiveMoments, kappa: float) -> Tensor:
 def fixed_weight_draws(weights: ObjectiveWeights, num_draws: int = NUM_DRAWS, seed: int = 0) -> Tensor:
     """Deterministic draws of w, (num_draws, batch, num_objectives), the same for a row whatever batch it is in.
 
-    Every row restarts the same generator. Gamma(alpha) is drawn as Gamma(alpha + 1) U^(1 / alpha) in logs and float64,
-    which neither underflows nor rounds to a corner at concentrations of 1e-2. The global generator is left alone.
+    Torch's generators are left alone, and nothing is differentiated; see `dirichlet_draws`.
 
     Args:
         weights: (batch, num_objectives); a point mass gives its mean, once.
@@ -88,15 +101,8 @@ def fixed_weight_draws(weights: ObjectiveWeights, num_draws: int = NUM_DRAWS, se
     """
     if weights.concentration is None:
         return weights.mean.unsqueeze(0)
-    concentration = weights.concentration.detach().double().cpu()
-    rows = []
-    with torch.random.fork_rng(devices=[]):
-        for alpha in concentration:
-            torch.manual_seed(seed)
-            log_uniform = torch.rand(num_draws, alpha.shape[0], dtype=torch.float64).log()
-            log_gamma = Gamma(alpha + 1.0, torch.ones_like(alpha)).sample(torch.Size([num_draws])).log()
-            rows.append((log_gamma + log_uniform / alpha).softmax(-1))
-    return torch.stack(rows, 1).to(weights.mean)
+    draws = dirichlet_draws(weights.concentration.detach().double().cpu(), num_draws, seed)
+    return draws.to(weights.mean)
 
 
 def log_probabilities(
@@ -105,7 +111,7 @@ def log_probabilities(
     second: SemanticFeatures,
     decoder: Tensor,
     num_draws: int = NUM_DRAWS,
-    num_nodes: int = DEFAULT_NODES,
+    num_nodes: int = NUM_NODES,
 ) -> tuple[Tensor, Tensor]:
     """log P(a > b) and log P(b > a), each (batch,): (8) averaged over fixed draws of w; what every metric uses."""
     draws = fixed_weight_draws(weights, num_draws)

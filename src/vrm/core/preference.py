@@ -37,6 +37,7 @@ def plackett_luce_log_likelihood(rewards: Tensor, scores: Tensor, mask: Tensor) 
     competes = not_higher & mask.unsqueeze(-2)
     # A row outside the mask competes with itself alone, so that no logsumexp runs over an empty set.
     competes = competes | torch.eye(rewards.shape[-1], dtype=torch.bool, device=rewards.device)
+    rewards = rewards.masked_fill(~mask, 0.0)
     others = rewards.unsqueeze(-2).expand(competes.expand(*rewards.shape, rewards.shape[-1]).shape)
     log_total = others.masked_fill(~competes, float("-inf")).logsumexp(-1)
     return ((rewards - log_total) * mask).sum(-1)

@@ -86,7 +86,8 @@ def condition_on_ratings(
         torch.zeros_like(ratings),
     )
     loading = model.slope * decoder
-    information = torch.einsum("kd,...k,ke->...de", loading, precision, loading)
+    outer = (loading.unsqueeze(-1) * loading.unsqueeze(-2)).flatten(-2)
+    information = (precision @ outer).unflatten(-1, 2 * loading.shape[-1:])
     information = information + torch.diag_embed(1.0 / features.variance)
     factor = torch.linalg.cholesky(information)
     shift = (precision * residual) @ loading
@@ -96,7 +97,9 @@ def condition_on_ratings(
         + features.variance.log().sum(-1)
         + (observed * 2 * model.scale.log()).sum(-1)
     )
-    distance = (precision * residual.square()).sum(-1) - (shift * update).sum(-1)
+    # The Mahalanobis distance as a sum of squares at the posterior mean; r'Pr - shift'update would cancel.
+    remaining = residual - update @ loading.T
+    distance = (precision * remaining.square()).sum(-1) + (update.square() / features.variance).sum(-1)
     log_likelihood = -0.5 * (distance + log_determinant + observed.sum(-1) * math.log(2 * math.pi))
     any_observed = observed.any(-1)
     conditioned = SemanticFeatures(features.loc + update, torch.cholesky_inverse(factor), full=True)

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.draws import dirichlet_draws
 from vrm.core.quadrature import log_preference_probability, margin_given_weights
+from vrm.errors import ConfigError
+
+MAX_LOG_COUNT = 8.0
+"""Bound of the log of a fitted count: beyond e^8 votes the weights are a point for every purpose."""
 
 
 def emphasize(weights: ObjectiveWeights, counts: Tensor) -> ObjectiveWeights:
@@ -19,13 +24,12 @@ def emphasize(weights: ObjectiveWeights, counts: Tensor) -> ObjectiveWeights:
         counts: n >= 0, (num_objectives,).
 
     Raises:
-        ValueError: for a point mass, which has no counts to add to, or a negative or non-finite count.
+        ConfigError: for a point mass, which has no counts to add to, or a negative or non-finite count.
     """
-    if weights.concentration is None:
-        raise ValueError("these weights are a point mass: there is no concentration to add counts to")
+    concentration = weights.require_concentration("emphasis")
     if not bool((torch.isfinite(counts) & (counts >= 0)).all()):
-        raise ValueError(f"emphasis counts must be finite and >= 0, got {counts.tolist()}")
-    return ObjectiveWeights.from_concentration(weights.concentration + counts)
+        raise ConfigError(f"emphasis counts must be finite and >= 0, got {counts.tolist()}")
+    return ObjectiveWeights.from_concentration(concentration + counts)
 
 
 def without(weights: ObjectiveWeights, decoder: Tensor, keep: Tensor) -> tuple[ObjectiveWeights, Tensor]:
@@ -40,10 +44,10 @@ def without(weights: ObjectiveWeights, decoder: Tensor, keep: Tensor) -> tuple[O
         Weights (..., num_kept) and the kept rows of A.
 
     Raises:
-        ValueError: if nothing is kept.
+        ConfigError: if nothing is kept.
     """
     if not bool(keep.any()):
-        raise ValueError("at least one objective must remain")
+        raise ConfigError(f"all {keep.numel()} objectives were left out; at least one must remain")
     if weights.concentration is None:
         kept = weights.mean[..., keep]
         return ObjectiveWeights(kept / kept.sum(-1, keepdim=True)), decoder[keep]
@@ -65,8 +69,9 @@ def fit_tilt(
 ) -> Tensor:
     """One global tilt n >= 0 of a group, (num_objectives,), by MAP over its comparisons; use it with `emphasize`.
 
-    The prior is an exponential of this mean for each count, so few comparisons move the weights little. Draws of w
-    use one seed throughout, which makes the surface smooth enough for L-BFGS and the result deterministic.
+    The prior is an exponential of this mean for each count, so few comparisons move the weights little. The draws of
+    w are a fixed function of the concentration, which makes the surface smooth enough for L-BFGS and the result
+    deterministic; torch's generators are left alone.
 
     Args:
         comparisons: the group's judgments, all with Dirichlet weights.
@@ -75,38 +80,40 @@ def fit_tilt(
         num_draws: draws of w in every evaluation.
         steps: L-BFGS iterations.
 
+    Returns:
+        n, (num_objectives,), at most e^8.
+
     Raises:
-        ValueError: for point-mass weights or a prior mean that is not positive.
+        ConfigError: for point-mass weights or a prior mean that is not positive.
     """
-    if comparisons.weights.concentration is None:
-        raise ValueError("these weights are a point mass: there is no concentration to tilt")
-    if prior_mean <= 0:
-        raise ValueError(f"prior_mean must be > 0, got {prior_mean}")
-    alpha = comparisons.weights.concentration.detach().double()
+    alpha = comparisons.weights.require_concentration("a tilt").detach().double().cpu()
+    if not prior_mean > 0:
+        raise ConfigError(f"prior_mean must be > 0, got {prior_mean}")
     log_counts = torch.full((alpha.shape[-1],), -2.0, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_counts], max_iter=steps, line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:
         optimizer.zero_grad()
-        counts = log_counts.clamp(max=8.0).exp()
-        loss = counts.sum() / prior_mean - _tilted_log_likelihood(comparisons, decoder, alpha + counts, num_draws)
+        counts = log_counts.clamp(max=MAX_LOG_COUNT).exp()
+        loss = counts.sum() / prior_mean - _log_likelihood(comparisons, decoder, alpha + counts, num_draws)
         loss.backward()
         return loss
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.enable_grad():
         optimizer.step(objective)
-    return log_counts.detach().clamp(max=8.0).exp().to(comparisons.weights.mean)
+    return log_counts.detach().clamp(max=MAX_LOG_COUNT).exp().to(comparisons.weights.mean)
 
 
-def _tilted_log_likelihood(comparisons: Comparisons, decoder: Tensor, concentration: Tensor, num_draws: int) -> Tensor:
-    torch.manual_seed(0)
-    samples = ObjectiveWeights.from_concentration(concentration).rsample(num_draws)
+def _log_likelihood(comparisons: Comparisons, decoder: Tensor, concentration: Tensor, num_draws: int) -> Tensor:
+    samples = dirichlet_draws(concentration, num_draws)
     first, second = _detached(comparisons.first), _detached(comparisons.second)
-    margins = margin_given_weights(samples, first, second, decoder.detach().double())
+    margins = margin_given_weights(samples, first, second, decoder.detach().double().cpu())
     log_first, log_second = log_preference_probability(margins)
-    label = comparisons.preference.double()
+    label = comparisons.preference.double().cpu()
     return (label * log_first + (1 - label) * log_second).sum()
 
 
 def _detached(features: SemanticFeatures) -> SemanticFeatures:
-    return SemanticFeatures(features.loc.detach().double(), features.variance.detach().double(), features.full)
+    return SemanticFeatures(
+        features.loc.detach().double().cpu(), features.variance.detach().double().cpu(), features.full
+    )

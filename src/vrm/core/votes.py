@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights
+from vrm.errors import DataError
 
 
 def normalize_votes(votes: Tensor, total: float = 1.0) -> Tensor:
@@ -24,10 +25,10 @@ def ratings_as_votes(ratings: Tensor) -> Tensor:
         (..., num_objectives) votes with a total of 1, zero where nothing was rated.
 
     Raises:
-        ValueError: if a rating is negative (a share of a negative number means nothing).
+        DataError: if a rating is negative (a share of a negative number means nothing).
     """
     if bool((ratings < 0).any()):
-        raise ValueError(f"ratings_as_votes needs ratings >= 0, got a minimum of {ratings.nan_to_num().min().item()}")
+        raise DataError(f"ratings_as_votes needs ratings >= 0, got a minimum of {ratings.nan_to_num().min().item()}")
     shares = normalize_votes(ratings.nan_to_num())
     return normalize_votes(shares.sum(-2))
 
