@@ -1,0 +1,86 @@
+"""The columns of the row schema, their renaming, and what rows have beside them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from vrm.errors import ConfigError
+
+PAIR_COLUMNS = ("preference", "margin", "chosen_ratings", "rejected_ratings")
+LIST_COLUMNS = ("scores", "ratings")
+SHARED_COLUMNS = ("tools", "chat_template_kwargs", "annotator", "source", "category")
+COLUMNS = (
+    "prompt",
+    "chosen",
+    "rejected",
+    "completions",
+    *PAIR_COLUMNS,
+    *LIST_COLUMNS,
+    "objective_votes",
+    *SHARED_COLUMNS,
+)
+"""Columns of rows that a model learns from or is evaluated on."""
+
+SCORING_COLUMNS = ("prompt", "completion", "completions", "chosen", "rejected", *SHARED_COLUMNS)
+"""Columns that are read from rows to be scored; labels are not."""
+
+TEXT_COLUMNS = ("prompt", "completion", "chosen", "rejected")
+NUMBER_COLUMNS = ("preference", "margin")
+JSON_COLUMNS = (
+    "completions",
+    "scores",
+    "ratings",
+    "chosen_ratings",
+    "rejected_ratings",
+    "objective_votes",
+    "tools",
+    "chat_template_kwargs",
+)
+_ALL_COLUMNS = frozenset(COLUMNS) | frozenset(SCORING_COLUMNS)
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest allowed name, ignoring case; empty if none is close."""
+    by_lower = {candidate.lower(): candidate for candidate in allowed}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    return f" Did you mean '{by_lower[found[0]]}'?" if found else ""
+
+
+def check_mapping(mapping: Mapping[str, str] | None) -> None:
+    """Check that a mapping renames columns which the schema has, no two of them to the same one.
+
+    Raises:
+        ConfigError: a key is not a column of the schema, a value is not a column name, or two keys share a value.
+    """
+    used: dict[str, str] = {}
+    for ours, theirs in (mapping or {}).items():
+        if ours not in _ALL_COLUMNS:
+            hint = suggestion(ours, _ALL_COLUMNS)
+            raise ConfigError(
+                f"mapping: '{ours}' is not a column of the row schema.{hint} "
+                f"Allowed keys are {', '.join(sorted(_ALL_COLUMNS))}; the values are the file's own column names."
+            )
+        if not isinstance(theirs, str) or not theirs:
+            raise ConfigError(
+                f"mapping: the value of '{ours}' is {theirs!r}; it must be the name of a column in the file."
+            )
+        if theirs in used:
+            raise ConfigError(f"mapping: '{ours}' and '{used[theirs]}' both take the column '{theirs}'; use it once.")
+        used[theirs] = ours
+
+
+def rename(row: Mapping[str, Any], mapping: Mapping[str, str] | None, columns: Collection[str]) -> dict[str, Any]:
+    """The row's values under the schema's names; columns that are absent or null are left out."""
+    names = mapping or {}
+    # A mapped-away name no longer means the schema's column, so `row[ours]` is not a fallback for `row[theirs]`.
+    found = ((ours, row.get(names.get(ours, ours))) for ours in columns)
+    return {ours: value for ours, value in found if value is not None}
+
+
+def unknown_columns(row: Mapping[str, Any], mapping: Mapping[str, str] | None = None) -> list[str]:
+    """Names of the row's columns that are not read although they hold something."""
+    names = mapping or {}
+    known = {names.get(ours, ours) for ours in COLUMNS}
+    return [str(name) for name, value in row.items() if name not in known and value is not None]

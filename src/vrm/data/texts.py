@@ -1,0 +1,110 @@
+"""The texts of a row: its prompt and completions, whatever the layout, and what can be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vrm.data import fields
+from vrm.data.fields import RowCheck
+from vrm.data.implicit_prompt import split_implicit_prompt
+from vrm.data.problems import show
+from vrm.data.schema import Text
+from vrm.errors import DataError
+
+Completions = list[tuple[str, Text]]
+"""Completions with the fields they are from."""
+
+
+def pair_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, Completions]:
+    """Prompt, chosen and rejected; without a prompt column the prompt is what both sides begin with."""
+    sides: Completions = []
+    for field in ("chosen", "rejected"):
+        if field not in columns:
+            check.note(field, "missing field", "it is absent or null; a pair needs 'chosen' and 'rejected'.")
+            continue
+        value = fields.text(check, field, columns[field])
+        if value is not None:
+            sides.append((field, value))
+    if "prompt" in columns:
+        return _prompt(check, columns), sides
+    return _split(check, sides) if len(sides) == 2 else (None, sides)
+
+
+def _split(check: RowCheck, sides: Completions) -> tuple[Text | None, Completions]:
+    (_, chosen), (_, rejected) = sides
+    # Both faults are noted by `check_texts`; there is no prompt to be found in them.
+    if type(chosen) is not type(rejected) or chosen == rejected:
+        return None, sides
+    try:
+        prompt, first, second = split_implicit_prompt(chosen, rejected)
+    except DataError as error:
+        check.note("prompt", "no implicit prompt", str(error))
+        return None, sides
+    return prompt, [("chosen", first), ("rejected", second)]
+
+
+def list_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, Completions]:
+    """Prompt and the entries of `completions`."""
+    values = columns["completions"]
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        reason = f"{show(values)} is a {type(values).__name__}; a list of texts, or of lists of messages, is needed."
+        check.note("completions", "wrong type", reason)
+        return _prompt(check, columns), []
+    named = [(f"completions[{index}]", value) for index, value in enumerate(values)]
+    checked = [(field, fields.text(check, field, value)) for field, value in named]
+    return _prompt(check, columns), [(field, value) for field, value in checked if value is not None]
+
+
+def single_text(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, Completions]:
+    """Prompt and the one `completion`."""
+    value = fields.text(check, "completion", columns["completion"])
+    return _prompt(check, columns), [] if value is None else [("completion", value)]
+
+
+def prompt_only(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, Completions]:
+    """The prompt of a row without completions."""
+    return _prompt(check, columns), []
+
+
+def _prompt(check: RowCheck, columns: Mapping[str, Any]) -> Text | None:
+    if "prompt" in columns:
+        return fields.text(check, "prompt", columns["prompt"])
+    check.note("prompt", "missing field", "it is absent or null; a text or a list of messages is needed.")
+    return None
+
+
+def check_texts(check: RowCheck, prompt: Text | None, completions: Completions) -> None:
+    """Note mixed formats, empty prompts and completions, and completions that do not end with the assistant.
+
+    A single empty message of a prompt is none of these: people do send them, and the conversation goes on.
+    """
+    if prompt is not None and fields.is_blank(prompt):
+        check.note("prompt", "empty prompt", f"the prompt is empty or blank ({show(prompt)}).")
+    for field, completion in completions:
+        _check_completion(check, field, completion)
+    named = ([] if prompt is None else [("prompt", prompt)]) + completions
+    plain = [field for field, value in named if isinstance(value, str)]
+    if 0 < len(plain) < len(named):
+        chat = [field for field, value in named if not isinstance(value, str)]
+        reason = f"{', '.join(plain)}: text, but {', '.join(chat)}: messages; a row has one format throughout."
+        check.note(chat[0] if plain[0] == "prompt" else plain[0], "mixed formats", reason)
+
+
+def _check_completion(check: RowCheck, field: str, completion: Text) -> None:
+    # The reward is read after the last message, so that is the one that has to say something.
+    if fields.is_blank(completion if isinstance(completion, str) else completion[-1:]):
+        check.note(field, "empty completion", f"the completion is empty or blank ({show(completion)}).")
+    elif not isinstance(completion, str) and completion[-1]["role"] != "assistant":
+        reason = f"the last message is the {completion[-1]['role']}'s; a completion ends with the assistant's."
+        check.note(field, "bad message", reason)
+
+
+def as_messages(prompt: Text | None, completions: Completions) -> Completions:
+    """Completions that are texts turned into assistant's messages where the prompt is a conversation."""
+    if not isinstance(prompt, list):
+        return completions
+    return [
+        (field, [{"role": "assistant", "content": value}] if isinstance(value, str) else value)
+        for field, value in completions
+    ]
