@@ -1,1 +1,1 @@
-
+"""The `vrm` command, one file a command."""

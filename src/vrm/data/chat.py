@@ -24,7 +24,7 @@ ENCODER_TEMPLATE = (
     "{{ sep }}"
     "{%- if last_is_completion %}{{ messages[-1]['content'] }}{{ sep }}{% endif -%}"
 )
-"""Template of encoders that have none: [CLS] prompt [SEP] completion [SEP]; roles are named in prompts of several turns."""
+"""Template of encoders that have none: [CLS] prompt [SEP] completion [SEP]; roles are named where there are turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class ChatTokenizer:
     def _render(self, messages: list[Message], judgment: Judgment, add_generation_prompt: bool = False) -> str:
         if not getattr(self.tokenizer, "chat_template", None):
             raise ConfigError(
-                "the row holds messages but the tokenizer has no chat template: set model.chat_template, or use plain text"
+                "the row holds messages but the tokenizer has no chat template: set one, or use plain text"
             )
         kwargs: dict[str, Any] = dict(judgment.chat_template_kwargs or {})
         return str(

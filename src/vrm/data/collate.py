@@ -122,8 +122,8 @@ def batch_rows(tokenized: Sequence[TokenizedJudgment], pad_id: int) -> RowBatch:
                 completion_rows[index, position] = len(rows)
             rows.append(item.prompt + ids)
             starts.append(len(item.prompt))
-    ids, mask = pad_right(rows, pad_id)
-    return RowBatch(ids, mask, torch.tensor(starts), prompt_rows, completion_rows)
+    input_ids, mask = pad_right(rows, pad_id)
+    return RowBatch(input_ids, mask, torch.tensor(starts), prompt_rows, completion_rows)
 
 
 def pad_right(rows: Sequence[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:

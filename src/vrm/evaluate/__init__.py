@@ -1,1 +1,1 @@
-
+"""Evaluation on preference data."""

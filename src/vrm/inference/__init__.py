@@ -1,1 +1,1 @@
-
+"""Judging text: feature extraction, the engine, scoring and explaining."""

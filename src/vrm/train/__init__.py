@@ -1,1 +1,1 @@
-
+"""Training: the trainer, frozen-feature data, callbacks."""

@@ -1,0 +1,203 @@
+"""Hidden states of prompts and completions, pooled: sorted by length, batched by token budget, cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vrm.data.collate import pad_right
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.errors import ConfigError
+from vrm.inference.feature_store import FeatureStore, content_key
+from vrm.model.backbones import encode_completions, encode_prompts
+from vrm.model.modeling_vrm import VRMForSequenceClassification
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+DEFAULT_TOKEN_BUDGET = 8192
+
+Progress = Callable[[int, int], None]
+"""Called with (rows done, rows in all)."""
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Dtype of the backbone's matrix products: `auto` is bfloat16 where the hardware computes in it, else float32.
+
+    Raises:
+        ConfigError: for an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    if precision != "auto":
+        return torch.float32 if precision == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if device.type == "cpu" and supported() else torch.float32
+
+
+def backbone_fingerprint(model: VRMForSequenceClassification) -> str:
+    """SHA-256 over the backbone's parameters, by name and content; changes when the backbone is fine-tuned."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """How features are computed.
+
+    Attributes:
+        precision: one of `PRECISIONS`.
+        token_budget: token positions of one batch, padding included; a longer row is a batch of its own.
+        cache: directory of the memory-mapped cache; None keeps features in memory.
+    """
+
+    precision: str = "auto"
+    token_budget: int = DEFAULT_TOKEN_BUDGET
+    cache: str | None = None
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Rows of a store for judgments.
+
+    Attributes:
+        store: where the features are.
+        prompts: (batch,) row of each prompt.
+        completions: (batch, num_completions) row of each completion; -1 where there is none.
+    """
+
+    store: FeatureStore
+    prompts: NDArray[np.int64]
+    completions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def batch(self, index: NDArray[np.int64] | slice) -> tuple[Tensor, Tensor]:
+        """Features (batch, width) and (batch, num_completions, width) of some judgments."""
+        completions = self.completions[index]
+        prompts = torch.from_numpy(self.store.take(self.prompts[index]))
+        return prompts, torch.from_numpy(self.store.take(np.maximum(completions, 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    key: bytes
+    ids: list[int]
+    start: int
+
+
+class FeatureExtractor:
+    """Computes and caches the head's inputs with a backbone that does not change.
+
+    Args:
+        model: gives backbone and configuration; left in evaluation mode.
+        pad_id: for padding; never read.
+        options: precision, batch size, cache.
+    """
+
+    def __init__(
+        self, model: VRMForSequenceClassification, pad_id: int = 0, options: ExtractionOptions | None = None
+    ) -> None:
+        self.model, self.pad_id, self.options = model.eval(), pad_id, options or ExtractionOptions()
+        self.device = next(model.backbone.parameters()).device
+        self.dtype = resolve_precision(self.options.precision, self.device)
+        self.store = self._new_store()
+
+    def _new_store(self) -> FeatureStore:
+        config = self.model.config
+        if self.options.cache is None:
+            return FeatureStore(config.feature_size)
+        fingerprint = {
+            "backbone": backbone_fingerprint(self.model),
+            "layers": config.feature_layers,
+            "poolings": config.poolings if config.backbone_kind == "encoder" else ["last"],
+            "dtype": str(self.dtype),
+        }
+        return FeatureStore(config.feature_size, self.options.cache, fingerprint)
+
+    def table(self, items: Sequence[TokenizedJudgment], progress: Progress | None = None) -> FeatureTable:
+        """Features of tokenized judgments; computes what the store does not hold."""
+        prompt_keys = [content_key("prompt", item.prompt) for item in items]
+        completion_keys = [
+            [content_key("completion", item.prompt + ids, len(item.prompt)) for ids in item.completions]
+            for item in items
+        ]
+        self._compute(items, prompt_keys, completion_keys, progress)
+        width = max([2, *(len(keys) for keys in completion_keys)])
+        completions = np.full((len(items), width), -1, dtype=np.int64)
+        for row, keys in enumerate(completion_keys):
+            completions[row, : len(keys)] = self.store.rows_of(keys)
+        return FeatureTable(self.store, self.store.rows_of(prompt_keys), completions)
+
+    def _compute(
+        self,
+        items: Sequence[TokenizedJudgment],
+        prompt_keys: list[bytes],
+        completion_keys: list[list[bytes]],
+        progress: Progress | None,
+    ) -> None:
+        completions = {
+            key: _Job(key, item.prompt + ids, len(item.prompt))
+            for item, keys in zip(items, completion_keys, strict=True)
+            for key, ids in zip(keys, item.completions, strict=True)
+        }
+        prompts = {key: _Job(key, item.prompt, 0) for key, item in zip(prompt_keys, items, strict=True)}
+        new_completions = self.store.missing(completions)
+        new_prompts = self.store.missing(prompts)
+        total, done = len(new_completions) + len(new_prompts), 0
+        for batch in token_batches([completions[key] for key in new_completions], self.options.token_budget):
+            self._run_completions(batch, prompts)
+            done += len(batch)
+            if progress:
+                progress(done, total)
+        # A decoder's completion pass has given most prompts already.
+        for batch in token_batches([prompts[key] for key in self.store.missing(prompts)], self.options.token_budget):
+            features = self._forward(batch, prompts_alone=True)[0]
+            self.store.add([job.key for job in batch], features.cpu().numpy())
+            done += len(batch)
+            if progress:
+                progress(done, total)
+        if progress and total:
+            progress(total, total)
+
+    def _run_completions(self, batch: list[_Job], prompts: dict[bytes, _Job]) -> None:
+        completions, prompt_features = self._forward(batch, prompts_alone=False)
+        self.store.add([job.key for job in batch], completions.cpu().numpy())
+        if prompt_features is None:
+            return
+        rows = {content_key("prompt", job.ids[: job.start]): row for row, job in enumerate(batch)}
+        fresh = sorted(key for key in self.store.missing(rows) if key in prompts)
+        if fresh:
+            self.store.add(fresh, prompt_features[[rows[key] for key in fresh]].cpu().numpy())
+
+    @torch.inference_mode()
+    def _forward(self, batch: list[_Job], prompts_alone: bool) -> tuple[Tensor, Tensor | None]:
+        ids, mask = pad_right([job.ids for job in batch], self.pad_id)
+        ids, mask = ids.to(self.device), mask.bool().to(self.device)
+        low = self.dtype == torch.bfloat16
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
+            if prompts_alone:
+                return encode_prompts(self.model.backbone, self.model.config, ids, mask), None
+            start = torch.tensor([job.start for job in batch], device=self.device)
+            return encode_completions(self.model.backbone, self.model.config, ids, mask, start)
+
+
+def token_batches(jobs: list[_Job], token_budget: int) -> list[list[_Job]]:
+    """Batches of similar length, longest first, at most `token_budget` positions each; ties broken by key."""
+    batches: list[list[_Job]] = []
+    for job in sorted(jobs, key=lambda job: (-len(job.ids), job.key)):
+        if batches and (len(batches[-1]) + 1) * len(batches[-1][0].ids) <= token_budget:
+            batches[-1].append(job)
+        else:
+            batches.append([job])
+    return batches

@@ -1,0 +1,150 @@
+"""Frozen features by content: in memory, or memory-mapped in a directory that any later run can reuse."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from vrm.errors import DataError
+
+KEY_BYTES = 16
+_DTYPE = np.dtype("<f4")
+
+
+def content_key(role: str, ids: Sequence[int], start: int = 0) -> bytes:
+    """Key of what is encoded: its role (`prompt`, `completion`), token ids, and where the completion starts."""
+    digest = hashlib.blake2b(digest_size=KEY_BYTES, person=role.encode()[:16])
+    digest.update(start.to_bytes(4, "little"))
+    digest.update(np.asarray(ids, dtype="<i4").tobytes())
+    return digest.digest()
+
+
+class FeatureStore:
+    """Rows of float32 features by content key.
+
+    With a directory, rows are appended to `features.f32` and keys to `keys.bin`; a row counts once its key is written,
+    so an interrupted run loses at most one batch, and another run goes on where it stopped. One directory holds one
+    fingerprint (backbone, layers, poolings, precision), a sub-directory each, and one writer at a time.
+
+    Args:
+        width: features a row.
+        directory: the cache's root; None keeps rows in memory.
+        fingerprint: what the rows depend on beside their content.
+
+    Raises:
+        DataError: if the directory holds rows of another width.
+    """
+
+    def __init__(
+        self, width: int, directory: str | Path | None = None, fingerprint: dict[str, Any] | None = None
+    ) -> None:
+        self.width = width
+        self._index: dict[bytes, int] = {}
+        self._memory = np.empty((0, width), dtype=_DTYPE)
+        self._count = 0
+        self.directory: Path | None = None
+        if directory is not None:
+            text = json.dumps(fingerprint or {}, sort_keys=True)
+            self.directory = Path(directory) / hashlib.sha256(text.encode()).hexdigest()[:16]
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.directory / "lock")
+            self._check_fingerprint(text)
+            self._reload()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def missing(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Those keys that the store does not hold yet."""
+        return {key for key in keys if key not in self._index}
+
+    def rows_of(self, keys: Sequence[bytes]) -> NDArray[np.int64]:
+        """Row numbers of keys, all of which the store must hold."""
+        return np.fromiter((self._index[key] for key in keys), dtype=np.int64, count=len(keys))
+
+    def add(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
+        """Append rows (len(keys), width)."""
+        if features.shape != (len(keys), self.width):
+            raise DataError(f"features have shape {features.shape}, expected {(len(keys), self.width)}")
+        values = np.ascontiguousarray(features, dtype=_DTYPE)
+        if self.directory is None:
+            self._append_memory(keys, values)
+            return
+        with self._lock:
+            self._reload()
+            # Another writer may have added some of them meanwhile.
+            fresh = [position for position, key in enumerate(keys) if key not in self._index]
+            self._append_files([keys[position] for position in fresh], values[fresh])
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copy of rows, any shape of row numbers, (..., width)."""
+        return np.asarray(self._array()[rows])
+
+    def _array(self) -> NDArray[np.float32]:
+        if self.directory is None:
+            return self._memory[: self._count]
+        if self._mapped is None or len(self._mapped) < self._count:
+            self._mapped = np.memmap(self._features_path, dtype=_DTYPE, mode="r", shape=(self._count, self.width))
+        return self._mapped
+
+    @property
+    def _features_path(self) -> Path:
+        assert self.directory is not None
+        return self.directory / "features.f32"
+
+    def _check_fingerprint(self, text: str) -> None:
+        assert self.directory is not None
+        path = self.directory / "fingerprint.json"
+        if not path.exists():
+            path.write_text(text)
+
+    def _append_memory(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
+        needed = self._count + len(keys)
+        if needed > len(self._memory):
+            grown = np.empty((max(needed, 2 * len(self._memory)), self.width), dtype=_DTYPE)
+            grown[: self._count] = self._memory[: self._count]
+            self._memory = grown
+        self._memory[self._count : needed] = values
+        for key in keys:
+            self._index[key] = self._count
+            self._count += 1
+
+    def _append_files(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
+        assert self.directory is not None
+        with self._features_path.open("r+b" if self._features_path.exists() else "wb") as file:
+            # Rows beyond the last key are the remains of an interrupted write; they are overwritten.
+            file.seek(self._count * self.width * _DTYPE.itemsize)
+            file.write(values.tobytes())
+        with (self.directory / "keys.bin").open("ab") as file:
+            file.write(b"".join(keys))
+        for key in keys:
+            self._index[key] = self._count
+            self._count += 1
+
+    def _reload(self) -> None:
+        assert self.directory is not None
+        path = self.directory / "keys.bin"
+        data = path.read_bytes() if path.exists() and path.stat().st_size // KEY_BYTES != self._count else None
+        self._mapped: NDArray[np.float32] | None = getattr(self, "_mapped", None)
+        if data is None:
+            return
+        whole = len(data) // KEY_BYTES
+        if len(data) % KEY_BYTES:
+            path.write_bytes(data[: whole * KEY_BYTES])
+        for row in range(self._count, whole):
+            self._index[data[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = row
+        self._count = whole
+        held = (
+            self._features_path.stat().st_size // (self.width * _DTYPE.itemsize) if self._features_path.exists() else 0
+        )
+        if held < whole:
+            raise DataError(
+                f"{self.directory}: {whole} keys but only {held} rows of {self.width} features. Delete this directory"
+            )
