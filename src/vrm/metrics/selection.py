@@ -1,0 +1,86 @@
+"""Does the model know when it is right? Accuracy on the pairs it is most certain of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vrm.metrics._arrays import Array, fraction, same_length, tied_groups, tied_means, vector
+from vrm.metrics.accuracy import pairwise_hits
+
+
+@dataclass(frozen=True, slots=True)
+class SelectiveAccuracy:
+    """Accuracy against coverage.
+
+    Attributes:
+        coverage: (count,) 1/count, 2/count, ..., 1: the share of pairs kept, the most certain first.
+        accuracy: (count,) accuracy on them; the last entry is the accuracy on all.
+        area: mean of `accuracy` over all coverages, in [0, 1]; NaN without a pair to judge.
+        count: pairs judged.
+        ties: pairs left out because their preference is 0.5.
+    """
+
+    coverage: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    area: float
+    count: int
+    ties: int
+
+
+def selective_accuracy(margins: ArrayLike, preference: ArrayLike, certainty: ArrayLike) -> SelectiveAccuracy:
+    """Accuracy on the most certain pairs, for every coverage (El-Yaniv and Wiener 2010).
+
+    Pairs that are equally certain are exchangeable: where a coverage cuts through them, the accuracy is what a random
+    choice among them gives on average. So neither the order of rows nor a seed plays a role.
+
+    Args:
+        margins: (n,) reward of the first completion minus that of the second.
+        preference: (n,) in [0, 1]; ties (0.5) are left out and counted.
+        certainty: (n,) any scale, higher is more certain.
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
+    """
+    hits, certain = pairwise_hits(margins, preference), vector("certainty", certainty)
+    same_length(margins=hits, certainty=certain)
+    judged = ~np.isnan(hits)
+    curve = _curve(hits[judged], certain[judged])
+    count = len(curve)
+    coverage = np.arange(1, count + 1) / max(count, 1)
+    area = float(curve.mean()) if count else math.nan
+    return SelectiveAccuracy(tuple(coverage.tolist()), tuple(curve.tolist()), area, count, len(hits) - count)
+
+
+def accuracy_at_coverage(
+    margins: ArrayLike, preference: ArrayLike, certainty: ArrayLike, coverage: float = 0.5
+) -> float:
+    """Accuracy on the `coverage` share of pairs that are most certain (rounded up to whole pairs); NaN without pairs.
+
+    Args:
+        margins: (n,) reward of the first completion minus that of the second.
+        preference: (n,) in [0, 1]; ties (0.5) are left out.
+        certainty: (n,) any scale, higher is more certain; equal values as in `selective_accuracy`.
+        coverage: in (0, 1].
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
+        ConfigError: `coverage` is out of range.
+    """
+    share = fraction("coverage", coverage, include_one=True)
+    selective = selective_accuracy(margins, preference, certainty)
+    if not selective.count:
+        return math.nan
+    # The small term keeps 0.1 * 30 = 3.0000000000000004 from being rounded up to 4.
+    kept = max(1, math.ceil(share * selective.count - 1e-9))
+    return selective.accuracy[kept - 1]
+
+
+def _curve(hits: Array, certainty: Array) -> Array:
+    codes = tied_groups(certainty)
+    expected = tied_means(codes, hits)
+    most_certain_first = np.argsort(-codes, kind="stable")
+    return np.cumsum(expected[most_certain_first]) / np.arange(1, len(hits) + 1)

@@ -1,0 +1,240 @@
+"""All metrics of a set of pairs at once, for a whole file or by source and category."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vrm.errors import DataError
+from vrm.metrics._arrays import Array, Indices, group_codes, probabilities, same_length, vector
+from vrm.metrics._arrays import lengths as checked_lengths
+from vrm.metrics._json import json_ready
+from vrm.metrics.accuracy import (
+    Accuracy,
+    LengthControlledAccuracy,
+    length_controlled_accuracy,
+    longer_wins,
+    pairwise_hits,
+)
+from vrm.metrics.calibration import (
+    CalibrationError,
+    brier_score,
+    expected_calibration_error,
+    log_pair,
+    negative_log_likelihood_from_logs,
+)
+from vrm.metrics.intervals import Interval, bootstrap_interval
+from vrm.metrics.selection import accuracy_at_coverage, selective_accuracy
+
+Result = TypeVar("Result")
+
+UNLABELLED = "(none)"
+"""The label under which `by_group` lists rows whose label is None."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairPredictions:
+    """What a model says of n pairs, and what judges said. Checked when made; build it with `pair_predictions`.
+
+    Attributes:
+        margins: (n,) reward of the first completion minus that of the second.
+        preference: (n,) in [0, 1], above 0.5 where the first completion is preferred, 0.5 for ties.
+        probability: (n,) predicted probability that the first is preferred.
+        log_probability: (n,) log of that, in nats.
+        log_complement: (n,) log of one minus that.
+        lengths_first: (n,) length of the first completion, in any unit.
+        lengths_second: (n,) length of the second, in the same unit.
+        groups: (n,) numbers that are equal for pairs of the same prompt.
+        certainty: (n,) higher is more certain.
+    """
+
+    margins: Array
+    preference: Array
+    probability: Array
+    log_probability: Array
+    log_complement: Array
+    lengths_first: Array
+    lengths_second: Array
+    groups: Indices
+    certainty: Array
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.margins)
+
+    def take(self, rows: Indices) -> PairPredictions:
+        """The pairs at these row indices."""
+        return PairPredictions(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceSummary:
+    """The metrics of one set of pairs; NaN marks what the pairs cannot tell.
+
+    Attributes:
+        count: pairs, ties included.
+        ties: pairs of preference 0.5; accuracies leave them out.
+        prompts: distinct prompts (groups).
+        accuracy: pairwise accuracy, its interval by bootstrap over prompts.
+        length_controlled: mean of the accuracies where the preferred is the longer and where it is the shorter.
+        longer_wins: accuracy of "the longer completion wins".
+        negative_log_likelihood: in nats, on soft labels.
+        brier: mean squared error of the probability.
+        calibration: expected calibration error in bins of equal mass, with its table.
+        calibration_equal_width: the same in bins of equal width.
+        accuracy_most_certain_half: accuracy on the half of the pairs that are most certain.
+        selective_area: mean accuracy over all coverages.
+    """
+
+    count: int
+    ties: int
+    prompts: int
+    accuracy: Interval
+    length_controlled: LengthControlledAccuracy
+    longer_wins: Accuracy
+    negative_log_likelihood: float
+    brier: float
+    calibration: CalibrationError
+    calibration_equal_width: CalibrationError
+    accuracy_most_certain_half: float
+    selective_area: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dicts, lists and numbers for JSON: NaN is None, an infinite log-likelihood the string "inf"."""
+        plain: dict[str, Any] = json_ready(self)
+        return plain
+
+
+def pair_predictions(
+    margins: ArrayLike,
+    preference: ArrayLike,
+    lengths: tuple[ArrayLike, ArrayLike],
+    *,
+    probability: ArrayLike | None = None,
+    log_probability: ArrayLike | None = None,
+    log_complement: ArrayLike | None = None,
+    groups: Iterable[Hashable] | None = None,
+    certainty: ArrayLike | None = None,
+) -> PairPredictions:
+    """Check and gather what `preference_summary` needs.
+
+    Args:
+        margins: (n,) reward of the first completion minus that of the second.
+        preference: (n,) in [0, 1], 0.5 for ties.
+        lengths: of the first completions (n,) and of the second (n,), at least 0, in any one unit.
+        probability: (n,) predicted probability that the first is preferred; either this or `log_probability`.
+        log_probability: (n,) its log in nats, for log losses that stay finite however sure the prediction.
+        log_complement: (n,) log of one minus the probability; see `negative_log_likelihood_from_logs`.
+        groups: n hashable labels, equal for pairs of the same prompt; None takes each pair as a prompt of its own.
+        certainty: (n,) higher is more certain; None takes the probability of the predicted side.
+
+    Raises:
+        DataError: shapes differ, there are no rows, a value is NaN or out of range, or not exactly one of
+            `probability` and `log_probability` is given.
+    """
+    margin, wanted = vector("margins", margins), probabilities("preference", preference)
+    predicted, log_first, log_second = _predicted(probability, log_probability, log_complement)
+    first, second = (checked_lengths(f"lengths[{side}]", lengths[side]) for side in (0, 1))
+    certain = _default_certainty(probability is not None, predicted, log_first, log_second)
+    if certainty is not None:
+        certain = vector("certainty", certainty)
+    same_length(margins=margin, preference=wanted, probability=predicted, first=first, second=second, certainty=certain)
+    codes = np.arange(len(margin), dtype=np.intp) if groups is None else group_codes(groups, len(margin))
+    return PairPredictions(margin, wanted, predicted, log_first, log_second, first, second, codes, certain)
+
+
+def preference_summary(
+    pairs: PairPredictions, *, confidence: float = 0.95, resamples: int = 1000, bins: int = 15, seed: int = 0
+) -> PreferenceSummary:
+    """All metrics of these pairs; swapping the completions of every pair changes none of them.
+
+    Args:
+        pairs: from `pair_predictions`.
+        confidence: of the interval, in (0, 1).
+        resamples: of the bootstrap, at least 1.
+        bins: of the calibration error, at least 1.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: there are no pairs.
+        ConfigError: `confidence`, `resamples` or `bins` is out of range.
+    """
+    ties = int((pairs.preference == 0.5).sum())
+    probability = pairs.probability
+    selective = selective_accuracy(pairs.margins, pairs.preference, pairs.certainty)
+    sides = pairs.lengths_first, pairs.lengths_second
+    return PreferenceSummary(
+        count=len(pairs),
+        ties=ties,
+        prompts=len(np.unique(pairs.groups)),
+        accuracy=_accuracy_interval(pairs, confidence, resamples, seed),
+        length_controlled=length_controlled_accuracy(pairs.margins, pairs.preference, *sides),
+        longer_wins=longer_wins(pairs.preference, *sides),
+        negative_log_likelihood=negative_log_likelihood_from_logs(
+            pairs.log_probability, pairs.preference, pairs.log_complement
+        ),
+        brier=brier_score(probability, pairs.preference),
+        calibration=expected_calibration_error(probability, pairs.preference, bins),
+        calibration_equal_width=expected_calibration_error(probability, pairs.preference, bins, "equal_width"),
+        accuracy_most_certain_half=accuracy_at_coverage(pairs.margins, pairs.preference, pairs.certainty, 0.5),
+        selective_area=selective.area,
+    )
+
+
+def by_group(summary_fn: Callable[[Indices], Result], labels: Iterable[Hashable]) -> dict[str, Result]:
+    """`summary_fn` of the rows of each label, such as the source or category of a pair; labels in sorted order.
+
+    For summaries: `by_group(lambda rows: preference_summary(pairs.take(rows)), labels)`.
+
+    Args:
+        summary_fn: from the row indices of one label, ascending, to a result.
+        labels: one a row, taken as strings; rows whose label is None are listed under `UNLABELLED`.
+
+    Raises:
+        DataError: `labels` is empty.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(UNLABELLED if label is None else str(label), []).append(row)
+    if not rows:
+        raise DataError("'labels' is empty; at least one row is needed.")
+    return {name: summary_fn(np.asarray(rows[name], dtype=np.intp)) for name in sorted(rows)}
+
+
+def _accuracy_interval(pairs: PairPredictions, confidence: float, resamples: int, seed: int) -> Interval:
+    hits = pairwise_hits(pairs.margins, pairs.preference)
+    judged = ~np.isnan(hits)
+    if not judged.any():
+        return Interval(math.nan, math.nan, math.nan, confidence)
+    return bootstrap_interval(hits[judged], pairs.groups[judged], None, confidence, resamples, seed)
+
+
+def _predicted(
+    probability: ArrayLike | None, log_probability: ArrayLike | None, log_complement: ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """p, log p and log (1 - p), each (n,), from whichever is given."""
+    if probability is not None and log_probability is None and log_complement is None:
+        predicted = probabilities("probability", probability)
+        with np.errstate(divide="ignore"):  # log 0 is minus infinity, and meant
+            return predicted, np.log(predicted), np.log1p(-predicted)
+    if log_probability is not None and probability is None:
+        log_first, log_second = log_pair(log_probability, log_complement)
+        # From the larger side, so that swapping the completions folds to the same confidence to the last bit.
+        predicted = np.where(log_first >= log_second, np.exp(log_first), 1.0 - np.exp(log_second))
+        return predicted, log_first, log_second
+    raise DataError(
+        "Give either 'probability', or 'log_probability' with or without 'log_complement': got "
+        f"{'both kinds' if probability is not None else 'no probability'}."
+    )
+
+
+def _default_certainty(from_probability: bool, predicted: Array, log_first: Array, log_second: Array) -> Array:
+    if from_probability:
+        return np.maximum(predicted, 1.0 - predicted)
+    # The same order, and predictions that are all 1 to the last digit are still told apart.
+    return np.minimum(-np.minimum(log_first, log_second), np.finfo(np.float64).max)
