@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 Row: TypeAlias = dict[str, Any]
 """One row: of a published data set going in, of the row schema coming out."""
 
-EMPTY_PROMPT = "row: empty prompt"
+EMPTY_PROMPT = "row: empty message in the prompt"
 EMPTY_SIDE = "row: empty completion"
 IDENTICAL = "row: identical completions"
 FEWER_THAN_TWO = "row: fewer than two usable completions"
@@ -117,9 +117,9 @@ def assistant(content: str) -> list[Row]:
     return [{"role": "assistant", "content": content}]
 
 
-def is_blank(messages: Sequence[Row]) -> bool:
-    """Whether a prompt's last message (or a completion's) says nothing."""
-    return not messages or not messages[-1]["content"].strip()
+def has_blank(messages: Sequence[Row]) -> bool:
+    """Whether a prompt has no message, or one (other than the system's) that says nothing."""
+    return not messages or any(turn["role"] != "system" and not turn["content"].strip() for turn in messages)
 
 
 def pair(prompt: list[Row], first: str, second: str, **columns: Any) -> Converted:
@@ -131,7 +131,7 @@ def pair(prompt: list[Row], first: str, second: str, **columns: Any) -> Converte
         second: the one that becomes `rejected`.
         columns: further columns of the row; those that are None are left off.
     """
-    if is_blank(prompt):
+    if has_blank(prompt):
         return skip(EMPTY_PROMPT)
     if not first.strip() or not second.strip():
         return skip(EMPTY_SIDE)
@@ -160,7 +160,7 @@ def ranked(prompt: list[Row], candidates: Sequence[Candidate], **columns: Any) -
         candidates: the completions; all have a score or none has, and the same for ratings.
         columns: further columns of the row; those that are None are left off.
     """
-    if is_blank(prompt):
+    if has_blank(prompt):
         return skip(EMPTY_PROMPT)
     kept, skipped = _usable(candidates)
     if len(kept) < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from vrm.errors import RowError
@@ -37,9 +38,7 @@ class Fields:
         """The field's value, whatever it is."""
         if name not in self._row:
             have = ", ".join(map(str, self._row)) or "none"
-            reason = (
-                f"missing; this recipe needs it. Columns found: {have}. Is this the right data set and configuration?"
-            )
+            reason = f"missing; found: {have}. Is this the right data set and configuration for this recipe?"
             raise RowError(f"<{self._recipe}>", 0, self._path + name, reason)
         return self._row[name]
 
@@ -74,7 +73,7 @@ class Fields:
         """A finite number in [low, high]; digits in a string count as a number."""
         value = self.get(name)
         allowed = f"a number from {low:g} to {high:g}"
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+        if isinstance(value, bool) or not isinstance(value, Real | str):
             raise self.error(name, value, allowed)
         try:
             number = float(value)

@@ -1,8 +1,7 @@
 """HelpSteer2 (ratings, and preferences over the same responses) and HelpSteer3 (preferences by several people).
 
-Sources: Wang et al., "HelpSteer2", arXiv 2406.08673; "HelpSteer2-Preference", arXiv 2410.01257; "
-""HelpSteer3-Preference",
-arXiv 2505.11475.
+Sources: Wang et al., "HelpSteer2", arXiv 2406.08673; "HelpSteer2-Preference", arXiv 2410.01257;
+"HelpSteer3-Preference", arXiv 2505.11475.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from vrm.data.recipes.fields import Fields
 OBJECTIVES = ("values", "fluency", "factuality", "safety", "diversity", "creativity", "helpfulness")
 NOT_SCORED = "completion: not scored"
 NO_HISTORY = "row: no reply was chosen in an earlier turn"
-NO_IMPORTANCE = "votes: the person gave no importance above zero"
+NO_IMPORTANCE = "votes: no importance above zero is known"
 LATER_TURN = "row: a later turn, choice attributes are about the opening one"
 
 
@@ -29,9 +29,9 @@ def join(people: Iterable[Mapping[str, Any]], utterances: Iterable[Mapping[str, 
         by: the column that both tables share (`user_id` or `conversation_id`).
 
     Yields:
-        `conversation_id`, `user_id`, `conversation_type`, `position` (0 for the opening turn), `history` (messages, or None if
-        an earlier turn has no chosen reply), `user_prompt`, `responses` (the rows of the utterances) and `person` (the row
-        of `people`, or None).
+        `conversation_id`, `user_id`, `conversation_type`, `position` (0 for the opening turn), `history` (messages, or
+        None if an earlier turn has no chosen reply), `user_prompt`, `responses` (the rows of the utterances) and
+        `person` (the row of `people`, or None).
 
     Raises:
         RowError: a key column is missing.
@@ -76,7 +76,7 @@ def _votes(fields: Fields, column: str) -> dict[str, float] | None:
     return votes if any(votes.values()) else None
 
 
-def _replies(fields: Fields) -> Converted:
+def _replies(fields: Fields, name: str) -> Converted:
     candidates, unscored = [], 0
     for response in fields.children("responses"):
         if response.has("score"):
@@ -86,7 +86,7 @@ def _replies(fields: Fields) -> Converted:
             unscored += 1
     prompt = fields.messages("history") + user(fields.text("user_prompt"))
     columns = {"annotator": fields.label("user_id"), "category": fields.label("conversation_type")}
-    rows = ranked(prompt, candidates, source="prism", **columns)
+    rows = ranked(prompt, candidates, source=name, **columns)
     return merge([rows, Converted([], {NOT_SCORED: unscored} if unscored else {})])
 
 
@@ -98,7 +98,7 @@ def _convert(row: Row, *, name: str, column: str, opening_only: bool) -> Convert
         return skip(LATER_TURN)
     if not fields.has("history"):
         return skip(NO_HISTORY)
-    votes, replies = _votes(fields, column), _replies(fields)
+    votes, replies = _votes(fields, column), _replies(fields, name)
     if not replies.rows:
         return replies
     if votes is None:

@@ -21,7 +21,7 @@ def human_assistant_turns(text: str) -> Turns | None:
 
     The text of a turn is stripped. None if something stands before the first turn.
     """
-    before, *rest = _HUMAN_ASSISTANT.split(text if text.startswith("\n") else "\n\n" + text)
+    before, *rest = _HUMAN_ASSISTANT.split("\n\n" + text.lstrip("\n"))
     if before.strip() or not rest:
         return None
     return [
