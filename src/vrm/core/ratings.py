@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +65,32 @@ class ConditionedOnRatings:
     features: SemanticFeatures
 
 
+class _InverseAndLogDeterminant(torch.autograd.Function):
+    """Inverse and log-determinant of symmetric positive matrices by Cholesky.
+
+    The backward pass of a batched Cholesky factor would cost more than all the rest of conditioning; the gradients
+    of these two functions of the matrix need two products: -C G C and g C.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        factor = torch.linalg.cholesky(matrix)
+        inverse = torch.cholesky_inverse(factor)
+        ctx.save_for_backward(inverse)
+        return inverse, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (inverse,) = ctx.saved_tensors
+        of_inverse, of_determinant = gradients
+        return of_determinant[..., None, None] * inverse - inverse @ of_inverse @ inverse
+
+
+def _invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    inverse, log_determinant = _InverseAndLogDeterminant.apply(matrix)
+    return inverse, log_determinant
+
+
 def condition_on_ratings(
     ratings: Tensor, features: SemanticFeatures, decoder: Tensor, model: RatingModel
 ) -> ConditionedOnRatings:
@@ -89,20 +116,16 @@ def condition_on_ratings(
     outer = (loading.unsqueeze(-1) * loading.unsqueeze(-2)).flatten(-2)
     information = (precision @ outer).unflatten(-1, 2 * loading.shape[-1:])
     information = information + torch.diag_embed(1.0 / features.variance)
-    factor = torch.linalg.cholesky(information)
+    covariance, log_information = _invert(information)
     shift = (precision * residual) @ loading
-    update = torch.cholesky_solve(shift.unsqueeze(-1), factor).squeeze(-1)
-    log_determinant = (
-        2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        + features.variance.log().sum(-1)
-        + (observed * 2 * model.scale.log()).sum(-1)
-    )
+    update = (covariance @ shift.unsqueeze(-1)).squeeze(-1)
+    log_determinant = log_information + features.variance.log().sum(-1) + (observed * 2 * model.scale.log()).sum(-1)
     # The Mahalanobis distance as a sum of squares at the posterior mean; r'Pr - shift'update would cancel.
     remaining = residual - update @ loading.T
     distance = (precision * remaining.square()).sum(-1) + (update.square() / features.variance).sum(-1)
     log_likelihood = -0.5 * (distance + log_determinant + observed.sum(-1) * math.log(2 * math.pi))
     any_observed = observed.any(-1)
-    conditioned = SemanticFeatures(features.loc + update, torch.cholesky_inverse(factor), full=True)
+    conditioned = SemanticFeatures(features.loc + update, covariance, full=True)
     return ConditionedOnRatings(
         torch.where(any_observed, log_likelihood, torch.zeros_like(log_likelihood)), conditioned
     )
