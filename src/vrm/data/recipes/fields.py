@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+from vrm.data.problems import show
 from vrm.errors import RowError
-
-_SHOWN = 80
 
 
 class Fields:
@@ -27,12 +26,12 @@ class Fields:
         self._recipe, self._path = recipe, path
         if not isinstance(row, Mapping):
             where = path.rstrip(".") or "row"
-            raise RowError(f"<{recipe}>", 0, where, f"{_show(row)} is not allowed; expected a mapping")
+            raise RowError(f"<{recipe}>", 0, where, f"{show(row)} is not allowed; expected a mapping")
         self._row = row
 
     def error(self, name: str, value: Any, allowed: str) -> RowError:
         """The error for a value of field `name` that is not allowed."""
-        return RowError(f"<{self._recipe}>", 0, self._path + name, f"{_show(value)} is not allowed; expected {allowed}")
+        return RowError(f"<{self._recipe}>", 0, self._path + name, f"{show(value)} is not allowed; expected {allowed}")
 
     def get(self, name: str) -> Any:
         """The field's value, whatever it is."""
@@ -126,8 +125,3 @@ class Fields:
         if role not in {"system", "user", "assistant"}:
             raise self.error("role", role, "system, user or assistant")
         return role
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({type(value).__name__})"

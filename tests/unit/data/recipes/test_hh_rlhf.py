@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
+
 import pytest
 
 from vrm.data.recipes import base, get_recipe
 from vrm.data.recipes.turns import NOT_ALTERNATING
 from vrm.errors import RowError
+
+SHARED = Path(__file__).parents[5] / "shared" / "data" / "preferences"
 
 ROW = {
     "prompt": [
@@ -43,3 +49,29 @@ def test_text_without_turns_is_an_error():
         get_recipe("hh-rlhf").convert(row)
     with pytest.raises(RowError, match="field 'chosen': None is not allowed; expected a string"):
         get_recipe("hh-rlhf").convert(row | {"chosen": None})
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("fold", ["hh_helpful", "hh_harmless"])
+def test_transcripts_of_real_conversations_come_back_as_they_were(run, fold):
+    path = SHARED / f"{fold}.dev.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"needs ../shared/data/preferences/{path.name}")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    raw = [{side: transcript(row["prompt"] + row[side]) for side in ("chosen", "rejected")} for row in rows]
+    converted, skipped = run("hh-rlhf", raw)
+    assert len(converted) + sum(skipped.values()) == len(rows)
+    assert len(converted) > 0.95 * len(rows)
+    wanted = {json.dumps([stripped(row[part]) for part in ("prompt", "chosen", "rejected")]) for row in rows}
+    found = {json.dumps([row[part] for part in ("prompt", "chosen", "rejected")]) for row in converted}
+    assert found <= wanted
+
+
+def transcript(messages):
+    names = {"user": "Human", "assistant": "Assistant"}
+    return "".join(f"\n\n{names[message['role']]}: {message['content']}" for message in messages)
+
+
+def stripped(messages):
+    return [{"role": message["role"], "content": message["content"].strip()} for message in messages]
