@@ -88,7 +88,9 @@ def test_concentration_range_and_floor() -> None:
     expected = MIN_CONCENTRATION * 6 + torch.tensor([1e-2, 1.0, 1e4])
     torch.testing.assert_close(alpha.sum(-1), expected)
     assert (alpha >= MIN_CONCENTRATION).all()
-    torch.testing.assert_close((alpha - MIN_CONCENTRATION) / (alpha - MIN_CONCENTRATION).sum(-1, True), logits.softmax(-1))
+    torch.testing.assert_close(
+        (alpha - MIN_CONCENTRATION) / (alpha - MIN_CONCENTRATION).sum(-1, True), logits.softmax(-1)
+    )
 
 
 def test_covariance_form_matches_the_matrix_and_does_not_cancel() -> None:

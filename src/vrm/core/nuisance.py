@@ -84,7 +84,7 @@ def fit_nuisance_offset(
         preference: (batch,) p that a is preferred.
         out_of_fold_margin: (batch,) r_a - r_b of a reward that was not trained on these judgments.
         num_knots: knots of each nuisance, at least 3.
-        ridge: penalty on the coefficients of h.
+        ridge: penalty in nats on half the variance of each nuisance's h over the texts; 1 is a prior of one logit.
 
     Raises:
         ConfigError: for fewer than 3 knots; DataError: for values that are not finite.
@@ -95,12 +95,28 @@ def fit_nuisance_offset(
     if not bool(torch.isfinite(torch.cat([first, second])).all() and torch.isfinite(out_of_fold_margin).all()):
         raise DataError("nuisances and out-of-fold margins must be finite; remove or mend the rows that are not")
     knots = spline_knots(torch.cat([first, second]), num_knots)
-    basis = spline_basis(first, knots) - spline_basis(second, knots)
+    basis_first, basis_second = spline_basis(first, knots), spline_basis(second, knots)
+    whitening = _whitening(torch.cat([basis_first, basis_second]), num_knots - 1)
+    basis = (basis_first - basis_second) @ whitening
     design = torch.cat([out_of_fold_margin.double().unsqueeze(-1), basis], -1)
     penalty = torch.full((design.shape[1],), ridge, dtype=torch.float64)
     penalty[0] = 1e-6
     coefficients = _penalized_logistic(design, preference.double(), penalty)
-    return NuisanceOffset(knots, coefficients[1:], float(coefficients[0]))
+    return NuisanceOffset(knots, whitening @ coefficients[1:], float(coefficients[0]))
+
+
+def _whitening(basis: Tensor, columns: int) -> Tensor:
+    """Block-diagonal W that gives each nuisance's columns unit covariance; directions without spread go to zero.
+
+    The truncated cubes are nearly collinear: a ridge on their own coefficients would flatten any curve.
+    """
+    blocks = []
+    for block in basis.split(columns, dim=-1):
+        values, vectors = torch.linalg.eigh(torch.cov(block.T))
+        spread = values > 1e-10 * values[-1].clamp_min(torch.finfo(values.dtype).tiny)
+        scale = torch.where(spread, values, torch.ones_like(values)).rsqrt() * spread
+        blocks.append(vectors * scale)
+    return torch.block_diag(*blocks)
 
 
 def _penalized_logistic(design: Tensor, preference: Tensor, penalty: Tensor) -> Tensor:

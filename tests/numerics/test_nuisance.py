@@ -1,0 +1,143 @@
+"""Equation (14): the spline basis, the joint fit of h, and why h fitted alone over-corrects."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+
+from vrm.core.nuisance import NuisanceOffset, fit_nuisance_offset, offset_margin, spline_basis, spline_knots
+from vrm.core.preference import comparison_log_likelihood
+from vrm.errors import VrmError
+
+KNOTS = torch.tensor([[-1.5, -0.6, 0.1, 0.8, 2.0]]).double()
+
+
+def _derivative(order: int, at: torch.Tensor) -> torch.Tensor:
+    value = at.clone().requires_grad_()
+    result = spline_basis(value.unsqueeze(-1), KNOTS)
+    columns = []
+    for column in result.unbind(-1):
+        current = column
+        for _ in range(order):
+            (current,) = torch.autograd.grad(current.sum(), value, create_graph=True, allow_unused=True)
+            if current is None or not current.requires_grad:
+                current = torch.zeros_like(value) if current is None else current + 0 * value
+        columns.append(current.detach())
+    return torch.stack(columns, -1)
+
+
+class TestBasis:
+    def test_is_twice_continuously_differentiable_at_the_knots(self) -> None:
+        for order in (0, 1, 2):
+            left, right = _derivative(order, KNOTS[0] - 1e-7), _derivative(order, KNOTS[0] + 1e-7)
+            torch.testing.assert_close(left, right, rtol=0, atol=1e-4)
+
+    def test_is_linear_beyond_the_outer_knots(self) -> None:
+        outside = torch.tensor([-30.0, -1.6, 2.1, 50.0]).double()
+        torch.testing.assert_close(_derivative(2, outside), torch.zeros(4, 4).double(), rtol=0, atol=1e-9)
+        inside = _derivative(2, torch.tensor([0.5]).double())
+        assert (inside[:, 1:].abs() > 1e-3).all()
+
+    def test_spans_the_natural_cubic_splines_of_scipy(self) -> None:
+        x = np.linspace(-1.5, 2.0, 200)
+        basis = spline_basis(torch.tensor(x).unsqueeze(-1), KNOTS).numpy()
+        design = np.column_stack([np.ones_like(x), basis])
+        for values in np.eye(5):
+            natural = CubicSpline(KNOTS[0].numpy(), values, bc_type="natural")(x)
+            fit = design @ np.linalg.lstsq(design, natural, rcond=None)[0]
+            np.testing.assert_allclose(fit, natural, atol=1e-9)
+
+    def test_does_not_know_the_unit_of_the_nuisance(self) -> None:
+        value = torch.randn(20, 1).double()
+        scaled = spline_basis(1e-3 * value + 7, 1e-3 * KNOTS + 7)
+        torch.testing.assert_close(scaled, spline_basis(value, KNOTS), rtol=1e-6, atol=1e-6)
+
+    @pytest.mark.parametrize("nuisance", [torch.zeros(50, 1), torch.arange(50.0).remainder(2).unsqueeze(-1)])
+    def test_knots_of_discrete_nuisances_are_increasing(self, nuisance: torch.Tensor) -> None:
+        knots = spline_knots(nuisance, 5)
+        assert (knots.diff(dim=-1) > 0).all()
+        assert torch.isfinite(spline_basis(nuisance, knots)).all()
+
+
+def _planted(bias, seed: int, size: int = 20_000, nuisances: int = 1):
+    """Judgments with u = r_a - r_b + bias(nu_a) - bias(nu_b), where quality itself rises with the nuisance."""
+    generator = torch.Generator().manual_seed(seed)
+    nuisance = torch.randn(2, size, nuisances, generator=generator).double()
+    quality = 0.625 * nuisance[..., 0] + 0.75 * torch.randn(2, size, generator=generator).double()
+    margin = quality[0] - quality[1]
+    u = margin + (bias(nuisance[0]) - bias(nuisance[1]))
+    label = (torch.rand(size, generator=generator).double() < torch.sigmoid(u)).double()
+    return nuisance[0], nuisance[1], label, margin
+
+
+def _slope(offset: NuisanceOffset) -> float:
+    at = torch.tensor([[-1.5], [1.5]]).double()
+    low, high = offset(at).tolist()
+    return (high - low) / 3.0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_joint_fit_recovers_the_bias_and_the_fit_alone_over_corrects(seed: int) -> None:
+    first, second, label, margin = _planted(lambda nu: 0.5 * nu[:, 0], seed)
+    joint = fit_nuisance_offset(first, second, label, margin)
+    alone = fit_nuisance_offset(first, second, label, torch.zeros_like(margin))
+    assert _slope(joint) == pytest.approx(0.5, abs=0.06)
+    assert joint.reward_scale == pytest.approx(1, abs=0.06)
+    assert _slope(alone) == pytest.approx(0.97, abs=0.06)
+
+
+def test_a_reward_that_already_holds_the_bias_hides_it() -> None:
+    first, second, label, margin = _planted(lambda nu: 0.5 * nu[:, 0], 2)
+    biased = margin + 0.5 * (first - second)[:, 0]
+    assert _slope(fit_nuisance_offset(first, second, label, biased)) == pytest.approx(0, abs=0.06)
+
+
+def test_a_curved_bias_of_two_nuisances_is_recovered_up_to_a_constant() -> None:
+    def bias(nu: torch.Tensor) -> torch.Tensor:
+        return torch.sin(1.5 * nu[:, 0]) - 0.3 * nu[:, 1].square()
+
+    first, second, label, margin = _planted(bias, 3, size=30_000, nuisances=2)
+    offset = fit_nuisance_offset(first, second, label, margin)
+    grid = torch.cartesian_prod(*[torch.linspace(-1.8, 1.8, 13).double()] * 2)
+    error = offset(grid) - bias(grid)
+    assert (error - error.mean()).square().mean().sqrt() < 0.12
+
+
+def test_fit_is_where_the_penalized_likelihood_is_stationary() -> None:
+    first, second, label, margin = _planted(lambda nu: nu[:, 0], 4, size=500)
+    offset = fit_nuisance_offset(first, second, label, margin, ridge=50.0)
+    texts = spline_basis(torch.cat([first, second]), offset.knots)
+    basis = texts[:500] - texts[500:]
+    coefficients = offset.coefficients.clone().requires_grad_()
+    likelihood = comparison_log_likelihood(offset.reward_scale * margin + basis @ coefficients, label).sum()
+    penalty = 25.0 * (texts @ coefficients).var()
+    of_likelihood, of_penalty = (torch.autograd.grad(x, coefficients)[0] for x in (likelihood, penalty))
+    torch.testing.assert_close(of_likelihood, of_penalty, rtol=0, atol=1e-3 * of_penalty.abs().max().item())
+
+
+def test_a_constant_nuisance_gets_no_offset() -> None:
+    first, second, label, margin = _planted(lambda nu: nu[:, 0], 5, size=500)
+    offset = fit_nuisance_offset(torch.ones_like(first), torch.ones_like(second), label, margin)
+    assert offset(torch.tensor([[0.0], [1.0], [9.0]]).double()).tolist() == [0, 0, 0]
+
+
+def test_offset_enters_u_through_the_margin() -> None:
+    margin, h_a, h_b = torch.tensor([0.2]), torch.tensor([1.5]), torch.tensor([0.5])
+    reward_difference = 0.7
+    u = reward_difference - offset_margin(margin, h_a, h_b, 0.4)
+    torch.testing.assert_close(u, torch.tensor([0.7 - 0.2 + 0.4]))
+    assert torch.equal(offset_margin(margin, h_a, h_b, 0.0), margin)
+
+
+@pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
+def test_factor_is_a_share(factor: float) -> None:
+    with pytest.raises(VrmError, match=r"\[0, 1\]"):
+        offset_margin(torch.zeros(1), torch.zeros(1), torch.zeros(1), factor)
+
+
+def test_bad_input_is_refused() -> None:
+    nu, label = torch.randn(9, 1), torch.ones(9)
+    with pytest.raises(VrmError, match="num_knots"):
+        fit_nuisance_offset(nu, nu, label, label, num_knots=2)
+    with pytest.raises(VrmError, match="finite"):
+        fit_nuisance_offset(nu, nu, label, label * float("nan"))
