@@ -1,0 +1,204 @@
+"""Tiny models that every part of the test suite shares: an encoder and a decoder, random but of visible effect.
+
+Fixtures, all of the session:
+    tiny_encoder_backbone, tiny_decoder_backbone  directories for `VRMForSequenceClassification.from_backbone`
+    tiny_model_dir, tiny_decoder_dir              saved models (head vrm, objectives below, one free objective)
+    make_tiny_model                               make_tiny_model(head=..., kind=..., **VRMConfig fields) -> directory
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+OBJECTIVES = ["helpfulness", "safety", "brevity"]
+CHATML = (
+    "{%- for message in messages -%}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor -%}{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
+)
+_WORDS = (
+    "the a is of to and you it that in how do what why can i we not with for very safe unsafe short long good bad "
+    "user assistant system help plan doctor water city story number answer question please thank sorry sure no yes"
+)
+
+
+def _wordpiece_tokenizer() -> Any:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *(f"##{char}" for char in characters), *_WORDS.split()]
+    vocab = {word: index for index, word in enumerate(dict.fromkeys(words))}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocab["[CLS]"]), ("[SEP]", vocab["[SEP]"])]
+    )
+    specials = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials)
+
+
+def _byte_level_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    # Two line ends in the corpus make them one token, the merge across the prompt's end that real vocabularies have.
+    trainer = trainers.BpeTrainer(
+        vocab_size=360,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([f"{_WORDS}\n\n{_WORDS}\n"] * 4, trainer)
+    specials = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHATML, **specials)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of 2 layers and width 32 with a WordPiece tokenizer of its own."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    directory = tmp_path_factory.mktemp("tiny-encoder-backbone")
+    tokenizer = _wordpiece_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config, add_pooling_layer=False).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3 of 2 layers and width 32 with a byte-level BPE and a ChatML template."""
+    import torch
+    from transformers import Qwen3Config, Qwen3Model
+
+    directory = tmp_path_factory.mktemp("tiny-decoder-backbone")
+    tokenizer = _byte_level_tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        intermediate_size=64,
+        max_position_embeddings=512,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Qwen3Model(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+MakeTinyModel = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_tiny_model(
+    tiny_encoder_backbone: Path, tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> MakeTinyModel:
+    """make_tiny_model(head="vrm", kind="encoder", **fields of VRMConfig): directory of a saved model, made once."""
+    backbones = {"encoder": tiny_encoder_backbone, "decoder": tiny_decoder_backbone}
+    made: dict[str, Path] = {}
+
+    def make(head: str = "vrm", kind: str = "encoder", **fields: Any) -> Path:
+        key = json.dumps([head, kind, fields], sort_keys=True)
+        if key not in made:
+            made[key] = _save_tiny(backbones[kind], tmp_path_factory.mktemp(f"tiny-{kind}-{head}"), head, kind, fields)
+        return made[key]
+
+    return make
+
+
+def _save_tiny(backbone: Path, directory: Path, head: str, kind: str, fields: dict[str, Any]) -> Path:
+    import torch
+    from transformers import AutoTokenizer
+
+    from vrm.data.chat import ensure_chat_template, prompt_boundary_ids
+    from vrm.model import VRMForSequenceClassification, save_model
+
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    ensure_chat_template(tokenizer, kind)
+    settings: dict[str, Any] = {
+        "objectives": OBJECTIVES,
+        "num_free_objectives": 1,
+        "num_features": 6,
+        "hidden_size_head": 16,
+        "loss": "marginal",
+        "max_input_tokens": 128,
+        "reward_mean": 0.25,
+        "reward_std": 1.5,
+        "objectives_with_ratings": OBJECTIVES,
+        "prompt_boundary_ids": prompt_boundary_ids(tokenizer),
+        **fields,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = VRMForSequenceClassification.from_backbone(str(backbone), head=head, **settings)
+        _amplify(model, tokenizer)
+    save_model(model, tokenizer, directory)
+    return directory
+
+
+def _amplify(model: Any, tokenizer: Any) -> None:
+    """Undo the caution of a fresh head, whose rewards are all near zero and whose weights are near flat."""
+    import torch
+
+    from vrm.data.schema import Judgment
+    from vrm.inference.engine import RewardEngine
+    from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
+
+    words = _WORDS.split()
+    rows = [Judgment(" ".join(words[i : i + 5]), [" ".join(words[i + 5 : i + 9 + i % 7])]) for i in range(len(words))]
+    tokenized = list(RewardEngine(model, tokenizer).tokenize.many(rows))
+    store = FeatureExtractor(model, options=ExtractionOptions(precision="float32")).table(tokenized)
+    head = model.score
+    with torch.no_grad():
+        head.completion_norm.fit(torch.from_numpy(store.store.take(store.completions[:, 0])))
+        last = head.features if isinstance(head.features, torch.nn.Linear) else head.features[-1]
+        last.weight[: head.num_features].mul_(15.0)
+        if hasattr(head, "weights"):
+            head.prompt_norm.fit(torch.from_numpy(store.store.take(store.prompts)))
+            head.weights[-1].weight.mul_(10.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(make_tiny_model: MakeTinyModel) -> Path:
+    """Encoder, head vrm, three named objectives with ratings and a free one, 128 tokens at most."""
+    return make_tiny_model()
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder_dir(make_tiny_model: MakeTinyModel) -> Path:
+    """Decoder with a ChatML template, otherwise as `tiny_model_dir`."""
+    return make_tiny_model(kind="decoder")
