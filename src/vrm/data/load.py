@@ -1,0 +1,171 @@
+"""From sources to checked judgments, with a report on what was read and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from vrm.data.columns import check_mapping, unknown_columns
+from vrm.data.from_recipe import recipe_rows
+from vrm.data.mixture import check_weight, mix
+from vrm.data.parse import parse_row
+from vrm.data.problems import InvalidRowError, one_problem
+from vrm.data.readers import Location, locate, read_location
+from vrm.data.schema import Judgment
+from vrm.data.validation import InvalidDataError, RecipeCounts, ValidationReport
+from vrm.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from and how they are read.
+
+    Attributes:
+        path: file, directory, `-` for standard input, or Hub name (see `vrm.data.readers.locate`).
+        weight: how often a row is seen in an epoch, > 0 (see `vrm.data.mixture.mix`).
+        recipe: name of the recipe that turns a published dataset's rows into the schema's.
+        mapping: {schema's column: the file's column}, where they differ; not together with `recipe`.
+        split: split of a directory or Hub dataset.
+        limit: read at most this many rows, those that cannot be read at all not counted.
+        name: what reports and weights call it; also the `source` of rows that have none. Default: the file's stem.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+
+    path: str | Path
+    weight: float = 1.0
+    recipe: str | None = None
+    mapping: Mapping[str, str] | None = None
+    split: str | None = None
+    limit: int | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_weight(self.weight, str(self.path))
+        check_mapping(self.mapping)
+        if self.recipe is not None and self.mapping:
+            raise ConfigError(f"source '{self.path}': a recipe knows the columns itself; give 'recipe' or 'mapping'.")
+        if self.limit is not None and (isinstance(self.limit, bool) or self.limit < 1):
+            raise ConfigError(f"source '{self.path}': limit is {self.limit!r}; it must be at least 1, or left out.")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What was read.
+
+    Attributes:
+        judgments: the rows of all sources, repeated or thinned by the sources' weights; not shuffled.
+        report: what was read, ignored and refused.
+        by_source: {source: its rows, each once}, to be split before `mix` repeats them.
+        weights: {source: weight}.
+    """
+
+    judgments: list[Judgment]
+    report: ValidationReport
+    by_source: dict[str, list[Judgment]] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+def load_judgments(
+    sources: Source | str | Path | Iterable[Source | str | Path],
+    *,
+    objectives: Collection[str] | None = None,
+    on_bad_rows: str = "error",
+    seed: int = 0,
+) -> LoadResult:
+    """Read and check all rows of all sources.
+
+    Args:
+        sources: one or more `Source`s or paths.
+        objectives: allowed names of objectives in ratings and votes; None allows every name.
+        on_bad_rows: `error` checks everything and then raises if anything was wrong; `skip` leaves bad rows out and
+            counts them in the report.
+        seed: chooses the prompts that fractional weights take.
+
+    Raises:
+        ConfigError: an argument is not allowed.
+        DataError: a source does not exist or is of no known format; nothing has been read then.
+        InvalidDataError: rows are bad and `on_bad_rows` is `error`, or there is no good row; the message is the report.
+    """
+    if on_bad_rows not in ("error", "skip"):
+        raise ConfigError(f"on_bad_rows is {on_bad_rows!r}; it must be 'error' or 'skip'.")
+    located = _located(sources)
+    report = ValidationReport()
+    by_source = {
+        name: list(_judgments(source, location, name, objectives, report))
+        for name, (source, location) in located.items()
+    }
+    if on_bad_rows == "error" and not report.ok:
+        raise InvalidDataError("The data has faults; repair it, or skip bad rows (on_bad_rows: skip).", report)
+    if not any(by_source.values()):
+        raise InvalidDataError("There is not a single usable row.", report)
+    weights = {name: source.weight for name, (source, _) in located.items()}
+    return LoadResult(mix(by_source, weights, seed), report, by_source, weights)
+
+
+def _located(sources: Source | str | Path | Iterable[Source | str | Path]) -> dict[str, tuple[Source, Location]]:
+    """Sources by name, all of them found before the first is read."""
+    listed = [sources] if isinstance(sources, Source | str | Path) else list(sources)
+    if not listed:
+        raise ConfigError("no source is given; name at least one file, directory or Hub dataset.")
+    located: dict[str, tuple[Source, Location]] = {}
+    for entry in listed:
+        source = entry if isinstance(entry, Source) else Source(entry)
+        location = locate(source.path, source.split)
+        name = source.name or location.stem
+        count = sum(other == name or other.startswith(f"{name}#") for other in located)
+        located[f"{name}#{count + 1}" if count else name] = (source, location)
+    return located
+
+
+def _judgments(
+    source: Source,
+    location: Location,
+    name: str,
+    objectives: Collection[str] | None,
+    report: ValidationReport,
+) -> Iterator[Judgment]:
+    file, seen = location.label, set[str]()
+
+    def refuse(error: InvalidRowError) -> None:
+        report.add_bad(error, name)
+
+    for line, row in _schema_rows(source, location, name, report):
+        report.add_ignored(unknown_columns(row, source.mapping))
+        seen.update(column for column, value in row.items() if value is not None)
+        try:
+            judgment = parse_row(row, file=file, line=line, objectives=objectives, mapping=source.mapping)
+        except InvalidRowError as error:
+            refuse(error)
+            continue
+        if judgment.source is None:
+            judgment = replace(judgment, source=name)
+        report.add_good(judgment, name)
+        yield judgment
+    _check_mapped(source, file, seen, refuse)
+
+
+def _check_mapped(source: Source, file: str, seen: set[str], refuse: Callable[[InvalidRowError], None]) -> None:
+    for ours, theirs in (source.mapping or {}).items():
+        if seen and theirs not in seen:
+            reason = (
+                f"the mapping takes '{ours}' from this column, but no row has it; there are: {', '.join(sorted(seen))}."
+            )
+            refuse(one_problem(file, 0, theirs, "missing column", reason))
+
+
+def _schema_rows(
+    source: Source, location: Location, name: str, report: ValidationReport
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    def refuse(error: InvalidRowError) -> None:
+        report.add_bad(error, name)
+
+    if source.recipe is not None:
+        counts = report.recipes.setdefault(name, RecipeCounts())
+        yield from recipe_rows(location, source.recipe, source.limit, counts, refuse)
+        return
+    yield from islice(read_location(location, mapping=source.mapping, on_error=refuse), source.limit)

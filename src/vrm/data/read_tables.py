@@ -1,0 +1,118 @@
+"""Readers of columnar data: Parquet files, `datasets` directories and datasets of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from vrm.data.problems import InvalidRowError, OnError, Problem, one_problem
+from vrm.data.read_text import Rows
+from vrm.errors import DataError
+
+_BATCH_ROWS = 1024
+
+
+def read_parquet(path: str, on_error: OnError) -> Rows:
+    """The rows of a Parquet file, batch by batch.
+
+    Raises:
+        DataError: the file is no Parquet file, or its footer is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not readable as Parquet: {error}. Fetch or write the file again.") from error
+    with table:
+        number = 0
+        try:
+            for batch in table.iter_batches(batch_size=_BATCH_ROWS):
+                yield from _batch_rows(batch, number, path, on_error)
+                number += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            on_error(one_problem(path, number + 1, "", "unreadable", f"the data cannot be read further: {error}."))
+
+
+def _batch_rows(batch: Any, offset: int, file: str, on_error: OnError) -> Rows:
+    try:
+        rows: Iterable[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
+    except UnicodeDecodeError:
+        # Arrow does not check that its text is UTF-8; only a row-wise second look tells which row it is.
+        yield from _rows_one_by_one(batch, offset, file, on_error)
+        return
+    yield from enumerate(rows, start=offset + 1)
+
+
+def _rows_one_by_one(batch: Any, offset: int, file: str, on_error: OnError) -> Rows:
+    for index in range(batch.num_rows):
+        row: dict[str, Any] = {}
+        problems = []
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                row[name] = column[index].as_py(maps_as_pydicts="strict")
+            except UnicodeDecodeError as error:
+                reason = (
+                    f"byte {error.start + 1} is 0x{error.object[error.start]:02x} ({error.reason}); text must be UTF-8."
+                )
+                problems.append(Problem(file, offset + index + 1, name, "not UTF-8", reason))
+        if problems:
+            on_error(InvalidRowError(problems))
+        else:
+            yield offset + index + 1, row
+
+
+def read_saved_dataset(path: str, split: str | None) -> Rows:
+    """The rows of a directory that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote.
+
+    Raises:
+        DataError: the directory cannot be loaded, or the split is missing or has to be named.
+    """
+    import datasets
+
+    try:
+        found = datasets.load_from_disk(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: not readable as a saved dataset: {error}") from error
+    yield from _numbered(_select_split(found, path, split))
+
+
+def read_hub(name: str, config: str | None, data_dir: str | None, split: str | None) -> Rows:
+    """The rows of a dataset of the Hub, or of a directory of data files, as `datasets.load_dataset` finds them.
+
+    Raises:
+        DataError: the dataset cannot be loaded, or the split is missing or has to be named.
+    """
+    import datasets
+
+    try:
+        found = datasets.load_dataset(name, config, data_dir=data_dir)
+    except (OSError, ValueError, RuntimeError, KeyError, datasets.exceptions.DatasetsError) as error:
+        hint = "Check the name ('hub:OWNER/NAME', 'hub:OWNER/NAME/CONFIG'), the network, and your access to it."
+        raise DataError(
+            f"hub:{name}: `datasets.load_dataset` failed: {type(error).__name__}: {error} {hint}"
+        ) from error
+    yield from _numbered(_select_split(found, name, split))
+
+
+def _select_split(found: Any, path: str, split: str | None) -> Any:
+    if not isinstance(found, dict):  # a DatasetDict is one
+        if split is not None:
+            raise DataError(f"{path}: the dataset has no splits, so there is no '{split}'; leave the split out.")
+        return found
+    names = ", ".join(map(str, found))
+    if split is None and len(found) == 1:
+        return next(iter(found.values()))
+    if split is None:
+        raise DataError(
+            f"{path}: the dataset has the splits {names}; choose one: '{path}:{next(iter(found), 'train')}'."
+        )
+    if split not in found:
+        raise DataError(f"{path}: the dataset has no split '{split}'; it has {names}.")
+    return found[split]
+
+
+def _numbered(dataset: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    # A stored format (torch, numpy) would give tensors in place of numbers.
+    yield from enumerate(dataset.with_format(None), start=1)

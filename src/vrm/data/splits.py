@@ -1,0 +1,119 @@
+"""Held-out rows that share no prompt with the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from vrm.data.schema import Judgment
+from vrm.errors import ConfigError, DataError
+
+
+def prompt_key(judgment: Judgment) -> str:
+    """A stable hash of the prompt's words: Unicode form, case, white space and roles do not count.
+
+    A prompt as text and the same prompt as one user message have one key, so that sources of different formats compare.
+    """
+    if isinstance(judgment.prompt, str):
+        parts = [judgment.prompt]
+    else:
+        parts = [
+            str(entry["content"])
+            + (json.dumps(entry["tool_calls"], default=repr, sort_keys=True) if entry.get("tool_calls") else "")
+            for entry in judgment.prompt
+        ]
+    words = unicodedata.normalize("NFKC", " ".join(parts)).casefold().split()
+    return hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def uniform_hash(key: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the key and the seed alone."""
+    digest = hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=7).digest()
+    return int.from_bytes(digest, "big") / 2**56
+
+
+def split_by_prompt(
+    judgments: Iterable[Judgment], held_out: float = 0.1, seed: int = 0, by: str = "prompt"
+) -> tuple[list[Judgment], list[Judgment]]:
+    """Split rows so that no prompt stands on both sides, whatever the order of the rows.
+
+    `by="prompt"` holds a prompt out if its seeded hash is below `held_out`, so the share is met on average, a prompt
+    stays on its side when rows are added, and sources that are split apart agree. If that leaves a side empty, the
+    prompt with the lowest (or highest) hash goes there. `by="category"` holds whole categories out, those with the
+    lowest hashes, until the share of rows is reached; categories that share a prompt stay together.
+
+    Args:
+        judgments: rows; prompts are compared by `prompt_key`.
+        held_out: share to hold out, in [0, 1); 0 holds nothing out.
+        seed: chooses which.
+        by: `prompt` or `category`.
+
+    Returns:
+        the rows to keep and the rows held out, both in the order given.
+
+    Raises:
+        ConfigError: `held_out` or `by` is not allowed.
+        DataError: there are not two groups to split, or `by="category"` and a row has no category.
+    """
+    if isinstance(held_out, bool) or not 0.0 <= held_out < 1.0:
+        raise ConfigError(f"held_out is {held_out!r}; it must be in [0, 1), e.g. 0.1 for a tenth of the prompts.")
+    if by not in ("prompt", "category"):
+        raise ConfigError(f"by is {by!r}; it must be 'prompt' or 'category'.")
+    rows = list(judgments)
+    if held_out == 0.0 or not rows:
+        return rows, []
+    groups = [prompt_key(row) for row in rows] if by == "prompt" else _category_groups(rows)
+    chosen = (_below if by == "prompt" else _lowest)(groups, held_out, seed)
+    kept = [row for row, group in zip(rows, groups, strict=True) if group not in chosen]
+    return kept, [row for row, group in zip(rows, groups, strict=True) if group in chosen]
+
+
+def shared_prompts(first: Iterable[Judgment], second: Iterable[Judgment]) -> int:
+    """Number of different prompts that occur on both sides; 0 means that nothing leaks."""
+    return len({prompt_key(row) for row in first} & {prompt_key(row) for row in second})
+
+
+def _ranked(groups: Sequence[str], seed: int) -> list[tuple[float, str]]:
+    ranked = sorted((uniform_hash(group, seed), group) for group in set(groups))
+    if len(ranked) < 2:
+        raise DataError(
+            "all rows have the same prompt or category, so nothing can be held out; add rows, or hold out 0."
+        )
+    return ranked
+
+
+def _below(groups: Sequence[str], held_out: float, seed: int) -> set[str]:
+    ranked = _ranked(groups, seed)
+    count = sum(value < held_out for value, _ in ranked)
+    return {group for _, group in ranked[: min(max(count, 1), len(ranked) - 1)]}
+
+
+def _lowest(groups: Sequence[str], held_out: float, seed: int) -> set[str]:
+    chosen: set[str] = set()
+    ranked, taken = _ranked(groups, seed), 0
+    for _, group in ranked[:-1]:
+        if taken >= held_out * len(groups):
+            break
+        chosen.add(group)
+        taken += groups.count(group)
+    return chosen
+
+
+def _category_groups(rows: Sequence[Judgment]) -> list[str]:
+    """One name a row: the first (by name) of the categories that its category is tied to by shared prompts."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    first: dict[str, str] = {}
+    for row in rows:
+        if row.category is None:
+            raise DataError(f"{row.file}:{row.line}: the row has no 'category', so it cannot be split by category.")
+        one, other = root(row.category), root(first.setdefault(prompt_key(row), row.category))
+        parent[max(one, other)] = min(one, other)
+    return [root(row.category or "") for row in rows]

@@ -1,0 +1,65 @@
+"""Which objectives the labels speak of, and how the ratings are distributed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from vrm.data.schema import Judgment
+
+
+@dataclass(frozen=True, slots=True)
+class RatingStatistics:
+    """Distribution of the ratings on one objective.
+
+    Attributes:
+        count: number of rated completions.
+        mean: mean rating.
+        standard_deviation: of the population (divided by `count`); 0 where all ratings are equal.
+    """
+
+    count: int
+    mean: float
+    standard_deviation: float
+
+
+def objective_names(judgments: Iterable[Judgment]) -> tuple[list[str], list[str]]:
+    """Names of the objectives that have ratings, and of those that have votes, the most frequent first.
+
+    Ratings are counted by completion, votes by row (whatever their weight, if above 0); equal counts: sorted by name.
+    """
+    rated: Counter[str] = Counter()
+    voted: Counter[str] = Counter()
+    for judgment in judgments:
+        rated.update(name for ratings in judgment.ratings or [] for name in ratings)
+        voted.update(name for name, count in (judgment.objective_votes or {}).items() if count > 0)
+    return _by_frequency(rated), _by_frequency(voted)
+
+
+def rating_statistics(judgments: Iterable[Judgment]) -> dict[str, RatingStatistics]:
+    """Count, mean and standard deviation of the ratings, {objective: statistics}, sorted by name.
+
+    These standardize the ratings of equation (5), so they are to be taken from training rows alone.
+    """
+    values: dict[str, list[float]] = {}
+    for name, rating in _ratings(judgments):
+        values.setdefault(name, []).append(rating)
+    return {name: _statistics(values[name]) for name in sorted(values)}
+
+
+def _ratings(judgments: Iterable[Judgment]) -> Iterator[tuple[str, float]]:
+    for judgment in judgments:
+        for ratings in judgment.ratings or []:
+            yield from ratings.items()
+
+
+def _statistics(values: list[float]) -> RatingStatistics:
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
+    return RatingStatistics(len(values), mean, math.sqrt(variance))
+
+
+def _by_frequency(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda name: (-counts[name], name))

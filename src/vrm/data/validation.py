@@ -1,0 +1,171 @@
+"""The report on what was read: rows by kind, columns that nobody reads, and every bad row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vrm.data.columns import COLUMNS, suggestion
+from vrm.data.problems import InvalidRowError, Problem
+from vrm.data.schema import Judgment
+from vrm.errors import DataError
+
+MAX_PRINTED = 20
+
+
+@dataclass(slots=True)
+class RecipeCounts:
+    """What a recipe did with a published dataset.
+
+    Attributes:
+        read: published rows (after the join, where the recipe joins tables).
+        made: rows of the schema made from them.
+        left_out: how often each reason applied, as the recipe names it.
+    """
+
+    read: int = 0
+    made: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> list[str]:
+        """The counts as lines of the report."""
+        lines = [f"    the recipe made {self.made:,} rows of {self.read:,}"]
+        return lines + [f"    left out: {count:,} x {reason}" for reason, count in self.left_out.most_common()]
+
+
+@dataclass(slots=True)
+class ValidationReport:
+    """Counts what was read from one or more sources.
+
+    Attributes:
+        good: rows that became judgments, by source.
+        bad: rows that could not be used, by source.
+        problems: everything that is wrong, in the order of reading; a row may have several, a whole file may have some.
+        kinds: number of good rows of each kind (see `kinds_of`).
+        ignored: {column: number of rows}, columns that hold something and are not read.
+        recipes: {source: what its recipe did}, for the sources that have one.
+    """
+
+    good: Counter[str] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    recipes: dict[str, RecipeCounts] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows read, good and bad."""
+        return self.good.total() + self.bad.total()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def add_good(self, judgment: Judgment, source: str) -> None:
+        """Count a usable row."""
+        self.good[source] += 1
+        self.kinds.update(kinds_of(judgment))
+
+    def add_bad(self, error: InvalidRowError, source: str) -> None:
+        """Count a bad row, or (line 0) a fault of the whole file, and keep its problems."""
+        self.problems.extend(error.problems)
+        self.bad[source] += 1 if error.line else 0
+
+    def add_ignored(self, columns: Iterable[str]) -> None:
+        """Count columns of a row that are not read."""
+        self.ignored.update(columns)
+
+    def reasons(self) -> dict[str, int]:
+        """Number of rows (or files) with each kind of problem, the most frequent first; a row may count twice."""
+        places = {(problem.kind, problem.file, problem.line) for problem in self.problems}
+        counts = Counter(kind for kind, _, _ in places)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def render(self, max_printed: int = MAX_PRINTED) -> str:
+        """The report as text, with at most `max_printed` problems; `problems` holds all."""
+        parts = [self._summary(), self._kinds(), self._ignored(), self._problems(max_printed)]
+        return "\n".join(line for lines in parts for line in lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole report as plain data, for JSON."""
+        names = ("file", "line", "field", "kind", "reason")
+        return {
+            "rows": self.rows,
+            "good": dict(self.good),
+            "bad": dict(self.bad),
+            "kinds": dict(self.kinds),
+            "ignored_columns": dict(self.ignored),
+            "recipes": {name: asdict(counts) for name, counts in self.recipes.items()},
+            "reasons": self.reasons(),
+            "problems": [{name: getattr(problem, name) for name in names} for problem in self.problems],
+        }
+
+    def _summary(self) -> list[str]:
+        lines = [f"{self.rows:,} rows: {self.good.total():,} good, {self.bad.total():,} bad"]
+        for source in dict.fromkeys([*self.good, *self.bad, *self.recipes]):
+            lines.append(f"  {source}: {self.good[source]:,} good, {self.bad[source]:,} bad")
+            if source in self.recipes:
+                lines += self.recipes[source].lines()
+        return lines
+
+    def _kinds(self) -> list[str]:
+        found = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
+        return [f"Kinds of rows: {found}"] if found else []
+
+    def _ignored(self) -> list[str]:
+        if not self.ignored:
+            return []
+        named = [f"'{name}' ({count:,} rows){suggestion(name, COLUMNS)}" for name, count in self.ignored.most_common()]
+        return [f"Columns that are not read: {', '.join(named)}"]
+
+    def _problems(self, max_printed: int) -> list[str]:
+        if not self.problems:
+            return []
+        lines = ["What is wrong, by number of rows:"]
+        lines += [f"  {count:>7,}  {kind}" for kind, count in self.reasons().items()]
+        lines.append("Where:")
+        lines += [f"  {problem}" for problem in self.problems[:max_printed]]
+        rest = len(self.problems) - max_printed
+        return [*lines, f"  ... and {rest:,} more problems"] if rest > 0 else lines
+
+
+class InvalidDataError(DataError):
+    """Some rows cannot be used; the message is the rendered report.
+
+    Attributes:
+        report: the `ValidationReport` on everything that was read.
+    """
+
+    def __init__(self, headline: str, report: ValidationReport) -> None:
+        self.headline, self.report = headline, report
+        super().__init__(f"{headline}\n{report.render()}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from `args`, which holds the text and not the report.
+        return type(self), (self.headline, self.report)
+
+
+def kinds_of(judgment: Judgment) -> list[str]:
+    """What a row offers: its layout (one of the first five), and the labels beside it."""
+    kinds = [_layout(judgment)]
+    if judgment.is_comparison and judgment.preference == 0.5:
+        kinds.append("ties")
+    if judgment.ratings:
+        kinds.append("with ratings")
+    if judgment.objective_votes:
+        kinds.append("with votes")
+    return kinds
+
+
+def _layout(judgment: Judgment) -> str:
+    if judgment.is_comparison:
+        return "comparisons"
+    if judgment.is_ranked_list:
+        return "ranked lists"
+    if not judgment.completions:
+        return "votes only"
+    return "rated lists" if judgment.ratings else "unranked lists"
