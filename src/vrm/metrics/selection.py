@@ -74,7 +74,7 @@ def accuracy_at_coverage(
     selective = selective_accuracy(margins, preference, certainty)
     if not selective.count:
         return math.nan
-    # The small term keeps 0.1 * 30 = 3.0000000000000004 from being rounded up to 4.
+    # The small term keeps 0.07 * 100 = 7.000000000000001 from being rounded up to 8.
     kept = max(1, math.ceil(share * selective.count - 1e-9))
     return selective.accuracy[kept - 1]
 

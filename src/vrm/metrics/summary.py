@@ -143,7 +143,13 @@ def pair_predictions(
     certain = _default_certainty(probability is not None, predicted, log_first, log_second)
     if certainty is not None:
         certain = vector("certainty", certainty)
-    same_length(margins=margin, preference=wanted, probability=predicted, first=first, second=second, certainty=certain)
+    same_length(
+        margins=margin,
+        preference=wanted,
+        probability=predicted,
+        certainty=certain,
+        **{"lengths[0]": first, "lengths[1]": second},
+    )
     codes = np.arange(len(margin), dtype=np.intp) if groups is None else group_codes(groups, len(margin))
     return PairPredictions(margin, wanted, predicted, log_first, log_second, first, second, codes, certain)
 
