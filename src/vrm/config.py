@@ -1,0 +1,245 @@
+"""Typed configuration of a training run: one YAML file, every key checked, unknown keys refused."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vrm.errors import ConfigError
+
+HeadName = Literal["vrm", "gated", "bottleneck", "mlp", "bt"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class SourceConfig(_Section):
+    """One source of rows; a plain string in a list of sources is its `path`."""
+
+    path: str = Field(description="File, directory written by `datasets`, or Hub name.")
+    weight: float = Field(1.0, gt=0, description="How many times its rows are seen in one epoch.")
+    recipe: str | None = Field(None, description="Published-dataset recipe that maps its rows to the schema.")
+    mapping: dict[str, str] | None = Field(None, description="Column names, as {ours: theirs}.")
+    split: str | None = Field(None, description="Split of a `datasets` directory or Hub data set.")
+    limit: int | None = Field(None, ge=1, description="Read at most this many rows.")
+    name: str | None = Field(None, description="Value of `source` for rows that have none; the file's stem by default.")
+
+
+class DataConfig(_Section):
+    """What is trained on."""
+
+    train: list[SourceConfig] = Field(min_length=1, description="Sources of training rows.")
+    eval: list[SourceConfig] = Field(default=[], description="Sources for choosing the best checkpoint.")
+    held_out: float = Field(
+        0.1, ge=0, lt=1, description="Share of training prompts held out for that choice when `eval` is empty."
+    )
+    held_out_by: Literal["prompt", "category"] = Field("prompt", description="What is never on both sides.")
+    on_bad_rows: Literal["error", "skip"] = Field("error", description="Stop at bad rows, or skip and count them.")
+    on_overlong: Literal["error", "drop", "truncate_prompt", "truncate"] = Field(
+        "truncate_prompt", description="What to do with rows over `model.max_input_tokens`."
+    )
+    objectives: list[str] | None = Field(
+        None, description="Objectives with ratings or votes; all that the training data names by default."
+    )
+    votes_total: float | None = Field(
+        1.0, gt=0, description="Normalize the votes of a row to this total; null keeps counts."
+    )
+    ratings_as_votes: bool = Field(
+        False, description="Also use ratings, normalized over the objectives, as votes (the paper's reading)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paths(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in ("train", "eval"):
+                entries = values.get(key)
+                if isinstance(entries, (str, dict)):
+                    entries = [entries]
+                if isinstance(entries, list):
+                    values[key] = [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+        return values
+
+
+class LoraSettings(_Section):
+    """Low-rank adapters through PEFT; the heads are always trained and saved."""
+
+    r: int = Field(16, ge=1, description="Rank.")
+    alpha: int = Field(32, ge=1, description="Scale.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
+    target_modules: list[str] | str | None = Field(
+        None, description="Module names; PEFT's default for the architecture, or `all-linear`."
+    )
+
+
+class ModelConfig(_Section):
+    """Backbone and head."""
+
+    backbone: str = Field("embedded", description="Directory, Hub name, or `embedded` (all-MiniLM-L6-v2).")
+    from_scratch: str | None = Field(
+        None, description="JSON file of a backbone configuration to start from random weights instead of `backbone`."
+    )
+    tokenizer: str | None = Field(None, description="Directory or name, where it is not the backbone's.")
+    chat_template: str | None = Field(None, description="File with a Jinja chat template to use instead.")
+    tuning: Literal["frozen", "full", "lora"] = Field(
+        "frozen", description="Train the head on cached features, everything, or adapters and head."
+    )
+    lora: LoraSettings = Field(default_factory=LoraSettings, description="Used by `tuning: lora`.")
+    head: HeadName = Field("vrm", description="One of vrm, gated, bottleneck, mlp, bt.")
+    num_free_objectives: int = Field(16, ge=0, description="Objectives without a name, beside the named ones.")
+    num_features: int = Field(8, ge=1, description="d, semantic features.")
+    hidden_size_head: int = Field(128, ge=1, description="Hidden width of the head's networks.")
+    head_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout in the head's networks.")
+    prior_concentration: float = Field(1.0, gt=0, description="alpha0, the same for every objective.")
+    feature_layers: list[int] = Field(default=[-1], min_length=1, description="Hidden states that feed the head.")
+    poolings: list[Literal["mean", "max", "cls"]] = Field(
+        default=["mean"], min_length=1, description="Encoders: how completion tokens are pooled."
+    )
+    max_input_tokens: int = Field(512, ge=8, description="Limit of prompt and completion together, in tokens.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations; less memory, more time.")
+
+
+class LossConfig(_Section):
+    """Equation (7) or (7') and its weights."""
+
+    name: Literal["variational", "marginal"] = Field("variational", description="(7) or (7').")
+    num_samples: int = Field(4, ge=1, description="Draws of the objective weights for each judgment.")
+    num_nodes: int = Field(16, ge=2, description="Gauss-Hermite nodes of (8).")
+    ratings: float = Field(1.0, ge=0, description="lambda_r.")
+    votes: float = Field(1.0, ge=0, description="lambda_v.")
+    kl_weights: float = Field(0.01, ge=0, description="beta_w of (7), eta_w of (7').")
+    kl_features: float = Field(0.01, ge=0, description="beta_z of (7), eta_z of (7').")
+    kl_warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps over which both KL weights rise from 0.")
+
+
+class TrainConfig(_Section):
+    """Optimization."""
+
+    epochs: float = Field(10.0, gt=0, description="Passes over the training rows.")
+    batch_size: int = Field(256, ge=1, description="Judgments a step, over all processes and accumulation steps.")
+    gradient_accumulation: int = Field(1, ge=1, description="Forward passes a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of the head.")
+    backbone_learning_rate: float = Field(2e-5, gt=0, description="Of the backbone or its adapters.")
+    weight_decay: float = Field(0.01, ge=0, description="On weight matrices.")
+    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
+        "cosine", description="Schedule after warm-up."
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
+    evals: int = Field(20, ge=1, description="Evaluations over the run; the best checkpoint is kept.")
+    early_stopping: int | None = Field(5, ge=1, description="Stop after this many evaluations without a better NLL.")
+    logging_steps: int = Field(10, ge=1, description="Steps between logged training terms.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of the backbone; heads and losses are float32 always."
+    )
+    report_to: list[str] = Field(default=[], description="Trackers of `transformers`: tensorboard, wandb, mlflow, ...")
+
+
+class FeaturesConfig(_Section):
+    """Frozen features."""
+
+    cache: str | None = Field(None, description="Memory-mapped cache; `<output_dir>/features` if null.")
+    token_budget: int = Field(8192, ge=16, description="Token positions of one batch of the backbone.")
+
+
+class RunConfig(_Section):
+    """A training run."""
+
+    output_dir: str = Field(description="Where checkpoints, the model and its metrics go.")
+    seed: int = Field(0, ge=0, description="Of initial weights, order of rows, and samples.")
+    data: DataConfig
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    features: FeaturesConfig = Field(default_factory=FeaturesConfig)
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+    """Read a YAML file and apply `a.b=value` overrides (values are YAML).
+
+    Raises:
+        ConfigError: naming every key that is unknown or has a value that is not allowed.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected a mapping at the top, found {type(values).__name__}")
+    for override in overrides or []:
+        apply_override(values, override)
+    return parse_config(values, str(file))
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key of nested dictionaries from `a.b=value`, list positions as numbers; raises ConfigError."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set expects key=value with a dotted key, got {override!r}")
+    *parents, last = key.split(".")
+    node: Any = values
+    for part in parents:
+        node = _child(node, part, key)
+    value = yaml.safe_load(text)
+    if isinstance(node, list):
+        node[_position(node, last, key)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise ConfigError(f"--set {key}: {parents[-1]!r} is not a section")
+
+
+def _child(node: Any, part: str, key: str) -> Any:
+    if isinstance(node, list):
+        return node[_position(node, part, key)]
+    if not isinstance(node, dict):
+        raise ConfigError(f"--set {key}: {part!r} lies inside a value, not a section")
+    if node.get(part) is None:
+        node[part] = {}
+    return node[part]
+
+
+def _position(node: list[Any], part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ConfigError(f"--set {key}: {part!r} is not a position in a list of {len(node)}")
+    return int(part)
+
+
+def parse_config(values: dict[str, Any], where: str = "config") -> RunConfig:
+    """Check a dictionary; raises ConfigError that lists every problem with its dotted key."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        known = config_keys()
+        lines = [_problem(dict(entry), known) for entry in error.errors()]
+        raise ConfigError(f"{where}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error
+
+
+def _problem(entry: dict[str, Any], known: list[str]) -> str:
+    key = ".".join(str(part) for part in entry["loc"])
+    if entry["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, known, 1)
+        return f"{key}: unknown key" + (f"; did you mean {close[0]}?" if close else "")
+    if entry["type"] == "missing":
+        return f"{key}: required"
+    return f"{key}: {entry['msg']}; got {entry.get('input')!r}"
+
+
+def config_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """Every dotted key of the configuration, sections' leaves only."""
+    keys: list[str] = []
+    for name, info in model.model_fields.items():
+        nested = info.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            keys += config_keys(nested, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

@@ -1,0 +1,70 @@
+"""Callbacks: progress on stderr, and the history of logged terms as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+_SHOWN = ("eval_nll", "eval_accuracy", "eval_calibration_error", "eval_kl_weights", "eval_active_units", "eval_loss")
+
+
+class ProgressBar(TrainerCallback):
+    """A bar and one line an evaluation, on stderr: stdout is for results."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the bar."""
+        if state.is_world_process_zero:
+            self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", file=sys.stderr)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Advance the bar."""
+        if self._bar is not None:
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        """Print the main metrics."""
+        if self._bar is not None and metrics:
+            shown = {name.removeprefix("eval_"): metrics[name] for name in _SHOWN if name in metrics}
+            text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            tqdm.write(f"step {state.global_step}: {text}", file=sys.stderr)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class HistoryWriter(TrainerCallback):
+    """Rewrites `history.jsonl` at every evaluation and at the end, one line a log, from the trainer's own state."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _write(self, state: TrainerState) -> None:
+        if state.is_world_process_zero:
+            self.path.write_text("".join(json.dumps(entry) + "\n" for entry in state.log_history), encoding="utf-8")
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write what there is."""
+        self._write(state)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write all."""
+        self._write(state)

@@ -1,0 +1,47 @@
+"""From a batch and the model's output to the loss of each judgment; the formulas are in `vrm.core.losses`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from vrm.core.losses import LossTerms, LossWeights, WeightedLoss, marginal_terms, variational_terms, weighted_loss
+from vrm.data.collate import judgments_from
+from vrm.model.modeling_vrm import VRMOutput
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Which loss, and with which weights.
+
+    Attributes:
+        name: `variational` (7) or `marginal` (7').
+        weights: multipliers of the raw terms, KL weights at the end of their warm-up.
+        num_samples: draws of w.
+        num_nodes: Gauss-Hermite nodes.
+        kl_warmup: share of training over which both KL weights rise linearly from zero.
+    """
+
+    name: str = "variational"
+    weights: LossWeights = field(default_factory=LossWeights)
+    num_samples: int = 4
+    num_nodes: int = 16
+    kl_warmup: float = 0.0
+
+    def terms(self, output: VRMOutput, batch: dict[str, Tensor], prior_concentration: Tensor) -> LossTerms:
+        """Raw terms of each judgment of a batch, (batch,)."""
+        function = variational_terms if self.name == "variational" else marginal_terms
+        return function(output.posteriors, judgments_from(batch), prior_concentration, self.num_samples, self.num_nodes)
+
+    def weights_at(self, progress: float) -> LossWeights:
+        """Weights after this share of training, in [0, 1]."""
+        rise = 1.0 if self.kl_warmup <= 0 else min(1.0, progress / self.kl_warmup)
+        rise = 0.0 if math.isnan(rise) else rise
+        full = self.weights
+        return LossWeights(full.ratings, full.votes, full.kl_weights * rise, full.kl_features * rise)
+
+    def loss(self, terms: LossTerms, progress: float = 1.0) -> WeightedLoss:
+        """Weighted loss of each judgment."""
+        return weighted_loss(terms, self.weights_at(progress))

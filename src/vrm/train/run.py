@@ -1,0 +1,327 @@
+"""One training run from a configuration: read, tokenize, train, keep the best, save the model and what it cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import (
+    DefaultFlowCallback,
+    EarlyStoppingCallback,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    ProgressCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+import vrm
+from vrm.config import RunConfig
+from vrm.core.losses import LossWeights
+from vrm.data.chat import ChatTokenizer
+from vrm.data.collate import JudgmentCollator, TargetEncoder
+from vrm.data.schema import Judgment
+from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
+from vrm.errors import ConfigError
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, resolve_precision
+from vrm.model.checkpoint import save_model
+from vrm.model.configuration_vrm import VRMConfig
+from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.train.callbacks import HistoryWriter, ProgressBar
+from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
+from vrm.train.objective import Objective
+from vrm.train.setup import RunData, build_model, load_data
+from vrm.train.trainer import VRMTrainer
+
+INPUT_SAMPLE = 20_000
+"""Judgments whose frozen features set the head's input standardization."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run left behind.
+
+    Attributes:
+        model_dir: directory of the trained model.
+        metrics: metrics of the best checkpoint on the rows that chose it; empty without such rows.
+        summary: what `run.json` holds.
+    """
+
+    model_dir: Path
+    metrics: dict[str, float]
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Data:
+    train: Any
+    eval: Any
+    collator: Any
+    overlong: OverlongReport
+
+
+def run_training(config: RunConfig, resume: bool = False, data: RunData | None = None) -> TrainResult:
+    """Train as configured; writes `<output_dir>/model`, `run.json`, `history.jsonl` and checkpoints.
+
+    Args:
+        config: the run.
+        resume: go on from the last checkpoint in `output_dir`; the weights are those of an uninterrupted run.
+        data: rows to use in place of those that `config.data` names (built-in corpora).
+
+    Raises:
+        ConfigError, DataError: before anything is trained.
+        NumericsError: if the loss is not finite; the batch is saved.
+    """
+    started = time.perf_counter()
+    output = Path(config.output_dir)
+    _check_output(output, resume)
+    data = data or load_data(config.data, config.seed)
+    _say(data.report)
+    model, tokenizer = build_model(config, data)
+    prepared = _prepare(config, data, model, tokenizer)
+    _say(f"training and evaluation rows: {prepared.overlong.render()}")
+    _say_unused(model.config, data)
+    trainable: Any = _with_adapters(model, config) if config.model.tuning == "lora" else model
+    if config.model.gradient_checkpointing and config.model.tuning != "frozen":
+        model.gradient_checkpointing_enable()
+    trainer = _trainer(config, trainable, prepared)
+    trained_from = time.perf_counter()
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if resume else None)
+    train_seconds = time.perf_counter() - trained_from
+    metrics = trainer.evaluate() if prepared.eval is not None else {}
+    metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
+    final = trainer.accelerator.unwrap_model(trainable)
+    final = final.merge_and_unload() if config.model.tuning == "lora" else final
+    _store_reward_scale(final, trainer, prepared)
+    summary = _summary(config, final, prepared, metrics)
+    summary["seconds"] = {"train": train_seconds, "total": time.perf_counter() - started}
+    if trainer.is_world_process_zero():
+        save_model(final, tokenizer, output / "model")
+        (output / "run.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return TrainResult(output / "model", metrics, summary)
+
+
+def _check_output(output: Path, resume: bool) -> None:
+    last = get_last_checkpoint(str(output)) if output.is_dir() else None
+    if resume and last is None:
+        raise ConfigError(f"--resume: there is no checkpoint in {output}")
+    if not resume and last is not None and int(os.environ.get("RANK", "0")) == 0 and not (output / "run.json").exists():
+        raise ConfigError(f"{output} holds an unfinished run: continue it with --resume, or choose another output_dir")
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def _prepare(
+    config: RunConfig, data: RunData, model: VRMForSequenceClassification, tokenizer: PreTrainedTokenizerBase
+) -> _Data:
+    chat = ChatTokenizer(tokenizer)
+    report = OverlongReport(model.config.max_input_tokens)
+    tokenize = JudgmentTokenizer(chat, model.config.max_input_tokens, config.data.on_overlong, report)
+    train = list(tokenize.many(_with_progress(data.train, "tokenize")))
+    evaluation = list(tokenize.many(data.eval))
+    if not train:
+        raise ConfigError(f"no training rows remain: {report.render()}")
+    targets = target_encoder(model.config, config.data.votes_total)
+    train, evaluation = (_usable(rows, model.config) for rows in (train, evaluation))
+    if config.model.tuning != "frozen":
+        collator = JudgmentCollator(targets, int(tokenizer.pad_token_id or 0))
+        held = TokenizedDataset(evaluation) if evaluation else None
+        return _Data(TokenizedDataset(train), held, collator, report)
+    options = ExtractionOptions(
+        config.train.precision, config.features.token_budget, config.features.cache or f"{config.output_dir}/features"
+    )
+    extractor = FeatureExtractor(model, int(tokenizer.pad_token_id or 0), options)
+    dataset = FeatureDataset(_extract(extractor, train, "train features"), train, targets)
+    held = FeatureDataset(_extract(extractor, evaluation, "eval features"), evaluation, targets) if evaluation else None
+    prompts, completions = dataset.sample_features(INPUT_SAMPLE, config.seed)
+    model.score.completion_norm.fit(completions)
+    if hasattr(model.score, "prompt_norm"):
+        model.score.prompt_norm.fit(prompts)
+    return _Data(dataset, held, collate_features, report)
+
+
+def target_encoder(config: VRMConfig, votes_total: float | None = 1.0) -> TargetEncoder:
+    """Label encoder of a model: objectives in the head's order; votes and ratings only where the head has them."""
+    names = tuple(config.objective_names) if config.models_objectives else ()
+    return TargetEncoder(names, config.rating_mean, config.rating_std, votes_total)
+
+
+def _usable(rows: list[TokenizedJudgment], config: VRMConfig) -> list[TokenizedJudgment]:
+    """Rows without completions teach only heads with objectives; other heads leave them out, as `_say_unused` tells."""
+    return rows if config.models_objectives else [row for row in rows if len(row.completions) > 1]
+
+
+def _say_unused(config: VRMConfig, data: RunData) -> None:
+    if config.models_objectives:
+        return
+    votes_only = sum(1 for row in data.train if len(row.completions) < 2)
+    labelled = sum(1 for row in data.train if row.objective_votes or any(row.ratings or []))
+    if labelled:
+        _say(
+            f"head '{config.head}' has no objectives: ratings and votes of {labelled} rows are not used, "
+            f"and {votes_only} of them, which have no completions, are left out"
+        )
+
+
+def _extract(extractor: FeatureExtractor, rows: list[TokenizedJudgment], label: str) -> Any:
+    with tqdm(desc=label, unit="text", file=sys.stderr, disable=not _is_main()) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return extractor.table(rows, progress)
+
+
+def _with_adapters(model: VRMForSequenceClassification, config: RunConfig) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    settings = config.model.lora
+    model.enable_input_require_grads()
+    return get_peft_model(
+        model,
+        LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=settings.r,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=settings.target_modules,
+            modules_to_save=["score"],
+        ),
+    )
+
+
+def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
+    loss = config.loss
+    objective = Objective(
+        loss.name,
+        LossWeights(loss.ratings, loss.votes, loss.kl_weights, loss.kl_features),
+        loss.num_samples,
+        loss.num_nodes,
+        loss.kl_warmup,
+    )
+    callbacks = [ProgressBar(), HistoryWriter(Path(config.output_dir) / "history.jsonl")]
+    if config.train.early_stopping and data.eval is not None:
+        callbacks.append(EarlyStoppingCallback(config.train.early_stopping))
+    trainer = VRMTrainer(
+        model=model,
+        args=training_arguments(config, len(data.train), has_eval=data.eval is not None),
+        train_dataset=data.train,
+        eval_dataset=data.eval,
+        data_collator=data.collator,
+        callbacks=callbacks,
+        objective=objective,
+        save_backbone=config.model.tuning != "frozen",
+        head_learning_rate=config.train.learning_rate,
+    )
+    # Their progress goes to stdout, which belongs to results.
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    assert any(isinstance(callback, DefaultFlowCallback) for callback in trainer.callback_handler.callbacks)
+    return trainer
+
+
+def training_arguments(config: RunConfig, num_rows: int, has_eval: bool) -> TrainingArguments:
+    """Arguments of `transformers.Trainer` for a configuration; the batch size is over all processes."""
+    train = config.train
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    per_device, rest = divmod(train.batch_size, processes * train.gradient_accumulation)
+    if rest or per_device < 1:
+        raise ConfigError(
+            f"train.batch_size ({train.batch_size}) must be a multiple of processes ({processes}) times "
+            f"gradient_accumulation ({train.gradient_accumulation})"
+        )
+    steps = max(1, int(num_rows / train.batch_size * train.epochs))
+    every = max(1, steps // train.evals)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    low_precision = config.model.tuning != "frozen" and resolve_precision(train.precision, device) == torch.bfloat16
+    return TrainingArguments(
+        output_dir=config.output_dir,
+        num_train_epochs=train.epochs,
+        per_device_train_batch_size=per_device,
+        per_device_eval_batch_size=per_device,
+        gradient_accumulation_steps=train.gradient_accumulation,
+        learning_rate=train.backbone_learning_rate,
+        weight_decay=train.weight_decay,
+        lr_scheduler_type=train.lr_scheduler,
+        warmup_steps=int(steps * train.warmup),
+        max_grad_norm=train.max_grad_norm,
+        logging_steps=train.logging_steps,
+        eval_strategy="steps" if has_eval else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=has_eval,
+        metric_for_best_model="nll" if has_eval else None,
+        greater_is_better=False if has_eval else None,
+        report_to=train.report_to or "none",
+        seed=config.seed,
+        bf16=low_precision,
+        remove_unused_columns=False,
+        use_cpu=device.type == "cpu",
+        ddp_backend="gloo" if processes > 1 and device.type == "cpu" else None,
+        disable_tqdm=True,
+    )
+
+
+@torch.no_grad()
+def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer, data: _Data) -> None:
+    """Mean and spread of the rewards of evaluation completions (of training ones if there are none)."""
+    rewards = []
+    model.eval()
+    for batch in trainer.get_eval_dataloader(data.eval if data.eval is not None else data.train):
+        inputs = trainer._prepare_inputs(batch)
+        rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
+    values = torch.cat(rewards)
+    model.config.reward_mean = float(values.mean())
+    model.config.reward_std = max(float(values.std()), 1e-6)
+
+
+def _summary(
+    config: RunConfig, model: VRMForSequenceClassification, data: _Data, metrics: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "config": config.model_dump(),
+        "rows": {"train": len(data.train), "eval": 0 if data.eval is None else len(data.eval)},
+        "overlong": {name: value for name, value in asdict(data.overlong).items() if name != "examples"},
+        "objectives": model.config.objective_names,
+        "parameters": {
+            "head": sum(parameter.numel() for parameter in model.score.parameters()),
+            "backbone": sum(parameter.numel() for parameter in model.backbone.parameters()),
+        },
+        "metrics": metrics,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    found = {"python": platform.python_version(), "vrm": vrm.__version__}
+    for package in ("torch", "transformers", "accelerate", "datasets", "peft", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def _with_progress(rows: list[Judgment], label: str) -> Any:
+    return tqdm(rows, desc=label, unit="row", file=sys.stderr, disable=not _is_main() or len(rows) < 2000)
+
+
+def _is_main() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _say(text: str) -> None:
+    if _is_main():
+        print(text, file=sys.stderr)

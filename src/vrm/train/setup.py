@@ -1,0 +1,149 @@
+"""What a run needs before its first step: rows, split, model and tokenizer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
+from vrm.core.votes import ratings_as_votes
+from vrm.data.chat import ensure_chat_template, prompt_boundary_ids
+from vrm.data.load import Source, load_judgments
+from vrm.data.mixture import mix
+from vrm.data.schema import Judgment
+from vrm.data.splits import split_by_prompt
+from vrm.data.statistics import objective_names, rating_statistics
+from vrm.errors import ConfigError
+from vrm.model.checkpoint import load_tokenizer
+from vrm.model.configuration_vrm import MULTI_OBJECTIVE_HEADS, VRMConfig
+from vrm.model.modeling_vrm import VRMForSequenceClassification
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Rows of a run.
+
+    Attributes:
+        train: training rows, mixed by weight.
+        eval: rows that choose the checkpoint, never trained on; empty if neither `eval` nor `held_out` was given.
+        objectives: names with ratings or votes.
+        report: what was read and refused, as text.
+    """
+
+    train: list[Judgment]
+    eval: list[Judgment]
+    objectives: list[str]
+    report: str
+
+
+def load_data(config: DataConfig, seed: int) -> RunData:
+    """Read, check and split the rows.
+
+    Raises:
+        DataError: for bad rows, unless they are to be skipped.
+        ConfigError: if nothing remains to train on.
+    """
+    loaded = load_judgments(
+        _sources(config.train), objectives=config.objectives, on_bad_rows=config.on_bad_rows, seed=seed
+    )
+    report = loaded.report.render()
+    by_source, evaluation = loaded.by_source, []
+    if config.eval:
+        held = load_judgments(
+            _sources(config.eval), objectives=config.objectives, on_bad_rows=config.on_bad_rows, seed=seed
+        )
+        evaluation, report = held.judgments, report + "\nevaluation rows\n" + held.report.render()
+    elif config.held_out > 0:
+        everything = [row for rows in by_source.values() for row in rows]
+        _, evaluation = split_by_prompt(everything, held_out=config.held_out, seed=seed, by=config.held_out_by)
+        chosen = {id(row) for row in evaluation}
+        by_source = {name: [row for row in rows if id(row) not in chosen] for name, rows in by_source.items()}
+    train = mix(by_source, loaded.weights, seed)
+    if not train:
+        raise ConfigError(f"no training rows remain after holding out {config.held_out:.0%}; lower data.held_out")
+    rated, voted = objective_names(train)
+    objectives = config.objectives or list(dict.fromkeys([*rated, *voted]))
+    if config.ratings_as_votes:
+        train = with_ratings_as_votes(train, objectives)
+    return RunData(train, evaluation, objectives, report)
+
+
+def _sources(entries: list[SourceConfig]) -> list[Source]:
+    return [Source(**entry.model_dump()) for entry in entries]
+
+
+def with_ratings_as_votes(rows: list[Judgment], objectives: list[str]) -> list[Judgment]:
+    """Rows with ratings but no votes get votes from their ratings, the paper's reading of (6)."""
+    result = []
+    for row in rows:
+        if row.objective_votes is None and any(row.ratings or []):
+            values = [[rated.get(name, float("nan")) for name in objectives] for rated in row.ratings or []]
+            shares = ratings_as_votes(torch.tensor(values)).tolist()
+            votes = {name: share for name, share in zip(objectives, shares, strict=True) if share > 0}
+            row = replace(row, objective_votes=votes or None)
+        result.append(row)
+    return result
+
+
+def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassification, PreTrainedTokenizerBase]:
+    """Backbone, fresh head and tokenizer; seeds torch first, so that a run's initial weights are its seed's."""
+    torch.manual_seed(config.seed)
+    settings = config.model
+    tokenizer = load_tokenizer(settings.tokenizer or settings.backbone)
+    fields = _head_fields(settings, config.loss.name, data)
+    if settings.from_scratch:
+        backbone_config = _scratch_config(settings.from_scratch, tokenizer)
+        model = VRMForSequenceClassification(VRMConfig(backbone_config=backbone_config, **fields))
+    else:
+        model = VRMForSequenceClassification.from_backbone(settings.backbone, **fields)
+    if settings.chat_template:
+        tokenizer.chat_template = Path(settings.chat_template).read_text(encoding="utf-8")
+    ensure_chat_template(tokenizer, model.config.backbone_kind)
+    if tokenizer.pad_token_id is None:
+        # Never read by the model; only batches need it.
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.prompt_boundary_ids = prompt_boundary_ids(tokenizer)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if settings.tuning == "frozen":
+        model.backbone.requires_grad_(False)
+    return model, tokenizer
+
+
+def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, Any]:
+    models_objectives = settings.head in MULTI_OBJECTIVE_HEADS
+    rated, voted = objective_names(data.train)
+    statistics = rating_statistics(data.train) if models_objectives else {}
+    names = (
+        "head", "num_free_objectives", "num_features", "hidden_size_head", "head_dropout", "prior_concentration",
+        "feature_layers", "poolings", "max_input_tokens",
+    )  # fmt: skip
+    return {
+        **{name: getattr(settings, name) for name in names},
+        "loss": loss,
+        "objectives": data.objectives if models_objectives else [],
+        "rating_mean": {name: found.mean for name, found in statistics.items()},
+        "rating_std": {name: statistics[name].standard_deviation or 1.0 for name in statistics}
+        if models_objectives
+        else {},
+        "objectives_with_ratings": [name for name in data.objectives if name in rated] if models_objectives else [],
+        "objectives_with_votes": [name for name in data.objectives if name in voted] if models_objectives else [],
+        "conversational": all(not isinstance(row.prompt, str) for row in data.train),
+    }
+
+
+def _scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"model.from_scratch: {file}: no such file")
+    values = json.loads(file.read_text(encoding="utf-8"))
+    model_type = values.pop("model_type", None)
+    if model_type is None:
+        raise ConfigError(f"model.from_scratch: {file} has no model_type")
+    values.setdefault("vocab_size", len(tokenizer))
+    values.setdefault("pad_token_id", tokenizer.pad_token_id)
+    return AutoConfig.for_model(model_type, **values)

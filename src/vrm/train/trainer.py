@@ -1,0 +1,232 @@
+"""`VRMTrainer`: `transformers.Trainer` with this package's loss, terms and metrics."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import EvalPrediction, Trainer
+
+from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
+from vrm.core.losses import warn_if_prompt_ignored
+from vrm.core.predictive import log_probabilities
+from vrm.data.collate import TARGET_KEYS
+from vrm.errors import NumericsError
+from vrm.metrics.accuracy import pairwise_accuracy
+from vrm.metrics.calibration import expected_calibration_error, negative_log_likelihood_from_logs
+from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
+from vrm.train.objective import Objective
+
+ACTIVE_UNIT_KL = 0.01
+"""A semantic feature is active if its mean KL to the prior exceeds this many nats."""
+
+_MEANS = ("comparison", "ranking", "ratings", "votes", "kl_weights", "kl_features")
+
+
+class VRMTrainer(Trainer):
+    """Trains a `VRMForSequenceClassification` on batches of `JudgmentCollator` or `FeatureDataset`.
+
+    Logged beside the loss, per judgment that has the term, in nats, raw: `comparison`, `ranking`, `ratings`, `votes`
+    (log-likelihoods), `kl_weights`, `kl_features`; under `weighted/` what they contribute to the loss; and `accuracy`
+    and `margin` of training comparisons.
+
+    Args:
+        *args: as for `transformers.Trainer`.
+        objective: the loss.
+        save_backbone: False leaves the (frozen) backbone out of intermediate checkpoints.
+        head_learning_rate: of `score`; the backbone gets `args.learning_rate`.
+        **kwargs: as for `transformers.Trainer`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        objective: Objective | None = None,
+        save_backbone: bool = True,
+        head_learning_rate: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("compute_metrics", compute_preference_metrics)
+        super().__init__(*args, **kwargs)
+        self.objective = objective or Objective()
+        self.save_backbone = save_backbone
+        self.head_learning_rate = head_learning_rate or self.args.learning_rate
+        # The loss is a mean over judgments; Trainer must divide it by the accumulation steps itself.
+        self.model_accepts_loss_kwargs = False
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, float] = {}
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean loss over the judgments of a batch; a loss that is not finite saves the batch and stops."""
+        batch = {key: inputs[key] for key in TARGET_KEYS if key in inputs}
+        output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in TARGET_KEYS})
+        terms = self.objective.terms(output, batch, self._head().prior_concentration)
+        weighted = self.objective.loss(terms, self._progress() if model.training else 1.0)
+        loss = weighted.loss.mean()
+        if not bool(torch.isfinite(loss)):
+            self._stop_on(inputs, loss, terms.as_dict())
+        if model.training:
+            self._record(output, batch, terms.as_dict(), weighted.parts)
+        return (loss, output) if return_outputs else loss
+
+    def _head(self) -> nn.Module:
+        model = self.accelerator.unwrap_model(self.model)
+        base = model.get_base_model() if hasattr(model, "peft_config") else model
+        score = base.score
+        # PEFT wraps saved modules; the buffers are in the active copy.
+        return score if hasattr(score, "prior_concentration") else score.modules_to_save["default"]
+
+    def _progress(self) -> float:
+        return self.state.global_step / max(self.state.max_steps, 1)
+
+    def _stop_on(self, inputs: dict[str, Tensor], loss: Tensor, terms: dict[str, Tensor]) -> None:
+        path = Path(self.args.output_dir) / f"nan_batch_step{self.state.global_step}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.detach().cpu().contiguous() for key, value in inputs.items()}, path)
+        bad = [name for name, values in terms.items() if not bool(torch.isfinite(values).all())]
+        raise NumericsError(
+            f"the loss is {loss.item()} at step {self.state.global_step} (terms that are not finite: "
+            f"{', '.join(bad) or 'none'}). The batch is in {path}; lower the learning rate or inspect it"
+        )
+
+    @torch.no_grad()
+    def _record(
+        self, output: VRMOutput, batch: dict[str, Tensor], terms: dict[str, Tensor], parts: dict[str, Tensor]
+    ) -> None:
+        pairs = ~batch["preference"].isnan() & batch["mask"][:, :2].all(-1)
+        present = {
+            "comparison": pairs,
+            "ranking": (~batch["scores"].isnan()).any(-1),
+            "ratings": (~batch["ratings"].isnan()).flatten(1).any(-1),
+            "votes": (batch["votes"] > 0).any(-1),
+        }
+        everyone = torch.ones_like(pairs)
+        for name in _MEANS:
+            self._add(name, terms[name], present.get(name, everyone))
+            self._add(f"weighted/{name}", parts[name], everyone)
+        margin = output.logits[:, 0] - output.logits[:, 1] if output.logits.shape[1] > 1 else output.logits[:, 0]
+        labelled = pairs & (batch["preference"] != 0.5)
+        signed = torch.where(batch["preference"] >= 0.5, margin, -margin)
+        self._add("accuracy", (signed > 0).float() + 0.5 * (signed == 0), labelled)
+        self._add("margin", signed, labelled)
+
+    def _add(self, name: str, values: Tensor, present: Tensor) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + float(values[present].sum())
+        self._counts[name] = self._counts.get(name, 0.0) + float(present.sum())
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the means of the training terms since the last log."""
+        if "loss" in logs and self._counts:
+            means = {name: self._sums[name] / count for name, count in self._counts.items() if count}
+            logs = {**logs, **means}
+            self._sums, self._counts = {}, {}
+        super().log(logs, *args, **kwargs)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """AdamW with two learning rates; weight decay on matrices of networks alone, never on A, biases or norms."""
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(self._parameter_groups(), fused=True, eps=self.args.adam_epsilon)
+        return self.optimizer
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        decayed = {id(parameter) for parameter in self._head().kernel_parameters()}
+        head = {id(parameter) for parameter in self._head().parameters()}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                in_head = id(parameter) in head
+                decays = id(parameter) in decayed if in_head else parameter.ndim > 1
+                groups.setdefault((in_head, decays), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": self.head_learning_rate if in_head else self.args.learning_rate,
+                "weight_decay": self.args.weight_decay if decays else 0.0,
+            }
+            for (in_head, decays), parameters in groups.items()
+        ]
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Loss, what `compute_preference_metrics` needs of each judgment, and its preference."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, output = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        return loss.detach(), _predictions(output, inputs), inputs["preference"]
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As in `Trainer`; warns if the prompt is ignored by a head that could use it."""
+        metrics = super().evaluate(*args, **kwargs)
+        model = self.accelerator.unwrap_model(self.model)
+        config = model.config if isinstance(model, VRMForSequenceClassification) else model.get_base_model().config
+        if config.head == "vrm" and config.num_objectives > 1 and "eval_kl_weights" in metrics:
+            self._warn_once(metrics["eval_kl_weights"])
+        return metrics
+
+    def _warn_once(self, kl_weights: float) -> None:
+        trained = self._progress() > max(self.objective.kl_warmup, 0.2)
+        if trained and not getattr(self, "_warned", False):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                warn_if_prompt_ignored(kl_weights)
+            for warning in caught:
+                self._warned = True
+                warnings.warn(warning.message, category=warning.category, stacklevel=2)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A checkpoint without the frozen backbone is complete; anything else that is missing is reported."""
+        if not self.save_backbone:
+            missing = [key for key in load_result.missing_keys if not key.startswith("backbone.")]
+            load_result = type(load_result)(missing, load_result.unexpected_keys)
+        super()._issue_warnings_after_load(load_result)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.save_backbone:
+            state_dict = state_dict or self.model.state_dict()
+            state_dict = {name: value for name, value in state_dict.items() if not name.startswith("backbone.")}
+        super()._save(output_dir, state_dict)
+
+
+@torch.no_grad()
+def _predictions(output: VRMOutput, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """(batch, 4): mean margin, log P(a > b), log P(b > a), KL of the weights; and (batch, num_features) KL of z."""
+    posteriors = output.posteriors
+    first, second = posteriors.features.completion(0), posteriors.features.completion(1)
+    log_first, log_second = log_probabilities(posteriors.weights, first, second, posteriors.decoder)
+    margin = output.logits[:, 0] - output.logits[:, 1]
+    kl = _kl_to_flat(output)
+    per_feature = (gaussian_kl_per_feature(posteriors.features) * batch["mask"].unsqueeze(-1)).sum(1)
+    count = batch["mask"].sum(1, keepdim=True).clamp_min(1)
+    return torch.stack([margin, log_first, log_second, kl], -1), per_feature / count
+
+
+def _kl_to_flat(output: VRMOutput) -> Tensor:
+    weights = output.posteriors.weights
+    return kl_objective_weights(weights, torch.ones_like(weights.mean[0]))
+
+
+def compute_preference_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Accuracy, NLL (8), calibration error, mean margin, KL of the weights to the flat Dirichlet, active units."""
+    (values, per_feature), preference = prediction.predictions, np.asarray(prediction.label_ids)
+    pairs = ~np.isnan(preference)
+    active = per_feature.mean(0) > ACTIVE_UNIT_KL
+    metrics = {"kl_weights": float(values[:, 3].mean()), "active_units": float(active.sum())}
+    if pairs.any():
+        margin, log_first, log_second = (values[pairs, column].astype(np.float64) for column in range(3))
+        label = preference[pairs].astype(np.float64)
+        metrics["nll"] = float(negative_log_likelihood_from_logs(log_first, label, log_second))
+        metrics["margin"] = float(np.where(label >= 0.5, margin, -margin).mean())
+        if (label != 0.5).any():
+            metrics["accuracy"] = float(pairwise_accuracy(margin, label).value)
+            metrics["calibration_error"] = float(expected_calibration_error(np.exp(log_first), label).value)
+    return metrics
