@@ -56,6 +56,6 @@ def _thinned(rows: Sequence[Judgment], share: float, seed: int) -> list[Judgment
     if share == 0.0:
         return []
     keys = [prompt_key(row) for row in rows]
-    ranked = sorted(set(keys), key=lambda key: (uniform_hash(key, seed), key))
+    ranked = sorted(set(keys), key=lambda key: (uniform_hash(key, seed, "mixture"), key))
     taken = set(ranked[: math.floor(share * len(ranked) + 0.5)])
     return [row for row, key in zip(rows, keys, strict=True) if key in taken]

@@ -136,8 +136,9 @@ def _ranked_list(check: RowCheck, columns: Mapping[str, Any], objectives: Collec
     _refuse(check, columns, ("chosen", "rejected", *PAIR_COLUMNS), _PAIR_ONLY)
     prompt, completions = texts.list_texts(check, columns)
     texts.check_texts(check, prompt, completions)
-    count = len(columns["completions"]) if isinstance(columns["completions"], Sequence) else 0
-    if count < 2 and not check.problems:
+    values = columns["completions"]
+    count = len(values) if texts.is_list(values) else None
+    if count is not None and count < 2 and not check.problems:
         reason = f"{count} completions; a list to be ranked or rated has at least 2."
         check.note("completions", "too few completions", reason)
     scores = _entries(check, columns, "scores", count)
@@ -159,16 +160,16 @@ def _rating(check: RowCheck, field: str, value: object, objectives: Collection[s
     return {} if value is None else fields.objective_numbers(check, field, value, objectives) or {}
 
 
-def _entries(check: RowCheck, columns: Mapping[str, Any], name: str, count: int) -> list[tuple[str, Any]] | None:
+def _entries(check: RowCheck, columns: Mapping[str, Any], name: str, count: int | None) -> list[tuple[str, Any]] | None:
     """The entries of a column that has one a completion, with their fields."""
     if name not in columns:
         return None
     values = columns[name]
-    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+    if not texts.is_list(values):
         reason = f"{show(values)} is a {type(values).__name__}; a list with one entry a completion is needed."
         check.note(name, "wrong type", reason)
         return None
-    if len(values) != count:
+    if count is not None and len(values) != count:
         check.note(
             name, "lengths differ", f"{len(values)} entries for {count} completions; one a completion is needed."
         )

@@ -245,8 +245,11 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _open(location: Location) -> Iterator[BinaryIO]:
     """The decompressed bytes; standard input is not closed."""
     if location.format == "stdin":
-        stdin = sys.stdin.buffer
-        yield _decompressed(stdin if hasattr(stdin, "peek") else io.BufferedReader(cast(io.RawIOBase, stdin)))
+        buffered = io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer))
+        try:
+            yield _decompressed(buffered)
+        finally:
+            buffered.detach()
         return
     with _opened(Path(location.path)) as raw:
         yield _decompressed(raw)

@@ -28,9 +28,9 @@ def prompt_key(judgment: Judgment) -> str:
     return hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def uniform_hash(key: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the key and the seed alone."""
-    digest = hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=7).digest()
+def uniform_hash(key: str, seed: int, purpose: str) -> float:
+    """A number in [0, 1) that depends on the arguments alone; different purposes choose independently."""
+    digest = hashlib.blake2b(f"{purpose}:{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=7).digest()
     return int.from_bytes(digest, "big") / 2**56
 
 
@@ -76,7 +76,7 @@ def shared_prompts(first: Iterable[Judgment], second: Iterable[Judgment]) -> int
 
 
 def _ranked(groups: Sequence[str], seed: int) -> list[tuple[float, str]]:
-    ranked = sorted((uniform_hash(group, seed), group) for group in set(groups))
+    ranked = sorted((uniform_hash(group, seed, "split"), group) for group in set(groups))
     if len(ranked) < 2:
         raise DataError(
             "all rows have the same prompt or category, so nothing can be held out; add rows, or hold out 0."

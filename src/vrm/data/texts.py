@@ -47,13 +47,18 @@ def _split(check: RowCheck, sides: Completions) -> tuple[Text | None, Completion
 def list_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, Completions]:
     """Prompt and the entries of `completions`."""
     values = columns["completions"]
-    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+    if not is_list(values):
         reason = f"{show(values)} is a {type(values).__name__}; a list of texts, or of lists of messages, is needed."
         check.note("completions", "wrong type", reason)
         return _prompt(check, columns), []
     named = [(f"completions[{index}]", value) for index, value in enumerate(values)]
     checked = [(field, fields.text(check, field, value)) for field, value in named]
     return _prompt(check, columns), [(field, value) for field, value in checked if value is not None]
+
+
+def is_list(value: object) -> bool:
+    """Whether the value is a list of entries, as opposed to a text."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def single_text(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, Completions]:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vrm.data import InvalidRowError, Judgment, Problem, ValidationReport
+from vrm.data.validation import kinds_of
+
+
+@pytest.mark.parametrize(
+    ("judgment", "kinds"),
+    [
+        (Judgment("p", ["a", "b"], preference=1.0), ["comparisons"]),
+        (Judgment("p", ["a", "b"], preference=0.5, ratings=[{"x": 1.0}, {}]), ["comparisons", "ties", "with ratings"]),
+        (Judgment("p", ["a", "b", "c"], scores=[1.0, 2.0, 3.0]), ["ranked lists"]),
+        (Judgment("p", ["a", "b", "c"], ratings=[{"x": 1.0}, {}, {}]), ["rated lists", "with ratings"]),
+        (Judgment("p", ["a", "b"], objective_votes={"x": 1.0}), ["unranked lists", "with votes"]),
+        (Judgment("p", objective_votes={"x": 1.0}), ["votes only", "with votes"]),
+    ],
+)
+def test_kinds(judgment, kinds):
+    assert kinds_of(judgment) == kinds
+
+
+def bad(line: int, *kinds: str) -> InvalidRowError:
+    return InvalidRowError([Problem("f.jsonl", line, f"field{index}", kind, "why") for index, kind in enumerate(kinds)])
+
+
+def test_rows_and_problems_are_counted_apart():
+    report = ValidationReport()
+    report.add_good(Judgment("p", ["a", "b"], preference=1.0), "f")
+    report.add_bad(bad(2, "wrong type", "wrong type", "not finite"), "f")
+    report.add_bad(bad(3, "wrong type"), "f")
+    report.add_bad(bad(0, "empty file"), "g")
+    assert (report.rows, report.bad.total(), len(report.problems)) == (3, 2, 5)
+    assert report.reasons() == {"wrong type": 2, "empty file": 1, "not finite": 1}
+    assert not report.ok
+
+
+def test_the_text_lists_every_problem_up_to_the_cap():
+    report = ValidationReport()
+    for line in range(1, 31):
+        report.add_bad(bad(line, "wrong type"), "f")
+    text = report.render(max_printed=3)
+    assert text.splitlines() == [
+        "30 rows: 0 good, 30 bad",
+        "  f: 0 good, 30 bad",
+        "What is wrong, by number of rows:",
+        "       30  wrong type",
+        "Where:",
+        "  f.jsonl:1: field 'field0': why",
+        "  f.jsonl:2: field 'field0': why",
+        "  f.jsonl:3: field 'field0': why",
+        "  ... and 27 more problems",
+    ]
+    assert "more problems" not in report.render(max_printed=30)
+    assert len(report.problems) == 30
+
+
+def test_plain_data_for_json():
+    report = ValidationReport()
+    report.add_good(Judgment("p", ["a", "b"], preference=1.0), "f")
+    report.add_bad(bad(2, "wrong type"), "f")
+    report.add_ignored(["id"])
+    found = json.loads(json.dumps(report.to_dict()))
+    assert (found["rows"], found["good"], found["bad"]) == (2, {"f": 1}, {"f": 1})
+    assert found["ignored_columns"] == {"id": 1}
+    assert found["problems"] == [
+        {"file": "f.jsonl", "line": 2, "field": "field0", "kind": "wrong type", "reason": "why"}
+    ]
