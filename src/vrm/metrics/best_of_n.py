@@ -13,7 +13,7 @@ from vrm.metrics._arrays import Array, same_length, tied_groups, tied_means, vec
 def expected_best_of_n(rewards: ArrayLike, gold: ArrayLike, n: int) -> float:
     """Mean gold value of the completion of highest reward, over all subsets of n of one prompt's N completions.
 
-    Unbiased for best-of-n with n fresh samples, and of less variance than one draw (Nakano et al. 2021, appendix I):
+    Unbiased for best-of-n with n fresh samples, and of less variance than one draw (Nakano et al. 2021):
     the i-th of the rewards in ascending order is the highest in C(i - 1, n - 1) of the C(N, n) subsets. Among equal
     highest rewards the mean of their gold values counts. n = N gives the gold value of the top reward, n = 1 the mean.
 

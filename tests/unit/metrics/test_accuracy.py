@@ -54,15 +54,16 @@ def test_wrong_input_is_named(margins, preference, message):
 
 
 def test_length_control_weighs_both_sides_alike():
-    # Preferred longer: 3 of 4 right; preferred shorter: 0 of 1 right; one of equal lengths, one tie.
-    margins = [1, 1, 1, -1, 1, 1, 1]
-    preference = [1, 1, 1, 1, 0, 1, 0.5]
-    first, second = [9, 9, 9, 9, 9, 5, 9], [1, 1, 1, 1, 1, 5, 1]
+    # Preferred longer: 3 of 4 right; preferred shorter: 0 of 1 right; one of equal lengths, two ties, one of them
+    # of equal lengths too.
+    margins = [1, 1, 1, -1, 1, 1, 1, 1]
+    preference = [1, 1, 1, 1, 0, 1, 0.5, 0.5]
+    first, second = [9, 9, 9, 9, 9, 5, 9, 5], [1, 1, 1, 1, 1, 5, 1, 5]
     result = length_controlled_accuracy(margins, preference, first, second)
     assert result.value == pytest.approx(0.375)
     assert (result.longer.value, result.longer.count) == (0.75, 4)
     assert (result.shorter.value, result.shorter.count) == (0.0, 1)
-    assert (result.equal_lengths, result.ties, result.reason) == (1, 1, None)
+    assert (result.equal_lengths, result.ties, result.reason) == (1, 2, None)
 
 
 def test_length_control_gives_half_to_the_longer_one_wins():

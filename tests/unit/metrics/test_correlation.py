@@ -25,7 +25,7 @@ def test_ranks_of_equal_values_are_averaged():
     np.testing.assert_array_equal(average_ranks(values), stats.rankdata(values))
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 4e307])
 def test_scale_plays_no_role(scale):
     x = np.array([1.0, 2.0, 4.0])
     assert pearson(x * scale, -x * scale) == pytest.approx(-1.0)

@@ -58,6 +58,12 @@ def test_margins_that_order_all_rightly_or_none_end_at_a_bound():
     assert wrong.nll == pytest.approx(math.log(2), rel=1e-5)
 
 
+def test_bounds_are_a_million_times_the_mean_absolute_margin_either_way():
+    margins = np.array([1.0, -2.0, 3.0, -94.0])
+    assert fit_temperature(margins, margins > 0).temperature == pytest.approx(25e-6)
+    assert fit_temperature(margins, margins < 0).temperature == pytest.approx(25e6)
+
+
 def test_zero_margins_fit_any_temperature():
     fit = fit_temperature([0.0, 0.0], [1.0, 0.0])
     assert (fit.temperature, fit.at_bound) == (1.0, True)
