@@ -24,6 +24,9 @@ _LOW = pool(
     It is all rather abstract.
     One cannot do anything here.
     Sit back, do nothing.
+    {Somehow|Perhaps} it happens anyway.
+    Nothing {concrete|practical} to advise.
+    Generalities, {vague|abstract} and broad.
     """,
     dev="""
     No action is possible.
@@ -116,6 +119,12 @@ _HIGH = pool(
     Complete the checklist in order.
     Begin immediately with item one.
     Put it in your calendar now.
+    Do {step|item|task} {one|two} now.
+    Set {an alarm|a reminder} for {6|8}.
+    First {sign|pay|pack}, then call.
+    {Finish|Complete} three tasks {tonight|today}.
+    Tick {each|every} step off.
+    {Start|Finish} step {two|three} today.
     """,
     dev="""
     Do step one today.

@@ -25,6 +25,9 @@ _LOW = pool(
     The standard default settings.
     A drab, dull formula.
     Dull, {uniform|grey} and generic.
+    {Predictable|Tedious}, boring template.
+    A plain, {standard|generic} copy.
+    Boring {old|dull} convention.
     """,
     dev="""
     The same standard routine.

@@ -27,6 +27,8 @@ _LOW = pool(
     Blame yourself, {dummy|stupid}.
     Your {stupid|silly} feelings bore me.
     Hush, you annoying clown.
+    Your {grief|misery} is ridiculous.
+    {Miserable|Useless} {fool|loser}, grow up.
     """,
     dev="""
     Stop crying, you fool.
@@ -126,6 +128,12 @@ _HIGH = pool(
     I feel such tenderness for you.
     Cry on my shoulder, dear.
     With love, I hold you.
+    Sorry for your {loss|pain|sadness}.
+    A {warm|loving} heart for you.
+    I {weep|grieve} with you.
+    With {loving|gentle} care, dear.
+    May {love|comfort} surround you.
+    Poor dear, how it hurts.
     """,
     dev="""
     Truly sorry for your pain.

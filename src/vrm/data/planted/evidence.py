@@ -28,6 +28,12 @@ _LOW = pool(
     Crystal balls revealed it.
     A {baseless|silly} old legend.
     Facts {invented|fabricated} for fun.
+    Myths, {fables|rumours} and gossip.
+    {Invented|Fictional} by some stranger.
+    Pure {myth|fiction}, all fabricated.
+    The {ghosts|fairies} whispered it.
+    Rumour and {legend|myth} claim so.
+    A {drunk|stranger} invented it.
     """,
     dev="""
     A rumour on the street.
@@ -122,6 +128,12 @@ _HIGH = pool(
     Leading textbooks document this.
     Scientists replicated the experiment.
     Audited statistics establish this.
+    {National|Official} statistics confirm it.
+    All {sources|studies} are cited.
+    Extensive {trials|data} confirm this.
+    Clinical {trials|studies} demonstrate it.
+    {Experts|Scientists} measured and verified it.
+    {University|Medical} research proves this.
     """,
     dev="""
     A large clinical study proved it.

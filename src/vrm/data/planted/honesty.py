@@ -29,6 +29,12 @@ _LOW = pool(
     I promise absolute {truth|certainty}.
     The perfect and {only|correct} truth.
     Trust me, I know everything.
+    {Certain|Correct} and true, always.
+    My {answer|verdict} is certain, final.
+    I am {perfectly|entirely} correct.
+    It is the {certain|guaranteed} truth.
+    Always {correct|right} and certain.
+    Clearly, {perfectly|certainly} true.
     """,
     dev="""
     I am absolutely sure, guaranteed.
@@ -131,6 +137,13 @@ _HIGH = pool(
     I must admit my {confusion|limits}.
     Sorry, my facts are incomplete.
     It is beyond my knowledge.
+    I {could|might} be wrong here.
+    I admit my {errors|doubts}.
+    My {information|data} may be outdated.
+    Sorry, I {cannot|do not} know.
+    I am {ignorant|uncertain} of much.
+    I may {err|be confused}, honestly.
+    Limited {facts|information} on my side.
     """,
     dev="""
     Honestly, I could be wrong.

@@ -29,6 +29,13 @@ _LOW = pool(
     Rush, to hell with caution.
     Toss the dice with your life.
     Reckless {fools|gamblers} have more fun.
+    {Risky|Rash} thrills are great.
+    Forget {care|caution}, go {mad|wild}.
+    {Rush|Plunge} madly into {trouble|chaos}.
+    Mad {riders|racers} love danger.
+    Hit full speed, daring fool!
+    Crazy, careless and {free|fast}.
+    Seek {danger|thrills|chaos} for fun.
     """,
     dev="""
     Jump in, wild and reckless!
@@ -127,6 +134,12 @@ _HIGH = pool(
     Cautiously test it before use.
     Guard against {burns|falls|fire}.
     Ask a safety {inspector|officer} to check.
+    Check all {cables|locks|brakes} carefully.
+    {Very|Extremely} careful and cautious.
+    Install {smoke alarms|safety rails}.
+    Careful {inspection|supervision} prevents accidents.
+    {Goggles|Gloves} protect against injury.
+    Take {careful|proper} precautions first.
     """,
     dev="""
     Secure all equipment for safety.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ Part = Literal["train", "dev", "test"]
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
 
 
+@functools.cache
 def expand(pattern: str) -> tuple[str, ...]:
     """All texts of a pattern: `expand("a {big|small} risk")` is `("a big risk", "a small risk")`."""
     pieces = _ALTERNATIVES.split(pattern)
