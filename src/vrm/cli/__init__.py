@@ -1,1 +1,1 @@
-"""The `vrm` command, one file a command."""
+"""The command line, one file a command; see `vrm.cli.main` for how commands are registered."""

@@ -1,0 +1,145 @@
+"""Entry point of the command line: commands by name, loaded when they are called, and errors as users read them.
+
+To register a command, write a module with a function that Typer can read (annotated parameters, a docstring as its
+help) and add it to `COMMANDS`: name, module, function, and the line that `vrm --help` shows. The module is imported
+only when its command is called, or asked for its own help, so it still should import torch and the like inside the
+function. An entry whose module does not exist is not listed. Raise `VrmError` for anything that went wrong: `main`
+prints its text to stderr and exits with 1; for wrong arguments raise `typer.BadParameter`, which exits with 2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from vrm import __version__
+from vrm.errors import VrmError
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command is: `module` has the `function`; `summary` is its line in the list of commands."""
+
+    module: str
+    function: str
+    summary: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether the module is part of this installation."""
+        return find_spec(self.module) is not None
+
+
+COMMANDS = {
+    "quickstart": Entry(
+        "vrm.cli.quickstart", "quickstart", "Train on the built-in corpus, compare with baselines, explain one pair."
+    ),
+    "train": Entry("vrm.cli.train", "train", "Train a reward model from a configuration file."),
+    "evaluate": Entry("vrm.cli.evaluate", "evaluate", "Measure a model on judged pairs, ratings and votes."),
+    "score": Entry("vrm.cli.score", "score", "Write rewards for a file of prompts and completions."),
+    "explain": Entry("vrm.cli.explain", "explain", "Show why a model prefers one completion to another."),
+}
+
+
+_SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": "markdown",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+def _command(name: str, function: Any, summary: str | None = None) -> Any:
+    app = typer.Typer(**_SETTINGS)
+    app.command(name, help=summary)(function)
+    return get_command(app)
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a command's module when the command is needed, and for the list of commands never."""
+
+    _listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands that this installation has."""
+        return [name for name, entry in COMMANDS.items() if entry.exists]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None if there is none of this name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None or not entry.exists:
+            return None
+        if self._listing or ctx.resilient_parsing:
+            return _command(cmd_name, lambda: None, entry.summary)
+        return _command(cmd_name, getattr(import_module(entry.module), entry.function))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, with the commands' lines from `COMMANDS`."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, **_SETTINGS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vrm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Variational reward models: rewards that explain themselves and know how sure they are."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0, 1 (failed), 2 (wrong usage), 130 (interrupted)."""
+    # Read when these libraries are first imported, so that their bars do not stand between ours.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    command = get_command(app)
+    try:
+        command(args=None if arguments is None else list(arguments), prog_name="vrm")
+    except VrmError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        _close_stdout()
+        raise SystemExit(EXIT_FAILED) from None
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _fail(message: str) -> None:
+    mark = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else "error:"
+    print(f"{mark} {message}", file=sys.stderr)
+    raise SystemExit(EXIT_FAILED) from None
+
+
+def _close_stdout() -> None:
+    # Python flushes stdout at exit and would complain about the closed pipe once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

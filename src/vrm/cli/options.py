@@ -1,0 +1,153 @@
+"""Arguments and options that commands share, and what they are turned into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vrm.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from vrm.inference.engine import RewardEngine, Steering
+
+# The same names as in the library, whose modules import torch; a test compares them.
+PRECISIONS = ("float32", "bfloat16", "auto")
+ON_OVERLONG = ("truncate", "truncate_prompt", "drop", "error")
+REWARD_SCALES = ("raw", "standardized")
+ON_BAD_ROWS = ("error", "skip")
+
+
+def one_of(allowed: Sequence[str]) -> dict[str, Any]:
+    """Arguments of `typer.Option` for a choice by name; anything else is a usage error."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in allowed:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    return {"callback": check, "metavar": "|".join(allowed)}
+
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="Directory written by save_pretrained, or a Hub name.", show_default=False),
+]
+EmphasizeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--emphasize",
+        metavar="NAME=COUNT",
+        help="Add COUNT (>= 0) to an objective's concentration; may be repeated.",
+        show_default=False,
+    ),
+]
+WithoutOption = Annotated[
+    list[str] | None,
+    typer.Option("--without", metavar="NAME", help="Leave an objective out; may be repeated.", show_default=False),
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="NAME=COLUMN",
+        help="The input's name of a column, such as completion=response; may be repeated.",
+        show_default=False,
+    ),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        **one_of(PRECISIONS),
+        help="Of the backbone's matrix products. Only in float32 do rewards not depend on batching.",
+    ),
+]
+OverlongOption = Annotated[
+    str,
+    typer.Option(
+        "--on-overlong",
+        **one_of(ON_OVERLONG),
+        help="What to do with rows over the model's limit of tokens.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+
+def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
+    """NAME=VALUE arguments of a repeatable option.
+
+    Raises:
+        typer.BadParameter: for a value without `=` or with nothing on one of its sides, or a repeated name.
+    """
+    found: dict[str, str] = {}
+    for value in values or []:
+        name, _, right = value.partition("=")
+        if not name.strip() or not right.strip():
+            raise typer.BadParameter(f"{value!r} is not of the form NAME=VALUE", param_hint=option)
+        if name.strip() in found:
+            raise typer.BadParameter(f"{name.strip()!r} is given twice", param_hint=option)
+        found[name.strip()] = right.strip()
+    return found
+
+
+def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[str, float]:
+    """NAME=COUNT arguments; raises typer.BadParameter for a count that is no number."""
+    found: dict[str, float] = {}
+    for name, text in pairs(values, option).items():
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} (of {name}) is not a number", param_hint=option) from None
+    return found
+
+
+def steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> Steering | None:
+    """Steering (13) from `--emphasize` and `--without`; None if neither is given. Imports torch."""
+    from vrm.inference.engine import Steering
+
+    if not emphasize and not without:
+        return None
+    return Steering(counts(emphasize), tuple(dict.fromkeys(without or [])))
+
+
+def load_engine(
+    model: str, *, device: str, precision: str, on_overlong: str, steering: Steering | None, cache: Path | None = None
+) -> RewardEngine:
+    """The engine for a MODEL argument; libraries are kept quiet. Imports torch and transformers.
+
+    Raises:
+        CheckpointError: if it is no reward model.
+        ConfigError: for steering that it cannot follow, or a device that is not there.
+    """
+    from vrm.cli.console import quiet_libraries
+
+    if not Path(model).exists() and model.count("/") != 1:
+        raise CheckpointError(f"{model}: there is no such directory, and Hub names have the form OWNER/NAME")
+    quiet_libraries()
+    from vrm.inference.engine import RewardEngine
+    from vrm.inference.extraction import ExtractionOptions
+
+    options = ExtractionOptions(precision=precision, cache=None if cache is None else str(cache))
+    return RewardEngine.from_pretrained(
+        model, device=resolve_device(device), options=options, on_overlong=on_overlong, steering=steering
+    )
+
+
+def resolve_device(device: str) -> str:
+    """`auto` to cuda, mps or cpu, whichever is there first; ConfigError for a device that is not there."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {device!r} cannot be used: {reason}. Use auto, cpu, cuda, cuda:1, mps") from None
+    return device

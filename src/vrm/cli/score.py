@@ -1,0 +1,167 @@
+"""`vrm score`: rewards for a file of prompts and completions."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vrm.cli import options
+from vrm.cli.console import Meter, note
+
+if TYPE_CHECKING:
+    from vrm.inference.score import ScoreCounts, Scorer
+    from vrm.inference.score_output import ScoreSink
+
+_Input = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT",
+        help="JSONL, JSON, CSV or Parquet file (.gz too), `datasets` directory, Hub name, or - for stdin.",
+        show_default=False,
+    ),
+]
+_Output = Annotated[
+    str | None,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="JSONL, compressed if .gz; default: stdout.", show_default=False
+    ),
+]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew if the output exists.")]
+_Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--reward-scale",
+        **options.one_of(options.REWARD_SCALES),
+        help="Standardized: by mean and spread of rewards on the dev fold. Default: as the model is set.",
+        show_default=False,
+    ),
+]
+_Kappa = Annotated[
+    float | None,
+    typer.Option(
+        "--kappa", metavar="K", help="Add `pessimistic_rewards`: mean minus K standard deviations.", show_default=False
+    ),
+]
+_Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep", metavar="COLUMN", help="Copy a column of the input, or `all`; may be repeated.", show_default=False
+    ),
+]
+_BadRows = Annotated[
+    str,
+    typer.Option(
+        "--on-bad-rows",
+        metavar="error|skip",
+        help="Stop at a row that cannot be read, or write its error in its place.",
+    ),
+]
+_Budget = Annotated[
+    int, typer.Option("--token-budget", min=1, metavar="N", help="Token positions of one batch, padding included.")
+]
+
+
+def score(
+    model: options.ModelArgument,
+    source: _Input,
+    output: _Output = None,
+    overwrite: _Overwrite = False,
+    reward_scale: _Scale = None,
+    kappa: _Kappa = None,
+    emphasize: options.EmphasizeOption = None,
+    without: options.WithoutOption = None,
+    keep: _Keep = None,
+    column: options.ColumnOption = None,
+    on_bad_rows: _BadRows = "error",
+    on_overlong: options.OverlongOption = "truncate",
+    precision: options.PrecisionOption = "float32",
+    token_budget: _Budget = 8192,
+    device: options.DeviceOption = "auto",
+) -> None:
+    """Write rewards for a file of prompts and completions: one JSON row for each input row, in order.
+
+    Input rows have `prompt` and `completion` or `completions`, or `chosen` and `rejected`. Output rows have `rewards`
+    and `reward_std` (one number a completion), `objective_weights`, `total_concentration` and `objective_scores`; rows
+    that could not be scored have `error`. An interrupted run goes on where it stopped when the same command is run
+    again.
+    """
+    from vrm.data.columns import check_mapping
+    from vrm.data.readers import locate
+    from vrm.inference.score import ScoreOptions, Scorer, read_scoring_rows
+    from vrm.inference.score_output import open_sink, scoring_settings, write_scores
+
+    mapping = options.pairs(column, "--column")
+    check_mapping(mapping)
+    wanted = ScoreOptions(reward_scale, kappa, tuple(keep or ()), on_bad_rows)
+    locate(source)  # a wrong path is found before the model is loaded
+    _check_different(source, output)
+    engine = options.load_engine(
+        model,
+        device=device,
+        precision=precision,
+        on_overlong=on_overlong,
+        steering=options.steering(emphasize, without),
+        token_budget=token_budget,
+    )
+    scorer = Scorer(engine, wanted)
+    sink = open_sink(output, lambda: scoring_settings(scorer, source, mapping), overwrite)
+    if sink.rows_done:
+        note(f"continuing {output} after its {sink.rows_done:,} rows")
+    run = _Run(scorer, sink, output)
+    with Meter("scoring") as meter:
+        try:
+            write_scores(scorer, read_scoring_rows(source, mapping), sink, lambda _: meter.update(run.rate()))
+        except BaseException:
+            run.explain_stop()
+            raise
+    note(run.summary())
+
+
+class _Run:
+    """What a run says about itself on stderr."""
+
+    def __init__(self, scorer: Scorer, sink: ScoreSink, output: str | None) -> None:
+        self._scorer, self._sink, self._output = scorer, sink, output
+        self._earlier = sink.rows_done
+        self._start = time.monotonic()
+
+    def rate(self) -> str:
+        """Rows and texts so far, and how fast."""
+        counts = self._scorer.counts
+        speed = counts.texts / max(time.monotonic() - self._start, 1e-6)
+        return f"{_count(counts.rows, 'row')}, {_count(counts.texts, 'text')}, {speed:,.0f} texts/s"
+
+    def summary(self) -> str:
+        """The last words of a run that came to its end."""
+        counts, report = self._scorer.counts, self._scorer.engine.report
+        lines = [f"wrote {self.rate()}" + (f" -> {self._output}" if self._output else "")]
+        if self._earlier:
+            lines[0] += f" ({_count(self._earlier, 'row')} were there before)"
+        if counts.truncated:
+            lines.append(
+                f"  {_count(counts.truncated, 'row')} cut to {report.limit} tokens: {report.prompt_truncated:,} at the "
+                f"start of the prompt, {report.completion_truncated:,} at the end of completions"
+            )
+        if counts.dropped:
+            lines.append(f"  {_count(counts.dropped, 'row')} over {report.limit} tokens dropped (`error` says so)")
+        if counts.unreadable:
+            lines.append(f"  {_count(counts.unreadable, 'row')} could not be read (`error` says why)")
+        return "\n".join(lines)
+
+    def explain_stop(self) -> None:
+        """What an interruption leaves behind."""
+        if self._output and Path(f"{self._output}.progress.json").exists():
+            done = _count(self._sink.rows_done, "row")
+            note(f"stopped after {done}, which {self._output} holds; the same command continues there")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _check_different(source: str, output: str | None) -> None:
+    if output and Path(output).exists() and Path(source).exists() and Path(output).samefile(source):
+        raise typer.BadParameter("the output is the input", param_hint="--output")

@@ -1,0 +1,288 @@
+"""Scoring: rows of prompts and completions in, one row of rewards for each, in order, a window at a time.
+
+An output row, for an input row with n completions (chosen first where the row is a pair):
+
+    line                 1-based line (or row) number in the input
+    id                   the input row's `id`, if it has one
+    rewards              n numbers, E[r] (9)
+    reward_std           n numbers, the square root of (10)
+    pessimistic_rewards  n numbers, E[r] - kappa sqrt(Var[r]); only with kappa
+    objective_weights    {objective: E[w]}, the same for all n
+    total_concentration  of the weights' Dirichlet; null for heads whose weights carry no uncertainty
+    objective_scores     n of {objective: o(mu)}
+    truncated            whether the row was cut to the model's limit
+    input                {column: value}, the columns that were asked to be kept
+
+A row that gets no rewards (unreadable, or dropped as overlong) has `line`, `id`, `error` and `input`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from vrm.core.predictive import pessimistic_reward
+from vrm.core.reward import objective_scores
+from vrm.data.parse import parse_scoring_row
+from vrm.data.problems import InvalidRowError
+from vrm.data.readers import read_rows
+from vrm.data.schema import Judgment
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.errors import ConfigError, NumericsError, VrmError
+from vrm.inference.engine import JudgedBatch, RewardEngine
+from vrm.model.configuration_vrm import REWARD_SCALES
+
+ON_BAD_ROWS = ("error", "skip")
+"""`error` stops at the first row that cannot be read; `skip` writes a row with `error` in its place."""
+
+ALL_COLUMNS = "all"
+WINDOW_TEXTS = 512
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What output rows hold.
+
+    Attributes:
+        reward_scale: `raw` or `standardized` (by the stored mean and spread of rewards); None: as the model is set.
+        kappa: >= 0, adds `pessimistic_rewards`; None leaves them out.
+        keep: columns of the input copied to `input`; (`all`,) copies every one.
+        on_bad_rows: one of `ON_BAD_ROWS`.
+
+    Raises:
+        ConfigError: for a value that is not allowed.
+    """
+
+    reward_scale: str | None = None
+    kappa: float | None = None
+    keep: tuple[str, ...] = ()
+    on_bad_rows: str = "error"
+
+    def __post_init__(self) -> None:
+        if self.reward_scale is not None and self.reward_scale not in REWARD_SCALES:
+            raise ConfigError(f"reward_scale must be one of {', '.join(REWARD_SCALES)}; got {self.reward_scale!r}")
+        if self.on_bad_rows not in ON_BAD_ROWS:
+            raise ConfigError(f"on_bad_rows must be one of {', '.join(ON_BAD_ROWS)}; got {self.on_bad_rows!r}")
+        if self.kappa is not None and not 0 <= self.kappa < math.inf:
+            raise ConfigError(f"kappa must be finite and >= 0, got {self.kappa}")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRow:
+    """An input row: its number, its columns as read, and the judgment they hold or why they hold none."""
+
+    line: int
+    columns: Mapping[str, Any]
+    judgment: Judgment | None = None
+    error: InvalidRowError | None = None
+
+
+@dataclass
+class ScoreCounts:
+    """What became of the rows of one run; `scored` + `unreadable` + `dropped` is the number of output rows."""
+
+    scored: int = 0
+    texts: int = 0
+    unreadable: int = 0
+    dropped: int = 0
+    truncated: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of output rows."""
+        return self.scored + self.unreadable + self.dropped
+
+
+def read_scoring_rows(source: str, mapping: Mapping[str, str] | None = None) -> Iterator[ScoringRow]:
+    """Rows of a source, good and bad, in order and as they are asked for.
+
+    Args:
+        source: anything `vrm.data.readers.locate` takes.
+        mapping: {schema's column: the source's column}.
+
+    Raises:
+        DataError: if the source does not exist or has no row at all.
+    """
+    bad: list[InvalidRowError] = []
+
+    def noted() -> Iterator[ScoringRow]:
+        while bad:
+            error = bad.pop(0)
+            if error.line == 0:  # a fault of the whole source, for which there is no row to stand
+                raise error
+            yield ScoringRow(error.line, {}, error=error)
+
+    label = "<stdin>" if source == "-" else source
+    for line, columns in read_rows(source, mapping=mapping, on_error=bad.append):
+        yield from noted()
+        yield _parsed(line, columns, label, mapping)
+    yield from noted()
+
+
+def _parsed(line: int, columns: Mapping[str, Any], file: str, mapping: Mapping[str, str] | None) -> ScoringRow:
+    try:
+        return ScoringRow(line, columns, parse_scoring_row(columns, file=file, line=line, mapping=mapping))
+    except InvalidRowError as error:
+        return ScoringRow(line, columns, error=error)
+
+
+@dataclass
+class _Prepared:
+    """A row on its way to the model; `message` is why it does not get there."""
+
+    row: ScoringRow
+    tokenized: TokenizedJudgment | None = None
+    message: str = ""
+    truncated: bool = False
+
+
+@dataclass
+class Scorer:
+    """Scores rows with an engine; `counts` grows as windows are taken.
+
+    Raises:
+        ConfigError: for options that this model cannot follow.
+    """
+
+    engine: RewardEngine
+    options: ScoreOptions = field(default_factory=ScoreOptions)
+    counts: ScoreCounts = field(default_factory=ScoreCounts)
+
+    def __post_init__(self) -> None:
+        config = self.engine.model.config
+        self.reward_scale = self.options.reward_scale or config.reward_scale
+        if self.options.kappa is not None and config.head not in ("vrm", "bottleneck"):
+            raise ConfigError(f"head '{config.head}' has no uncertainty, so kappa would change nothing: leave it out")
+
+    def stream(self, rows: Iterable[ScoringRow], window_texts: int = WINDOW_TEXTS) -> Iterator[list[dict[str, Any]]]:
+        """Output rows, in lists; no more than one window of `window_texts` texts is held at any time.
+
+        Raises:
+            InvalidRowError, OverlongError: at a bad row where the options say so, after the rows before it.
+            NumericsError: if a reward is not finite.
+        """
+        for window in _windows(rows, window_texts):
+            prepared, stop = self._prepare(window)
+            if prepared:
+                yield self._score(prepared)
+            if stop is not None:
+                raise stop
+
+    def _prepare(self, window: Sequence[ScoringRow]) -> tuple[list[_Prepared], VrmError | None]:
+        prepared: list[_Prepared] = []
+        for row in window:
+            try:
+                prepared.append(self._prepare_row(row))
+            except VrmError as error:
+                return prepared, error
+        return prepared, None
+
+    def _prepare_row(self, row: ScoringRow) -> _Prepared:
+        if row.judgment is None:
+            assert row.error is not None
+            if self.options.on_bad_rows == "error":
+                raise row.error
+            self.counts.unreadable += 1
+            return _Prepared(row, message=str(row.error))
+        report = self.engine.report
+        before = report.prompt_truncated + report.completion_truncated
+        tokenized = self.engine.tokenize(row.judgment)
+        if tokenized is None:
+            self.counts.dropped += 1
+            where = f"{row.judgment.file}:{row.line}"
+            policy = self.engine.tokenize.on_overlong
+            return _Prepared(row, message=f"{where}: over the limit of {report.limit} tokens, dropped ({policy})")
+        truncated = report.prompt_truncated + report.completion_truncated > before
+        self.counts.truncated += truncated
+        return _Prepared(row, tokenized, truncated=truncated)
+
+    def _score(self, prepared: Sequence[_Prepared]) -> list[dict[str, Any]]:
+        tokenized = [item.tokenized for item in prepared if item.tokenized is not None]
+        rewards = iter(self._reward_columns(self.engine.judge_tokenized(tokenized)) if tokenized else [])
+        self.counts.scored += len(tokenized)
+        self.counts.texts += sum(len(item.completions) for item in tokenized)
+        return [self._output(item, next(rewards) if item.tokenized is not None else None) for item in prepared]
+
+    def _output(self, item: _Prepared, rewards: dict[str, Any] | None) -> dict[str, Any]:
+        columns = item.row.columns
+        output: dict[str, Any] = {"line": item.row.line}
+        if "id" in columns:
+            output["id"] = _jsonable(columns["id"])
+        if rewards is None:
+            output["error"] = item.message
+        else:
+            output.update(rewards, truncated=item.truncated)
+        if self.options.keep:
+            keep = columns if self.options.keep == (ALL_COLUMNS,) else self.options.keep
+            output["input"] = {name: _jsonable(columns.get(name)) for name in keep}
+        return output
+
+    def _reward_columns(self, batch: JudgedBatch) -> Iterator[dict[str, Any]]:
+        moments, posteriors = batch.moments, batch.posteriors
+        scores = objective_scores(posteriors.features.loc, posteriors.decoder)
+        config = self.engine.model.config
+        loc, scale = (config.reward_mean, config.reward_std) if self.reward_scale == "standardized" else (0.0, 1.0)
+        # Weights sum to 1, so shifting every objective score by the mean keeps r = w . o.
+        values = {"rewards": (moments.mean - loc) / scale, "reward_std": moments.std / scale}
+        if self.options.kappa is not None:
+            values["pessimistic_rewards"] = (pessimistic_reward(moments, self.options.kappa) - loc) / scale
+        for index, judgment in enumerate(batch.judgments):
+            count = len(judgment.completions)
+            row: dict[str, Any] = {name: numbers(value[index, :count], judgment) for name, value in values.items()}
+            row["objective_weights"] = _named(batch.objectives, posteriors.weights.mean[index], judgment)
+            total = float(posteriors.weights.total[index])
+            row["total_concentration"] = _shortest(total) if math.isfinite(total) else None
+            row["objective_scores"] = [
+                _named(batch.objectives, (scores[index, position] - loc) / scale, judgment) for position in range(count)
+            ]
+            yield row
+
+
+def _windows(rows: Iterable[ScoringRow], max_texts: int) -> Iterator[list[ScoringRow]]:
+    """Lists of consecutive rows with `max_texts` completions or a little more; an unreadable row counts as one."""
+    window: list[ScoringRow] = []
+    texts = 0
+    for row in rows:
+        window.append(row)
+        texts += len(row.judgment.completions) if row.judgment is not None else 1
+        if texts >= max_texts:
+            yield window
+            window, texts = [], 0
+    if window:
+        yield window
+
+
+def numbers(values: Tensor, judgment: Judgment) -> list[float]:
+    """Finite numbers of a tensor (n,), in the fewest digits that a float32 needs; NumericsError names the row."""
+    found = [float(value) for value in values]
+    if not all(math.isfinite(value) for value in found):
+        raise NumericsError(
+            f"{judgment.file}:{judgment.line}: the model gives {found}, which is not finite. Its weights or its "
+            "precision are at fault: check the training run, or use precision float32"
+        )
+    return [_shortest(value) for value in found]
+
+
+def _named(names: Sequence[str], values: Tensor, judgment: Judgment) -> dict[str, float]:
+    return dict(zip(names, numbers(values, judgment), strict=True))
+
+
+def _shortest(value: float) -> float:
+    return float(f"{value:.7g}")
+
+
+def _jsonable(value: Any) -> Any:
+    """Values of columnar files as JSON has them: NaN is null, dates and bytes are texts."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    return _jsonable(value.tolist()) if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,276 @@
+"""The output of scoring: a file that an interrupted run can continue, or standard output."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import torch
+
+from vrm import __version__
+from vrm.data.readers import locate
+from vrm.errors import DataError
+from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import resolve_precision
+from vrm.inference.score import ScoreCounts, Scorer, ScoringRow
+
+STANDARD_STREAM = "-"
+_BLOCK = 1 << 20
+_GZIP_WINDOW_BITS = 31
+
+
+class ScoreSink(Protocol):
+    """Where output rows go. `rows_done` of them are there, those of an earlier run included."""
+
+    rows_done: int
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows and hand them to the operating system."""
+
+    def complete(self) -> None:
+        """All rows are written."""
+
+    def close(self) -> None:
+        """Close; without `complete`, a later run can continue."""
+
+
+class StreamOutput:
+    """Rows to a stream that cannot be continued (standard output, a pipe), flushed a window at a time."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self.rows_done = stream, 0
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows as lines of JSON."""
+        self._stream.write("".join(map(encode_row, rows)).encode())
+        self._stream.flush()
+        self.rows_done += len(rows)
+
+    def complete(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """The stream stays open."""
+
+
+class ScoreFile:
+    """Rows to a file of JSON lines, as one gzip member a window if its name ends in .gz.
+
+    Until the file is complete, `<path>.progress.json` beside it holds the settings it is written under. A later run
+    with the same settings counts the complete rows, cuts off a half-written last one and goes on after them.
+
+    Args:
+        path: the file.
+        settings: what the rows depend on: model, input and options, as JSON values.
+        overwrite: start anew whatever is there.
+
+    Raises:
+        DataError: the file is there and complete (or not ours), it was begun under other settings, another process
+            writes to it, or its directory does not exist.
+    """
+
+    def __init__(self, path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.progress = self.path.with_name(self.path.name + ".progress.json")
+        self._compressed = self.path.suffix == ".gz"
+        if not self.path.parent.is_dir():
+            raise DataError(f"{self.path}: the directory {self.path.parent} does not exist")
+        if not overwrite:
+            self._check_continuable(settings)
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        _lock(self._file, self.path)
+        if overwrite:
+            self._file.truncate(0)
+        self.rows_done, end = (_complete_members if self._compressed else _complete_lines)(self._file)
+        self._file.seek(end)
+        self._file.truncate()
+        self.progress.write_text(json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
+
+    def _check_continuable(self, settings: Mapping[str, Any]) -> None:
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return
+        if not self.progress.exists():
+            raise DataError(f"{self.path} exists already and is complete. Choose another name, or pass --overwrite")
+        try:
+            earlier = json.loads(self.progress.read_text())["settings"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(
+                f"{self.progress} cannot be read, so {self.path} cannot be continued. Pass --overwrite"
+            ) from None
+        if settings["input"].get("path") == STANDARD_STREAM:
+            raise DataError(
+                f"{self.path} was begun and not completed, and rows from standard input cannot be told from others: "
+                "pass --overwrite to start anew, or give the input as a file"
+            )
+        changed = [
+            f"{name} was {json.dumps(earlier.get(name))}, now {json.dumps(settings.get(name))}"
+            for name in sorted(set(earlier) | set(settings))
+            if earlier.get(name) != settings.get(name)
+        ]
+        if changed:
+            raise DataError(
+                f"{self.path} was begun under other settings: {'; '.join(changed)}. Run the command as before to "
+                "continue it, or pass --overwrite to start anew"
+            )
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows, whole."""
+        data = "".join(map(encode_row, rows)).encode()
+        self._file.write(gzip.compress(data, mtime=0) if self._compressed else data)
+        self._file.flush()
+        self.rows_done += len(rows)
+
+    def complete(self) -> None:
+        """Remove the progress file: nothing remains to be done."""
+        self.progress.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def open_sink(path: str | None, settings: Callable[[], Mapping[str, Any]], overwrite: bool = False) -> ScoreSink:
+    """The sink for an output path: standard output for None or `-`, a stream for devices and pipes, else `ScoreFile`.
+
+    Args:
+        path: of the output.
+        settings: called where the output is a file that may be continued.
+        overwrite: start such a file anew.
+    """
+    if path is None or path == STANDARD_STREAM:
+        return StreamOutput(sys.stdout.buffer)
+    if Path(path).exists() and not Path(path).is_file():
+        return StreamOutput(Path(path).open("wb"))
+    return ScoreFile(path, settings(), overwrite)
+
+
+def write_scores(
+    scorer: Scorer, rows: Iterable[ScoringRow], sink: ScoreSink, progress: Callable[[ScoreCounts], object] | None = None
+) -> None:
+    """Score rows into a sink, after those that it holds already.
+
+    Args:
+        scorer: its counts are of this run alone.
+        rows: the whole input, from its beginning.
+        sink: closed at the end, whatever happens.
+        progress: called after each window.
+
+    Raises:
+        DataError: if the input has fewer rows than the sink holds.
+    """
+    iterator, earlier = iter(rows), sink.rows_done
+    try:
+        skipped = sum(1 for _ in islice(iterator, earlier))
+        if skipped < earlier:
+            raise DataError(f"the output holds {earlier} rows, the input only {skipped}: it is another input")
+        for window in scorer.stream(iterator):
+            sink.write(window)
+            if progress is not None:
+                progress(scorer.counts)
+        sink.complete()
+    finally:
+        sink.close()
+
+
+def encode_row(row: Mapping[str, Any]) -> str:
+    """A row as a line of JSON."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing stands in the way of a second writer there
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"{path}: another process is writing to it") from None
+
+
+def _complete_lines(file: BinaryIO) -> tuple[int, int]:
+    """Number of complete lines, and the position after the last of them."""
+    count = end = position = 0
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        count += block.count(b"\n")
+        if b"\n" in block:
+            end = position + block.rindex(b"\n") + 1
+        position += len(block)
+    return count, end
+
+
+def _complete_members(file: BinaryIO) -> tuple[int, int]:
+    """Number of lines in complete gzip members, and the position after the last of those."""
+    count = end = position = lines = 0
+    file.seek(0)
+    member = zlib.decompressobj(_GZIP_WINDOW_BITS)
+    while block := file.read(_BLOCK):
+        while block:
+            try:
+                lines += member.decompress(block).count(b"\n")
+            except zlib.error:
+                return count, end
+            position += len(block) - len(member.unused_data)
+            block = member.unused_data
+            if member.eof:
+                count, end, lines = count + lines, position, 0
+                member = zlib.decompressobj(_GZIP_WINDOW_BITS)
+    return count, end
+
+
+def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What the output rows depend on, for `ScoreFile`; bad rows' treatment is not among it, so it may be changed."""
+    engine, options = scorer.engine, scorer.options
+    steering = engine.steering
+    device = next(engine.model.parameters()).device
+    return {
+        "version": __version__,
+        "model": model_fingerprint(engine),
+        "input": source_fingerprint(source),
+        "columns": dict(mapping or {}),
+        "reward_scale": scorer.reward_scale,
+        "kappa": options.kappa,
+        "keep": list(options.keep),
+        "emphasize": dict(steering.emphasis) if steering else {},
+        "without": sorted(steering.without) if steering else [],
+        "precision": str(resolve_precision(engine.options.precision, device)).removeprefix("torch."),
+        "on_overlong": engine.tokenize.on_overlong,
+    }
+
+
+def model_fingerprint(engine: RewardEngine) -> str:
+    """SHA-256 over weights, configuration, vocabulary and chat template: all that rewards come from."""
+    digest = hashlib.sha256()
+    config = {key: value for key, value in engine.model.config.to_dict().items() if key != "_name_or_path"}
+    template = getattr(engine.tokenizer, "chat_template", None)
+    vocabulary = sorted(engine.tokenizer.get_vocab().items())
+    digest.update(json.dumps([config, template, vocabulary], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(engine.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(dtype=torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def source_fingerprint(source: str) -> dict[str, Any]:
+    """Path, size and a hash of the first mebibyte of a file; names and sizes of a directory's files; else the name."""
+    location = locate(source)
+    if location.format == "stdin":
+        return {"path": STANDARD_STREAM}
+    path = Path(location.path)
+    found: dict[str, Any] = {"path": str(path.resolve()) if path.exists() else location.label, "split": location.split}
+    if path.is_file():
+        with path.open("rb") as file:
+            found["start"] = hashlib.sha256(file.read(_BLOCK)).hexdigest()[:16]
+        found["size"] = path.stat().st_size
+    elif path.is_dir():
+        files = sorted(entry for entry in path.rglob("*") if entry.is_file())
+        found["files"] = {str(entry.relative_to(path)): entry.stat().st_size for entry in files}
+    return found
