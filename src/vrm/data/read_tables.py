@@ -13,18 +13,16 @@ _BATCH_ROWS = 1024
 
 
 def read_parquet(path: str, on_error: OnError) -> Rows:
-    """The rows of a Parquet file, batch by batch.
-
-    Raises:
-        DataError: the file is no Parquet file, or its footer is damaged.
-    """
+    """The rows of a Parquet file, batch by batch; a damaged file is one error, after the rows before the damage."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not readable as Parquet: {error}. Fetch or write the file again.") from error
+        reason = f"not readable as Parquet: {error}. Fetch or write the file again."
+        on_error(one_problem(path, 0, "", "unreadable", reason))
+        return
     with table:
         number = 0
         try:

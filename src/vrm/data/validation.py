@@ -119,8 +119,8 @@ class ValidationReport:
     def _ignored(self) -> list[str]:
         if not self.ignored:
             return []
-        named = [f"'{name}' ({count:,} rows){suggestion(name, COLUMNS)}" for name, count in self.ignored.most_common()]
-        return [f"Columns that are not read: {', '.join(named)}"]
+        named = [f"'{name}' (in {count:,}){suggestion(name, COLUMNS)}" for name, count in self.ignored.most_common()]
+        return [f"Columns that are not read, and in how many rows: {', '.join(named)}"]
 
     def _problems(self, max_printed: int) -> list[str]:
         if not self.problems:

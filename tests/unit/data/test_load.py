@@ -95,6 +95,14 @@ def test_a_truncated_file_stops_the_run_unless_told_to_skip(tmp_path):
     assert result.report.reasons() == {"truncated gzip": 1}
 
 
+def test_a_damaged_file_does_not_hide_what_is_wrong_with_the_others(write, tmp_path):
+    damaged = tmp_path / "b.parquet"
+    damaged.write_bytes(b"PAR1 damaged")
+    result = load_judgments([damaged, write("a.jsonl", pair(1), pair(2, margin="x"))], on_bad_rows="skip")
+    assert result.report.reasons() == {"unreadable": 1, "wrong type": 1}
+    assert len(result.judgments) == 1
+
+
 def test_unknown_objectives(write):
     path = write("a.jsonl", pair(1, objective_votes={"saftey": 1}))
     assert load_judgments(path).report.ok
@@ -106,7 +114,7 @@ def test_mapping_and_columns_that_nobody_reads(write):
     path = write("a.jsonl", {"q": "Q?", "chosen": "a", "rejected": "b", "id": 1, "perference": 1, "empty": None})
     report = load_judgments(Source(path, mapping={"prompt": "q"})).report
     assert report.ignored == {"id": 1, "perference": 1}
-    assert "'perference' (1 rows) Did you mean 'preference'?" in report.render()
+    assert "'perference' (in 1) Did you mean 'preference'?" in report.render()
 
 
 def test_a_mapped_column_that_no_row_has_is_a_fault(write):
