@@ -198,7 +198,7 @@ def marginal_terms(
     posteriors: Posteriors,
     judgments: Judgments,
     prior_concentration: Tensor,
-    num_samples: int = 4,
+    num_samples: int = 16,
     num_nodes: int = DEFAULT_NODES,
 ) -> LossTerms:
     """Terms of (7'): the likelihood of everything observed, by the chain rule votes, ratings, then label given both.
