@@ -117,6 +117,11 @@ class RewardEngine:
         model, tokenizer = load_model(name_or_path, device=device)
         return cls(model, tokenizer, **kwargs)  # type: ignore[arg-type]
 
+    def reset_report(self) -> None:
+        """Start counting overlong rows anew."""
+        self.report = OverlongReport(self.model.config.max_input_tokens)
+        self.tokenize.report = self.report
+
     @property
     def _pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id or 0)

@@ -1,0 +1,47 @@
+"""`vrm train`: a run from a YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vrm.cli.console import note, quiet_libraries, results
+from vrm.config import load_config
+
+
+def train(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of the run.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=VALUE", help="Replace a key of the configuration; may be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of output_dir.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+) -> None:
+    """Train a reward model from a configuration file.
+
+    Writes OUTPUT_DIR/model (weights, tokenizer, chat template), run.json, history.jsonl and checkpoints.
+    """
+    run_config = load_config(config, overrides)
+    quiet_libraries()
+    import json
+    import os
+
+    from vrm.train.run import run_training
+
+    result = run_training(run_config, resume=resume)
+    if int(os.environ.get("RANK", "0")) != 0:
+        return
+    if json_output:
+        print(json.dumps({"model": str(result.model_dir), **result.summary}, indent=2))
+        return
+    console = results()
+    for name in ("accuracy", "nll", "calibration_error", "kl_weights", "active_units"):
+        if name in result.metrics:
+            console.print(f"{name:<18} {result.metrics[name]:.4g}")
+    note(f"trained in {result.summary['seconds']['train']:.0f} s, {result.summary['seconds']['total']:.0f} s in all")
+    console.print(f"{'model':<18} {result.model_dir}", soft_wrap=True)

@@ -1,0 +1,179 @@
+"""What a model says about the judgments of a file, gathered into arrays for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vrm.core.distributions import SemanticFeatures
+from vrm.core.losses import Posteriors
+from vrm.core.predictive import log_probabilities
+from vrm.core.ratings import condition_on_ratings, expected_rating_log_likelihood
+from vrm.data.collate import TargetEncoder
+from vrm.data.schema import Judgment, Text
+from vrm.data.splits import prompt_key
+from vrm.inference.engine import JudgedBatch, RewardEngine
+
+
+@dataclass
+class Collected:
+    """Arrays of one evaluation, grown a window at a time.
+
+    Attributes:
+        margin: E[u] of each pair, raw units.
+        log_first: log P(a > b) by (8), each pair.
+        log_second: log P(b > a).
+        preference: labels of the pairs.
+        lengths_first: characters of the first completions.
+        lengths_second: characters of the second.
+        prompts: prompt keys of the pairs.
+        sources: `source` of the pairs.
+        categories: `category` of the pairs.
+        from_lists: pairs that come from ranked lists.
+        rated: rows (predicted, observed) of standardized ratings, by objective.
+        rating_log_likelihood: sum over rated completions, in nats, of standardized ratings.
+        weights: expected weights of rows with votes, in the objectives' order.
+        concentration: their concentrations; infinite for a point mass.
+        votes: votes of these rows.
+        vote_prompts: their prompt keys.
+        unknown_objectives: labels on objectives the model does not have, by name.
+        judgments: rows judged.
+    """
+
+    margin: list[float] = field(default_factory=list)
+    log_first: list[float] = field(default_factory=list)
+    log_second: list[float] = field(default_factory=list)
+    preference: list[float] = field(default_factory=list)
+    lengths_first: list[int] = field(default_factory=list)
+    lengths_second: list[int] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    sources: list[str | None] = field(default_factory=list)
+    categories: list[str | None] = field(default_factory=list)
+    from_lists: int = 0
+    rated: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    rating_log_likelihood: float = 0.0
+    weights: list[list[float]] = field(default_factory=list)
+    concentration: list[list[float]] = field(default_factory=list)
+    votes: list[list[float]] = field(default_factory=list)
+    vote_prompts: list[str] = field(default_factory=list)
+    unknown_objectives: dict[str, int] = field(default_factory=dict)
+    judgments: int = 0
+
+
+def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
+    """Run the engine over judgments. Every ordered pair of a ranked list counts as a pair, under its prompt."""
+    config = engine.model.config
+    names = tuple(config.objective_names) if config.models_objectives else ()
+    targets = TargetEncoder(names, config.rating_mean, config.rating_std, votes_total=None)
+    found = Collected()
+    for batch in engine.stream(judgments):
+        found.judgments += len(batch)
+        known = [_known_labels(row, names, found) for row in batch.judgments]
+        _collect_pairs(batch, found)
+        if names:
+            labels = targets(known)
+            _collect_ratings(batch, labels["ratings"][:, : batch.mask.shape[1]], names, found)
+            _collect_votes(batch, labels["votes"], found)
+    return found
+
+
+def text_length(text: Text) -> int:
+    """Characters of a completion, all its messages together."""
+    if isinstance(text, str):
+        return len(text)
+    return sum(len(str(message.get("content") or "")) for message in text)
+
+
+def _known_labels(row: Judgment, names: tuple[str, ...], found: Collected) -> Judgment:
+    """The row without labels on objectives that the model does not have; these are counted."""
+    from dataclasses import replace
+
+    labelled = [*(row.objective_votes or {}), *(name for rated in row.ratings or [] for name in rated)]
+    unknown = [name for name in labelled if name not in names]
+    if not unknown:
+        return row
+    for name in unknown:
+        found.unknown_objectives[name] = found.unknown_objectives.get(name, 0) + 1
+    votes = {name: value for name, value in (row.objective_votes or {}).items() if name in names}
+    ratings = [{name: value for name, value in rated.items() if name in names} for rated in row.ratings or []]
+    return replace(row, objective_votes=votes or None, ratings=ratings or None)
+
+
+def _labelled_pairs(row: Judgment) -> list[tuple[int, int, float]]:
+    if row.is_comparison:
+        return [(0, 1, float(row.preference or 0.0))]
+    if row.scores is None:
+        return []
+    scores = row.scores
+    return [
+        (first, second, float(np.sign(scores[first] - scores[second])) / 2 + 0.5)
+        for first, second in combinations(range(len(scores)), 2)
+    ]
+
+
+def _collect_pairs(batch: JudgedBatch, found: Collected) -> None:
+    index: list[tuple[int, int, int, float]] = []
+    for position, row in enumerate(batch.judgments):
+        pairs = _labelled_pairs(row)
+        found.from_lists += len(pairs) if row.scores is not None else 0
+        index += [(position, *pair) for pair in pairs]
+    if not index:
+        return
+    rows, firsts, seconds = (torch.tensor([entry[part] for entry in index]) for part in range(3))
+    first, second = _side(batch.posteriors, rows, firsts), _side(batch.posteriors, rows, seconds)
+    weights = type(batch.posteriors.weights)(
+        batch.posteriors.weights.mean[rows],
+        None if batch.posteriors.weights.concentration is None else batch.posteriors.weights.concentration[rows],
+    )
+    log_first, log_second = log_probabilities(weights, first, second, batch.posteriors.decoder)
+    rewards = batch.moments.mean
+    found.margin += (rewards[rows, firsts] - rewards[rows, seconds]).tolist()
+    found.log_first += log_first.double().clamp(max=0.0).tolist()
+    found.log_second += log_second.double().clamp(max=0.0).tolist()
+    for position, a, b, label in index:
+        row = batch.judgments[position]
+        found.preference.append(label)
+        found.lengths_first.append(text_length(row.completions[a]))
+        found.lengths_second.append(text_length(row.completions[b]))
+        found.prompts.append(prompt_key(row))
+        found.sources.append(row.source)
+        found.categories.append(row.category)
+
+
+def _side(posteriors: Posteriors, rows: Tensor, completions: Tensor) -> SemanticFeatures:
+    features = posteriors.features
+    return SemanticFeatures(features.loc[rows, completions], features.variance[rows, completions], features.full)
+
+
+def _collect_ratings(batch: JudgedBatch, ratings: Tensor, names: tuple[str, ...], found: Collected) -> None:
+    if bool(ratings.isnan().all()):
+        return
+    posteriors = batch.posteriors
+    model = posteriors.rating_model
+    predicted = model.slope * (posteriors.features.loc @ posteriors.decoder.T) + model.offset
+    for column, name in enumerate(names):
+        seen = ~ratings[..., column].isnan()
+        if bool(seen.any()):
+            pairs = zip(predicted[..., column][seen].tolist(), ratings[..., column][seen].tolist(), strict=True)
+            found.rated.setdefault(name, []).extend(pairs)
+    if bool((posteriors.features.variance > 0).all()):
+        conditioned = condition_on_ratings(ratings, posteriors.features, posteriors.decoder, model)
+        found.rating_log_likelihood += float(conditioned.log_likelihood.sum())
+    else:
+        entries = expected_rating_log_likelihood(ratings, posteriors.features, posteriors.decoder, model)
+        found.rating_log_likelihood += float(entries.sum())
+
+
+def _collect_votes(batch: JudgedBatch, votes: Tensor, found: Collected) -> None:
+    weights = batch.posteriors.weights
+    concentration = weights.concentration if weights.concentration is not None else weights.mean * float("inf")
+    for position in (votes.sum(-1) > 0).nonzero()[:, 0].tolist():
+        found.weights.append(weights.mean[position].tolist())
+        found.concentration.append(concentration[position].tolist())
+        found.votes.append(votes[position].tolist())
+        found.vote_prompts.append(prompt_key(batch.judgments[position]))

@@ -1,0 +1,204 @@
+"""Evaluation on any file of the schema: pairs, ratings and votes, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vrm.core.distributions import ObjectiveWeights
+from vrm.core.votes import dirichlet_multinomial_log_likelihood, normalize_votes
+from vrm.data.schema import Judgment
+from vrm.evaluate.collect import Collected, collect
+from vrm.inference.engine import RewardEngine
+from vrm.metrics import (
+    PairPredictions,
+    PreferenceSummary,
+    by_group,
+    json_ready,
+    pair_predictions,
+    pearson,
+    preference_summary,
+    spearman,
+)
+from vrm.metrics.votes import top_k_recall_rows
+
+
+@dataclass(frozen=True, slots=True)
+class RatingSummary:
+    """How well ratings are predicted, in standard deviations of the training ratings.
+
+    Attributes:
+        count: rated entries.
+        pearson: by objective.
+        spearman: by objective.
+        log_likelihood: of a rating in nats, mean over entries, from the joint density of (7') for each completion.
+        log_likelihood_standard_normal: the same entries under N(0, 1), the constant predictor.
+    """
+
+    count: int
+    pearson: dict[str, float]
+    spearman: dict[str, float]
+    log_likelihood: float
+    log_likelihood_standard_normal: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoteSummary:
+    """How well objective votes are predicted, among the objectives that this file's votes name.
+
+    Restricting the weights to these objectives is exact for a Dirichlet.
+
+    Attributes:
+        count: rows with votes.
+        objectives: the candidates.
+        pearson: correlation of expected weight and share of the vote, over all entries.
+        log_likelihood: Dirichlet-multinomial log-likelihood of a row's votes, normalized to a total of 1, in nats.
+        log_likelihood_base_rate: the same for the multinomial at this file's own mean shares, for all rows alike.
+        top_k_recall: share of the vote that went to the k largest weights, k the number of objectives a row names.
+        top_k_recall_base_rate: the same for this file's own mean shares.
+    """
+
+    count: int
+    objectives: list[str]
+    pearson: float
+    log_likelihood: float
+    log_likelihood_base_rate: float
+    top_k_recall: float
+    top_k_recall_base_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything `vrm evaluate` reports of one set of rows; parts are None where the rows have no such label.
+
+    Attributes:
+        judgments: rows judged.
+        overlong: what happened to rows over the model's limit, in words.
+        pairs_from_lists: how many of the pairs come from ranked lists.
+        unknown_objectives: labels left out because the model does not have the objective, by name.
+        pairs: metrics of all pairs.
+        by_source: the same by `source`.
+        by_category: the same by `category`.
+        ratings: metrics of ratings.
+        votes: metrics of objective votes.
+    """
+
+    judgments: int
+    overlong: str
+    pairs_from_lists: int
+    unknown_objectives: dict[str, int]
+    pairs: PreferenceSummary | None
+    by_source: dict[str, PreferenceSummary]
+    by_category: dict[str, PreferenceSummary]
+    ratings: RatingSummary | None
+    votes: VoteSummary | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        plain: dict[str, Any] = json_ready(self)
+        return plain
+
+
+def evaluate_judgments(
+    engine: RewardEngine,
+    judgments: Sequence[Judgment],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Metrics of a model on judgments; probabilities by (8) averaged over fixed draws of the weights.
+
+    Args:
+        engine: the model, possibly steered.
+        judgments: rows of any kind.
+        confidence: of the intervals, which are bootstrapped over prompts.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    found = collect(engine, judgments)
+    pairs = _pairs(found)
+
+    def summary(rows: PairPredictions, draws: int = resamples) -> PreferenceSummary:
+        return preference_summary(rows, confidence=confidence, resamples=draws, seed=seed)
+
+    def grouped(labels: list[str | None]) -> dict[str, PreferenceSummary]:
+        if pairs is None or all(label is None for label in labels):
+            return {}
+        return by_group(lambda rows: summary(pairs.take(rows)), labels)
+
+    return Evaluation(
+        judgments=found.judgments,
+        overlong=engine.report.render(),
+        pairs_from_lists=found.from_lists,
+        unknown_objectives=found.unknown_objectives,
+        pairs=None if pairs is None else summary(pairs),
+        by_source=grouped(found.sources),
+        by_category=grouped(found.categories),
+        ratings=_ratings(found),
+        votes=_votes(found, engine.model.config.objective_names),
+    )
+
+
+def _pairs(found: Collected) -> PairPredictions | None:
+    if not found.margin:
+        return None
+    return pair_predictions(
+        found.margin,
+        found.preference,
+        (found.lengths_first, found.lengths_second),
+        log_probability=found.log_first,
+        log_complement=found.log_second,
+        groups=found.prompts,
+    )
+
+
+def _ratings(found: Collected) -> RatingSummary | None:
+    if not found.rated:
+        return None
+    tables = {name: np.asarray(rows) for name, rows in found.rated.items()}
+    observed = np.concatenate([table[:, 1] for table in tables.values()])
+    return RatingSummary(
+        count=len(observed),
+        pearson={name: pearson(table[:, 0], table[:, 1]) for name, table in tables.items()},
+        spearman={name: spearman(table[:, 0], table[:, 1]) for name, table in tables.items()},
+        log_likelihood=found.rating_log_likelihood / len(observed),
+        log_likelihood_standard_normal=float(-0.5 * (observed**2 + math.log(2 * math.pi)).mean()),
+    )
+
+
+def _votes(found: Collected, names: list[str]) -> VoteSummary | None:
+    if not found.votes:
+        return None
+    votes = normalize_votes(torch.tensor(found.votes, dtype=torch.float64))
+    candidates = (votes.sum(0) > 0).nonzero()[:, 0]
+    votes = votes[:, candidates]
+    mean = torch.tensor(found.weights, dtype=torch.float64)[:, candidates]
+    mean = mean / mean.sum(-1, keepdim=True)
+    concentration = torch.tensor(found.concentration, dtype=torch.float64)[:, candidates]
+    weights = ObjectiveWeights(mean, None if bool(concentration.isinf().any()) else concentration)
+    base = ObjectiveWeights(votes.mean(0, keepdim=True).expand_as(votes))
+    return VoteSummary(
+        count=len(votes),
+        objectives=[names[index] for index in candidates.tolist()],
+        pearson=pearson(mean.flatten().numpy(), votes.flatten().numpy()),
+        log_likelihood=float(dirichlet_multinomial_log_likelihood(votes, weights).mean()),
+        log_likelihood_base_rate=float(dirichlet_multinomial_log_likelihood(votes, base).mean()),
+        top_k_recall=_recall(mean, votes),
+        top_k_recall_base_rate=_recall(base.mean, votes),
+    )
+
+
+def _recall(weights: torch.Tensor, votes: torch.Tensor) -> float:
+    """Mean over rows of the recall at that row's own number of voted objectives."""
+    named = (votes > 0).sum(-1)
+    total = 0.0
+    for k in named.unique().tolist():
+        rows = named == k
+        total += float(top_k_recall_rows(weights[rows].numpy(), votes[rows].numpy(), int(k)).sum())
+    return total / len(votes)
