@@ -117,7 +117,14 @@ def steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> 
 
 
 def load_engine(
-    model: str, *, device: str, precision: str, on_overlong: str, steering: Steering | None, cache: Path | None = None
+    model: str,
+    *,
+    device: str,
+    precision: str,
+    on_overlong: str,
+    steering: Steering | None,
+    cache: Path | None = None,
+    token_budget: int = 8192,
 ) -> RewardEngine:
     """The engine for a MODEL argument; libraries are kept quiet. Imports torch and transformers.
 
@@ -133,7 +140,7 @@ def load_engine(
     from vrm.inference.engine import RewardEngine
     from vrm.inference.extraction import ExtractionOptions
 
-    options = ExtractionOptions(precision=precision, cache=None if cache is None else str(cache))
+    options = ExtractionOptions(precision, token_budget, None if cache is None else str(cache))
     return RewardEngine.from_pretrained(
         model, device=resolve_device(device), options=options, on_overlong=on_overlong, steering=steering
     )

@@ -12,7 +12,7 @@ from vrm.cli import options
 from vrm.cli.console import Meter, note
 
 if TYPE_CHECKING:
-    from vrm.inference.score import ScoreCounts, Scorer
+    from vrm.inference.score import Scorer
     from vrm.inference.score_output import ScoreSink
 
 _Input = Annotated[
