@@ -90,8 +90,9 @@ def draw_pairs(truth: Truth, number: int, seed: int, rated: bool = False) -> Pai
     texts = truth.spread * torch.randn(number, 2, OBJECTIVES)
     z = texts + math.sqrt(truth.variance) * torch.randn_like(texts)
     scores = z @ truth.decoder.T
-    w = Dirichlet(truth.concentration(prompts)).sample()
-    utility = (w * (scores[:, 0] - scores[:, 1])).sum(-1)
+    # float64, as small concentrations put a share of the weights under the least float32.
+    w = Dirichlet(truth.concentration(prompts).double()).sample()
+    utility = (w.float() * (scores[:, 0] - scores[:, 1])).sum(-1)
     preference = torch.bernoulli(torch.sigmoid(utility))
     ratings = None
     if rated:

@@ -38,10 +38,10 @@ from planted import (
     true_posteriors,
 )
 
-from vrm.core.distributions import ObjectiveWeights
+from vrm.core.distributions import SemanticFeatures
 from vrm.core.losses import LossWeights, marginal_terms, variational_terms
 from vrm.core.quadrature import log_preference_probability, margin_given_weights
-from vrm.core.ratings import condition_on_ratings
+from vrm.core.ratings import RatingModel, condition_on_ratings
 
 MARGINAL = partial(marginal_terms, num_nodes=8)
 VARIATIONAL = partial(variational_terms, num_nodes=8)
@@ -126,22 +126,27 @@ def posterior_ranks(
         total_factor: multiplies alpha in inference only; 1 is the truth.
         ignore_judgment: resample the prior's draws evenly, as a posterior that has learnt nothing.
     """
-    truth = softmax_truth(seed)
+    truth = softmax_truth(seed, total=2.0)
     pairs = draw_pairs(truth, replicates, 20_000 + seed, rated)
     head = true_posteriors(truth, pairs)
-    features = head.features
+    # float64 from here on: near certainty, log-likelihoods in float32 tie.
+    features = SemanticFeatures(head.features.loc.double(), head.features.variance.double())
+    decoder = head.decoder.double()
     if pairs.judgments.ratings is not None:
-        features = condition_on_ratings(pairs.judgments.ratings, features, head.decoder, head.rating_model).features
+        model = RatingModel(
+            *(x.double() for x in (head.rating_model.slope, head.rating_model.offset, head.rating_model.scale))
+        )
+        features = condition_on_ratings(pairs.judgments.ratings.double(), features, decoder, model).features
     label = pairs.judgments.preference
     assert label is not None
 
     def statistics(w: Tensor) -> tuple[Tensor, Tensor]:
-        margins = margin_given_weights(w, features.completion(0), features.completion(1), head.decoder)
+        margins = margin_given_weights(w, features.completion(0), features.completion(1), decoder)
         flat = type(margins)(margins.mean.flatten().unsqueeze(0), margins.variance.flatten().unsqueeze(0))
         first, second = (x.view_as(margins.mean) for x in log_preference_probability(flat))
         return margins.mean, torch.where(label == 1, first, second)
 
-    alpha = truth.concentration(pairs.prompts)
+    alpha = truth.concentration(pairs.prompts).double()
     proposals = Dirichlet(alpha * total_factor).sample((2_000,))
     margins, likelihood = statistics(proposals)
     importance = torch.zeros_like(likelihood) if ignore_judgment else likelihood
