@@ -47,6 +47,7 @@ MARGINAL = partial(marginal_terms, num_nodes=8)
 VARIATIONAL = partial(variational_terms, num_nodes=8)
 BETA_ONE = LossWeights(kl_weights=1.0, kl_features=1.0)
 NUM_BINS = 20
+NUM_PROPOSALS = 1_000
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def posterior_ranks(
         return margins.mean, torch.where(label == 1, first, second)
 
     alpha = truth.concentration(pairs.prompts).double()
-    proposals = Dirichlet(alpha * total_factor).sample((2_000,))
+    proposals = Dirichlet(alpha * total_factor).sample((NUM_PROPOSALS,))
     margins, likelihood = statistics(proposals)
     importance = torch.zeros_like(likelihood) if ignore_judgment else likelihood
     chosen = torch.multinomial(importance.softmax(0).T, NUM_BINS - 1, replacement=True).T
