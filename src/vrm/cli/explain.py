@@ -1,0 +1,116 @@
+"""`vrm explain`: why a model prefers one completion of a prompt to another."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vrm.cli import options
+from vrm.cli.console import results
+
+if TYPE_CHECKING:
+    from vrm.data.schema import Judgment
+
+_Input = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[INPUT]", help="A source as for `vrm score`, of which one row is explained.", show_default=False
+    ),
+]
+_Prompt = Annotated[
+    str | None, typer.Option("--prompt", metavar="TEXT", help="In place of INPUT: the prompt.", show_default=False)
+]
+_Completion = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--completion", metavar="TEXT", help="A completion of that prompt; may be repeated.", show_default=False
+    ),
+]
+_Line = Annotated[
+    int | None,
+    typer.Option("--line", min=1, metavar="N", help="Line (or row) of INPUT; default: its first.", show_default=False),
+]
+
+
+def explain(
+    model: options.ModelArgument,
+    source: _Input = None,
+    prompt: _Prompt = None,
+    completion: _Completion = None,
+    line: _Line = None,
+    emphasize: options.EmphasizeOption = None,
+    without: options.WithoutOption = None,
+    column: options.ColumnOption = None,
+    as_json: options.JsonFlag = False,
+    on_overlong: options.OverlongOption = "truncate",
+    precision: options.PrecisionOption = "float32",
+    device: options.DeviceOption = "auto",
+) -> None:
+    """Show why a model prefers one completion of a prompt to another.
+
+    Prints the objective weights that the prompt calls for, what each completion scores on them, rewards with intervals,
+    the probability that one completion beats another and the largest reasons for it, where the uncertainty comes from,
+    and what can be read into the weights.
+    """
+    _check_arguments(source, prompt, completion, line)
+    mapping = options.pairs(column, "--column")
+    judgment, notes = _typed(prompt, completion) if source is None else _row(source, line, mapping)
+    engine = options.load_engine(
+        model,
+        device=device,
+        precision=precision,
+        on_overlong=on_overlong,
+        steering=options.steering(emphasize, without),
+    )
+    _print(engine, judgment, notes, as_json)
+
+
+def _print(engine: Any, judgment: Judgment, notes: tuple[str, ...], as_json: bool) -> None:
+    from dataclasses import replace
+
+    from vrm.cli.explanation_view import print_explanation
+    from vrm.inference.explain import explain as explain_judgment
+
+    explanation = explain_judgment(engine, judgment)
+    explanation = replace(explanation, notes=(*notes, *explanation.notes))
+    if as_json:
+        typer.echo(json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=2))
+    else:
+        print_explanation(results(), explanation)
+
+
+def _check_arguments(source: str | None, prompt: str | None, completions: list[str] | None, line: int | None) -> None:
+    if source is not None and (prompt is not None or completions):
+        raise typer.BadParameter("give either INPUT, or --prompt and --completion", param_hint="INPUT")
+    if source is None and (prompt is None or not completions):
+        raise typer.BadParameter("give INPUT, or --prompt with at least one --completion", param_hint="INPUT")
+    if source is None and line is not None:
+        raise typer.BadParameter("there are no lines without INPUT", param_hint="--line")
+
+
+def _typed(prompt: str | None, completions: list[str] | None) -> tuple[Judgment, tuple[str, ...]]:
+    from vrm.data.parse import parse_scoring_row
+
+    row = {"prompt": prompt, "completions": completions}
+    return parse_scoring_row(row, file="<command line>", line=1), ()
+
+
+def _row(source: str, line: int | None, mapping: dict[str, str]) -> tuple[Judgment, tuple[str, ...]]:
+    from vrm.data.columns import check_mapping
+    from vrm.errors import DataError
+    from vrm.inference.score import read_scoring_rows
+
+    check_mapping(mapping)
+    for row in read_scoring_rows(source, mapping):
+        if line is not None and row.line < line:
+            continue
+        if line is not None and row.line > line:
+            break
+        if row.judgment is None:
+            assert row.error is not None
+            raise row.error
+        is_pair = row.columns.get(mapping.get("chosen", "chosen")) is not None
+        return row.judgment, ("A is the row's chosen completion, B its rejected one.",) if is_pair else ()
+    raise DataError(f"{source}: there is no row at line {line}")

@@ -1,0 +1,249 @@
+"""An explanation in a terminal: bars for weights, tables for scores and rewards, sentences for reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from vrm.inference.explanation import (
+    QUESTIONS,
+    CompletionReport,
+    Explanation,
+    Interval,
+    PairReport,
+    UncertaintyReport,
+    WeightReport,
+)
+
+MAX_FREE = 3
+"""Free objectives that are printed one by one, the heaviest; the rest are one line."""
+
+MAX_PAIRS = 6
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """What bars are drawn with."""
+
+    full: str
+    thin: str
+    low: str
+    mean: str
+    high: str
+    block: str
+    dash: str
+
+
+_UNICODE = _Marks("━", "─", "┝", "●", "┤", "█", "–")
+_ASCII = _Marks("=", "-", "[", "o", "]", "#", "-")
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """Print an explanation, in the console's width; ASCII where its encoding has no line-drawing characters."""
+    _View(console, explanation).print()
+
+
+@dataclass(frozen=True)
+class _View:
+    console: Console
+    explanation: Explanation
+
+    @property
+    def marks(self) -> _Marks:
+        return _ASCII if self.console.options.ascii_only else _UNICODE
+
+    def print(self) -> None:
+        for title, body in self._sections():
+            self.console.print(Text(title, style="bold"))
+            self.console.print(Padding(body, (0, 0, 1, 2)))
+
+    def _sections(self) -> Iterable[tuple[str, RenderableType]]:
+        found = self.explanation
+        yield "Prompt", self._clipped(found.prompt)
+        yield "Completions", self._completions()
+        if len(found.weights) > 1:
+            yield f"Objective weights for this prompt{self._interval_words()}", self._weights()
+            yield "Objective scores, and contributions to the reward (weight x score)", self._scores()
+        yield f"Rewards{self._interval_words()}", self._rewards()
+        if found.pairs:
+            yield "Comparisons", Group(*self._pairs())
+        elif found.completions and found.completions[0].uncertainty is not None:
+            yield "Where the reward's uncertainty comes from", self._shares(found.completions[0].uncertainty)
+        yield "What can be read into this", self._statements()
+
+    def _interval_words(self) -> str:
+        certain = self.explanation.total_concentration is None and not any(
+            report.uncertainty for report in self.explanation.completions
+        )
+        return "" if certain else f", with {self.explanation.level * 100:.0f} % intervals"
+
+    def _clipped(self, text: str, used: int = 2, lines: int = 2) -> Text:
+        """A text on one paragraph, cut after some lines of the console."""
+        room = max((self.console.width - used) * lines - 4, 20)
+        words = " ".join(text.split())
+        return Text(words if len(words) <= room else words[:room].rsplit(" ", 1)[0] + " ...")
+
+    def _completions(self) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for index, report in enumerate(self.explanation.completions):
+            table.add_row(Text(report.label, style=_colour(index)), self._clipped(report.text, used=6))
+        return table
+
+    def _weights(self) -> RenderableType:
+        named, rest = self._split_free()
+        table = Table.grid(padding=(0, 2, 0, 0))
+        widest = max(len(report.objective) for report in named)
+        cells = max(min(self.console.width - widest - 26, 60), 10)
+        for report in sorted(named, key=lambda report: -report.weight.mean):
+            style = "cyan" if report.named else "dim"
+            table.add_row(
+                Text(report.objective, style="" if report.named else "dim"),
+                f"{report.weight.mean:.2f}",
+                Text(_weight_bar(report.weight, cells, self.marks), style=style),
+                self._weight_range(report),
+            )
+        if rest:
+            total = sum(report.weight.mean for report in rest)
+            table.add_row(Text(f"{len(rest)} more free", style="dim"), f"{total:.2f}", Text("together", style="dim"))
+        return Group(table, *self._concentration())
+
+    def _weight_range(self, report: WeightReport) -> str:
+        if report.concentration is None:
+            return ""
+        return f"{report.weight.low:.2f} {self.marks.dash} {report.weight.high:.2f}"
+
+    def _concentration(self) -> Iterable[Text]:
+        found = self.explanation
+        if found.total_concentration is not None:
+            line = f"Total concentration {found.total_concentration:.1f}"
+            if found.emphasis:
+                counts = ", ".join(f"{name} +{count:g}" for name, count in found.emphasis.items())
+                own = found.total_concentration - found.added_concentration
+                line += f" = {own:.1f} of the model + {found.added_concentration:g} of emphasis ({counts})"
+            yield Text(f"\n{line}. {found.counts_meaning}", style="dim")
+        if found.without:
+            yield Text(f"Left out: {', '.join(found.without)}; the other weights are renormalized.", style="dim")
+
+    def _split_free(self) -> tuple[list[WeightReport], list[WeightReport]]:
+        """Weights to print one by one, and the free ones that are summed up."""
+        free = sorted(
+            (report for report in self.explanation.weights if not report.named), key=lambda report: -report.weight.mean
+        )
+        rest = free[MAX_FREE:] if len(free) > MAX_FREE + 1 else []
+        return [report for report in self.explanation.weights if report not in rest], rest
+
+    def _scores(self) -> RenderableType:
+        named, rest = self._split_free()
+        shown = self._fitting(max(len(report.objective) for report in named))
+        table = _table("objective", "weight")
+        for index, report in shown:
+            table.add_column(f"{report.label} score", justify="right")
+            table.add_column("w x score", justify="right", style=_colour(index))
+        for weight in sorted(named, key=lambda report: -report.weight.mean):
+            name = weight.objective
+            cells = [(report.objective_scores[name], report.contributions[name]) for _, report in shown]
+            table.add_row(
+                Text(name, style="" if weight.named else "dim"),
+                f"{weight.weight.mean:.2f}",
+                *(f"{value:+.2f}" for pair in cells for value in pair),
+            )
+        if rest:
+            sums = [sum(report.contributions[weight.objective] for weight in rest) for _, report in shown]
+            total = sum(report.weight.mean for report in rest)
+            table.add_row(f"{len(rest)} more free", f"{total:.2f}", *(cell for s in sums for cell in ("", f"{s:+.2f}")))
+        table.add_section()
+        sums = [f"{report.reward.mean:+.2f}" for _, report in shown]
+        table.add_row("sum = reward", "", *(cell for text in sums for cell in ("", text)))
+        left_out = len(self.explanation.completions) - len(shown)
+        more = [Text(f"{left_out} more completions do not fit here; --json has all.", style="dim")] if left_out else []
+        return Group(table, *more)
+
+    def _fitting(self, name_width: int) -> list[tuple[int, CompletionReport]]:
+        """Completions whose columns fit into the console, those of the highest rewards, in order."""
+        count = max((self.console.width - name_width - 18) // 22, 1)
+        ranked = sorted(enumerate(self.explanation.completions), key=lambda item: -item[1].reward.mean)
+        return sorted(ranked[:count], key=lambda item: item[0])
+
+    def _rewards(self) -> RenderableType:
+        uncertain = any(report.uncertainty for report in self.explanation.completions)
+        table = _table("", "reward", *(["interval"] if uncertain else []), "standardized", *(["interval"] * uncertain))
+        for index, report in enumerate(self.explanation.completions):
+            cells = [report.reward, report.standardized_reward]
+            texts = [
+                part for value in cells for part in (f"{value.mean:+.2f}", *([self._range(value)] if uncertain else []))
+            ]
+            table.add_row(Text(report.label, style=_colour(index)), *texts)
+        hint = "Rewards of one prompt share its weights and an unknown constant: compare them by probability."
+        return Group(table, Text(hint, style="dim"))
+
+    def _range(self, interval: Interval) -> str:
+        return f"{interval.low:+.2f} {self.marks.dash} {interval.high:+.2f}"
+
+    def _pairs(self) -> Iterable[RenderableType]:
+        pairs = self.explanation.pairs
+        for position, pair in enumerate(pairs[:MAX_PAIRS]):
+            yield from self._pair(pair, blank=position > 0)
+        if len(pairs) > MAX_PAIRS:
+            yield Text(f"\n{len(pairs) - MAX_PAIRS} more comparisons; --json has all.", style="dim")
+
+    def _pair(self, pair: PairReport, blank: bool) -> Iterable[RenderableType]:
+        margin = f"margin {pair.margin.mean:+.2f}"
+        if pair.uncertainty is not None:
+            margin += f", {self._range(pair.margin)}"
+        headline = Text("\n" if blank else "")
+        headline.append(f"{pair.first} beats {pair.second} with probability {_probability(pair.probability)}", "bold")
+        headline.append(f"   ({margin})")
+        yield headline
+        if len(self.explanation.weights) > 1:
+            yield Padding(Text(pair.reasons), (0, 0, 0, 2))
+        if pair.uncertainty is not None:
+            yield Padding(Text("What the margin's uncertainty comes from:", style="dim"), (0, 0, 0, 2))
+            yield Padding(self._shares(pair.uncertainty), (0, 0, 0, 4))
+
+    def _shares(self, uncertainty: UncertaintyReport) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        cells = min(max(self.console.width - 52, 8), 40)
+        for part, share in uncertainty.shares.items():
+            bar = self.marks.block * round(share * cells)
+            table.add_row(part, Text(QUESTIONS[part], style="italic"), f"{share * 100:3.0f} %", Text(bar, style="blue"))
+        return table
+
+    def _statements(self) -> Table:
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for statement in (*self.explanation.identifiability.statements, *self.explanation.notes):
+            table.add_row("*" if self.console.options.ascii_only else "•", Text(statement))
+        return table
+
+
+def _weight_bar(weight: Interval, cells: int, marks: _Marks) -> str:
+    """`━━┝━━●───┤` on a scale from 0 to 1: a bar to the mean, with the ends of the interval marked."""
+    low, mean, high = (min(int(value * cells), cells - 1) for value in (weight.low, weight.mean, weight.high))
+    drawn = [marks.full] * mean + [marks.mean] + [marks.thin] * (high - mean)
+    if low < mean:
+        drawn[low] = marks.low
+    if high > mean:
+        drawn[high] = marks.high
+    return "".join(drawn).ljust(cells)
+
+
+def _probability(value: float) -> str:
+    """Two digits, more near 1: never a plain 1.00 for what is not certain."""
+    return f"{value:.2f}" if value < 0.995 else f"{value:.3f}" if value < 0.9995 else "> 0.999"
+
+
+def _colour(index: int) -> str:
+    return _COLOURS[index % len(_COLOURS)]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+    return table

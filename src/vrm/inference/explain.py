@@ -1,0 +1,227 @@
+"""From a judged row to an `Explanation`: intervals, contributions, probabilities and what can be read into weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.predictive import (
+    PredictiveMoments,
+    fixed_weight_draws,
+    log_probabilities,
+    margin_moments,
+    reward_moments,
+)
+from vrm.core.quadrature import margin_given_weights
+from vrm.core.reward import objective_scores
+from vrm.data.schema import Judgment, Text
+from vrm.inference.engine import JudgedBatch, RewardEngine, Steering
+from vrm.inference.explanation import (
+    CompletionReport,
+    Explanation,
+    Interval,
+    PairReport,
+    UncertaintyReport,
+    WeightReport,
+)
+from vrm.inference.identifiability import identifiability
+from vrm.model.configuration_vrm import VRMConfig
+
+LEVEL = 0.9
+NUM_INTERVAL_DRAWS = 4096
+"""Fixed draws of w behind intervals: their ends are then right to about one percent of their width."""
+
+MAX_ALL_PAIRS = 4
+
+
+def explain(engine: RewardEngine, judgment: Judgment) -> Explanation:
+    """Explain a judgment of one or more completions.
+
+    Raises:
+        ValueError: if the row is dropped as overlong.
+        OverlongError: if it is overlong and the engine's policy is `error`.
+    """
+    report = engine.report
+    before = (report.prompt_truncated, report.completion_truncated)
+    batch = engine.judge([judgment])
+    cut = [what for what, new, old in zip(("prompt", "completions"), _truncated(engine), before) if new > old]
+    notes = (f"The {' and the '.join(cut)} did not fit into {report.limit} tokens and were cut.",) if cut else ()
+    return explain_row(batch, 0, engine, notes)
+
+
+def _truncated(engine: RewardEngine) -> tuple[int, int]:
+    return engine.report.prompt_truncated, engine.report.completion_truncated
+
+
+def explain_row(batch: JudgedBatch, index: int, engine: RewardEngine, notes: Sequence[str] = ()) -> Explanation:
+    """Explain one row of a batch that this engine has judged; see `Explanation`."""
+    row = batch.row(index)
+    judgment, config = row.judgments[0], engine.model.config
+    quantities = _Quantities.of(row)
+    completions = [
+        _completion(quantities, position, text, config) for position, text in enumerate(judgment.completions)
+    ]
+    steering = engine.steering or Steering({})
+    total = float(row.posteriors.weights.total)
+    return Explanation(
+        prompt=plain_text(judgment.prompt),
+        head=config.head,
+        level=LEVEL,
+        weights=tuple(_weights(quantities, config)),
+        total_concentration=None if quantities.weights.is_point_mass else total,
+        emphasis=dict(steering.emphasis),
+        without=tuple(steering.without),
+        counts_meaning=_counts_meaning(config),
+        completions=tuple(completions),
+        pairs=tuple(_pair(quantities, *pair) for pair in _pairs([report.reward.mean for report in completions])),
+        identifiability=identifiability(engine.model),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Quantities:
+    """One judged row in float64, with many draws of its weights, (num_draws, 1, num_objectives)."""
+
+    names: tuple[str, ...]
+    weights: ObjectiveWeights
+    features: SemanticFeatures
+    decoder: Tensor
+    draws: Tensor
+
+    @classmethod
+    def of(cls, row: JudgedBatch) -> _Quantities:
+        posteriors = row.posteriors
+        concentration = posteriors.weights.concentration
+        weights = (
+            ObjectiveWeights(posteriors.weights.mean.double())
+            if concentration is None
+            else ObjectiveWeights.from_concentration(concentration.double())
+        )
+        features = SemanticFeatures(posteriors.features.loc.double(), posteriors.features.variance.double())
+        draws = fixed_weight_draws(weights, NUM_INTERVAL_DRAWS)
+        return cls(row.objectives, weights, features, posteriors.decoder.double(), draws)
+
+    def named(self, values: Tensor) -> dict[str, float]:
+        return dict(zip(self.names, values.tolist(), strict=True))
+
+    def interval(self, first: SemanticFeatures, second: SemanticFeatures, mean: float) -> Interval:
+        """Of r_first - r_second: given w it is Gaussian, so its distribution is a mixture over the draws of w."""
+        given = margin_given_weights(self.draws, first, second, self.decoder)
+        low, high = mixture_quantiles(given.mean[:, 0], given.variance[:, 0], LEVEL)
+        return Interval(mean, low, high)
+
+
+def mixture_quantiles(mean: Tensor, variance: Tensor, level: float) -> tuple[float, float]:
+    """Central interval of an even mixture of Gaussians, `mean` and `variance` (num_components,), by bisection."""
+    std = variance.sqrt()
+    found = []
+    for probability in ((1 - level) / 2, (1 + level) / 2):
+        low, high = float((mean - 10 * std).min()), float((mean + 10 * std).max())
+        for _ in range(60):
+            middle = (low + high) / 2
+            # At zero variance the component is a step; the limit of the division is what is meant.
+            below = torch.special.ndtr((middle - mean) / std.clamp_min(1e-300)).mean()
+            low, high = (middle, high) if float(below) < probability else (low, middle)
+        found.append((low + high) / 2)
+    return found[0], found[1]
+
+
+def _weights(quantities: _Quantities, config: VRMConfig) -> list[WeightReport]:
+    weights = quantities.weights
+    ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
+    low, high = torch.quantile(quantities.draws[:, 0], ends, dim=0)
+    return [
+        WeightReport(
+            objective=name,
+            named=name in config.objectives or not config.models_objectives,
+            weight=Interval(float(weights.mean[0, k]), float(low[k]), float(high[k])),
+            concentration=None if weights.concentration is None else float(weights.concentration[0, k]),
+        )
+        for k, name in enumerate(quantities.names)
+    ]
+
+
+def _completion(quantities: _Quantities, position: int, text: Text, config: VRMConfig) -> CompletionReport:
+    features = quantities.features.completion(position)
+    moments = reward_moments(quantities.weights, features, quantities.decoder)
+    scores = objective_scores(features.loc, quantities.decoder)[0]
+    nothing = SemanticFeatures(torch.zeros_like(features.loc), torch.zeros_like(features.variance))
+    reward = quantities.interval(features, nothing, float(moments.mean))
+    return CompletionReport(
+        label=label(position),
+        text=plain_text(text),
+        reward=reward,
+        standardized_reward=Interval(
+            *((value - config.reward_mean) / config.reward_std for value in (reward.mean, reward.low, reward.high))
+        ),
+        reward_std=float(moments.std),
+        objective_scores=quantities.named(scores),
+        contributions=quantities.named(quantities.weights.mean[0] * scores),
+        uncertainty=_uncertainty(moments),
+    )
+
+
+def _pairs(rewards: Sequence[float]) -> list[tuple[int, int]]:
+    """Positions of the completions to compare: all pairs of a few, else the best with every other, best first."""
+    if len(rewards) <= MAX_ALL_PAIRS:
+        return list(combinations(range(len(rewards)), 2))
+    best, *others = sorted(range(len(rewards)), key=lambda position: -rewards[position])
+    return [(best, other) for other in others]
+
+
+def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
+    a, b = quantities.features.completion(first), quantities.features.completion(second)
+    log_first, log_second = log_probabilities(quantities.weights, a, b, quantities.decoder)
+    if float(log_second) > float(log_first):
+        return _pair(quantities, second, first)
+    moments = margin_moments(quantities.weights, a, b, quantities.decoder)
+    differences = quantities.weights.mean[0] * objective_scores(a.loc - b.loc, quantities.decoder)[0]
+    ordered = sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1]))
+    return PairReport(
+        first=label(first),
+        second=label(second),
+        probability=float(log_first.exp()),
+        margin=quantities.interval(a, b, float(moments.mean)),
+        contributions=dict(ordered),
+        uncertainty=_uncertainty(moments),
+    )
+
+
+def _uncertainty(moments: PredictiveMoments) -> UncertaintyReport | None:
+    variance = float(moments.variance)
+    if variance <= 0.0:
+        return None
+    parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
+    return UncertaintyReport(variance, *(float(part) for part in parts))
+
+
+def _counts_meaning(config: VRMConfig) -> str:
+    if config.head != "vrm":
+        return ""
+    if config.loss == "marginal":
+        return "Counts are pseudo-observations: an emphasis of 1 weighs as much as one vote for that objective."
+    return (
+        "Trained with the variational loss, so the total concentration is not calibrated as a number of votes: "
+        "an emphasis steers by its size against the total, and is not a count of observations."
+    )
+
+
+def label(position: int) -> str:
+    """A, B, ..., Z, AA, AB, ... for positions 0, 1, ..."""
+    letters = ""
+    position += 1
+    while position:
+        position, remainder = divmod(position - 1, 26)
+        letters = chr(ord("A") + remainder) + letters
+    return letters
+
+
+def plain_text(value: Text) -> str:
+    """A text itself, or the last message's content."""
+    return value if isinstance(value, str) else str(value[-1].get("content") or "")
