@@ -1,0 +1,75 @@
+# Targets of this project. Each works on a fresh clone: the environment is made when it is needed.
+#
+#   make quickstart    train on the built-in corpus, compare with baselines, explain one pair
+#   make test          the default test run (CPU, no network)
+#   make test-all      the slow tests too
+#   make lint          ruff and mypy
+#   make format        ruff's fixes and formatting
+#   make docs-config   write docs/config.md anew
+#   make clean         remove the environment, caches and build outputs
+#
+# VENV=dir puts the environment elsewhere; PYTHON=path chooses the interpreter it is made with.
+
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Named beside the constraint, so that pip takes this build (a local CPU build too) and looks at no other.
+TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH)
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
+
+.PHONY: help quickstart install install-dev test test-all lint format docs-config clean
+
+help:
+	@sed -n 's/^#   make/  make/p' Makefile
+
+quickstart: install
+	$(BIN)/vrm quickstart
+
+install: $(VENV)/.stamp-run
+
+install-dev: $(VENV)/.stamp-dev
+
+# The first of these that is new enough and can make environments; /bin/false stands for none.
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 /bin/false; do \
+	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+	done; \
+	if [ "$$python" = /bin/false ]; then \
+	  echo "No Python >= 3.11 with its venv module was found. Install one (on Debian and Ubuntu python3-venv too)," \
+	    "or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; \
+	fi; \
+	echo "$$python -m venv $(VENV)"; "$$python" -m venv $(VENV)
+
+$(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV); the first time takes a few minutes."
+	$(PIP_INSTALL) -e '.[embedded]'
+	@touch $@
+
+# Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.
+$(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV); the first time takes a few minutes."
+	$(PIP_INSTALL) -e '.[embedded,tensorboard,dev]'
+	@touch $(VENV)/.stamp-run $@
+
+test: install-dev
+	$(PYTEST)
+
+test-all: install-dev
+	$(PYTEST) -m ''
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs-config: install
+	$(BIN)/python docs/generate_config.py > docs/config.md.new && mv docs/config.md.new docs/config.md
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
