@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -169,14 +169,21 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     if not file.is_file():
         raise ConfigError(f"{file}: no such file")
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not valid YAML: {error}") from error
+        values = _yaml(file.read_text(encoding="utf-8"), str(file))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected a mapping at the top, found {type(values).__name__}")
     for override in overrides or []:
         apply_override(values, override)
     return parse_config(values, str(file))
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {error}") from error
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
@@ -188,7 +195,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     node: Any = values
     for part in parents:
         node = _child(node, part, key)
-    value = yaml.safe_load(text)
+    value = _yaml(text, f"--set {key}")
     if isinstance(node, list):
         node[_position(node, last, key)] = value
     elif isinstance(node, dict):
@@ -218,19 +225,38 @@ def parse_config(values: dict[str, Any], where: str = "config") -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        known = config_keys()
-        lines = [_problem(dict(entry), known) for entry in error.errors()]
+        lines = [_problem(dict(entry)) for entry in error.errors()]
         raise ConfigError(f"{where}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error
 
 
-def _problem(entry: dict[str, Any], known: list[str]) -> str:
+def _problem(entry: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in entry["loc"])
     if entry["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, known, 1)
-        return f"{key}: unknown key" + (f"; did you mean {close[0]}?" if close else "")
+        meant = _suggestion(entry["loc"], key)
+        return f"{key}: unknown key" + (f"; did you mean {meant}?" if meant else "")
     if entry["type"] == "missing":
         return f"{key}: required"
     return f"{key}: {entry['msg']}; got {entry.get('input')!r}"
+
+
+def _suggestion(loc: tuple[int | str, ...], key: str) -> str | None:
+    """The key that an unknown one may stand for: alike in its section, or of the same name elsewhere, or alike."""
+    *parents, name = (str(part) for part in loc)
+    close = difflib.get_close_matches(name, _section_at(loc[:-1]).model_fields, 1)
+    if close:
+        return ".".join([*parents, close[0]])
+    known = config_keys()
+    same = [other for other in known if other.rpartition(".")[2] == name]
+    return next(iter(same or difflib.get_close_matches(key, known, 1, cutoff=0.75)), None)
+
+
+def _section_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    section: type[BaseModel] = RunConfig
+    for part in loc:
+        if isinstance(part, str):
+            annotation = section.model_fields[part].annotation
+            (section,) = get_args(annotation) or (annotation,)
+    return section
 
 
 def config_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
