@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any
 
@@ -14,8 +16,13 @@ LOG_EVERY_SECONDS = 10.0
 
 
 def results() -> Console:
-    """Console for results. Width and colour as the terminal has them; 100 columns where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    """Console for results. Width and colour as the terminal has them; 100 columns where there is none.
+
+    What the encoding of stdout cannot hold is printed as `?`: users' texts hold anything.
+    """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100, highlight=False)
 
 
 def messages() -> Console:

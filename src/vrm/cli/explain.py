@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _Input = Annotated[
     str | None,
     typer.Argument(
-        metavar="[INPUT]", help="A source as for `vrm score`, of which one row is explained.", show_default=False
+        metavar="INPUT", help="A source as for `vrm score`, of which one row is explained.", show_default=False
     ),
 ]
 _Prompt = Annotated[

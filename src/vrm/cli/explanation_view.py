@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -62,19 +63,19 @@ class _View:
     def print(self) -> None:
         for title, body in self._sections():
             self.console.print(Text(title, style="bold"))
-            self.console.print(Padding(body, (0, 0, 1, 2)))
+            self.console.print(Padding(body, (0, 0, 1, 2), expand=False))
 
     def _sections(self) -> Iterable[tuple[str, RenderableType]]:
         found = self.explanation
         yield "Prompt", self._clipped(found.prompt)
         yield "Completions", self._completions()
-        if len(found.weights) > 1:
+        if self._has_weights:
             yield f"Objective weights for this prompt{self._interval_words()}", self._weights()
             yield "Objective scores, and contributions to the reward (weight x score)", self._scores()
         yield f"Rewards{self._interval_words()}", self._rewards()
         if found.pairs:
             yield "Comparisons", Group(*self._pairs())
-        elif found.completions and found.completions[0].uncertainty is not None:
+        elif self._has_weights and found.completions[0].uncertainty is not None:
             yield "Where the reward's uncertainty comes from", self._shares(found.completions[0].uncertainty)
         yield "What can be read into this", self._statements()
 
@@ -86,9 +87,15 @@ class _View:
 
     def _clipped(self, text: str, used: int = 2, lines: int = 2) -> Text:
         """A text on one paragraph, cut after some lines of the console."""
-        room = max((self.console.width - used) * lines - 4, 20)
-        words = " ".join(text.split())
-        return Text(words if len(words) <= room else words[:room].rsplit(" ", 1)[0] + " ...")
+        width = max(self.console.width - used, 20)
+        words = Text(" ".join(text.split()), overflow="fold")
+        wrapped = words.wrap(self.console, width)
+        if len(wrapped) <= lines:
+            return words
+        last = wrapped[lines - 1].plain.rstrip()
+        while cell_len(last) > width - 4:
+            last = last.rsplit(" ", 1)[0] if " " in last else last[:-1]
+        return Text("\n").join([*wrapped[: lines - 1], Text(f"{last} ...")])
 
     def _completions(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
@@ -152,17 +159,17 @@ class _View:
             table.add_row(
                 Text(name, style="" if weight.named else "dim"),
                 f"{weight.weight.mean:.2f}",
-                *(f"{value:+.2f}" for pair in cells for value in pair),
+                *(_signed(value) for pair in cells for value in pair),
             )
         if rest:
             sums = [sum(report.contributions[weight.objective] for weight in rest) for _, report in shown]
             total = sum(report.weight.mean for report in rest)
-            table.add_row(f"{len(rest)} more free", f"{total:.2f}", *(cell for s in sums for cell in ("", f"{s:+.2f}")))
+            table.add_row(f"{len(rest)} more free", f"{total:.2f}", *(cell for s in sums for cell in ("", _signed(s))))
         table.add_section()
-        sums = [f"{report.reward.mean:+.2f}" for _, report in shown]
-        table.add_row("sum = reward", "", *(cell for text in sums for cell in ("", text)))
+        rewards = [_signed(report.reward.mean) for _, report in shown]
+        table.add_row("sum = reward", "", *(cell for reward in rewards for cell in ("", reward)))
         left_out = len(self.explanation.completions) - len(shown)
-        more = [Text(f"{left_out} more completions do not fit here; --json has all.", style="dim")] if left_out else []
+        more = [Text(f"{left_out} more did not fit into the width; --json has all.", style="dim")] if left_out else []
         return Group(table, *more)
 
     def _fitting(self, name_width: int) -> list[tuple[int, CompletionReport]]:
@@ -177,35 +184,46 @@ class _View:
         for index, report in enumerate(self.explanation.completions):
             cells = [report.reward, report.standardized_reward]
             texts = [
-                part for value in cells for part in (f"{value.mean:+.2f}", *([self._range(value)] if uncertain else []))
+                part for value in cells for part in (_signed(value.mean), *([self._range(value)] if uncertain else []))
             ]
             table.add_row(Text(report.label, style=_colour(index)), *texts)
-        hint = "Rewards of one prompt share its weights and an unknown constant: compare them by probability."
+        hint = "Rewards are known up to a constant per prompt: only differences between its completions count."
         return Group(table, Text(hint, style="dim"))
 
     def _range(self, interval: Interval) -> str:
-        return f"{interval.low:+.2f} {self.marks.dash} {interval.high:+.2f}"
+        return f"{_signed(interval.low)} {self.marks.dash} {_signed(interval.high)}"
 
     def _pairs(self) -> Iterable[RenderableType]:
         pairs = self.explanation.pairs
         for position, pair in enumerate(pairs[:MAX_PAIRS]):
             yield from self._pair(pair, blank=position > 0)
+        if len(pairs) > 1 and pairs[0].uncertainty is not None and self._has_weights:
+            questions = ", ".join(f"{part} ({question})" for part, question in QUESTIONS.items())
+            yield Text(f"\nShares of the margin's variance: {questions}.", style="dim")
         if len(pairs) > MAX_PAIRS:
-            yield Text(f"\n{len(pairs) - MAX_PAIRS} more comparisons; --json has all.", style="dim")
+            yield Text(f"{len(pairs) - MAX_PAIRS} more comparisons; --json has all.", style="dim")
+
+    @property
+    def _has_weights(self) -> bool:
+        return len(self.explanation.weights) > 1
 
     def _pair(self, pair: PairReport, blank: bool) -> Iterable[RenderableType]:
-        margin = f"margin {pair.margin.mean:+.2f}"
+        margin = f"margin {_signed(pair.margin.mean).strip()} log-odds"
         if pair.uncertainty is not None:
             margin += f", {self._range(pair.margin)}"
         headline = Text("\n" if blank else "")
         headline.append(f"{pair.first} beats {pair.second} with probability {_probability(pair.probability)}", "bold")
         headline.append(f"   ({margin})")
         yield headline
-        if len(self.explanation.weights) > 1:
-            yield Padding(Text(pair.reasons), (0, 0, 0, 2))
-        if pair.uncertainty is not None:
-            yield Padding(Text("What the margin's uncertainty comes from:", style="dim"), (0, 0, 0, 2))
-            yield Padding(self._shares(pair.uncertainty), (0, 0, 0, 4))
+        if not self._has_weights:
+            return
+        yield Padding(Text(pair.reasons), (0, 0, 0, 2), expand=False)
+        if pair.uncertainty is not None and len(self.explanation.pairs) > 1:
+            shares = ", ".join(f"{part} {share * 100:.0f} %" for part, share in pair.uncertainty.shares.items())
+            yield Padding(Text(f"uncertainty: {shares}", style="dim"), (0, 0, 0, 2), expand=False)
+        elif pair.uncertainty is not None:
+            yield Padding(Text("What the margin's uncertainty comes from:", style="dim"), (0, 0, 0, 2), expand=False)
+            yield Padding(self._shares(pair.uncertainty), (0, 0, 0, 4), expand=False)
 
     def _shares(self, uncertainty: UncertaintyReport) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
@@ -231,6 +249,12 @@ def _weight_bar(weight: Interval, cells: int, marks: _Marks) -> str:
     if high > mean:
         drawn[high] = marks.high
     return "".join(drawn).ljust(cells)
+
+
+def _signed(value: float) -> str:
+    """Two decimals and a sign, without one for what is rounded to zero."""
+    text = f"{value:+.2f}"
+    return " 0.00" if text in ("+0.00", "-0.00") else text
 
 
 def _probability(value: float) -> str:

@@ -108,12 +108,20 @@ def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[st
 
 
 def steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> Steering | None:
-    """Steering (13) from `--emphasize` and `--without`; None if neither is given. Imports torch."""
+    """Steering (13) from `--emphasize` and `--without`; None if neither is given. Imports torch.
+
+    Raises:
+        typer.BadParameter: for values that are not of their form, or an objective that is in both.
+    """
     from vrm.inference.engine import Steering
 
     if not emphasize and not without:
         return None
-    return Steering(counts(emphasize), tuple(dict.fromkeys(without or [])))
+    added = counts(emphasize)
+    both = sorted(set(added) & set(without or []))
+    if both:
+        raise typer.BadParameter(f"{', '.join(both)} cannot be left out and emphasized", param_hint="--without")
+    return Steering(added, tuple(dict.fromkeys(without or [])))
 
 
 def load_engine(

@@ -50,7 +50,7 @@ def explain(engine: RewardEngine, judgment: Judgment) -> Explanation:
     before = (report.prompt_truncated, report.completion_truncated)
     batch = engine.judge([judgment])
     cut = [what for what, new, old in zip(("prompt", "completions"), _truncated(engine), before) if new > old]
-    notes = (f"The {' and the '.join(cut)} did not fit into {report.limit} tokens and were cut.",) if cut else ()
+    notes = (f"Cut to fit into {report.limit} tokens: {' and '.join(cut)}.",) if cut else ()
     return explain_row(batch, 0, engine, notes)
 
 
