@@ -146,10 +146,14 @@ class ChatTokenizer:
         )
 
     def _special(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens)) if text else []
+        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens, verbose=False)) if text else []
 
     def _plain(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)) if text else []
+        return (
+            list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True, verbose=False))
+            if text
+            else []
+        )
 
     def _eos(self) -> str:
         eos = self.tokenizer.eos_token
