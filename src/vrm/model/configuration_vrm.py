@@ -121,13 +121,15 @@ class VRMConfig(PretrainedConfig):
         _choice("loss", self.loss, LOSSES)
         for pooling in self.poolings:
             _choice("poolings", pooling, POOLINGS)
-        if len(set(self.objectives)) != len(self.objectives):
-            raise ConfigError(f"objectives must be distinct, got {self.objectives}")
+        if len(set(self.objective_names)) != self.num_objectives:
+            raise ConfigError(f"objectives must be distinct, and not called as unnamed ones are; got {self.objectives}")
         if self.head in MULTI_OBJECTIVE_HEADS and len(self.objectives) + self.num_free_objectives < 1:
             raise ConfigError(f"head '{self.head}' needs at least one objective: name some or set num_free_objectives")
         for name in ("num_features", "hidden_size_head", "max_input_tokens", "prior_concentration", "reward_std"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 0 <= self.head_dropout < 1:
+            raise ConfigError(f"head_dropout must be in [0, 1), got {self.head_dropout}")
         if self.num_free_objectives < 0:
             raise ConfigError(f"num_free_objectives must be >= 0, got {self.num_free_objectives}")
         if self.num_labels != 1:

@@ -25,8 +25,9 @@ class InputNorm(nn.Module):
     def __init__(self, num_blocks: int, width: int) -> None:
         super().__init__()
         self.num_blocks = num_blocks
-        self.register_buffer("loc", torch.zeros(num_blocks * width))
-        self.register_buffer("inverse_scale", torch.ones(num_blocks * width))
+        # Named dtypes: `from_pretrained(dtype=...)` changes the default one while it builds a model.
+        self.register_buffer("loc", torch.zeros(num_blocks * width, dtype=torch.float32))
+        self.register_buffer("inverse_scale", torch.ones(num_blocks * width, dtype=torch.float32))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., num_blocks * width) to the same shape, float32."""
@@ -74,14 +75,15 @@ class JudgmentHead(nn.Module):
             self.prompt_norm = InputNorm(config.num_blocks, config.backbone_hidden_size)
             self.weights = _mlp(size, hidden, self.num_objectives + int(self.gaussian), dropout)
         if scalar:
-            self.register_buffer("decoder", torch.ones(1, 1))
+            self.register_buffer("decoder", torch.ones(1, 1, dtype=torch.float32))
         else:
             self.decoder = nn.Parameter(torch.empty(self.num_objectives, self.num_features))
         if config.models_objectives:
             self.log_rating_slope = nn.Parameter(torch.zeros(()))
             self.rating_offset = nn.Parameter(torch.zeros(self.num_objectives))
             self.raw_rating_scale = nn.Parameter(torch.zeros(self.num_objectives))
-        self.register_buffer("prior_concentration", torch.full((self.num_objectives,), config.prior_concentration))
+        prior = torch.full((self.num_objectives,), config.prior_concentration, dtype=torch.float32)
+        self.register_buffer("prior_concentration", prior)
         self.initial_log_variance = config.initial_log_variance
 
     @torch.no_grad()

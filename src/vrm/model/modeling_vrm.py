@@ -20,7 +20,7 @@ from vrm.model.backbones import encode_rows
 from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads import JudgmentHead
-from vrm.model.pooling import find_completion_start, pack_right
+from vrm.model.pooling import checked_start, find_completion_start, pack_right
 
 
 @dataclass
@@ -100,7 +100,8 @@ class VRMForSequenceClassification(PreTrainedModel):
             raise ConfigError(
                 "VRMConfig.backbone_config is missing: build the model with from_backbone or from_pretrained"
             )
-        self.backbone = AutoModel.from_config(config.backbone_config)
+        # The backbone's configuration remembers the dtype it was saved in; `from_pretrained(dtype=...)` must win.
+        self.backbone = AutoModel.from_config(config.backbone_config, dtype=torch.get_default_dtype())
         # A BERT pooler is never read; without it every parameter gets a gradient, which DDP wants.
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None
@@ -141,17 +142,10 @@ class VRMForSequenceClassification(PreTrainedModel):
             CheckpointError: naming those weights.
         """
         wants_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
-        problems = {
-            kind: sorted(str(key) for key in info.get(kind) or [])
-            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        }
-        found = [f"{kind.replace('_', ' ')}: {', '.join(keys[:5])}" for kind, keys in problems.items() if keys]
-        if found:
-            raise CheckpointError(
-                f"{pretrained_model_name_or_path} does not hold the weights its configuration promises "
-                f"({'; '.join(found)}). Save it again with save_pretrained of the trained model"
-            )
+        # Mismatches are reported below with the rest; `transformers` would raise without naming the weights.
+        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        _check_loaded(str(pretrained_model_name_or_path), info)
         return (model, info) if wants_info else model
 
     def get_input_embeddings(self) -> nn.Module:
@@ -194,7 +188,10 @@ class VRMForSequenceClassification(PreTrainedModel):
             else:
                 prompt_features = prompt_features[prompt_rows]
                 completion_features = completion_features[completion_rows.clamp_min(0)]
-        return self._output(self.score(prompt_features, completion_features))
+        posteriors = self.score(prompt_features, completion_features)
+        # The caller's autocast would compute the moments in its own precision.
+        with torch.autocast(posteriors.decoder.device.type, enabled=False):
+            return self._output(posteriors)
 
     def _encode(
         self, input_ids: Tensor | None, attention_mask: Tensor | None, start: Tensor | None
@@ -207,7 +204,7 @@ class VRMForSequenceClassification(PreTrainedModel):
         if start is None:
             start = find_completion_start(ids, mask.sum(1), self.config.prompt_boundary_ids)
         else:
-            start = start - offsets
+            start = checked_start(start - offsets, mask.sum(1))
         return encode_rows(self.backbone, self.config, ids, mask, start)
 
     def _output(self, posteriors: Posteriors) -> VRMOutput:
@@ -230,4 +227,18 @@ class VRMForSequenceClassification(PreTrainedModel):
             rating_slope=posteriors.rating_model.slope,
             rating_offset=posteriors.rating_model.offset,
             rating_scale=posteriors.rating_model.scale,
+        )
+
+
+def _check_loaded(name: str, info: dict[str, Any]) -> None:
+    problems = {
+        "missing keys": info.get("missing_keys"),
+        "unexpected keys": info.get("unexpected_keys"),
+        "keys of another shape": [entry if isinstance(entry, str) else entry[0] for entry in info["mismatched_keys"]],
+    }
+    found = [f"{kind}: {', '.join(sorted(keys)[:5])}" for kind, keys in problems.items() if keys]
+    if found:
+        raise CheckpointError(
+            f"{name} does not hold the weights its configuration promises ({'; '.join(found)}). "
+            "Save it again with save_pretrained of the trained model"
         )

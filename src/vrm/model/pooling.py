@@ -52,6 +52,22 @@ def find_completion_start(input_ids: Tensor, lengths: Tensor, boundary_ids: list
     return ends[matches.to(torch.int8).argmax(1)]
 
 
+def checked_start(start: Tensor, lengths: Tensor) -> Tensor:
+    """`start` (rows,), counted from the first real token, unchanged; it leaves every prompt at least one token.
+
+    Raises:
+        BoundaryError: if a completion would start at or before the first token, or beyond the end of its row.
+    """
+    wrong = (start < 1) | (start > lengths)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise BoundaryError(
+            f"row {row}: completion_start is {int(start[row])} tokens after the row's first, but the row has "
+            f"{int(lengths[row])} tokens; it must be 1 to {int(lengths[row])}: a prompt has at least one token"
+        )
+    return start
+
+
 def _boundary_error(row: int, count: int) -> BoundaryError:
     return BoundaryError(
         f"row {row}: the pattern that ends a prompt was found {count} times, expected once. Format rows with "

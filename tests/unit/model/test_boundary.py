@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vrm.errors import BoundaryError
+from vrm.model import load_model
+from vrm.model.pooling import find_completion_start, masked_pool, pack_right, take_token
+
+PATTERN = [7, 8]
+
+
+def start(*rows, pattern=PATTERN):
+    length = max(len(row) for row in rows)
+    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
+    return find_completion_start(ids, torch.tensor([len(row) for row in rows]), pattern).tolist()
+
+
+def test_the_completion_starts_after_the_pattern():
+    assert start([1, 7, 8, 3, 4], [7, 8, 5], [1, 7, 1, 7, 8, 9, 9]) == [3, 2, 5]
+
+
+def test_a_pattern_at_the_end_of_a_row_is_no_boundary():
+    assert start([1, 3, 5, 3], pattern=[3]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (([1, 7, 8, 3], [1, 2, 3, 4]), "row 1: the pattern that ends a prompt was found 0 times"),
+        (([1, 7, 8, 3, 7, 8, 4],), "row 0: the pattern that ends a prompt was found 2 times"),
+        (([1, 2, 7, 8],), "found 0 times"),
+        (([7],), "found 0 times"),
+    ],
+)
+def test_absent_and_ambiguous_boundaries_are_errors(rows, found):
+    with pytest.raises(BoundaryError, match=found) as error:
+        start(*rows)
+    assert "completion_start" in str(error.value)
+
+
+def test_no_pattern_at_all():
+    with pytest.raises(BoundaryError, match="no prompt boundary pattern"):
+        start([1, 2], pattern=None)
+
+
+def test_an_explicit_start_wins_over_the_pattern(tiny_decoder_dir):
+    model, tokenizer = load_model(tiny_decoder_dir)
+    turn = "<|im_start|>assistant\nvery good<|im_end|>\n"
+    ids = tokenizer(f"how{turn}why{turn}", return_tensors="pt")["input_ids"]
+    with pytest.raises(BoundaryError, match="found 2 times"):
+        model(input_ids=ids)
+    with torch.no_grad():
+        late = model(input_ids=ids, completion_start=torch.tensor([ids.shape[1] - 3]))
+        early = model(input_ids=ids, completion_start=torch.tensor([3]))
+    # One causal pass: the completion's features are those of the last token, the weights those of the prompt's end.
+    assert torch.allclose(late.loc, early.loc, atol=1e-6)
+    assert not torch.allclose(late.weights, early.weights, atol=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 6])
+def test_a_start_outside_the_row_is_an_error(encoder, wrong):
+    with pytest.raises(BoundaryError, match="completion_start"):
+        encoder(input_ids=torch.tensor([[2, 9, 3, 9, 3]]), completion_start=torch.tensor([wrong]))
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_model_dir):
+    return load_model(tiny_model_dir)[0]
+
+
+def test_rows_must_be_given(encoder):
+    with pytest.raises(ValueError, match="input_ids"):
+        encoder(prompt_features=torch.zeros(1, 32))
+
+
+def test_pack_right_moves_padding_and_says_by_how_much():
+    ids = torch.tensor([[0, 0, 5, 6], [7, 8, 9, 0]])
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]])
+    packed, real, offsets = pack_right(ids, mask)
+    assert packed[0, :2].tolist() == [5, 6]
+    assert packed[1].tolist() == [7, 8, 9]
+    assert real.tolist() == [[True, True, False], [True, True, True]]
+    assert offsets.tolist() == [2, 0]
+
+
+def test_a_row_without_tokens_is_an_error(encoder):
+    with pytest.raises(BoundaryError, match="row 1"):
+        encoder(
+            input_ids=torch.tensor([[2, 9, 3, 9], [0, 0, 0, 0]]),
+            attention_mask=torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0]]),
+            completion_start=torch.tensor([3, 1]),
+        )
+
+
+def test_pooling_reads_masked_tokens_alone():
+    hidden = torch.tensor([[[1.0, -1.0], [3.0, -3.0], [100.0, 100.0]]])
+    mask = torch.tensor([[True, True, False]])
+    assert masked_pool(hidden, mask, "mean").tolist() == [[2.0, -2.0]]
+    assert masked_pool(hidden, mask, "max").tolist() == [[3.0, -1.0]]
+    assert masked_pool(hidden, torch.tensor([[False, True, False]]), "cls").tolist() == [[1.0, -1.0]]
+    assert take_token(hidden.bfloat16(), torch.tensor([1])).tolist() == [[3.0, -3.0]]
