@@ -47,7 +47,7 @@ MARGINAL = partial(marginal_terms, num_nodes=8)
 VARIATIONAL = partial(variational_terms, num_nodes=8)
 BETA_ONE = LossWeights(kl_weights=1.0, kl_features=1.0)
 NUM_BINS = 20
-NUM_PROPOSALS = 1_000
+NUM_PROPOSALS = 2_000
 
 
 @dataclass(frozen=True)
