@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vrm.data.schema import Judgment, Message, Text
@@ -110,10 +112,8 @@ class ChatTokenizer:
         if isinstance(history, str):
             raise DataError("a row must not mix a plain-text prompt with a completion of messages")
         rendered = self._render([*history, *completion], judgment)
-        if len(completion) > 1 or not rendered.startswith(prompt.text):
-            # Tool calls and results: the template's own markers stand inside, so the whole of it is parsed.
-            shared = _common_prefix(prompt.text.rstrip(), rendered)
-            return self._special(rendered[shared:])
+        if not _is_plain_turn(completion) or not rendered.startswith(prompt.text):
+            return self._with_markers(prompt, history, completion, judgment)
         body = rendered[len(prompt.text) :]
         tail = prompt.tail if body.endswith(prompt.tail) else ""
         content = body.removeprefix(prompt.lead)
@@ -121,6 +121,27 @@ class ChatTokenizer:
         if prompt.lead.strip():
             return self._special(prompt.gap + prompt.lead) + self._plain(content) + self._special(tail)
         return self._plain(prompt.gap + prompt.lead + content) + self._special(tail)
+
+    def _with_markers(
+        self, prompt: TokenizedPrompt, history: list[Message], completion: list[Message], judgment: Judgment
+    ) -> list[int]:
+        """Several turns, tool calls: the template's own markers stand inside, so the text is parsed.
+
+        Special tokens that the messages spell are hidden from that, and tokenized as text.
+        """
+        names = {token: f"vrmSpelled{index}Token" for index, token in enumerate(self._special_tokens)}
+        rendered = self._render([*history, *_replaced(completion, names)], judgment)
+        text = rendered[_common_prefix(prompt.text.rstrip(), rendered) :]
+        spelled = {name: token for token, name in names.items()}
+        parts = re.split(f"({'|'.join(spelled)})", text) if spelled else [text]
+        pieces = [self._plain(spelled[part]) if part in spelled else self._special(part) for part in parts]
+        return [token for piece in pieces for token in piece]
+
+    @cached_property
+    def _special_tokens(self) -> list[str]:
+        added = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
+        # The longest first: one may be a part of another.
+        return sorted({*added, *self.tokenizer.all_special_tokens}, key=lambda token: (-len(token), token))
 
     def _around_sentinel(self, text: str, probe: str) -> tuple[str, str]:
         if not probe.startswith(text) or _SENTINEL not in probe[len(text) :]:
@@ -158,6 +179,25 @@ class ChatTokenizer:
     def _eos(self) -> str:
         eos = self.tokenizer.eos_token
         return str(eos) if eos else ""
+
+
+def _is_plain_turn(messages: list[Message]) -> bool:
+    return (
+        len(messages) == 1 and isinstance(messages[0].get("content"), str) and set(messages[0]) == {"role", "content"}
+    )
+
+
+def _replaced(value: Any, names: dict[str, str]) -> Any:
+    """`value` with every key of `names` replaced in all of its strings, however deep."""
+    if isinstance(value, str):
+        for text, name in names.items():
+            value = value.replace(text, name)
+        return value
+    if isinstance(value, dict):
+        return {key: _replaced(entry, names) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_replaced(entry, names) for entry in value]
+    return value
 
 
 def _common_prefix(first: str, second: str) -> int:
