@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vrm.data.schema import Judgment
+from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import ExtractionOptions
+from vrm.model import load_model, save_model
+
+TOLERANCE = 1e-5
+KINDS = ("encoder", "decoder")
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+ids = st.lists(st.integers(10, 60), min_size=1, max_size=12)
+rows = st.lists(st.tuples(ids, ids), min_size=2, max_size=6)
+words = st.sampled_from(["the", "of", "to", "you", "how", "why", "safe", "unsafe", "good", "bad", "help", "city", "no"])
+text = st.lists(words, min_size=1, max_size=12).map(" ".join)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def loaded(request, make_tiny_model):
+    return load_model(make_tiny_model("vrm", request.param))
+
+
+def padded(batch, left, extra, pad):
+    """Ids, mask and start of the completion of rows, with `left` of the padding before them, and `extra` more."""
+    length = max(len(prompt + completion) for prompt, completion in batch) + extra
+    table = torch.full((len(batch), length), pad)
+    mask = torch.zeros(len(batch), length, dtype=torch.long)
+    start = torch.zeros(len(batch), dtype=torch.long)
+    for index, (prompt, completion) in enumerate(batch):
+        row = prompt + completion
+        offset = {"left": length - len(row), "right": 0, "middle": (length - len(row)) // 2}[left]
+        table[index, offset : offset + len(row)] = torch.tensor(row)
+        mask[index, offset : offset + len(row)] = 1
+        start[index] = offset + len(prompt)
+    return {"input_ids": table, "attention_mask": mask, "completion_start": start}
+
+
+@torch.no_grad()
+def outputs(model, batch, side="right", extra=0, pad=0):
+    return model(**padded(batch, side, extra, pad))
+
+
+def close(first, second):
+    return all(
+        torch.allclose(first[name], second[name], rtol=1e-4, atol=TOLERANCE)
+        for name in ("logits", "reward_variance", "weights", "loc")
+    )
+
+
+@FEW
+@given(rows, st.sampled_from(["left", "right", "middle"]), st.integers(0, 9), st.integers(0, 60))
+def test_padding_of_any_side_amount_and_id_changes_nothing(loaded, batch, side, extra, pad):
+    model, _ = loaded
+    plain, other = outputs(model, batch), outputs(model, batch, side, extra, pad)
+    assert torch.allclose(plain.logits, other.logits, atol=TOLERANCE)
+    assert close(plain, other)
+
+
+@FEW
+@given(rows, st.randoms(use_true_random=False))
+def test_batch_size_and_order_change_nothing(loaded, batch, random):
+    model, _ = loaded
+    together = outputs(model, batch).logits
+    alone = torch.cat([outputs(model, [row]).logits for row in batch])
+    order = list(range(len(batch)))
+    random.shuffle(order)
+    shuffled = outputs(model, [batch[index] for index in order]).logits
+    assert torch.allclose(together, alone, atol=TOLERANCE)
+    assert torch.allclose(together[order], shuffled, atol=TOLERANCE)
+
+
+@FEW
+@given(st.lists(st.tuples(text, text, text), min_size=1, max_size=4), st.integers(16, 400))
+def test_swapping_the_sides_negates_the_margin(loaded, triples, budget):
+    model, tokenizer = loaded
+    engine = RewardEngine(model, tokenizer, ExtractionOptions(precision="float32", token_budget=budget))
+
+    def rewards(judgments):
+        return engine.judge(judgments).moments.mean
+
+    one = rewards([Judgment(prompt, [a, b], preference=1.0) for prompt, a, b in triples])
+    other = rewards([Judgment(prompt, [b, a], preference=1.0) for prompt, a, b in triples])
+    assert torch.allclose(one[:, 0] - one[:, 1], other[:, 1] - other[:, 0], atol=TOLERANCE)
+
+
+@FEW
+@given(rows)
+def test_cached_features_give_the_models_own_forward(loaded, batch):
+    model, _ = loaded
+    inputs = padded(batch, "right", 0, 0)
+    with torch.no_grad():
+        prompts, completions = model._encode(*inputs.values())
+        cached = model(prompt_features=prompts, completion_features=completions.unsqueeze(1))
+    assert torch.equal(cached.logits, outputs(model, batch).logits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("head", ["vrm", "gated", "bottleneck", "mlp", "bt"])
+def test_save_and_load_is_bitwise(make_tiny_model, tmp_path, kind, head):
+    model, tokenizer = load_model(make_tiny_model(head, kind))
+    save_model(model, tokenizer, tmp_path)
+    again, _ = load_model(tmp_path)
+    before, after = model.state_dict(), again.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert {name: value.dtype for name, value in before.items()} == {name: v.dtype for name, v in after.items()}
+    batch = [([2, 20, 30], [40, 41, 3]), ([2, 25], [50, 3])]
+    first, second = outputs(model, batch), outputs(again, batch)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
