@@ -8,6 +8,7 @@ from typing import Any
 _WHERE = {
     "RewardEngine": "vrm.inference.engine",
     "Steering": "vrm.inference.engine",
+    "Explanation": "vrm.inference.explanation",
     "ExtractionOptions": "vrm.inference.extraction",
     "ScoreOptions": "vrm.inference.score",
     "Scorer": "vrm.inference.score",
