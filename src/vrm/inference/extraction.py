@@ -46,7 +46,7 @@ def backbone_fingerprint(model: VRMForSequenceClassification) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(model.backbone.state_dict().items()):
         digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -29,7 +29,7 @@ def content_key(role: str, ids: Sequence[int], start: int = 0) -> bytes:
 class FeatureStore:
     """Rows of float32 features by content key.
 
-    With a directory, rows are appended to `features.f32` and keys to `keys.bin`; a row counts once its key is written,
+    With a directory, rows are appended to `features.f32` and keys to `keys.bin`; a row counts once both are written,
     so an interrupted run loses at most one batch, and another run goes on where it stopped. One directory holds one
     fingerprint (backbone, layers, poolings, precision), a sub-directory each, and one writer at a time.
 
@@ -55,8 +55,10 @@ class FeatureStore:
             self.directory = Path(directory) / hashlib.sha256(text.encode()).hexdigest()[:16]
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.directory / "lock")
-            self._check_fingerprint(text)
-            self._reload()
+            with self._lock:
+                self._check_fingerprint(fingerprint or {})
+                self._reload()
+                self._repair()
 
     def __len__(self) -> int:
         return self._count
@@ -99,11 +101,15 @@ class FeatureStore:
         assert self.directory is not None
         return self.directory / "features.f32"
 
-    def _check_fingerprint(self, text: str) -> None:
+    def _check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         assert self.directory is not None
         path = self.directory / "fingerprint.json"
         if not path.exists():
-            path.write_text(text)
+            path.write_text(json.dumps({"width": self.width, **fingerprint}, sort_keys=True))
+            return
+        width = json.loads(path.read_text()).get("width")
+        if width != self.width:
+            raise DataError(f"{self.directory} holds rows of {width} features, expected {self.width}. Delete it")
 
     def _append_memory(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
         needed = self._count + len(keys)
@@ -129,22 +135,25 @@ class FeatureStore:
             self._count += 1
 
     def _reload(self) -> None:
+        """Read keys that another writer has added; the lock must be held."""
         assert self.directory is not None
         path = self.directory / "keys.bin"
-        data = path.read_bytes() if path.exists() and path.stat().st_size // KEY_BYTES != self._count else None
         self._mapped: NDArray[np.float32] | None = getattr(self, "_mapped", None)
-        if data is None:
+        if not path.exists() or path.stat().st_size == self._count * KEY_BYTES:
             return
+        data = path.read_bytes()
         whole = len(data) // KEY_BYTES
-        if len(data) % KEY_BYTES:
-            path.write_bytes(data[: whole * KEY_BYTES])
         for row in range(self._count, whole):
             self._index[data[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = row
         self._count = whole
-        held = (
-            self._features_path.stat().st_size // (self.width * _DTYPE.itemsize) if self._features_path.exists() else 0
-        )
-        if held < whole:
-            raise DataError(
-                f"{self.directory}: {whole} keys but only {held} rows of {self.width} features. Delete this directory"
-            )
+
+    def _repair(self) -> None:
+        """Cut half a key, and keys whose rows never reached the disk: what an interrupted run may leave."""
+        assert self.directory is not None
+        path, rows = self.directory / "keys.bin", self._features_path
+        held = rows.stat().st_size // (self.width * _DTYPE.itemsize) if rows.exists() else 0
+        self._count = min(self._count, held)
+        self._index = {key: row for key, row in self._index.items() if row < self._count}
+        if path.exists() and path.stat().st_size != self._count * KEY_BYTES:
+            with path.open("r+b") as file:
+                file.truncate(self._count * KEY_BYTES)

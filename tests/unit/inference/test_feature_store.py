@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from vrm.errors import DataError
+from vrm.inference.feature_store import KEY_BYTES, FeatureStore, content_key
+
+WIDTH = 3
+
+
+def key(number):
+    return content_key("completion", [number], 1)
+
+
+def rows(*numbers):
+    return np.array([[number] * WIDTH for number in numbers], dtype=np.float32)
+
+
+def add(store, *numbers):
+    store.add([key(number) for number in numbers], rows(*numbers))
+
+
+def take(store, *numbers):
+    return store.take(store.rows_of([key(number) for number in numbers])).tolist()
+
+
+@pytest.fixture(params=["memory", "directory"])
+def store(request, tmp_path):
+    return FeatureStore(WIDTH, None if request.param == "memory" else tmp_path)
+
+
+def test_rows_come_back_by_key_in_any_order(store):
+    add(store, 1, 2)
+    add(store, 3)
+    assert len(store) == 3
+    assert take(store, 3, 1) == rows(3, 1).tolist()
+    assert store.missing([key(1), key(4), key(4)]) == {key(4)}
+    assert store.take(np.array([[0, 1], [2, 2]])).shape == (2, 2, WIDTH)
+
+
+def test_many_small_additions(store):
+    for number in range(40):
+        add(store, number)
+    assert take(store, *range(40)) == rows(*range(40)).tolist()
+
+
+def test_rows_of_another_shape_are_refused(store):
+    with pytest.raises(DataError, match=r"shape \(1, 2\), expected \(1, 3\)"):
+        store.add([key(1)], np.zeros((1, 2), dtype=np.float32))
+
+
+def test_keys_depend_on_role_ids_and_start():
+    keys = {
+        content_key("prompt", [1, 2]),
+        content_key("completion", [1, 2]),
+        content_key("completion", [1, 2], 1),
+        content_key("completion", [2, 1], 1),
+        content_key("completion", [1, 2, 0], 1),
+    }
+    assert len(keys) == 5
+    assert content_key("prompt", (1, 2)) == content_key("prompt", np.array([1, 2]))
+
+
+def test_another_run_finds_the_rows(tmp_path):
+    add(FeatureStore(WIDTH, tmp_path, {"backbone": "a"}), 1, 2)
+    again = FeatureStore(WIDTH, tmp_path, {"backbone": "a"})
+    assert len(again) == 2
+    assert take(again, 2, 1) == rows(2, 1).tolist()
+    assert len(FeatureStore(WIDTH, tmp_path, {"backbone": "b"})) == 0
+
+
+def test_two_stores_on_one_directory_see_each_others_rows_and_keep_one_copy(tmp_path):
+    one, other = FeatureStore(WIDTH, tmp_path), FeatureStore(WIDTH, tmp_path)
+    add(one, 1, 2)
+    add(other, 2, 3)
+    add(one, 3, 4)
+    assert len(one) == 4
+    for store in (one, FeatureStore(WIDTH, tmp_path)):
+        assert take(store, 4, 3, 2, 1) == rows(4, 3, 2, 1).tolist()
+    assert take(other, 3, 2, 1) == rows(3, 2, 1).tolist()
+
+
+def cut(path, size):
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
+def files(store):
+    return store.directory / "keys.bin", store.directory / "features.f32"
+
+
+@pytest.mark.parametrize("lost", [1, KEY_BYTES - 1, KEY_BYTES])
+def test_a_key_that_was_not_written_whole_is_no_row(tmp_path, lost):
+    store = FeatureStore(WIDTH, tmp_path)
+    add(store, 1, 2)
+    keys, _ = files(store)
+    cut(keys, 2 * KEY_BYTES - lost)
+    again = FeatureStore(WIDTH, tmp_path)
+    assert again.missing([key(1), key(2)]) == {key(2)}
+    add(again, 5)
+    add(again, 2)
+    for store in (again, FeatureStore(WIDTH, tmp_path)):
+        assert take(store, 2, 5, 1) == rows(2, 5, 1).tolist()
+
+
+@pytest.mark.parametrize("lost", [1, 4 * WIDTH, 4 * WIDTH + 1])
+def test_features_that_never_reached_the_disk_are_computed_again(tmp_path, lost):
+    store = FeatureStore(WIDTH, tmp_path)
+    add(store, 1, 2, 3)
+    _, features = files(store)
+    cut(features, 3 * 4 * WIDTH - lost)
+    again = FeatureStore(WIDTH, tmp_path)
+    missing = again.missing([key(1), key(2), key(3)])
+    assert missing == ({key(3)} if lost <= 4 * WIDTH else {key(2), key(3)})
+    add(again, 3, 2)
+    for store in (again, FeatureStore(WIDTH, tmp_path)):
+        assert take(store, 1, 2, 3) == rows(1, 2, 3).tolist()
+
+
+def test_remains_of_a_write_without_keys_are_overwritten(tmp_path):
+    store = FeatureStore(WIDTH, tmp_path)
+    add(store, 1)
+    _, features = files(store)
+    with features.open("ab") as file:
+        file.write(rows(9, 9).tobytes())
+    again = FeatureStore(WIDTH, tmp_path)
+    add(again, 2)
+    assert take(FeatureStore(WIDTH, tmp_path), 1, 2) == rows(1, 2).tolist()
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_a_directory_of_another_width_is_refused(tmp_path, width):
+    add(FeatureStore(WIDTH, tmp_path), 1, 2)
+    with pytest.raises(DataError, match=f"rows of 3 features, expected {width}"):
+        FeatureStore(width, tmp_path)
+
+
+def test_the_directory_says_what_it_depends_on(tmp_path):
+    store = FeatureStore(WIDTH, tmp_path, {"backbone": "a"})
+    assert json.loads((store.directory / "fingerprint.json").read_text()) == {"backbone": "a", "width": WIDTH}
