@@ -12,6 +12,7 @@ from vrm.core.quadrature import (
     MarginGivenWeights,
     expected_comparison,
     gauss_hermite,
+    log_mean_exp,
     log_preference_probability,
     margin_given_weights,
     monte_carlo_utility,
@@ -116,3 +117,26 @@ def test_gradcheck(posteriors: Posteriors) -> None:
         return *log_preference_probability(margins), expected_comparison(margins, label)
 
     assert torch.autograd.gradcheck(both, leaves)
+
+
+def test_bias_correction_removes_most_of_the_bias_of_a_log_of_a_mean() -> None:
+    """Beta(2, 1) probabilities, mean 2/3, eight samples a time."""
+    logs = torch.distributions.Beta(torch.tensor(2.0).double(), torch.tensor(1.0).double()).sample((8, 400_000)).log()
+    bias = [(log_mean_exp(logs, corrected).mean() - np.log(2 / 3)).item() for corrected in (False, True)]
+    assert bias[0] == pytest.approx(-(1 / 18) / (2 * 8 * (2 / 3) ** 2), rel=0.15)
+    assert abs(bias[1]) < 0.15 * abs(bias[0])
+
+
+def test_bias_correction_is_bounded_and_has_nothing_to_say_of_one_sample() -> None:
+    corner = torch.tensor([[0.0], [-500.0], [-1e4], [-1e4]], requires_grad=True)
+    corrected = log_mean_exp(corner, True)
+    assert 0 < (corrected - log_mean_exp(corner)).item() <= 0.5
+    assert torch.isfinite(torch.autograd.grad(corrected.sum(), corner)[0]).all()
+    assert torch.equal(log_mean_exp(corner[:1], True), corner[0])
+
+
+def test_reported_probabilities_are_not_corrected() -> None:
+    margins = MarginGivenWeights(torch.randn(4, 3).double() * 3, torch.rand(4, 3).double())
+    first, second = log_preference_probability(margins)
+    torch.testing.assert_close(first.exp() + second.exp(), torch.ones(3).double())
+    assert (log_preference_probability(margins, correct_bias=True)[0] > first).all()

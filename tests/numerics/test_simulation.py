@@ -44,7 +44,7 @@ def test_marginal_reaches_the_oracle_and_its_total_concentration() -> None:
     problem = losses_problem(PROBLEM_SEED)
     truth = oracle(problem, 0).fit
     torch.manual_seed(0)
-    run = fit("", Head("softmax", problem[0].decoder), problem, Recipe(MARGINAL, epochs=12, samples=32), 0)
+    run = fit("", Head("softmax", problem[0].decoder), problem, Recipe(MARGINAL, epochs=12, samples=16), 0)
     assert run.fit.accuracy > truth.accuracy - 0.01
     assert run.fit.total == pytest.approx(truth.total, rel=0.2)
     assert not warn_if_prompt_ignored(run.weight_kl)
@@ -79,9 +79,10 @@ def test_losses_on_every_seed(seed: int) -> None:
     assert known.fit.decisiveness < 0.05
     for run in (few, some, many):
         assert run.fit.accuracy > truth.fit.accuracy - 0.01
-    # The log of a mean over few draws is biased towards sure weights: docs/theory.md.
-    assert few.fit.total > some.fit.total > many.fit.total
-    assert many.fit.total == pytest.approx(truth.fit.total, rel=0.2)
+    for run in (some, many):
+        assert run.fit.total == pytest.approx(truth.fit.total, rel=0.2)
+    # Four draws leave too much of the bias of a log of a mean: docs/theory.md.
+    assert few.fit.total > many.fit.total
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ Nothing here is reduced over the batch and nothing is weighted before it is name
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass, field, fields
 
@@ -20,6 +19,7 @@ from vrm.core.quadrature import (
     VARIANCE_JITTER,
     MarginGivenWeights,
     expected_comparison,
+    log_mean_exp,
     log_preference_probability,
     margin_given_weights,
 )
@@ -198,7 +198,7 @@ def marginal_terms(
     posteriors: Posteriors,
     judgments: Judgments,
     prior_concentration: Tensor,
-    num_samples: int = 16,
+    num_samples: int = 8,
     num_nodes: int = DEFAULT_NODES,
 ) -> LossTerms:
     """Terms of (7'): the likelihood of everything observed, by the chain rule votes, ratings, then label given both.
@@ -224,12 +224,12 @@ def marginal_terms(
     given = Posteriors(weights, features, posteriors.decoder, posteriors.rating_model)
     if judgments.preference is not None and bool(judgments.is_comparison.any()):
         margins = _pair_margins(samples, features, posteriors.decoder, judgments)
-        first, second = log_preference_probability(margins, num_nodes)
+        first, second = log_preference_probability(margins, num_nodes, correct_bias=True)
         label = judgments.preference.nan_to_num(0.5)
         comparison = _where(judgments.is_comparison, label * first + (1 - label) * second)
     if judgments.scores is not None:
         logs = _ranking_samples(samples, given, judgments)
-        ranking = _where(judgments.is_ranked, logs.logsumexp(0) - math.log(logs.shape[0]))
+        ranking = _where(judgments.is_ranked, log_mean_exp(logs, correct_bias=True))
     return LossTerms(comparison, ranking, ratings, votes, *_kl_terms(posteriors, judgments, prior_concentration))
 
 

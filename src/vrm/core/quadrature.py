@@ -74,16 +74,34 @@ def expected_comparison(margins: MarginGivenWeights, preference: Tensor, num_nod
     return (terms * log_weights.exp()).sum(-1).mean(0)
 
 
-def log_preference_probability(margins: MarginGivenWeights, num_nodes: int = DEFAULT_NODES) -> tuple[Tensor, Tensor]:
-    """log P(a > b) and log P(b > a), each (batch,): the log of the mean over samples of GH[sigma(u)], as (7') needs."""
+def log_preference_probability(
+    margins: MarginGivenWeights, num_nodes: int = DEFAULT_NODES, correct_bias: bool = False
+) -> tuple[Tensor, Tensor]:
+    """log P(a > b) and log P(b > a), each (batch,): the log of the mean over samples of GH[sigma(u)], as (7') needs.
+
+    Args:
+        margins: (8) for each sample of w.
+        num_nodes: Gauss-Hermite nodes.
+        correct_bias: see `log_mean_exp`; for training, where samples are few.
+    """
     values, log_weights = margins.nodes(num_nodes)
-    first = _log_mean(logsigmoid(values), log_weights)
-    return first, _log_mean(logsigmoid(-values), log_weights)
+    given_weights = ((logsigmoid(u) + log_weights).logsumexp(-1) for u in (values, -values))
+    first, second = (log_mean_exp(logs, correct_bias) for logs in given_weights)
+    return first, second
 
 
-def _log_mean(log_values: Tensor, log_weights: Tensor) -> Tensor:
-    per_sample = (log_values + log_weights).logsumexp(-1)
-    return per_sample.logsumexp(0) - math.log(per_sample.shape[0])
+def log_mean_exp(logs: Tensor, correct_bias: bool = False) -> Tensor:
+    """Log of the mean over samples of probabilities given by their logs, (num_samples, batch) to (batch,).
+
+    The log of a mean p of S samples is too low by Var / (2 S p^2) to first order, which teaches weights that are too
+    sure. `correct_bias` adds that term as estimated from the samples; it is at most 1/2, and zero for one sample.
+    """
+    number = logs.shape[0]
+    log_mean = logs.logsumexp(0) - math.log(number)
+    if not correct_bias or number == 1:
+        return log_mean
+    relative_variance = ((logs - log_mean).exp() - 1.0).square().sum(0) / (number - 1)
+    return log_mean + relative_variance / (2 * number)
 
 
 def monte_carlo_utility(
