@@ -108,7 +108,9 @@ class LossConfig(_Section):
     """Equation (7) or (7') and its weights."""
 
     name: Literal["variational", "marginal"] = Field("variational", description="(7) or (7').")
-    num_samples: int = Field(4, ge=1, description="Draws of the objective weights for each judgment.")
+    num_samples: int | None = Field(
+        None, ge=1, description="Draws of the objective weights for each judgment; null: 4 for (7), 8 for (7')."
+    )
     num_nodes: int = Field(16, ge=2, description="Gauss-Hermite nodes of (8).")
     ratings: float = Field(1.0, ge=0, description="lambda_r.")
     votes: float = Field(1.0, ge=0, description="lambda_v.")

@@ -4,6 +4,8 @@
     ├── ConfigError        a configuration key or value is wrong
     ├── DataError          a row, a file or a column is wrong
     │   ├── RowError       one row: file, line, field, value and reason
+    │   │   └── InvalidRowError  every problem of one row (in `vrm.data.problems`)
+    │   ├── InvalidDataError   the report of a whole file (in `vrm.data.validation`)
     │   └── OverlongError  a text does not fit the backbone and `on_overlong` is `error`
     ├── ModelError         a checkpoint, backbone or head is wrong
     │   ├── CheckpointError  missing or unexpected weights, wrong hash, wrong format
@@ -76,5 +78,6 @@ class MissingExtraError(VrmError, ImportError):
 
     def __init__(self, package: str, extra: str, feature: str) -> None:
         super().__init__(
-            f"{feature} needs the package '{package}', which is not installed. Install it with: pip install 'vrm[{extra}]'"
+            f"{feature} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'vrm[{extra}]'"
         )

@@ -40,7 +40,6 @@ LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 PYTHONS_OWN_ERRORS = {
     "vrm.data.read_text": "raised for the parser that called, which makes a problem of the row out of it",
-    "vrm.inference.engine": "judge without judgments, as for any empty argument",
     "vrm.model.modeling_vrm": "forward without inputs, as the other models of transformers do",
 }
 

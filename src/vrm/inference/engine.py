@@ -19,7 +19,7 @@ from vrm.core.steering import emphasize, without
 from vrm.data.chat import ChatTokenizer
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, DataError
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, Progress
 from vrm.model.checkpoint import load_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification, completion_moments
@@ -144,11 +144,11 @@ class RewardEngine:
         """Judge a few judgments at once.
 
         Raises:
-            ValueError: if every one of them was dropped as overlong, or none was given.
+            DataError: if every one of them was dropped as overlong, or none was given.
         """
         tokenized = list(self.tokenize.many(judgments))
         if not tokenized:
-            raise ValueError(f"nothing to judge: {self.report.render()}")
+            raise DataError(f"nothing to judge: {self.report.render()}")
         return self.judge_tokenized(tokenized)
 
     def judge_tokenized(self, tokenized: Sequence[TokenizedJudgment], progress: Progress | None = None) -> JudgedBatch:
