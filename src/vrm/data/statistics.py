@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from vrm.data.schema import Judgment
 
@@ -47,6 +47,21 @@ def rating_statistics(judgments: Iterable[Judgment]) -> dict[str, RatingStatisti
     for name, rating in _ratings(judgments):
         values.setdefault(name, []).append(rating)
     return {name: _statistics(values[name]) for name in sorted(values)}
+
+
+def without_unknown(judgment: Judgment, rated: Collection[str], voted: Collection[str]) -> tuple[Judgment, list[str]]:
+    """The row without ratings on other objectives than `rated` and votes on others than `voted`, and their names.
+
+    A row that keeps no votes, or no ratings, has None there. An objective left out twice is named twice.
+    """
+    ratings, votes = judgment.ratings or [], judgment.objective_votes or {}
+    unknown = [name for name in votes if name not in voted]
+    unknown += [name for entry in ratings for name in entry if name not in rated]
+    if not unknown:
+        return judgment, []
+    kept = [{name: value for name, value in entry.items() if name in rated} for entry in ratings]
+    left = {name: value for name, value in votes.items() if name in voted}
+    return replace(judgment, ratings=kept if any(kept) else None, objective_votes=left or None), unknown
 
 
 def _ratings(judgments: Iterable[Judgment]) -> Iterator[tuple[str, float]]:

@@ -17,6 +17,7 @@ from vrm.core.ratings import condition_on_ratings, expected_rating_log_likelihoo
 from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment, Text
 from vrm.data.splits import prompt_key
+from vrm.data.statistics import without_unknown
 from vrm.inference.engine import JudgedBatch, RewardEngine
 
 
@@ -41,7 +42,7 @@ class Collected:
         concentration: their concentrations; infinite for a point mass.
         votes: votes of these rows.
         vote_prompts: their prompt keys.
-        unknown_objectives: labels on objectives the model does not have, by name.
+        unknown_objectives: labels on objectives the model does not have (ratings: was not trained on), by name.
         judgments: rows judged.
     """
 
@@ -68,12 +69,18 @@ class Collected:
 def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     """Run the engine over judgments. Every ordered pair of a ranked list counts as a pair, under its prompt."""
     config = engine.model.config
-    names = tuple(config.objective_names) if config.models_objectives else ()
+    names = engine.objectives if config.models_objectives else ()
+    rated = [name for name in names if name in config.objectives_with_ratings]
     targets = TargetEncoder(names, config.rating_mean, config.rating_std, votes_total=None)
     found = Collected()
     for batch in engine.stream(judgments):
         found.judgments += len(batch)
-        known = [_known_labels(row, names, found) for row in batch.judgments]
+        known = []
+        for row in batch.judgments:
+            row, unknown = without_unknown(row, rated, names)
+            known.append(row)
+            for name in unknown:
+                found.unknown_objectives[name] = found.unknown_objectives.get(name, 0) + 1
         _collect_pairs(batch, found)
         if names:
             labels = targets(known)
@@ -87,21 +94,6 @@ def text_length(text: Text) -> int:
     if isinstance(text, str):
         return len(text)
     return sum(len(str(message.get("content") or "")) for message in text)
-
-
-def _known_labels(row: Judgment, names: tuple[str, ...], found: Collected) -> Judgment:
-    """The row without labels on objectives that the model does not have; these are counted."""
-    from dataclasses import replace
-
-    labelled = [*(row.objective_votes or {}), *(name for rated in row.ratings or [] for name in rated)]
-    unknown = [name for name in labelled if name not in names]
-    if not unknown:
-        return row
-    for name in unknown:
-        found.unknown_objectives[name] = found.unknown_objectives.get(name, 0) + 1
-    votes = {name: value for name, value in (row.objective_votes or {}).items() if name in names}
-    ratings = [{name: value for name, value in rated.items() if name in names} for rated in row.ratings or []]
-    return replace(row, objective_votes=votes or None, ratings=ratings or None)
 
 
 def _labelled_pairs(row: Judgment) -> list[tuple[int, int, float]]:

@@ -141,7 +141,7 @@ def evaluate_judgments(
         by_source=grouped(found.sources),
         by_category=grouped(found.categories),
         ratings=_ratings(found),
-        votes=_votes(found, engine.model.config.objective_names),
+        votes=_votes(found, engine.objectives),
     )
 
 
@@ -172,7 +172,7 @@ def _ratings(found: Collected) -> RatingSummary | None:
     )
 
 
-def _votes(found: Collected, names: list[str]) -> VoteSummary | None:
+def _votes(found: Collected, names: Sequence[str]) -> VoteSummary | None:
     if not found.votes:
         return None
     votes = normalize_votes(torch.tensor(found.votes, dtype=torch.float64))

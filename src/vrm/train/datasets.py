@@ -37,7 +37,7 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, table: FeatureTable, items: Sequence[TokenizedJudgment], targets: TargetEncoder) -> None:
-        self.table = table
+        self.table, self.items = table, items
         self.labels = targets([item.judgment for item in items])
 
     def __len__(self) -> int:

@@ -11,7 +11,6 @@ from vrm.core.losses import LossTerms, LossWeights, WeightedLoss, marginal_terms
 from vrm.data.collate import judgments_from
 from vrm.model.modeling_vrm import VRMOutput
 
-
 DEFAULT_SAMPLES = {"variational": 4, "marginal": 8}
 """Draws of w by loss. The log of a mean in (7') is biased with few (docs/decisions/0101); (7) is not."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import (
     DefaultFlowCallback,
@@ -22,7 +24,7 @@ from transformers import (
     ProgressCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 import vrm
 from vrm.config import RunConfig
@@ -38,7 +40,7 @@ from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
-from vrm.train.objective import Objective
+from vrm.train.objective import DEFAULT_SAMPLES, Objective
 from vrm.train.setup import RunData, build_model, load_data
 from vrm.train.trainer import VRMTrainer
 
@@ -114,8 +116,16 @@ def _check_output(output: Path, resume: bool) -> None:
     last = get_last_checkpoint(str(output)) if output.is_dir() else None
     if resume and last is None:
         raise ConfigError(f"--resume: there is no checkpoint in {output}")
-    if not resume and last is not None and int(os.environ.get("RANK", "0")) == 0 and not (output / "run.json").exists():
-        raise ConfigError(f"{output} holds an unfinished run: continue it with --resume, or choose another output_dir")
+    finished = output / "run.json"
+    if not resume and last is not None and _is_main():
+        if not finished.exists():
+            raise ConfigError(
+                f"{output} holds an unfinished run: continue it with --resume, or choose another output_dir"
+            )
+        # A finished run is replaced; its checkpoints would be what --resume goes on from if this one is interrupted.
+        finished.unlink()
+        for checkpoint in output.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+            shutil.rmtree(checkpoint)
     output.mkdir(parents=True, exist_ok=True)
 
 
@@ -127,10 +137,10 @@ def _prepare(
     tokenize = JudgmentTokenizer(chat, model.config.max_input_tokens, config.data.on_overlong, report)
     train = list(tokenize.many(_with_progress(data.train, "tokenize")))
     evaluation = list(tokenize.many(data.eval))
-    if not train:
-        raise ConfigError(f"no training rows remain: {report.render()}")
     targets = target_encoder(model.config, config.data.votes_total)
     train, evaluation = (_usable(rows, model.config) for rows in (train, evaluation))
+    if not train:
+        raise ConfigError(f"no training rows remain that head '{model.config.head}' can learn from: {report.render()}")
     if config.model.tuning != "frozen":
         collator = JudgmentCollator(targets, int(tokenizer.pad_token_id or 0))
         held = TokenizedDataset(evaluation) if evaluation else None
@@ -141,11 +151,16 @@ def _prepare(
     extractor = FeatureExtractor(model, int(tokenizer.pad_token_id or 0), options)
     dataset = FeatureDataset(_extract(extractor, train, "train features"), train, targets)
     held = FeatureDataset(_extract(extractor, evaluation, "eval features"), evaluation, targets) if evaluation else None
-    prompts, completions = dataset.sample_features(INPUT_SAMPLE, config.seed)
-    model.score.completion_norm.fit(completions)
-    if hasattr(model.score, "prompt_norm"):
-        model.score.prompt_norm.fit(prompts)
+    _fit_inputs(model.score, *dataset.sample_features(INPUT_SAMPLE, config.seed))
     return _Data(dataset, held, collate_features, report)
+
+
+def _fit_inputs(head: Any, prompts: torch.Tensor, completions: torch.Tensor) -> None:
+    """Standardize the head's inputs; rows of votes alone have no completions to learn it from."""
+    if len(completions) > 1:
+        head.completion_norm.fit(completions)
+    if hasattr(head, "prompt_norm") and len(prompts) > 1:
+        head.prompt_norm.fit(prompts)
 
 
 def target_encoder(config: VRMConfig, votes_total: float | None = 1.0) -> TargetEncoder:
@@ -204,7 +219,7 @@ def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
     objective = Objective(
         loss.name,
         LossWeights(loss.ratings, loss.votes, loss.kl_weights, loss.kl_features),
-        loss.num_samples,
+        loss.num_samples or DEFAULT_SAMPLES[loss.name],
         loss.num_nodes,
         loss.kl_warmup,
     )
@@ -213,7 +228,7 @@ def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
         callbacks.append(EarlyStoppingCallback(config.train.early_stopping))
     trainer = VRMTrainer(
         model=model,
-        args=training_arguments(config, len(data.train), has_eval=data.eval is not None),
+        args=training_arguments(config, len(data.train), _best_by(data.eval)),
         train_dataset=data.train,
         eval_dataset=data.eval,
         data_collator=data.collator,
@@ -229,8 +244,25 @@ def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
     return trainer
 
 
-def training_arguments(config: RunConfig, num_rows: int, has_eval: bool) -> TrainingArguments:
-    """Arguments of `transformers.Trainer` for a configuration; the batch size is over all processes."""
+def _best_by(evaluation: Any) -> str | None:
+    """What chooses the checkpoint: NLL of comparisons, or the loss where the rows have none."""
+    if evaluation is None:
+        return None
+    return "nll" if any(item.judgment.is_comparison for item in evaluation.items) else "loss"
+
+
+def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) -> TrainingArguments:
+    """Arguments of `transformers.Trainer` for a configuration; the batch size is over all processes.
+
+    Args:
+        config: the run.
+        num_rows: training rows.
+        best_by: metric, lower is better, that chooses the checkpoint; None without evaluation rows.
+
+    Raises:
+        ConfigError: for a batch size that cannot be divided over processes and accumulation steps.
+    """
+    has_eval = best_by is not None
     train = config.train
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     per_device, rest = divmod(train.batch_size, processes * train.gradient_accumulation)
@@ -261,11 +293,13 @@ def training_arguments(config: RunConfig, num_rows: int, has_eval: bool) -> Trai
         save_steps=every,
         save_total_limit=2,
         load_best_model_at_end=has_eval,
-        metric_for_best_model="nll" if has_eval else None,
+        metric_for_best_model=best_by,
         greater_is_better=False if has_eval else None,
         report_to=train.report_to or "none",
         seed=config.seed,
         bf16=low_precision,
+        # Patience of early stopping is a part of the state: without it a resumed run would stop later.
+        restore_callback_states_from_checkpoint=True,
         remove_unused_columns=False,
         use_cpu=device.type == "cpu",
         ddp_backend="gloo" if processes > 1 and device.type == "cpu" else None,
@@ -276,14 +310,17 @@ def training_arguments(config: RunConfig, num_rows: int, has_eval: bool) -> Trai
 @torch.no_grad()
 def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer, data: _Data) -> None:
     """Mean and spread of the rewards of evaluation completions (of training ones if there are none)."""
+    rows = data.eval if data.eval is not None else data.train
     rewards = []
     model.eval()
-    for batch in trainer.get_eval_dataloader(data.eval if data.eval is not None else data.train):
+    # Not the trainer's own loader, which gives every process its share alone.
+    for batch in DataLoader(rows, trainer.args.per_device_eval_batch_size, collate_fn=data.collator):
         inputs = trainer._prepare_inputs(batch)
         rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
     values = torch.cat(rewards)
-    model.config.reward_mean = float(values.mean())
-    model.config.reward_std = max(float(values.std()), 1e-6)
+    if len(values) > 1:
+        model.config.reward_mean = float(values.mean())
+        model.config.reward_std = max(float(values.std()), 1e-6)
 
 
 def _summary(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from vrm.data.load import Source, load_judgments
 from vrm.data.mixture import mix
 from vrm.data.schema import Judgment
 from vrm.data.splits import split_by_prompt
-from vrm.data.statistics import objective_names, rating_statistics
+from vrm.data.statistics import objective_names, rating_statistics, without_unknown
 from vrm.errors import ConfigError
 from vrm.model.checkpoint import load_tokenizer
 from vrm.model.configuration_vrm import MULTI_OBJECTIVE_HEADS, VRMConfig
@@ -70,7 +71,22 @@ def load_data(config: DataConfig, seed: int) -> RunData:
     objectives = config.objectives or list(dict.fromkeys([*rated, *voted]))
     if config.ratings_as_votes:
         train = with_ratings_as_votes(train, objectives)
+    evaluation, left_out = _known(evaluation, objectives)
+    if left_out:
+        names = ", ".join(f"{name} ({count})" for name, count in sorted(left_out.items()))
+        report += f"\nevaluation labels on objectives without training labels are left out: {names}"
     return RunData(train, evaluation, objectives, report)
+
+
+def _known(rows: list[Judgment], objectives: list[str]) -> tuple[list[Judgment], Counter[str]]:
+    left_out: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        row, unknown = without_unknown(row, objectives, objectives)
+        left_out.update(unknown)
+        if row.completions or row.objective_votes:
+            kept.append(row)
+    return kept, left_out
 
 
 def _sources(entries: list[SourceConfig]) -> list[Source]:
@@ -101,6 +117,7 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
         model = VRMForSequenceClassification(VRMConfig(backbone_config=backbone_config, **fields))
     else:
         model = VRMForSequenceClassification.from_backbone(settings.backbone, **fields)
+    _check_positions(model)
     if settings.chat_template:
         tokenizer.chat_template = Path(settings.chat_template).read_text(encoding="utf-8")
     ensure_chat_template(tokenizer, model.config.backbone_kind)
@@ -112,6 +129,20 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     if settings.tuning == "frozen":
         model.backbone.requires_grad_(False)
     return model, tokenizer
+
+
+def _check_positions(model: VRMForSequenceClassification) -> None:
+    limit = getattr(model.config.backbone_config.get_text_config(), "max_position_embeddings", None)
+    if limit is None:
+        return
+    table = getattr(getattr(model.backbone, "embeddings", None), "position_embeddings", None)
+    # Some encoders count positions from the one after the padding's.
+    readable = limit - (table.padding_idx + 1 if getattr(table, "padding_idx", None) is not None else 0)
+    if model.config.max_input_tokens > readable:
+        raise ConfigError(
+            f"model.max_input_tokens is {model.config.max_input_tokens}, but the backbone reads at most {readable} "
+            f"positions; set model.max_input_tokens to {readable} or less"
+        )
 
 
 def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, Any]:

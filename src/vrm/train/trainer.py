@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from transformers import EvalPrediction, Trainer
 
 from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
@@ -67,13 +68,16 @@ class VRMTrainer(Trainer):
         """Mean loss over the judgments of a batch; a loss that is not finite saves the batch and stops."""
         batch = {key: inputs[key] for key in TARGET_KEYS if key in inputs}
         output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in TARGET_KEYS})
-        terms = self.objective.terms(output, batch, self._head().prior_concentration)
-        weighted = self.objective.loss(terms, self._progress() if model.training else 1.0)
+        with torch.autocast(output.logits.device.type, enabled=False):
+            terms = self.objective.terms(output, batch, self._head().prior_concentration)
+            weighted = self.objective.loss(terms, self._progress() if model.training else 1.0)
         loss = weighted.loss.mean()
         if not bool(torch.isfinite(loss)):
             self._stop_on(inputs, loss, terms.as_dict())
         if model.training:
             self._record(output, batch, terms.as_dict(), weighted.parts)
+            if isinstance(model, DistributedDataParallel):
+                loss = loss + _touch(output)
         return (loss, output) if return_outputs else loss
 
     def _head(self) -> nn.Module:
@@ -195,6 +199,15 @@ class VRMTrainer(Trainer):
             state_dict = state_dict or self.model.state_dict()
             state_dict = {name: value for name, value in state_dict.items() if not name.startswith("backbone.")}
         super()._save(output_dir, state_dict)
+
+
+def _touch(output: VRMOutput) -> Tensor:
+    """Zero, with a gradient of zero for all that the model gave.
+
+    Processes wait for every parameter behind an output, and a batch without ratings, say, has none for theirs.
+    """
+    parts = [0.0 * value.sum() for value in output.values() if value.requires_grad]
+    return torch.stack(parts).sum()
 
 
 @torch.no_grad()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from vrm.data.chat import ChatTokenizer
+from vrm.data.collate import TARGET_KEYS, JudgmentCollator
+from vrm.data.schema import Judgment
+from vrm.data.tokenized import JudgmentTokenizer
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
+from vrm.model import load_model
+from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
+from vrm.train.run import target_encoder
+
+
+@pytest.fixture(scope="module", params=["encoder", "decoder"])
+def both(request, make_tiny_model, rows):
+    """The same rows as tokens and as features, and the model."""
+    model, tokenizer = load_model(make_tiny_model("vrm", request.param, objectives=["quality", "care"]))
+    judgments = [
+        *rows(9),
+        Judgment("what", ["good", "bad", "the plan"], scores=[2.0, 0.0, 1.0]),
+        Judgment("why", objective_votes={"care": 1.0}),
+    ]
+    items = list(JudgmentTokenizer(ChatTokenizer(tokenizer, wrap_text=True), 64).many(judgments))
+    targets = target_encoder(model.config)
+    table = FeatureExtractor(model, options=ExtractionOptions("float32")).table(items)
+    return model, TokenizedDataset(items), FeatureDataset(table, items, targets), JudgmentCollator(targets, 0)
+
+
+def test_batches_of_features_give_what_batches_of_tokens_give(both):
+    model, tokens, features, collator = both
+    assert len(tokens) == len(features) == 11
+    for one, other in zip(
+        DataLoader(tokens, 4, collate_fn=collator), DataLoader(features, 4, collate_fn=collate_features), strict=True
+    ):
+        width = one["mask"].shape[1]
+        for key in TARGET_KEYS:
+            padded = other[key] if other[key].ndim < 2 or key == "votes" else other[key][:, :width]
+            assert torch.equal(one[key].nan_to_num(-9), padded.nan_to_num(-9)), key
+        with torch.no_grad():
+            whole = model(**{key: value for key, value in one.items() if key not in TARGET_KEYS})
+            cached = model(**{key: value for key, value in other.items() if key not in TARGET_KEYS})
+        mask = one["mask"]
+        assert torch.allclose(whole.logits[mask], cached.logits[:, :width][mask], atol=1e-5)
+        assert torch.allclose(whole.weights, cached.weights, atol=1e-5)
+
+
+def test_one_row_is_a_batch_of_one(both):
+    _, _, features, _ = both
+    single, batch = features[3], features.__getitems__([3, 5])
+    assert single.keys() == batch.keys()
+    assert torch.equal(single["completion_features"][0], batch["completion_features"][0])
+
+
+def test_a_sample_holds_prompts_and_existing_completions_alone(both):
+    _, _, features, _ = both
+    prompts, completions = features.sample_features(100, 0)
+    assert prompts.shape == (11, 32)
+    assert completions.shape == (9 * 2 + 3, 32)
+    few, _ = features.sample_features(4, 1)
+    assert few.shape == (4, 32)
+    assert torch.equal(few, features.sample_features(4, 1)[0])
+    assert not np.array_equal(few.numpy(), features.sample_features(4, 2)[0].numpy())

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from vrm.data.schema import Judgment
+from vrm.errors import ConfigError, OverlongError
+from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import ExtractionOptions
+from vrm.model import load_model
+from vrm.train.run import run_training, target_encoder, training_arguments
+from vrm.train.setup import build_model, load_data, with_ratings_as_votes
+
+# These runs end near the flat weights that they start from.
+pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWarning")
+
+
+def write(path, rows):
+    lines = []
+    for row in rows:
+        entry = {"prompt": row.prompt}
+        if row.completions:
+            entry |= {"chosen": row.completions[0], "rejected": row.completions[1]}
+        if row.ratings:
+            entry |= {"chosen_ratings": row.ratings[0], "rejected_ratings": row.ratings[1]}
+        if row.objective_votes:
+            entry["objective_votes"] = row.objective_votes
+        lines.append(json.dumps(entry))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+VOTES_ONLY = [Judgment(f"what {word}", objective_votes={"care": 1.0, "quality": 2.0}) for word in "abcdefgh"]
+
+
+def test_run_json_says_what_was_done(make_config, run_data, rows):
+    config = make_config()
+    data = run_data([*rows(16), Judgment("how", ["good " * 200, "bad"], preference=1.0)], rows(8, seed=1))
+    result = run_training(config, data=data)
+    written = json.loads((Path(config.output_dir) / "run.json").read_text())
+    assert written == json.loads(json.dumps(result.summary))
+    assert written["config"] == config.model_dump()
+    assert written["rows"] == {"train": 16, "eval": 8}
+    assert written["overlong"] == {
+        "limit": 64, "total": 25, "prompt_truncated": 0, "completion_truncated": 0, "dropped": 1,
+        "dropped_identical": 0,
+    }  # fmt: skip
+    assert written["objectives"] == ["quality", "care", "free_1"]
+    assert written["metrics"] == result.metrics
+    assert {"nll", "accuracy", "calibration_error", "kl_weights"} <= set(result.metrics)
+    assert set(written["versions"]) == {
+        "python", "vrm", "torch", "transformers", "accelerate", "datasets", "peft", "numpy"
+    }  # fmt: skip
+    model, _ = load_model(result.model_dir)
+    assert written["parameters"]["head"] == sum(p.numel() for p in model.score.parameters())
+    assert written["parameters"]["backbone"] == sum(p.numel() for p in model.backbone.parameters())
+    assert 0 < written["seconds"]["train"] <= written["seconds"]["total"]
+
+
+def test_metrics_are_those_of_the_saved_model(make_config, run_data, rows):
+    held = rows(8, seed=1)
+    config = make_config({"train.epochs": 4, "train.evals": 4})
+    result = run_training(config, data=run_data(rows(32), held))
+    history = [json.loads(line) for line in (Path(config.output_dir) / "history.jsonl").read_text().splitlines()]
+    scores = [entry["eval_nll"] for entry in history if "eval_nll" in entry]
+    assert len(set(scores)) > 1
+    assert result.metrics["nll"] == pytest.approx(min(scores), abs=1e-6)
+    from vrm.evaluate.preferences import evaluate_judgments
+
+    engine = RewardEngine.from_pretrained(result.model_dir, options=ExtractionOptions("float32"))
+    found = evaluate_judgments(engine, held, resamples=10)
+    assert found.pairs.negative_log_likelihood == pytest.approx(result.metrics["nll"], abs=1e-5)
+    assert found.pairs.accuracy.estimate == pytest.approx(result.metrics["accuracy"])
+
+
+def test_the_reward_scale_is_that_of_the_evaluation_completions(make_config, run_data, rows):
+    held = rows(6, seed=1)
+    result = run_training(make_config(), data=run_data(rows(16), held))
+    engine = RewardEngine.from_pretrained(result.model_dir, options=ExtractionOptions("float32"))
+    rewards = engine.judge(held).moments.mean.flatten()
+    config = engine.model.config
+    assert config.reward_mean == pytest.approx(float(rewards.mean()), abs=1e-5)
+    assert config.reward_std == pytest.approx(float(rewards.std()), rel=1e-4)
+
+
+def test_ratings_are_standardized_over_the_training_data(make_config, run_data, rows):
+    train = rows(16)
+    data = run_data(train, rows(8, seed=1))
+    model, _ = build_model(make_config(), data)
+    values = [side["quality"] for row in train for side in row.ratings or [] if "quality" in side]
+    assert model.config.rating_mean["quality"] == pytest.approx(statistics.fmean(values))
+    assert model.config.rating_std["quality"] == pytest.approx(statistics.pstdev(values))
+    assert model.config.rating_std["care"] == 1.0, "all ratings alike: a spread of zero must not divide"
+    labels = target_encoder(model.config)(train)["ratings"]
+    quality = labels[..., 0][~labels[..., 0].isnan()]
+    assert float(quality.mean()) == pytest.approx(0.0, abs=1e-6)
+    assert float(quality.std(correction=0)) == pytest.approx(1.0, abs=1e-6)
+    assert model.config.objectives_with_ratings == ["quality", "care"]
+    assert model.config.objectives_with_votes == ["care"]
+
+
+@pytest.mark.parametrize("head", ["bt", "mlp", "bottleneck"])
+def test_heads_without_objectives_leave_votes_only_rows_out_and_say_so(make_config, run_data, rows, head, capsys):
+    config = make_config({"model.head": head})
+    result = run_training(config, data=run_data([*rows(16), *VOTES_ONLY], [*rows(8, seed=1), *VOTES_ONLY[:2]]))
+    assert result.summary["rows"] == {"train": 16, "eval": 8}
+    assert result.summary["objectives"] == ["reward"]
+    # Rows 0, 2, .. have ratings, rows 0, 3, .. votes: 11 of 16 have some, and the 8 have votes alone.
+    assert (
+        f"head '{head}' has no objectives: ratings and votes of 19 rows are not used, and 8 of them, "
+        "which have no completions, are left out"
+    ) in capsys.readouterr().err
+    alone = run_training(make_config({"model.head": head}, output="alone"), data=run_data(rows(16), rows(8, seed=1)))
+    assert alone.metrics["nll"] == pytest.approx(result.metrics["nll"], abs=1e-6)
+
+
+def test_a_head_without_objectives_cannot_learn_from_votes_alone(make_config, run_data):
+    with pytest.raises(ConfigError, match="no training rows remain that head 'bt' can learn from"):
+        run_training(make_config({"model.head": "bt"}), data=run_data(VOTES_ONLY))
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "full"])
+@pytest.mark.parametrize("loss", ["variational", "marginal"])
+def test_votes_alone_train_the_objective_weights(make_config, run_data, tuning, loss):
+    config = make_config({"model.tuning": tuning, "loss.name": loss, "train.epochs": 20, "train.learning_rate": 0.01})
+    result = run_training(config, data=run_data(VOTES_ONLY, VOTES_ONLY))
+    assert "nll" not in result.metrics
+    assert math.isfinite(result.metrics["loss"])
+    model, _ = load_model(result.model_dir)
+    assert (model.config.reward_mean, model.config.reward_std) == (0.0, 1.0)
+    weights = RewardEngine.from_pretrained(result.model_dir).judge(VOTES_ONLY).posteriors.weights.mean.mean(0)
+    names = model.config.objective_names
+    quality, care, free = (float(weights[names.index(name)]) for name in ("quality", "care", "free_1"))
+    assert quality > care > free
+
+
+def test_ranked_lists_alone_are_trained_on(make_config, run_data):
+    ranked = [Judgment(f"how {n}", ["good plan", "the plan", "bad plan"], scores=[2.0, 1.0, 0.0]) for n in range(16)]
+    config = make_config({"train.epochs": 20, "train.learning_rate": 0.02})
+    result = run_training(config, data=run_data(ranked, ranked[:4]))
+    assert "nll" not in result.metrics
+    rewards = RewardEngine.from_pretrained(result.model_dir).judge(ranked).moments.mean
+    assert bool((rewards[:, 0] > rewards[:, 1]).all())
+    assert bool((rewards[:, 1] > rewards[:, 2]).all())
+
+
+def test_early_stopping_ends_a_run_that_gets_no_better(make_config, run_data, rows):
+    reverse = [replace(row, preference=0.0, ratings=None, objective_votes=None) for row in rows(16)]
+    changes = {"train.epochs": 40, "train.evals": 40, "train.learning_rate": 0.01, "train.early_stopping": 2}
+
+    def evaluations(config):
+        lines = (Path(config.output_dir) / "history.jsonl").read_text().splitlines()
+        return [entry["eval_nll"] for entry in map(json.loads, lines) if "eval_nll" in entry]
+
+    config = make_config(changes, output="patient")
+    # The evaluation rows are the training rows with their labels turned round: every step makes them worse.
+    run_training(config, data=run_data(rows(16), reverse))
+    scores = evaluations(config)
+    assert len(scores) < 40
+    best = scores.index(min(scores))
+    # The last of the history is the evaluation of the best checkpoint.
+    assert len(scores) == best + 2 + 2
+    config = make_config({**changes, "train.early_stopping": None, "train.epochs": 5, "train.evals": 5}, output="all")
+    run_training(config, data=run_data(rows(16), reverse))
+    assert len(evaluations(config)) >= 6
+
+
+def test_rows_over_the_limit_stop_the_run_if_so_configured(make_config, run_data, rows):
+    config = make_config({"data.on_overlong": "error", "model.max_input_tokens": 8})
+    with pytest.raises(OverlongError, match=r"f:\d+: \d+ tokens, limit 8"):
+        run_training(config, data=run_data(rows(8)))
+
+
+def test_a_limit_beyond_what_the_backbone_reads(make_config, run_data, rows):
+    with pytest.raises(ConfigError, match="max_input_tokens is 400, but the backbone reads at most 256"):
+        build_model(make_config({"model.max_input_tokens": 400}), run_data(rows(8)))
+
+
+@pytest.mark.parametrize(
+    ("model_fields", "positions"), [({"model_type": "roberta", "pad_token_id": 1}, 62), ({"model_type": "bert"}, 64)]
+)
+def test_what_a_backbone_reads_depends_on_where_it_starts_to_count(
+    make_config, run_data, rows, tmp_path, model_fields, positions
+):
+    small = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+        "max_position_embeddings": 64,
+    }  # fmt: skip
+    file = tmp_path / "backbone.json"
+    file.write_text(json.dumps({**small, **model_fields}))
+    changes = {"model.from_scratch": str(file), "model.tuning": "full"}
+    with pytest.raises(ConfigError, match=f"at most {positions} positions"):
+        build_model(make_config({**changes, "model.max_input_tokens": positions + 1}), run_data(rows(8)))
+    model, tokenizer = build_model(make_config({**changes, "model.max_input_tokens": positions}), run_data(rows(8)))
+    ids = torch.full((1, positions), 9)
+    assert model(input_ids=ids, completion_start=torch.tensor([3])).logits.isfinite().all()
+    assert model.config.backbone_config.vocab_size == len(tokenizer)
+
+
+def test_from_scratch_needs_a_file_with_a_model_type(make_config, run_data, rows, tmp_path):
+    with pytest.raises(ConfigError, match=r"from_scratch: .*absent\.json: no such file"):
+        build_model(make_config({"model.from_scratch": str(tmp_path / "absent.json")}), run_data(rows(8)))
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ConfigError, match="has no model_type"):
+        build_model(make_config({"model.from_scratch": str(tmp_path / "a.json")}), run_data(rows(8)))
+
+
+def test_initial_weights_are_those_of_the_seed(make_config, run_data, rows):
+    def weights(seed):
+        return build_model(make_config({"seed": seed}), run_data(rows(8)))[0].score.decoder
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_a_chat_template_of_ones_own_is_saved_with_the_model(make_config, run_data, rows, tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:")
+    config = make_config({"model.chat_template": str(template), "train.epochs": 1})
+    result = run_training(config, data=run_data(rows(8)))
+    _, tokenizer = load_model(result.model_dir)
+    assert tokenizer.chat_template == template.read_text()
+
+
+def test_batches_must_divide(make_config):
+    config = make_config({"train.batch_size": 10, "train.gradient_accumulation": 4})
+    with pytest.raises(ConfigError, match=r"train\.batch_size \(10\) must be a multiple of processes \(1\)"):
+        training_arguments(config, 100, None)
+
+
+def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_replaced(make_config, run_data, rows):
+    config = make_config()
+    data = run_data(rows(16), rows(8, seed=1))
+    with pytest.raises(ConfigError, match="--resume: there is no checkpoint"):
+        run_training(config, resume=True, data=data)
+    first = run_training(config, data=data)
+    run_json, output = Path(config.output_dir) / "run.json", Path(config.output_dir)
+    stale = output / "checkpoint-900"
+    stale.mkdir()
+    again = run_training(config, data=data)
+    assert not stale.exists()
+    assert again.metrics["nll"] == pytest.approx(first.metrics["nll"], abs=1e-6)
+    run_json.unlink()
+    with pytest.raises(ConfigError, match="unfinished run: continue it with --resume"):
+        run_training(config, data=data)
+
+
+def test_evaluation_labels_on_objectives_that_were_not_trained_are_left_out(make_config, rows, tmp_path):
+    held = [replace(row, objective_votes={"speed": 1.0, "care": 1.0}) for row in rows(4, seed=1)]
+    only = Judgment("what", objective_votes={"speed": 1.0})
+    config = make_config(
+        {
+            "data.train": [write(tmp_path / "train.jsonl", rows(16))],
+            "data.eval": [write(tmp_path / "eval.jsonl", [*held, only])],
+        }
+    )
+    data = load_data(config.data, 0)
+    assert data.objectives == ["quality", "care"]
+    assert [row.objective_votes for row in data.eval] == [{"care": 1.0}] * 4
+    assert "evaluation labels on objectives without training labels are left out: speed (5)" in data.report
+    assert run_training(config).summary["rows"] == {"train": 16, "eval": 4}
+
+
+def test_held_out_rows_share_no_prompt_with_training_rows(make_config, rows, tmp_path):
+    config = make_config({"data.train": [write(tmp_path / "a.jsonl", rows(60))], "data.held_out": 0.3})
+    data = load_data(config.data, 0)
+    assert len(data.train) + len(data.eval) == 60
+    assert 6 <= len(data.eval) <= 32
+    assert not {row.prompt for row in data.train} & {row.prompt for row in data.eval}
+    none = load_data(make_config({"data.train": config.data.train[0].path, "data.held_out": 0.0}).data, 0)
+    assert none.eval == []
+
+
+def test_ratings_as_votes_fills_only_rows_without_votes(rows):
+    train = [
+        Judgment("a", ["x", "y"], 1.0, ratings=[{"p": 3.0, "q": 1.0}, {"p": 1.0, "q": 1.0}]),
+        Judgment("b", ["x", "y"], 1.0, ratings=[{"p": 3.0}, {}], objective_votes={"q": 1.0}),
+        Judgment("c", ["x", "y"], 1.0),
+    ]
+    first, second, third = with_ratings_as_votes(train, ["p", "q"])
+    assert first.objective_votes == pytest.approx({"p": 0.625, "q": 0.375})
+    assert second.objective_votes == {"q": 1.0}
+    assert third.objective_votes is None
