@@ -148,7 +148,8 @@ class JudgmentHead(nn.Module):
             one = self.prior_concentration.new_ones(self.num_objectives)
             return RatingModel(one[0], torch.zeros_like(one), one)
         scale = MIN_RATING_SCALE + nn.functional.softplus(self.raw_rating_scale)
-        return RatingModel(self.log_rating_slope.exp(), self.rating_offset, scale)
+        # A copy: a parameter that is itself an output counts as unused in distributed training.
+        return RatingModel(self.log_rating_slope.exp(), self.rating_offset.clone(), scale)
 
     def kernel_parameters(self) -> list[nn.Parameter]:
         """Weight matrices of the networks: what weight decay may apply to (not A, biases or the rating model)."""

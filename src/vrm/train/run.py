@@ -38,6 +38,7 @@ from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, resolv
 from vrm.model.checkpoint import save_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.train.adapters import with_adapters
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
 from vrm.train.objective import DEFAULT_SAMPLES, Objective
@@ -92,7 +93,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     prepared = _prepare(config, data, model, tokenizer)
     _say(f"training and evaluation rows: {prepared.overlong.render()}")
     _say_unused(model.config, data)
-    trainable: Any = _with_adapters(model, config) if config.model.tuning == "lora" else model
+    trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == "lora" else model
     if config.model.gradient_checkpointing and config.model.tuning != "frozen":
         model.gradient_checkpointing_enable()
     trainer = _trainer(config, trainable, prepared)
@@ -194,24 +195,6 @@ def _extract(extractor: FeatureExtractor, rows: list[TokenizedJudgment], label: 
             bar.update(done - bar.n)
 
         return extractor.table(rows, progress)
-
-
-def _with_adapters(model: VRMForSequenceClassification, config: RunConfig) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    settings = config.model.lora
-    model.enable_input_require_grads()
-    return get_peft_model(
-        model,
-        LoraConfig(
-            task_type=TaskType.SEQ_CLS,
-            r=settings.r,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules=settings.target_modules,
-            modules_to_save=["score"],
-        ),
-    )
 
 
 def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
