@@ -117,6 +117,17 @@ def test_what_is_trained_is_what_the_tuning_says(write_config, tiny_decoder_back
     assert all("_proj" in name for name in moved["lora"]), "adapters are merged into projections alone"
 
 
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_recomputed_activations_give_the_same_weights(write_config, tuning):
+    found = []
+    for checkpointing in (False, True):
+        changes = {"model.tuning": tuning, "model.lora": {"r": 2, "alpha": 4}, "train.epochs": 1}
+        config = write_config({**changes, "model.gradient_checkpointing": checkpointing}, f"run{checkpointing}")
+        run("train", config)
+        found.append(weights(trained(config)))
+    assert largest_difference(*found) < 1e-6
+
+
 def test_training_learns_what_is_planted(write_config, capsys):
     """A level that a bag of words shows: after enough steps even a random backbone's features tell it."""
     config = write_config({"train.epochs": 60, "train.learning_rate": 5e-3, "train.early_stopping": None})
@@ -167,6 +178,26 @@ def test_resume_goes_on_to_the_weights_of_an_uninterrupted_run(write_config, mon
     assert largest_difference(weights(trained(whole)), weights(trained(broken))) == 0.0
     metrics = [json.loads((trained(config) / "run.json").read_text())["metrics"]["nll"] for config in (whole, broken)]
     assert metrics[0] == metrics[1]
+
+
+def test_resume_refuses_another_configuration(write_config, monkeypatch, capsys):
+    from vrm.train import callbacks
+
+    def interrupt(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            raise Interrupt
+
+    config = write_config(RESUMABLE)
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.ProgressBar, "on_step_end", interrupt)
+        with pytest.raises(Interrupt):
+            main(["train", str(config)])
+    capsys.readouterr()
+    run("train", config, "--resume", "--set", "loss.kl_weights=0.5", "--set", "train.logging_steps=1", code=1)
+    message = capsys.readouterr().err
+    assert "loss.kl_weights: 0.5 now, 0.01 before" in message
+    assert "logging_steps" not in message
+    run("train", config, "--resume", "--set", "train.logging_steps=1")
 
 
 def test_the_patience_of_early_stopping_survives_an_interruption(write_config, monkeypatch):
@@ -255,8 +286,9 @@ def launch(config, processes):
     return done
 
 
-@pytest.mark.parametrize("tuning", ["frozen", "full"])
-def test_two_processes_reach_the_weights_of_one(write_config, tuning, planted, tmp_path):
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_two_processes_reach_the_weights_of_one(write_config, checkpointing, planted, tmp_path):
+    """The head on cached features, and everything with activations recomputed, which is stricter about unused ones."""
     # Half of the rows have no ratings or votes, so that some batches of one process have none.
     lines = [json.loads(line) for line in planted["train"].read_text(encoding="utf-8").splitlines()]
     for index, row in enumerate(lines):
@@ -266,9 +298,10 @@ def test_two_processes_reach_the_weights_of_one(write_config, tuning, planted, t
     source = tmp_path / "some.jsonl"
     source.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
     changes = {
-        "model.head": "gated", "model.head_dropout": 0.0, "model.tuning": tuning, "train.early_stopping": None,
+        "model.head": "gated", "model.head_dropout": 0.0, "train.early_stopping": None,
+        "model.tuning": "full" if checkpointing else "frozen",
         "train.epochs": 2, "data": {"train": str(source), "eval": str(planted["dev"])}, "train.batch_size": 4,
-        "train.evals": 2,
+        "train.evals": 2, "model.gradient_checkpointing": checkpointing,
     }  # fmt: skip
     one, two = write_config(changes, "one"), write_config(changes, "two")
     run("train", one)

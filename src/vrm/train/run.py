@@ -42,6 +42,7 @@ from vrm.train.adapters import with_adapters
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
 from vrm.train.objective import DEFAULT_SAMPLES, Objective
+from vrm.train.same_run import keep_configuration
 from vrm.train.setup import RunData, build_model, load_data
 from vrm.train.trainer import VRMTrainer
 
@@ -87,6 +88,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     started = time.perf_counter()
     output = Path(config.output_dir)
     _check_output(output, resume)
+    keep_configuration(config, resume)
     data = data or load_data(config.data, config.seed)
     _say(data.report)
     model, tokenizer = build_model(config, data)

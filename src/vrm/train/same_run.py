@@ -1,0 +1,44 @@
+"""A run that goes on must be the run that was started."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vrm.config import RunConfig
+from vrm.errors import ConfigError
+
+FILE = "config.json"
+FREE = ("output_dir", "train.logging_steps", "train.report_to", "features.cache", "features.token_budget")
+"""Keys that may change between start and `--resume`: the weights do not depend on them."""
+
+
+def keep_configuration(config: RunConfig, resume: bool) -> None:
+    """Write the configuration into `output_dir`, or on `--resume` compare it with the one written there.
+
+    Raises:
+        ConfigError: naming every key that is another than when the run was started.
+    """
+    path = Path(config.output_dir) / FILE
+    now = json.loads(config.model_dump_json())
+    if resume and path.exists():
+        before, after = _flat(json.loads(path.read_text(encoding="utf-8"))), _flat(now)
+        changed = [key for key in {**before, **after} if key not in FREE and before.get(key) != after.get(key)]
+        if changed:
+            lines = "\n".join(f"  {key}: {after.get(key)!r} now, {before.get(key)!r} before" for key in changed)
+            raise ConfigError(
+                f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
+                "Give the same one, or choose another output_dir"
+            )
+    elif int(os.environ.get("RANK", "0")) == 0:
+        path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= nested
+    return flat
