@@ -114,8 +114,8 @@ class LossConfig(_Section):
     num_nodes: int = Field(16, ge=2, description="Gauss-Hermite nodes of (8).")
     ratings: float = Field(1.0, ge=0, description="lambda_r.")
     votes: float = Field(1.0, ge=0, description="lambda_v.")
-    kl_weights: float = Field(0.01, ge=0, description="beta_w of (7), eta_w of (7').")
-    kl_features: float = Field(0.01, ge=0, description="beta_z of (7), eta_z of (7').")
+    kl_weights: float = Field(0.003, ge=0, description="beta_w of (7), eta_w of (7').")
+    kl_features: float = Field(0.003, ge=0, description="beta_z of (7), eta_z of (7').")
     kl_warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps over which both KL weights rise from 0.")
 
 

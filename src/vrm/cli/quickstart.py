@@ -81,7 +81,7 @@ def quickstart_config(head: str, output: Path, seed: int) -> RunConfig:
                 "num_features": 8,
                 "max_input_tokens": 128,
             },
-            "loss": {"name": "variational", "ratings": 0.3, "kl_weights": 0.003, "kl_features": 0.003},
+            "loss": {"ratings": 0.3},
             "train": {"epochs": 30, "batch_size": 128, "learning_rate": 1e-3, "evals": 20, "early_stopping": 5},
             "features": {"cache": str(output / "features")},
         }
