@@ -9,7 +9,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vrm.data import InvalidRowError, parse_row, parse_scoring_row, read_rows
@@ -42,6 +42,7 @@ valid_pairs = st.fixed_dictionaries(
 
 
 @given(rows, st.sampled_from([parse_row, parse_scoring_row]))
+@example({"chosen": "0", "rejected": "0"}, parse_scoring_row)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_row_is_a_judgment_or_an_error_that_says_where(row, parse):
     judgment, problems = outcome(parse, row)

@@ -82,6 +82,9 @@ def parse_scoring_row(
     completions = texts.as_messages(prompt, completions)
     texts.check_texts(check, prompt, completions)
     parts = {"prompt": prompt, "completions": _values(completions), **_shared(check, columns)}
+    if not check.problems and prompt is None:
+        # Equal sides are no fault in rows to be scored, but then nothing tells where an implicit prompt ends.
+        check.note("prompt", "no implicit prompt", "the two sides are the same. Give the prompt in a column 'prompt'.")
     if not check.problems and not completions:
         check.note("completions", "too few completions", "the list is empty; at least one completion is needed.")
     check.finish()
