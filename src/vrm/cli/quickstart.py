@@ -32,7 +32,7 @@ def quickstart(
 ) -> None:
     """Train on the built-in corpus, compare with baselines, explain one pair.
 
-    Trains the heads bt, mlp, gated and vrm on frozen features of the embedded backbone; about two minutes on 2 cores.
+    Trains the heads bt, mlp, gated and vrm on frozen features of the embedded backbone; one to two minutes on 2 cores.
     """
     started = time.perf_counter()
     quiet_libraries()
