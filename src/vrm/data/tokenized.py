@@ -18,6 +18,10 @@ comparisons whose sides became identical. Everything is counted.
 """
 
 
+MIN_PROMPT = 8
+"""Tokens of a prompt that `truncate_prompt` keeps at least (all of a shorter prompt)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenizedJudgment:
     """Token ids of a judgment.
@@ -79,6 +83,7 @@ class JudgmentTokenizer:
             raise ConfigError(f"on_overlong must be one of {', '.join(ON_OVERLONG)}; got {on_overlong!r}")
         self.chat, self.max_tokens, self.on_overlong = chat, max_tokens, on_overlong
         self.report = report or OverlongReport(max_tokens)
+        self._special = frozenset(chat.tokenizer.all_special_ids)
 
     def __call__(self, judgment: Judgment) -> TokenizedJudgment | None:
         """Tokenize one judgment; None if it was dropped (and counted)."""
@@ -112,7 +117,7 @@ class JudgmentTokenizer:
             return None
         longest = max((len(ids) for ids in tokenized.completions), default=0)
         # A quarter of the row stays with the prompt, so that a long completion is still read in its context.
-        least = min(len(tokenized.prompt), self.max_tokens // 4 if self.on_overlong == "truncate" else self._kept())
+        least = min(len(tokenized.prompt), self.max_tokens // 4 if self.on_overlong == "truncate" else MIN_PROMPT)
         room = max(self.max_tokens - longest, least)
         prompt = self._cut_prompt(tokenized.prompt, room)
         space = self.max_tokens - len(prompt)
@@ -136,13 +141,9 @@ class JudgmentTokenizer:
         self.report.prompt_truncated += int(len(tokenized.prompt) < len(whole_prompt))
         return TokenizedJudgment(tokenized.prompt, cut, row)
 
-    def _kept(self) -> int:
-        return 8
-
     def _cut_prompt(self, ids: list[int], room: int) -> list[int]:
         """Keep the end of a prompt, and its very first token if that is special (BOS, [CLS])."""
         if len(ids) <= room:
             return ids
-        special = set(self.chat.tokenizer.all_special_ids)
-        head = ids[:1] if ids[0] in special else []
+        head = ids[:1] if ids[0] in self._special else []
         return head + ids[len(ids) - (room - len(head)) :]

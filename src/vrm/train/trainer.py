@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +179,7 @@ class VRMTrainer(Trainer):
     def _warn_once(self, kl_weights: float) -> None:
         trained = self._progress() > max(self.objective.kl_warmup, 0.2)
         if trained and not getattr(self, "_warned", False):
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                warn_if_prompt_ignored(kl_weights)
-            for warning in caught:
-                self._warned = True
-                warnings.warn(warning.message, category=warning.category, stacklevel=2)
+            self._warned = warn_if_prompt_ignored(kl_weights)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """A checkpoint without the frozen backbone is complete; anything else that is missing is reported."""
