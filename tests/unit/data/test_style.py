@@ -1,0 +1,35 @@
+"""Style measures against counts made by hand."""
+
+import math
+
+import pytest
+
+from vrm.data.style import STYLE_MEASURES, plain_text, style_measures
+
+MARKED_UP = "# Title\n\nSome **bold** and __more__ words.\n- one\n2) two\n* **three**\nEnd"
+
+
+def test_counts_of_a_marked_up_text():
+    measured = dict(zip(STYLE_MEASURES, style_measures(MARKED_UP), strict=True))
+    assert measured["log_length"] == pytest.approx(math.log1p(len(MARKED_UP)))
+    assert measured["list_density"] == 3 / 6
+    assert measured["heading_density"] == 1 / 6
+    assert measured["bold_density"] == 3 / 6
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", [], [{"role": "assistant", "content": None}]])
+def test_empty_texts_measure_zero(text):
+    assert style_measures(text) == [0.0] * len(STYLE_MEASURES)
+
+
+def test_plain_prose_has_no_marks_up():
+    # A product, a hash tag, a dash and a year at the start of lines are no mark-up.
+    text = "3 ** 2 ** 2\n#tag\n-dash\n1999 was a year.\nwell-known - they say"
+    assert style_measures(text)[1:] == [0.0, 0.0, 0.0]
+
+
+def test_messages_measure_as_their_joined_contents():
+    parts = [{"type": "text", "text": "- two"}, {"type": "image", "url": "x"}]
+    messages = [{"role": "assistant", "content": "one"}, {"role": "assistant", "content": parts}]
+    assert plain_text(messages) == "one\n\n- two"
+    assert style_measures(messages) == style_measures("one\n\n- two")
