@@ -13,7 +13,16 @@ from vrm.metrics.accuracy import (
     pairwise_accuracy,
     pairwise_hits,
 )
-from vrm.metrics.best_of_n import expected_best_of_n, policy_kl
+from vrm.metrics.best_of_n import (
+    ORACLE,
+    RANDOM,
+    BestOfN,
+    BestOfNCurve,
+    best_of_n_curve,
+    compare_best_of_n,
+    expected_best_of_n,
+    policy_kl,
+)
 from vrm.metrics.calibration import (
     CalibrationError,
     brier_score,
@@ -22,6 +31,7 @@ from vrm.metrics.calibration import (
     negative_log_likelihood_from_logs,
 )
 from vrm.metrics.correlation import average_ranks, pearson, spearman
+from vrm.metrics.curve_intervals import bootstrap_curve
 from vrm.metrics.intervals import (
     Interval,
     McNemar,
@@ -50,8 +60,12 @@ from vrm.metrics.votes import (
 )
 
 __all__ = [
+    "ORACLE",
+    "RANDOM",
     "UNLABELLED",
     "Accuracy",
+    "BestOfN",
+    "BestOfNCurve",
     "CalibrationError",
     "Interval",
     "LengthControlledAccuracy",
@@ -62,10 +76,13 @@ __all__ = [
     "TemperatureFit",
     "accuracy_at_coverage",
     "average_ranks",
+    "best_of_n_curve",
+    "bootstrap_curve",
     "bootstrap_interval",
     "bootstrap_statistic",
     "brier_score",
     "by_group",
+    "compare_best_of_n",
     "expected_best_of_n",
     "expected_calibration_error",
     "fit_temperature",
