@@ -1,0 +1,170 @@
+"""From rewards to what each example adds, and from that to a benchmark's figures with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrm.metrics import Interval, bootstrap_interval, bootstrap_statistic
+
+Array: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.intp]
+
+ALL = "all"
+"""Name of the table's row that takes in the whole benchmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResampleOptions:
+    """Settings of the bootstrap intervals."""
+
+    confidence: float = 0.95
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """The mean of one measure over some examples, with the weight that a figure gives it.
+
+    Attributes:
+        measure: name of the measure.
+        members: (n,) bool, the examples it is taken over; those where the measure is NaN do not count.
+        weight: relative, > 0.
+    """
+
+    measure: str
+    members: NDArray[np.bool_]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """One published number: a weighted mean (or sum) of means.
+
+    Attributes:
+        row: what it is about: `all`, or the value of a label.
+        column: what is measured, as its authors name it.
+        terms: what it is made of.
+        total: sum the weighted terms as they are; else divide by the weights of the terms that have examples.
+    """
+
+    row: str
+    column: str
+    terms: tuple[Term, ...]
+    total: bool = False
+
+    @property
+    def members(self) -> NDArray[np.bool_]:
+        """(n,) bool, the examples that any of the terms is taken over."""
+        found: NDArray[np.bool_] = np.logical_or.reduce([term.members for term in self.terms])
+        return found
+
+    def value(self, credit: Mapping[str, Array], rows: Indices | None = None) -> float:
+        """The figure for these examples (all by default; repeats count as often as they stand).
+
+        A term without an example adds nothing. NaN where no term has one.
+
+        Args:
+            credit: {measure: (n,)}, as in `Outcomes.credit`.
+            rows: positions of examples.
+        """
+        total = weights = 0.0
+        for term in self.terms:
+            values, members = credit[term.measure], term.members
+            if rows is not None:
+                values, members = values[rows], members[rows]
+            taken = values[members & ~np.isnan(values)]
+            if taken.size:
+                total += term.weight * float(taken.mean())
+                weights += term.weight
+        if not weights:
+            return math.nan
+        return total if self.total else total / weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What each example adds to each figure of one model.
+
+    Two models are paired by `ids` and compared by `figure.value(first.credit, rows) - figure.value(second.credit,
+    rows)`, or example by example in `credit`.
+
+    Attributes:
+        ids: of the n examples.
+        labels: of the examples.
+        groups: of the examples; equal for those of one prompt, which are resampled together.
+        credit: {measure: (n,)}, mostly 0 or 1, a fraction where rewards are equal and the benchmark shares the point;
+            NaN where the measure is not about the example, or the example got no rewards.
+        figures: the published numbers, the main one first.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[Mapping[str, str], ...]
+    groups: tuple[str, ...]
+    credit: dict[str, Array]
+    figures: tuple[Figure, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def counted(self, figure: Figure) -> Indices:
+        """Positions of the examples that a figure is computed from."""
+        known = np.zeros(len(self), dtype=bool)
+        for term in figure.terms:
+            known |= term.members & ~np.isnan(self.credit[term.measure])
+        return np.flatnonzero(known)
+
+    def interval(self, figure: Figure, options: ResampleOptions | None = None) -> Interval:
+        """A figure with its bootstrap interval over prompts."""
+        settings = options or ResampleOptions()
+        rows = self.counted(figure)
+        if not rows.size:
+            return Interval(math.nan, math.nan, math.nan, settings.confidence)
+        groups = [self.groups[row] for row in rows]
+        confidence, resamples, seed = settings.confidence, settings.resamples, settings.seed
+        if len(figure.terms) == 1 and not figure.total:
+            values = self.credit[figure.terms[0].measure][rows]
+            return bootstrap_interval(values, groups, None, confidence, resamples, seed)
+        return bootstrap_statistic(
+            lambda drawn: figure.value(self.credit, rows[drawn]),
+            len(rows),
+            groups,
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        )
+
+
+def mean_figure(row: str, column: str, measure: str, members: NDArray[np.bool_] | Sequence[int], size: int) -> Figure:
+    """The plain mean of a measure over some of `size` examples, given by a mask or by positions."""
+    return Figure(row, column, (Term(measure, as_mask(members, size)),))
+
+
+def mean_of(row: str, column: str, figures: Sequence[Figure]) -> Figure:
+    """The mean of other figures, each with the same say."""
+    terms = []
+    for figure in figures:
+        whole = sum(term.weight for term in figure.terms) if not figure.total else 1.0
+        terms += [Term(term.measure, term.members, term.weight / whole) for term in figure.terms]
+    if any(figure.total for figure in figures):
+        count = len(figures)
+        return Figure(
+            row, column, tuple(Term(term.measure, term.members, term.weight / count) for term in terms), total=True
+        )
+    return Figure(row, column, tuple(terms))
+
+
+def as_mask(members: NDArray[np.bool_] | Sequence[int], size: int) -> NDArray[np.bool_]:
+    """A mask of `size` from a mask or from positions."""
+    array = np.asarray(members)
+    if array.dtype == bool:
+        return array
+    mask = np.zeros(size, dtype=bool)
+    mask[array.astype(np.intp)] = True
+    return mask

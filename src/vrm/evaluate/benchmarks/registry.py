@@ -1,0 +1,62 @@
+"""Benchmarks by name. Modules are imported when their benchmark is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+from vrm.data.columns import suggestion
+from vrm.errors import ConfigError
+from vrm.evaluate.benchmarks.base import Benchmark
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a benchmark is (`module` has the `variable`), and its line in the list."""
+
+    module: str
+    summary: str
+    variable: str = "BENCHMARK"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the module is part of this installation."""
+        return find_spec(self.module) is not None
+
+
+_HERE = "vrm.evaluate.benchmarks"
+
+BENCHMARKS = {
+    "rewardbench": Entry(f"{_HERE}.rewardbench", "RewardBench: pairs; Chat, Chat Hard, Safety, Reasoning"),
+    "rewardbench2": Entry(f"{_HERE}.rewardbench2", "RewardBench 2: best of 4 in five domains, and Ties"),
+    "rm-bench": Entry(f"{_HERE}.rm_bench", "RM-Bench: 3 x 3 styles; easy, normal, hard by domain"),
+    "rmb": Entry(f"{_HERE}.rmb", "RMB: helpfulness and harmlessness, pairwise and best-of-n"),
+    "judgebench": Entry(f"{_HERE}.judgebench", "JudgeBench: pairs of right and wrong answers by knowledge group"),
+    "llmbar": Entry(f"{_HERE}.llmbar", "LLMBar: instruction following, natural and adversarial"),
+    "autoj": Entry(f"{_HERE}.autoj", "Auto-J Eval-P: pairs with ties by scenario"),
+    "pandalm": Entry(f"{_HERE}.pandalm", "PandaLM test set: pairs with ties, majority of three annotators"),
+    "hh-rlhf": Entry(f"{_HERE}.hh_rlhf", "HH-RLHF test split: people's choices, helpful and harmless"),
+    "mt-bench-human": Entry(f"{_HERE}.mt_bench", "MT-Bench human judgments: pairs with ties, by turn"),
+    "ppe": Entry(f"{_HERE}.ppe", "PPE: human preference pairs, and correctness best-of-k sets"),
+    "bon": Entry("vrm.evaluate.best_of_n", "Best-of-n on prompts with many completions and a gold score (bon=FILE)"),
+}
+
+
+def benchmark_names() -> list[str]:
+    """Names that `vrm evaluate` knows."""
+    return [name for name, entry in BENCHMARKS.items() if entry.exists]
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """The benchmark of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    names = benchmark_names()
+    if name not in names:
+        raise ConfigError(f"there is no benchmark '{name}'.{suggestion(name, names)} There are: {', '.join(names)}")
+    entry = BENCHMARKS[name]
+    return cast(Benchmark, getattr(import_module(entry.module), entry.variable))
