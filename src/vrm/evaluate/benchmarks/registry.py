@@ -26,20 +26,24 @@ class Entry:
         return find_spec(self.module) is not None
 
 
-_HERE = "vrm.evaluate.benchmarks"
-
 BENCHMARKS = {
-    "rewardbench": Entry(f"{_HERE}.rewardbench", "RewardBench: pairs; Chat, Chat Hard, Safety, Reasoning"),
-    "rewardbench2": Entry(f"{_HERE}.rewardbench2", "RewardBench 2: best of 4 in five domains, and Ties"),
-    "rm-bench": Entry(f"{_HERE}.rm_bench", "RM-Bench: 3 x 3 styles; easy, normal, hard by domain"),
-    "rmb": Entry(f"{_HERE}.rmb", "RMB: helpfulness and harmlessness, pairwise and best-of-n"),
-    "judgebench": Entry(f"{_HERE}.judgebench", "JudgeBench: pairs of right and wrong answers by knowledge group"),
-    "llmbar": Entry(f"{_HERE}.llmbar", "LLMBar: instruction following, natural and adversarial"),
-    "autoj": Entry(f"{_HERE}.autoj", "Auto-J Eval-P: pairs with ties by scenario"),
-    "pandalm": Entry(f"{_HERE}.pandalm", "PandaLM test set: pairs with ties, majority of three annotators"),
-    "hh-rlhf": Entry(f"{_HERE}.hh_rlhf", "HH-RLHF test split: people's choices, helpful and harmless"),
-    "mt-bench-human": Entry(f"{_HERE}.mt_bench", "MT-Bench human judgments: pairs with ties, by turn"),
-    "ppe": Entry(f"{_HERE}.ppe", "PPE: human preference pairs, and correctness best-of-k sets"),
+    "rewardbench": Entry(
+        "vrm.evaluate.benchmarks.rewardbench", "RewardBench: pairs; Chat, Chat Hard, Safety, Reasoning"
+    ),
+    "rewardbench2": Entry("vrm.evaluate.benchmarks.rewardbench2", "RewardBench 2: best of 4 in five domains, and Ties"),
+    "rm-bench": Entry("vrm.evaluate.benchmarks.rm_bench", "RM-Bench: 3 x 3 styles; easy, normal, hard by domain"),
+    "rmb": Entry("vrm.evaluate.benchmarks.rmb", "RMB: helpfulness and harmlessness, pairwise and best-of-n"),
+    "judgebench": Entry(
+        "vrm.evaluate.benchmarks.judgebench", "JudgeBench: pairs of right and wrong answers by knowledge group"
+    ),
+    "llmbar": Entry("vrm.evaluate.benchmarks.llmbar", "LLMBar: instruction following, natural and adversarial"),
+    "autoj": Entry("vrm.evaluate.benchmarks.autoj", "Auto-J Eval-P: pairs with ties by scenario"),
+    "pandalm": Entry(
+        "vrm.evaluate.benchmarks.pandalm", "PandaLM test set: pairs with ties, majority of three annotators"
+    ),
+    "hh-rlhf": Entry("vrm.evaluate.benchmarks.hh_rlhf", "HH-RLHF test split: people's choices, helpful and harmless"),
+    "mt-bench-human": Entry("vrm.evaluate.benchmarks.mt_bench", "MT-Bench human judgments: pairs with ties, by turn"),
+    "ppe": Entry("vrm.evaluate.benchmarks.ppe", "PPE: human preference pairs, and correctness best-of-k sets"),
     "bon": Entry("vrm.evaluate.best_of_n", "Best-of-n on prompts with many completions and a gold score (bon=FILE)"),
 }
 
