@@ -102,7 +102,7 @@ def length_controlled_accuracy(
     """
     hits, wanted = pairwise_hits(margins, preference), probabilities("preference", preference)
     excess = _excess_length(lengths_first, lengths_second, wanted)
-    preferred_excess = np.sign(wanted - 0.5) * np.sign(excess)
+    preferred_excess = preferred_sign(wanted, excess)
     longer, shorter = _accuracy(hits[preferred_excess > 0]), _accuracy(hits[preferred_excess < 0])
     ties = np.isnan(hits)
     equal = int((~ties & (excess == 0)).sum())
@@ -123,6 +123,16 @@ def longer_wins(preference: ArrayLike, lengths_first: ArrayLike, lengths_second:
     """
     wanted = probabilities("preference", preference)
     return pairwise_accuracy(_excess_length(lengths_first, lengths_second, wanted), wanted)
+
+
+def preferred_sign(preference: Array, difference: Array) -> Array:
+    """(n,) 1 where the preferred completion has more of a measure, -1 where less, 0 where neither or at ties.
+
+    Args:
+        preference: (n,) in [0, 1].
+        difference: (n,) the measure of the first completion minus that of the second, such as its length.
+    """
+    return np.asarray(np.sign(preference - 0.5) * np.sign(difference), dtype=np.float64)
 
 
 def _excess_length(first: ArrayLike, second: ArrayLike, preference: Array) -> Array:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vrm.metrics._arrays import Array, fraction, same_length, tied_groups, tied_means, vector
+from vrm.metrics._arrays import (
+    Array,
+    Indices,
+    fraction,
+    group_codes,
+    same_length,
+    tied_groups,
+    tied_means,
+    vector,
+    whole_number,
+)
 from vrm.metrics.accuracy import pairwise_hits
+from vrm.metrics.intervals import Interval, bootstrap_multiplicities
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,69 @@ def accuracy_at_coverage(
     # The small term keeps 0.07 * 100 = 7.000000000000001 from being rounded up to 8.
     kept = max(1, math.ceil(share * selective.count - 1e-9))
     return selective.accuracy[kept - 1]
+
+
+def selective_area_interval(
+    margins: ArrayLike,
+    preference: ArrayLike,
+    certainty: ArrayLike,
+    groups: Iterable[Hashable] | ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """`selective_accuracy(...).area` with its bootstrap interval over groups; NaN without a pair to judge.
+
+    Args:
+        margins: (n,) reward of the first completion minus that of the second.
+        preference: (n,) in [0, 1]; ties (0.5) are left out.
+        certainty: (n,) any scale, higher is more certain.
+        groups: n labels, such as prompts; None takes each pair as a group.
+        confidence: in (0, 1).
+        resamples: at least 1.
+        seed: same seed, same interval.
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
+        ConfigError: `confidence` or `resamples` is out of range.
+    """
+    hits, certain = pairwise_hits(margins, preference), vector("certainty", certainty)
+    same_length(margins=hits, certainty=certain)
+    judged = ~np.isnan(hits)
+    if not judged.any():
+        return Interval(math.nan, math.nan, math.nan, fraction("confidence", confidence))
+    codes, credit = tied_groups(certain[judged]), hits[judged]
+    order = np.argsort(-codes, kind="stable")
+
+    def area(times: Indices) -> float:
+        rows = np.repeat(order, times[order])
+        totals, counts = (np.bincount(codes, weights=part * times) for part in (credit, np.ones(len(credit))))
+        expected = totals / np.maximum(counts, 1.0)
+        return float(np.mean(np.cumsum(expected[codes[rows]]) / np.arange(1, len(rows) + 1)))
+
+    return bootstrap_multiplicities(
+        area,
+        len(credit),
+        None if groups is None else group_codes(groups, len(hits))[judged],
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def thinned(selective: SelectiveAccuracy, points: int = 101) -> SelectiveAccuracy:
+    """The same curve at no more than `points` coverages, evenly spread, the last one kept; `area` and counts stay.
+
+    Raises:
+        ConfigError: `points` is below 2.
+    """
+    most = whole_number("points", points, 2)
+    if selective.count <= most:
+        return selective
+    kept = np.linspace(0, selective.count - 1, most).round().astype(int)
+    coverage, accuracy = (tuple(values[index] for index in kept) for values in (selective.coverage, selective.accuracy))
+    return replace(selective, coverage=coverage, accuracy=accuracy)
 
 
 def _curve(hits: Array, certainty: Array) -> Array:

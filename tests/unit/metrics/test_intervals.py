@@ -7,7 +7,15 @@ import pytest
 from scipy import stats
 
 from vrm.errors import ConfigError, DataError
-from vrm.metrics import bootstrap_interval, bootstrap_statistic, intervals, mcnemar, paired_difference_interval
+from vrm.metrics import (
+    bootstrap_interval,
+    bootstrap_multiplicities,
+    bootstrap_statistic,
+    bootstrap_totals,
+    intervals,
+    mcnemar,
+    paired_difference_interval,
+)
 
 
 @pytest.fixture
@@ -128,3 +136,27 @@ def test_mcnemar_takes_half_credits_as_the_sign_test():
 def test_mcnemar_refuses_unequal_lengths():
     with pytest.raises(DataError, match="'correct_first' 2, 'correct_second' 1"):
         mcnemar([1, 0], [1])
+
+
+def test_totals_give_what_the_generic_path_gives(clustered):
+    values, groups = clustered
+    weights = np.random.default_rng(5).random(len(values))
+    fast = bootstrap_totals(
+        np.stack([values * weights, weights], axis=1), lambda t: t[:, 0] / t[:, 1], groups, resamples=200, seed=7
+    )
+    generic = bootstrap_statistic(
+        lambda rows: np.average(values[rows], weights=weights[rows]), len(values), groups, resamples=200, seed=7
+    )
+    assert (fast.estimate, fast.low, fast.high) == pytest.approx((generic.estimate, generic.low, generic.high))
+    # A ratio over nothing is left out of the resamples, and is NaN as an estimate.
+    lost = bootstrap_totals([[1.0, 0.0], [2.0, 0.0]], lambda t: t[:, 0] / t[:, 1])
+    assert math.isnan(lost.low)
+
+
+def test_multiplicities_give_what_rows_give(clustered):
+    values, groups = clustered
+    found = bootstrap_multiplicities(
+        lambda times: np.average(values, weights=times), len(values), groups, resamples=200, seed=7
+    )
+    expected = bootstrap_interval(values, groups, resamples=200, seed=7)
+    assert (found.estimate, found.low, found.high) == pytest.approx((expected.estimate, expected.low, expected.high))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vrm.errors import ConfigError, DataError
-from vrm.metrics import accuracy_at_coverage, selective_accuracy
+from vrm.metrics import accuracy_at_coverage, bootstrap_statistic, selective_accuracy, selective_area_interval, thinned
 
 
 def test_curve_starts_with_the_most_certain_and_ends_with_all():
@@ -71,3 +71,37 @@ def test_wrong_input_is_named():
     for coverage in (0.0, 1.5, math.nan):
         with pytest.raises(ConfigError, match=r"'coverage' must lie in \(0, 1\], got"):
             accuracy_at_coverage([1.0], [1.0], [1.0], coverage)
+
+
+def test_area_interval_is_that_of_resampled_groups():
+    rng = np.random.default_rng(9)
+    margins, groups = rng.normal(size=90).round(1), np.arange(90) // 3
+    preference = np.where(rng.random(90) < 0.3, 0.0, 1.0)
+    preference[:6] = 0.5
+    certainty = abs(margins)
+    found = selective_area_interval(margins, preference, certainty, groups, resamples=200, seed=5)
+    kept = np.flatnonzero(preference != 0.5)
+
+    def area(rows):
+        rows = kept[rows]
+        return selective_accuracy(margins[rows], preference[rows], certainty[rows]).area
+
+    expected = bootstrap_statistic(area, len(kept), groups[kept], resamples=200, seed=5)
+    assert (found.estimate, found.low, found.high) == pytest.approx((expected.estimate, expected.low, expected.high))
+    assert math.isnan(selective_area_interval([1.0], [0.5], [1.0]).estimate)
+
+
+def test_a_thinned_curve_is_the_same_curve():
+    rng = np.random.default_rng(2)
+    whole = selective_accuracy(rng.normal(size=1234), rng.integers(0, 2, 1234), rng.random(1234))
+    thin = thinned(whole)
+    assert len(thin.coverage) == len(thin.accuracy) == 101
+    points = dict(zip(whole.coverage, whole.accuracy, strict=True))
+    assert all(points[at] == value for at, value in zip(thin.coverage, thin.accuracy, strict=True))
+    assert np.diff(thin.coverage).max() < 0.012
+    assert (thin.coverage[-1], thin.accuracy[-1]) == (1.0, whole.accuracy[-1])
+    assert (thin.area, thin.count) == (whole.area, 1234)
+    short = selective_accuracy([1.0, 2.0], [1, 0], [1, 2])
+    assert thinned(short) == short
+    with pytest.raises(ConfigError, match="points"):
+        thinned(whole, 1)

@@ -1,0 +1,124 @@
+"""How well a number tells two kinds of rows apart: area under the ROC curve, by ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vrm.errors import DataError
+from vrm.metrics._arrays import Array, Indices, same_length, tied_groups, vector
+from vrm.metrics.intervals import Interval, bootstrap_multiplicities
+
+Groups: TypeAlias = Iterable[Hashable] | ArrayLike | None
+
+
+def auroc(signal: ArrayLike, positive: ArrayLike) -> float:
+    """Probability that a positive row has the larger signal than a negative one, equal signals counting 1/2.
+
+    The Mann-Whitney U statistic over the number of positive-negative pairs (Hanley and McNeil 1982).
+
+    Args:
+        signal: (n,) any scale; infinities are allowed.
+        positive: (n,) 1 or True for positive rows, 0 or False for negative ones.
+
+    Returns:
+        in [0, 1], 1/2 for a signal that tells nothing; NaN if one kind of row is absent.
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is NaN or of another kind.
+    """
+    codes, kinds = _checked(signal, positive)
+    return _weighted_auroc(codes, kinds, np.ones(len(codes), dtype=np.intp))
+
+
+def auroc_interval(
+    signal: ArrayLike,
+    positive: ArrayLike,
+    groups: Groups = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """`auroc` with its bootstrap interval over groups; resamples without one of the kinds are left out.
+
+    Args:
+        signal: (n,) any scale.
+        positive: (n,) 1 or 0.
+        groups: n labels, such as prompts; None takes each row as a group.
+        confidence: in (0, 1).
+        resamples: at least 1.
+        seed: same seed, same interval.
+
+    Raises:
+        DataError: as `auroc`, or `groups` has not one label a row.
+        ConfigError: `confidence` or `resamples` is out of range.
+    """
+    codes, kinds = _checked(signal, positive)
+    return bootstrap_multiplicities(
+        lambda times: _weighted_auroc(codes, kinds, times),
+        len(codes),
+        groups,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def auroc_difference_interval(
+    signals: tuple[ArrayLike, ArrayLike],
+    positive: ArrayLike,
+    groups: Groups = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """AUROC of the first signal minus that of the second on the same rows, which are resampled together.
+
+    Args:
+        signals: two of (n,).
+        positive: (n,) 1 or 0.
+        groups: n labels, such as prompts; None takes each row as a group.
+        confidence: in (0, 1).
+        resamples: at least 1.
+        seed: same seed, same draws as `auroc_interval`.
+
+    Raises:
+        DataError: as `auroc`, or `groups` has not one label a row.
+        ConfigError: `confidence` or `resamples` is out of range.
+    """
+    (first, kinds), (second, _) = (_checked(signal, positive) for signal in signals)
+    return bootstrap_multiplicities(
+        lambda times: _weighted_auroc(first, kinds, times) - _weighted_auroc(second, kinds, times),
+        len(first),
+        groups,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _checked(signal: ArrayLike, positive: ArrayLike) -> tuple[Indices, Array]:
+    values, kinds = vector("signal", signal, allow_infinite=True), vector("positive", positive)
+    same_length(signal=values, positive=kinds)
+    odd = np.flatnonzero((kinds != 0.0) & (kinds != 1.0))
+    if odd.size:
+        raise DataError(f"'positive' must hold 0 and 1 only, got {kinds[odd[0]]} at row {odd[0]}.")
+    return tied_groups(values), kinds
+
+
+def _weighted_auroc(codes: Indices, kinds: Array, times: Indices) -> float:
+    """Every row counted `times` times."""
+    size = int(codes.max()) + 1
+    positives = np.bincount(codes, weights=kinds * times, minlength=size)
+    negatives = np.bincount(codes, weights=(1.0 - kinds) * times, minlength=size)
+    pairs = float(positives.sum() * negatives.sum())
+    if not pairs:
+        return math.nan
+    below = np.cumsum(negatives) - negatives
+    return float(positives @ (below + 0.5 * negatives)) / pairs

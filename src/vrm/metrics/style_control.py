@@ -1,0 +1,302 @@
+"""Accuracy that style alone cannot raise: style-controlled accuracy, and what style explains beside the reward.
+
+LMArena's style control (Li, Angelopoulos and Chiang 2024) adds differences of style measures as regressors to a
+Bradley-Terry model. The same regression, without a reward, says here how probable it is from style alone that a pair's
+first completion is preferred. Pairs are then weighted so that style tells nothing about the label any more: with
+overlap weights (Li, Morgan and Zaslavsky 2018), the probability that style gives to the side that was not preferred.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vrm.errors import DataError
+from vrm.metrics._arrays import Array, group_codes, matrix, probabilities, same_length, vector, whole_number
+from vrm.metrics.accuracy import Accuracy, pairwise_accuracy, pairwise_hits, preferred_sign
+from vrm.metrics.intervals import Interval, bootstrap_totals
+from vrm.metrics.logistic import LogisticFit, fit_logistic, logistic
+
+Groups: TypeAlias = Iterable[Hashable] | ArrayLike | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedAccuracy:
+    """A weighted mean of hits.
+
+    Attributes:
+        value: in [0, 1]; NaN without a pair of positive weight.
+        count: pairs.
+        weight: sum of their weights, at most `count`.
+    """
+
+    value: float
+    count: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class StyleControlledAccuracy:
+    """Accuracy that knowing both completions' style cannot raise; see `style_controlled_accuracy`.
+
+    Attributes:
+        accuracy: the mean of `style_right.value` and `style_wrong.value` with its interval; NaN if one has no pairs.
+        style_right: weighted accuracy where the preferred completion is the one that style alone prefers.
+        style_wrong: weighted accuracy where it is the other one.
+        style_wins: plain accuracy of the style-only model, cross-fitted; equal styles count 1/2.
+        equal_style: pairs left out because style prefers neither side.
+        ties: pairs left out because their preference is 0.5.
+        reason: why `accuracy` is NaN; None if it is not.
+    """
+
+    accuracy: Interval
+    style_right: WeightedAccuracy
+    style_wrong: WeightedAccuracy
+    style_wins: Accuracy
+    equal_style: int
+    ties: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StyleEffect:
+    """What a typical difference (root mean square) in one style measure adds to the log-odds of being preferred.
+
+    Attributes:
+        name: of the measure.
+        alone: in a model of style alone: what judges seem to like.
+        alone_error: its standard error, by groups.
+        beside_margin: beside the reward margin: above 0, judges like it more than the reward does; below 0, the reward
+            likes it more than judges do.
+        beside_margin_error: its standard error, by groups.
+    """
+
+    name: str
+    alone: float
+    alone_error: float
+    beside_margin: float
+    beside_margin_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class StyleRegression:
+    """Logistic regression of the label on the margin and on style differences.
+
+    Attributes:
+        margin: coefficient of the margin: log-odds of the label for one unit of reward, at equal style.
+        margin_error: its standard error, by groups.
+        effects: of the measures that differ in some pair.
+        count: pairs, ties left out.
+    """
+
+    margin: float
+    margin_error: float
+    effects: tuple[StyleEffect, ...]
+    count: int
+
+
+def style_log_odds(
+    differences: ArrayLike, preference: ArrayLike, groups: Groups = None, *, folds: int = 5, seed: int = 0
+) -> Array:
+    """Log-odds from style alone that the first completion is preferred, (n,), each pair judged by a model of others.
+
+    Cross-fitted: prompts are dealt into folds, and a fold's pairs are judged by the logistic regression
+    (`fit_logistic`) of the other folds' decided pairs. Swapping the sides of a pair changes its sign and nothing else.
+    All are 0 where there is nothing to learn from, as with a single prompt.
+
+    Args:
+        differences: (n, M) style measures of the first completion minus those of the second.
+        preference: (n,) in [0, 1]; ties (0.5) are not learned from but judged.
+        groups: n labels, such as prompts, each in one fold; None takes each pair as a group.
+        folds: at least 2; fewer are made if there are fewer groups.
+        seed: deals groups into folds.
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
+        ConfigError: `folds` is out of range.
+    """
+    given, wanted = matrix("differences", differences), probabilities("preference", preference)
+    same_length(differences=given, preference=wanted)
+    codes = np.arange(len(given)) if groups is None else group_codes(groups, len(given))
+    size = int(codes.max()) + 1
+    count = min(whole_number("folds", folds, 2), size)
+    fold = (np.random.default_rng(seed).permutation(size) % count)[codes]
+    decided = wanted != 0.5
+    found = np.zeros(len(given))
+    for index in range(count):
+        learned, judged = decided & (fold != index), fold == index
+        if learned.any() and judged.any():
+            found[judged] = fit_logistic(given[learned], (wanted[learned] > 0.5) * 1.0).log_odds(given[judged])
+    return found
+
+
+def overlap_weights(log_odds: ArrayLike, preference: ArrayLike) -> Array:
+    """Probability that style gives to the side that was not preferred, (n,) in [0, 1]; 1/2 at ties.
+
+    Where style has the probability p for the first side, pairs whose first side is preferred weigh 1 - p and the others
+    p: altogether p (1 - p) each. So no rule that reads nothing but style is right more often than wrong, and what style
+    leaves open counts most.
+
+    Args:
+        log_odds: (n,) from `style_log_odds`.
+        preference: (n,) in [0, 1].
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
+    """
+    odds, wanted = vector("log_odds", log_odds), probabilities("preference", preference)
+    same_length(log_odds=odds, preference=wanted)
+    return logistic(-np.sign(wanted - 0.5) * odds)
+
+
+def style_controlled_accuracy(
+    margins: ArrayLike,
+    preference: ArrayLike,
+    log_odds: ArrayLike,
+    groups: Groups = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> StyleControlledAccuracy:
+    """Mean of the weighted accuracies where style alone is right and where it is wrong.
+
+    Within both, pairs have `overlap_weights`; then both have the same say, however well the style-only model is
+    calibrated. So the style-only model itself scores exactly 1/2, and any other rule that reads style alone 1/2 on
+    average. It generalizes `length_controlled_accuracy`, which knows one measure and has no weights within the sides.
+
+    Args:
+        margins: (n,) reward of the first completion minus that of the second.
+        preference: (n,) in [0, 1]; ties (0.5) are left out and counted.
+        log_odds: (n,) from `style_log_odds`; pairs with 0, which style cannot tell apart, are left out and counted.
+        groups: n labels, such as prompts, for the interval; None takes each pair as a group.
+        confidence: of the interval, in (0, 1).
+        resamples: of the bootstrap, at least 1; weights are not fitted anew.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
+        ConfigError: `confidence` or `resamples` is out of range.
+    """
+    hits, wanted = pairwise_hits(margins, preference), probabilities("preference", preference)
+    weights = overlap_weights(log_odds, wanted)
+    same_length(margins=hits, log_odds=weights)
+    sides = preferred_sign(wanted, vector("log_odds", log_odds))
+    ties = np.isnan(hits)
+    right, wrong = (_weighted(hits[sides == side], weights[sides == side]) for side in (1.0, -1.0))
+    missing = [name for name, part in (("right", right), ("wrong", wrong)) if math.isnan(part.value)]
+    return StyleControlledAccuracy(
+        balanced_mean_interval(
+            np.where(ties, 0.0, hits),
+            sides,
+            weights,
+            groups,
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        ),
+        style_right=right,
+        style_wrong=wrong,
+        style_wins=pairwise_accuracy(log_odds, wanted),
+        equal_style=int((~ties & (sides == 0.0)).sum()),
+        ties=int(ties.sum()),
+        reason=f"no pair where style alone is {' or '.join(missing)}" if missing else None,
+    )
+
+
+def balanced_mean_interval(
+    values: ArrayLike,
+    sides: ArrayLike,
+    weights: ArrayLike | None = None,
+    groups: Groups = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Mean of the weighted means on both sides with its bootstrap interval; NaN if a side has no weight.
+
+    Args:
+        values: (n,) such as hits, or differences of two models' hits.
+        sides: (n,) above 0 on one side, below 0 on the other; rows with 0 are left out.
+        weights: (n,) at least 0; None for 1.
+        groups: n labels, such as prompts; None takes each row as a group.
+        confidence: in (0, 1).
+        resamples: at least 1.
+        seed: same seed, same interval.
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite.
+        ConfigError: `confidence` or `resamples` is out of range.
+    """
+    value, side = vector("values", values), vector("sides", sides)
+    weight = np.ones(len(value)) if weights is None else vector("weights", weights)
+    same_length(values=value, sides=side, weights=weight)
+    on_one, on_other = weight * (side > 0), weight * (side < 0)
+    return bootstrap_totals(
+        np.stack([on_one * value, on_one, on_other * value, on_other], axis=1),
+        lambda totals: (totals[:, 0] / totals[:, 1] + totals[:, 2] / totals[:, 3]) / 2.0,
+        groups,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def style_regression(
+    margins: ArrayLike,
+    preference: ArrayLike,
+    differences: ArrayLike,
+    names: Sequence[str],
+    groups: Groups = None,
+) -> StyleRegression | None:
+    """Logistic regression of which side is preferred on the margin and style differences, and on style alone.
+
+    Args:
+        margins: (n,) reward of the first completion minus that of the second.
+        preference: (n,) in [0, 1]; ties (0.5) are left out.
+        differences: (n, M) style measures of the first completion minus those of the second.
+        names: of the M measures.
+        groups: n labels, such as prompts, for standard errors; None takes each pair as a group.
+
+    Returns:
+        None if there is no decided pair.
+
+    Raises:
+        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
+    """
+    margin, wanted = vector("margins", margins), probabilities("preference", preference)
+    given = matrix("differences", differences)
+    same_length(margins=margin, preference=wanted, differences=given)
+    if len(names) != given.shape[1]:
+        raise DataError(f"'names' must name the {given.shape[1]} columns of 'differences', got {len(names)} names.")
+    decided, used = wanted != 0.5, (given != 0.0).any(axis=0)
+    if not decided.any():
+        return None
+    codes = (np.arange(len(given)) if groups is None else group_codes(groups, len(given)))[decided]
+    style, label = given[decided][:, used], (wanted[decided] > 0.5) * 1.0
+    alone = fit_logistic(style, label, codes) if used.any() else None
+    beside = fit_logistic(np.column_stack([margin[decided], style]), label, codes)
+    listed = [name for name, seen in zip(names, used, strict=True) if seen]
+    effects = () if alone is None else tuple(_effect(name, k, alone, beside) for k, name in enumerate(listed))
+    return StyleRegression(beside.coefficients[0], beside.standard_errors[0], effects, beside.count)
+
+
+def _effect(name: str, column: int, alone: LogisticFit, beside: LogisticFit) -> StyleEffect:
+    scale = alone.scale[column]
+    values = (fit for pair in ((alone, column), (beside, column + 1)) for fit in _at(*pair))
+    return StyleEffect(name, *(scale * value for value in values))
+
+
+def _at(fit: LogisticFit, column: int) -> tuple[float, float]:
+    return fit.coefficients[column], fit.standard_errors[column]
+
+
+def _weighted(hits: Array, weights: Array) -> WeightedAccuracy:
+    total = float(weights.sum())
+    return WeightedAccuracy(float(hits @ weights) / total if total else math.nan, len(hits), total)
