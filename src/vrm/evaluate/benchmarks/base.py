@@ -49,10 +49,13 @@ class ExampleRewards:
     Attributes:
         mean: E[r] (9) of each completion.
         std: the square root of (10) of each; zeros for heads without uncertainty.
+        relative_std: standard deviation of each relative to the prompt's average completion, from `relative_moments`;
+            empty where it was not computed.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    relative_std: tuple[float, ...] = ()
 
 
 Rewards = Sequence[ExampleRewards | None]
