@@ -1,0 +1,133 @@
+"""`vrm doctor`: what is wrong with preference data."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vrm.cli.console import Meter, note, quiet_libraries, results
+from vrm.cli.options import DeviceOption, load_engine, one_of
+
+if TYPE_CHECKING:
+    from vrm.evaluate.doctor import DoctorReport, Reading
+    from vrm.inference.engine import RewardEngine
+
+# The same as in the library; a test compares them.
+SPLITS = ("prompt", "category")
+
+
+def doctor(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Judgments in the row schema, any format; several are taken as the parts of a split.",
+            show_default=False,
+        ),
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="NAME", help="Make this error a warning; may be repeated.", show_default=False),
+    ] = None,
+    examples: Annotated[
+        int, typer.Option("--examples", min=0, metavar="N", help="Places (file:line) to name for each finding.")
+    ] = 3,
+    split_by: Annotated[
+        str, typer.Option("--split-by", **one_of(SPLITS), help="category: files must not share categories either.")
+    ] = "prompt",
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", metavar="NAME", help="Directory, Hub name or embedded, whose tokens are counted."),
+    ] = None,
+    max_input_tokens: Annotated[
+        int | None,
+        typer.Option("--max-input-tokens", min=1, help="Limit of a row; by default the model's, else 512."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Its tokenizer and limit, and what it says against the labels."),
+    ] = None,
+    model_rows: Annotated[
+        int, typer.Option("--model-rows", min=0, metavar="N", help="Rows of a file the model judges; 0 for all.")
+    ] = 2_000,
+    sample: Annotated[
+        int,
+        typer.Option(
+            "--sample", min=0, metavar="N", help="Rows of a file to tokenize, prompts to tell the language of; 0: all."
+        ),
+    ] = 20_000,
+    device: DeviceOption = "auto",
+) -> None:
+    """Look for what is wrong with preference data: leaks, duplicates, contradictions, noise, lengths, languages.
+
+    Exits with 1 if something would invalidate training or evaluation.
+    """
+    if model is not None and tokenizer is not None:
+        raise typer.BadParameter("a model has its own tokenizer; give one of the two", param_hint="--tokenizer")
+    from vrm.data.load import Source
+    from vrm.evaluate.doctor import DoctorSettings, diagnose
+    from vrm.evaluate.doctor.view import print_report
+
+    settings = DoctorSettings(
+        allow=tuple(allow or ()), examples=examples, split_by=split_by, sample=sample, model_rows=model_rows
+    )
+    reading, engine = _reading(model, tokenizer, max_input_tokens, device)
+    with Meter("doctor") as meter:
+        report = diagnose(
+            [Source(file, recipe=recipe) for file in files],
+            settings=settings,
+            reading=reading,
+            engine=engine,
+            progress=meter.update,
+        )
+    if json_file is not None:
+        _write_json(json_file, report, files, model)
+    if str(json_file) != "-":
+        print_report(results(), report)
+    if report.invalid:
+        raise typer.Exit(1)
+
+
+def _reading(
+    model: str | None, tokenizer: str | None, limit: int | None, device: str
+) -> tuple[Reading | None, RewardEngine | None]:
+    from vrm.evaluate.doctor.tokens import default_reading, load_reading, model_reading
+
+    if model is not None:
+        engine = load_engine(model, device=device, precision="float32", on_overlong="truncate", steering=None)
+        return model_reading(engine, model, limit), engine
+    quiet_libraries()
+    if tokenizer is not None:
+        return load_reading(tokenizer, limit), None
+    found = default_reading(limit)
+    # Without one, `diagnose` says why.
+    return (None if isinstance(found, str) else found), None
+
+
+def _write_json(path: Path, report: DoctorReport, files: list[str], model: str | None) -> None:
+    from vrm.train.run import versions
+
+    document: dict[str, Any] = {
+        "kind": "doctor",
+        "schema": 1,
+        "model": model,
+        "versions": {**versions(), **{name: version(name) for name in ("datasketch", "py3langid")}},
+        "paths": files,
+        **report.to_dict(),
+    }
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    if str(path) == "-":
+        print(text, end="")
+    else:
+        path.write_text(text, encoding="utf-8")
+        note(f"wrote {path}")

@@ -1,0 +1,210 @@
+"""What the doctor reports: findings with a severity, and the limits that decide it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vrm.errors import ConfigError
+from vrm.metrics import json_ready
+
+SEVERITIES = ("error", "warning", "info", "ok", "not run")
+"""The worst first. `ok`: looked for and not found. `not run`: could not be looked for, and the message says why."""
+
+SPLITS = ("prompt", "category")
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Above which share a finding is an error or a warning; the one place where this is decided.
+
+    Attributes:
+        bad_rows: error; of rows that cannot be used. Any is a warning: training stops at them by default.
+        cut_to_identical: error; of pairs whose sides are the same after truncation. Any is a warning.
+        contradictory_pairs: error; of labelled pairs that are also judged the other way round. Any is a warning.
+        shared_prompts: error; of the smaller file's prompts that are in the other file too. Any at all by default.
+        near_shared_prompts: error; the same for near copies. Any is a warning.
+        duplicate_rows: warning; of rows that repeat an earlier row's pair and label, exactly or nearly.
+        near_duplicate_prompts: warning; of prompts that are near copies of another prompt of the file.
+        case_only: warning; of pairs whose sides differ in case, white space or Unicode form alone.
+        longer_wins: warning; distance of the "longer wins" rate from 1/2, if its interval leaves 1/2 out.
+        label_noise: warning; of estimated wrong labels.
+        ratings_contradict: warning; of rated pairs whose rejected side has the higher mean rating.
+        over_limit: warning; of rows that are longer than the limit of tokens.
+        other_languages: warning; of prompts in another language than English, where the tokenizer is the embedded
+            backbone's, which reads English.
+        near: Jaccard similarity of word shingles from which two texts are near copies, in (0, 1].
+
+    Raises:
+        ConfigError: a value is outside [0, 1], or `near` is 0.
+    """
+
+    bad_rows: float = 0.01
+    cut_to_identical: float = 0.05
+    contradictory_pairs: float = 0.10
+    shared_prompts: float = 0.0
+    near_shared_prompts: float = 0.01
+    duplicate_rows: float = 0.01
+    near_duplicate_prompts: float = 0.01
+    case_only: float = 0.01
+    longer_wins: float = 0.10
+    label_noise: float = 0.15
+    ratings_contradict: float = 0.20
+    over_limit: float = 0.10
+    other_languages: float = 0.05
+    near: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0 or (name == "near" and not value):
+                raise ConfigError(f"threshold '{name}' is {value!r}; it is a share, in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for in one file, or between two.
+
+    Attributes:
+        name: what was looked for, as `--allow` takes it.
+        severity: one of `SEVERITIES`.
+        files: names of the files it is about.
+        message: what was found.
+        advice: what to do about it; empty if nothing.
+        count: how many.
+        total: out of how many; 0 where there is nothing to count.
+        details: further numbers, ready for JSON.
+        places: `file:line` of the first rows concerned.
+        allowed: whether it was an error and has been allowed.
+    """
+
+    name: str
+    severity: str
+    files: tuple[str, ...]
+    message: str
+    advice: str = ""
+    count: int = 0
+    total: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+    places: tuple[str, ...] = ()
+    allowed: bool = False
+
+    @property
+    def share(self) -> float:
+        """`count / total`, in [0, 1]; 0 where there is nothing to count."""
+        return self.count / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorSettings:
+    """How `diagnose` looks.
+
+    Attributes:
+        thresholds: what makes a finding an error or a warning.
+        allow: names of findings that may be errors without making the data invalid; they become warnings.
+        examples: places that a finding keeps.
+        split_by: `prompt`: files must not share prompts; `category`: nor categories.
+        sample: rows of a file that are tokenized, and prompts whose language is detected, evenly spaced; 0 for all.
+        model_rows: rows of a file that the model judges, evenly spaced; 0 for all.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    allow: tuple[str, ...] = ()
+    examples: int = 3
+    split_by: str = "prompt"
+    sample: int = 20_000
+    model_rows: int = 2_000
+
+    def __post_init__(self) -> None:
+        if self.split_by not in SPLITS:
+            raise ConfigError(f"split_by is {self.split_by!r}; it must be one of {', '.join(SPLITS)}")
+        for name in ("examples", "sample", "model_rows"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        unknown = sorted(set(self.allow) - set(ERRORS))
+        if unknown:
+            raise ConfigError(
+                f"{', '.join(unknown)} cannot be allowed; findings that can be errors: {', '.join(ERRORS)}"
+            )
+
+
+ERRORS = (
+    "bad_rows",
+    "nothing_to_learn",
+    "contradictory_pairs",
+    "cut_to_identical",
+    "shared_prompts",
+    "near_shared_prompts",
+    "shared_categories",
+)
+"""Names of the findings that can be errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """Everything that was looked at.
+
+    Attributes:
+        findings: the worst first, in order of the checks otherwise.
+        profiles: {file's name: numbers of the file}: rows, labels, lengths, tokens, languages.
+        settings: what was looked for.
+        tokenizer: name of the tokenizer and limit of tokens, or None.
+    """
+
+    findings: tuple[Finding, ...]
+    profiles: dict[str, dict[str, Any]]
+    settings: DoctorSettings
+    tokenizer: dict[str, Any] | None = None
+
+    @property
+    def invalid(self) -> bool:
+        """Whether something would invalidate training or evaluation."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def of(self, severity: str) -> list[Finding]:
+        """The findings of one severity."""
+        return [finding for finding in self.findings if finding.severity == severity]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        plain: dict[str, Any] = json_ready(
+            {
+                "invalid": self.invalid,
+                "settings": self.settings,
+                "tokenizer": self.tokenizer,
+                "findings": [{**json_ready(finding), "share": finding.share} for finding in self.findings],
+                "files": self.profiles,
+            }
+        )
+        return plain
+
+
+def severity(count: int, total: int, *, error: float | None = None, warning: float | None = None) -> str:
+    """`error` or `warning` where the share is above that limit, else `info`; `ok` where there is none."""
+    if not count:
+        return "ok"
+    share = count / total
+    if error is not None and share > error:
+        return "error"
+    return "warning" if warning is not None and share > warning else "info"
+
+
+def percent(share: float) -> str:
+    """A share in words: at most one decimal, and never rounded to nothing."""
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    return f"{100 * share:.1f} %"
+
+
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The worst first; within a severity in the order given."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -1,0 +1,118 @@
+"""The rows of one file as the checks need them: keys of texts, labelled pairs, places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
+
+from vrm.data.problems import Problem
+from vrm.data.schema import Judgment, Text
+from vrm.data.splits import prompt_key
+from vrm.data.validation import ValidationReport
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two completions of a row and which is preferred.
+
+    Attributes:
+        row: index of the row.
+        first: index of one completion.
+        second: index of the other.
+        preference: probability that the first is preferred; 0.5 is a tie.
+    """
+
+    row: int
+    first: int
+    second: int
+    preference: float
+
+    @property
+    def sign(self) -> int:
+        """1 if the first is preferred, -1 if the second, 0 for a tie."""
+        return (self.preference > 0.5) - (self.preference < 0.5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileRows:
+    """The usable rows of one file, and the report on the others.
+
+    Texts have equal keys if they are equal but for case, white space and Unicode form (`prompt_key`).
+
+    Attributes:
+        name: what reports call the file.
+        judgments: the rows.
+        report: what was read and what was not.
+        prompts: key of each row's prompt.
+        completions: keys of each row's completions.
+        pairs: labelled pairs; every pair of a ranked list is one.
+    """
+
+    name: str
+    judgments: list[Judgment]
+    report: ValidationReport
+    prompts: list[str]
+    completions: list[list[str]]
+    pairs: list[Pair]
+
+    @classmethod
+    def of(cls, name: str, judgments: list[Judgment], report: ValidationReport) -> FileRows:
+        """Compute the keys and pairs of a file's rows."""
+        completions = [[text_key(text) for text in row.completions] for row in judgments]
+        pairs = [pair for index, row in enumerate(judgments) for pair in labelled_pairs(index, row)]
+        return cls(name, judgments, report, [prompt_key(row) for row in judgments], completions, pairs)
+
+    def __len__(self) -> int:
+        return len(self.judgments)
+
+    def places(self, rows: Iterable[int], count: int) -> tuple[str, ...]:
+        """`file:line` of the first `count` different rows."""
+        found = dict.fromkeys(f"{self.judgments[row].file}:{self.judgments[row].line}" for row in rows)
+        return tuple(found)[:count]
+
+    def first_rows(self) -> dict[str, int]:
+        """{prompt's key: the first row that has it}."""
+        found: dict[str, int] = {}
+        for row, key in enumerate(self.prompts):
+            found.setdefault(key, row)
+        return found
+
+
+def text_key(text: Text) -> str:
+    """The key of a completion, made as those of prompts are."""
+    return prompt_key(Judgment(text))
+
+
+def labelled_pairs(index: int, row: Judgment) -> list[Pair]:
+    """The pairs that a row judges: one of a comparison, n (n - 1) / 2 of a ranked list of n, none of other rows."""
+    if row.is_comparison:
+        return [Pair(index, 0, 1, float(row.preference or 0.0))]
+    scores = row.scores or []
+    return [
+        Pair(index, first, second, 0.5 + 0.5 * ((scores[first] > scores[second]) - (scores[first] < scores[second])))
+        for first, second in combinations(range(len(scores)), 2)
+    ]
+
+
+def problem_places(problems: Iterable[Problem], count: int, with_kind: bool = False) -> tuple[str, ...]:
+    """`file:line` of the first `count` places that problems name, with field and kind if asked for.
+
+    Never the reason, which quotes the row.
+    """
+    found = []
+    for entry in problems:
+        place = f"{entry.file}:{entry.line}" if entry.line else entry.file
+        field = f" {entry.field}" if entry.field else ""
+        found.append(f"{place}{field} ({entry.kind})" if with_kind else place)
+    return tuple(dict.fromkeys(found))[:count]
+
+
+def evenly(entries: Sequence[Entry], limit: int) -> list[Entry]:
+    """At most `limit` entries, evenly spaced from the first on; all of them if `limit` is 0."""
+    if not limit or len(entries) <= limit:
+        return list(entries)
+    return [entries[index * len(entries) // limit] for index in range(limit)]
