@@ -12,12 +12,13 @@ from torch import Tensor
 
 from vrm.core.distributions import SemanticFeatures
 from vrm.core.losses import Posteriors
-from vrm.core.predictive import log_probabilities
+from vrm.core.predictive import log_probabilities, margin_moments
 from vrm.core.ratings import condition_on_ratings, expected_rating_log_likelihood
 from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment, Text
 from vrm.data.splits import prompt_key
 from vrm.data.statistics import without_unknown
+from vrm.data.style import style_measures
 from vrm.inference.engine import JudgedBatch, RewardEngine
 
 
@@ -35,6 +36,9 @@ class Collected:
         prompts: prompt keys of the pairs.
         sources: `source` of the pairs.
         categories: `category` of the pairs.
+        rows: the pairs' judgments, with the positions of their first and second completion.
+        variance: parts of Var[u] (11) of each pair: features, weights, interaction.
+        style: style measures of the first completion minus those of the second, each pair.
         from_lists: pairs that come from ranked lists.
         rated: rows (predicted, observed) of standardized ratings, by objective.
         rating_log_likelihood: sum over rated completions, in nats, of standardized ratings.
@@ -43,6 +47,12 @@ class Collected:
         votes: votes of these rows.
         vote_prompts: their prompt keys.
         unknown_objectives: labels on objectives the model does not have (ratings: was not trained on), by name.
+        rewards: E[r] of every completion, raw units.
+        reward_prompts: prompt keys of these.
+        row_weights: expected weights of every row, in the objectives' order; empty for heads without objectives.
+        row_prompts: prompt keys of these rows.
+        row_sources: their `source`.
+        row_categories: their `category`.
         judgments: rows judged.
     """
 
@@ -55,6 +65,9 @@ class Collected:
     prompts: list[str] = field(default_factory=list)
     sources: list[str | None] = field(default_factory=list)
     categories: list[str | None] = field(default_factory=list)
+    rows: list[tuple[Judgment, int, int]] = field(default_factory=list)
+    variance: list[tuple[float, float, float]] = field(default_factory=list)
+    style: list[list[float]] = field(default_factory=list)
     from_lists: int = 0
     rated: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     rating_log_likelihood: float = 0.0
@@ -63,6 +76,12 @@ class Collected:
     votes: list[list[float]] = field(default_factory=list)
     vote_prompts: list[str] = field(default_factory=list)
     unknown_objectives: dict[str, int] = field(default_factory=dict)
+    rewards: list[float] = field(default_factory=list)
+    reward_prompts: list[str] = field(default_factory=list)
+    row_weights: list[list[float]] = field(default_factory=list)
+    row_prompts: list[str] = field(default_factory=list)
+    row_sources: list[str | None] = field(default_factory=list)
+    row_categories: list[str | None] = field(default_factory=list)
     judgments: int = 0
 
 
@@ -82,7 +101,9 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
             for name in unknown:
                 found.unknown_objectives[name] = found.unknown_objectives.get(name, 0) + 1
         _collect_pairs(batch, found)
+        _collect_rewards(batch, found)
         if names:
+            _collect_weights(batch, found)
             labels = targets(known)
             _collect_ratings(batch, labels["ratings"][:, : batch.mask.shape[1]], names, found)
             _collect_votes(batch, labels["votes"], found)
@@ -123,18 +144,39 @@ def _collect_pairs(batch: JudgedBatch, found: Collected) -> None:
         None if batch.posteriors.weights.concentration is None else batch.posteriors.weights.concentration[rows],
     )
     log_first, log_second = log_probabilities(weights, first, second, batch.posteriors.decoder)
+    moments = margin_moments(weights, first, second, batch.posteriors.decoder)
+    parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
+    found.variance += list(zip(*(part.tolist() for part in parts), strict=True))
     rewards = batch.moments.mean
     found.margin += (rewards[rows, firsts] - rewards[rows, seconds]).tolist()
     found.log_first += log_first.double().clamp(max=0.0).tolist()
     found.log_second += log_second.double().clamp(max=0.0).tolist()
     for position, a, b, label in index:
         row = batch.judgments[position]
+        found.rows.append((row, a, b))
         found.preference.append(label)
+        sides = (style_measures(row.completions[side]) for side in (a, b))
+        found.style.append([one - other for one, other in zip(*sides, strict=True)])
         found.lengths_first.append(text_length(row.completions[a]))
         found.lengths_second.append(text_length(row.completions[b]))
         found.prompts.append(prompt_key(row))
         found.sources.append(row.source)
         found.categories.append(row.category)
+
+
+def _collect_rewards(batch: JudgedBatch, found: Collected) -> None:
+    rewards = batch.moments.mean
+    for position, row in enumerate(batch.judgments):
+        found.rewards += rewards[position, : len(row.completions)].tolist()
+        found.reward_prompts += [prompt_key(row)] * len(row.completions)
+
+
+def _collect_weights(batch: JudgedBatch, found: Collected) -> None:
+    found.row_weights += batch.posteriors.weights.mean.tolist()
+    for row in batch.judgments:
+        found.row_prompts.append(prompt_key(row))
+        found.row_sources.append(row.source)
+        found.row_categories.append(row.category)
 
 
 def _side(posteriors: Posteriors, rows: Tensor, completions: Tensor) -> SemanticFeatures:

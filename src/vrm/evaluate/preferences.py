@@ -13,16 +13,31 @@ import torch
 from vrm.core.distributions import ObjectiveWeights
 from vrm.core.votes import dirichlet_multinomial_log_likelihood, normalize_votes
 from vrm.data.schema import Judgment
+from vrm.evaluate.benchmarks.outcomes import ResampleOptions
 from vrm.evaluate.collect import Collected, collect
+from vrm.evaluate.diagnostics import (
+    RewardSpread,
+    SelectiveCurve,
+    StyleReport,
+    WeightsByGroup,
+    reward_spread,
+    selective_curves,
+    style_report,
+    weights_by_group,
+)
+from vrm.evaluate.disagreement import DisagreementReport, disagreement_report
+from vrm.evaluate.mistakes import Mistake, confident_mistakes
 from vrm.inference.engine import RewardEngine
 from vrm.metrics import (
     PairPredictions,
     PreferenceSummary,
+    ReliabilityBin,
     by_group,
     json_ready,
     pair_predictions,
     pearson,
     preference_summary,
+    reliability_bins,
     spearman,
 )
 from vrm.metrics.votes import top_k_recall_rows
@@ -86,6 +101,13 @@ class Evaluation:
         by_category: the same by `category`.
         ratings: metrics of ratings.
         votes: metrics of objective votes.
+        style_controlled: accuracy that style alone cannot raise, and what style explains; None without pairs.
+        selective: accuracy against coverage by the ranking, see `selective_curves`.
+        reliability: predicted against observed preference, by bins of confidence.
+        disagreement: whether uncertainty finds ties and disagreement; None where the pairs are all of one kind.
+        weights_by_category: mean objective weights by category, or by source; None for heads without objectives.
+        reward_spread: of all completions' rewards; None without completions.
+        mistakes: the most confident mistakes, explained, with texts; as many as were asked for.
     """
 
     judgments: int
@@ -97,6 +119,13 @@ class Evaluation:
     by_category: dict[str, PreferenceSummary]
     ratings: RatingSummary | None
     votes: VoteSummary | None
+    style_controlled: StyleReport | None
+    selective: dict[str, SelectiveCurve]
+    reliability: tuple[ReliabilityBin, ...]
+    disagreement: DisagreementReport | None
+    weights_by_category: WeightsByGroup | None
+    reward_spread: RewardSpread | None
+    mistakes: tuple[Mistake, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary."""
@@ -111,6 +140,7 @@ def evaluate_judgments(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    mistakes: int = 0,
 ) -> Evaluation:
     """Metrics of a model on judgments; probabilities by (8) averaged over fixed draws of the weights.
 
@@ -119,33 +149,45 @@ def evaluate_judgments(
         judgments: rows of any kind.
         confidence: of the intervals, which are bootstrapped over prompts.
         resamples: of the bootstrap.
-        seed: of the bootstrap.
+        seed: of the bootstrap, and of the folds of the style-only model.
+        mistakes: how many of the most confident mistakes to explain; their texts become part of the result.
     """
     found = collect(engine, judgments)
-    pairs = _pairs(found)
+    overlong = engine.report.render()  # before mistakes are judged again
+    pairs = predictions(found)
+    options = ResampleOptions(confidence, resamples, seed)
 
-    def summary(rows: PairPredictions, draws: int = resamples) -> PreferenceSummary:
-        return preference_summary(rows, confidence=confidence, resamples=draws, seed=seed)
+    def summary(rows: PairPredictions) -> PreferenceSummary:
+        return preference_summary(rows, confidence=confidence, resamples=resamples, seed=seed)
 
     def grouped(labels: list[str | None]) -> dict[str, PreferenceSummary]:
         if pairs is None or all(label is None for label in labels):
             return {}
         return by_group(lambda rows: summary(pairs.take(rows)), labels)
 
+    overall = None if pairs is None else summary(pairs)
     return Evaluation(
         judgments=found.judgments,
-        overlong=engine.report.render(),
+        overlong=overlong,
         pairs_from_lists=found.from_lists,
         unknown_objectives=found.unknown_objectives,
-        pairs=None if pairs is None else summary(pairs),
+        pairs=overall,
         by_source=grouped(found.sources),
         by_category=grouped(found.categories),
         ratings=_ratings(found),
         votes=_votes(found, engine.objectives),
+        style_controlled=None if pairs is None else style_report(found, pairs, options),
+        selective={} if pairs is None else selective_curves(found, pairs, options),
+        reliability=() if overall is None else reliability_bins(overall.calibration, confidence),
+        disagreement=None if pairs is None else disagreement_report(found, options),
+        weights_by_category=weights_by_group(found, engine.objectives),
+        reward_spread=reward_spread(found, engine.model.config.reward_std),
+        mistakes=confident_mistakes(engine, found, mistakes),
     )
 
 
-def _pairs(found: Collected) -> PairPredictions | None:
+def predictions(found: Collected) -> PairPredictions | None:
+    """The collected pairs as the metrics take them; None if there are none."""
     if not found.margin:
         return None
     return pair_predictions(

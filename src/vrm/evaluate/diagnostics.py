@@ -1,0 +1,207 @@
+"""What lies behind an evaluation's headline: which uncertainty ranks best, disagreement, weights, rewards' spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrm.data.style import STYLE_MEASURES
+from vrm.evaluate.benchmarks.outcomes import ResampleOptions
+from vrm.evaluate.collect import Collected
+from vrm.metrics import (
+    UNLABELLED,
+    Interval,
+    PairPredictions,
+    StyleControlledAccuracy,
+    StyleRegression,
+    selective_accuracy,
+    selective_area_interval,
+    style_controlled_accuracy,
+    style_log_odds,
+    style_regression,
+    thinned,
+)
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class StyleReport:
+    """Style-controlled accuracy, and what style explains beside the margin.
+
+    Attributes:
+        accuracy: from `style_controlled_accuracy`, the style-only model cross-fitted on this file.
+        regression: of the label on margin and style; None without a decided pair.
+    """
+
+    accuracy: StyleControlledAccuracy
+    regression: StyleRegression | None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectiveCurve:
+    """Accuracy against coverage, the most certain pairs first; ranked at random, accuracy and area are the plain one's.
+
+    Attributes:
+        coverage: at most 101 shares of the pairs kept, ascending to 1.
+        accuracy: on them.
+        area: mean accuracy over all coverages, its interval by bootstrap over prompts.
+        count: pairs judged.
+        ties: pairs left out because their preference is 0.5.
+    """
+
+    coverage: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    area: Interval
+    count: int
+    ties: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupWeights:
+    """Mean objective weights of a group's prompts, each prompt counted once.
+
+    Attributes:
+        prompts: distinct prompts.
+        mean: in the order of `WeightsByGroup.objectives`; sums to 1.
+        std: over prompts.
+    """
+
+    prompts: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsByGroup:
+    """Objective weights by category, or by source where no row has a category.
+
+    Attributes:
+        by: `category` or `source`.
+        objectives: their names.
+        overall: of all prompts.
+        groups: by name, sorted.
+    """
+
+    by: str
+    objectives: tuple[str, ...]
+    overall: GroupWeights
+    groups: dict[str, GroupWeights]
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSpread:
+    """How rewards spread on this file, in raw units.
+
+    Attributes:
+        completions: judged.
+        mean: of their rewards; known up to a constant per prompt only.
+        std: of all of them.
+        std_within_prompt: root mean square deviation from the prompt's mean, over prompts with several completions; 0
+            without such.
+        model_std: the spread on the model's dev fold, stored with it.
+    """
+
+    completions: int
+    mean: float
+    std: float
+    std_within_prompt: float
+    model_std: float
+
+
+def style_report(found: Collected, pairs: PairPredictions, options: ResampleOptions) -> StyleReport:
+    """Style-controlled accuracy of these pairs and the regression beside it."""
+    log_odds = style_log_odds(found.style, pairs.preference, pairs.groups, seed=options.seed)
+    accuracy = style_controlled_accuracy(
+        pairs.margins,
+        pairs.preference,
+        log_odds,
+        pairs.groups,
+        confidence=options.confidence,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    regression = style_regression(pairs.margins, pairs.preference, found.style, STYLE_MEASURES, pairs.groups)
+    return StyleReport(accuracy, regression)
+
+
+def uncertainties(found: Collected) -> dict[str, Array]:
+    """Standard deviations and shares by which pairs may be ranked, higher is less certain; those the head has.
+
+    `weight_share` is the share of Var[u] (11) that is weight uncertainty, `weight_sd` its square root in units of the
+    margin, `total_sd` that of all of Var[u]. Heads without uncertainty have none, those with one objective the last.
+    """
+    variance = np.asarray(found.variance, dtype=np.float64).reshape(-1, 3)
+    total, weight = variance.sum(1), variance[:, 1]
+    if not total.size or not (total > 0).all():
+        return {}
+    signals = {"total_sd": np.sqrt(total)}
+    if (weight > 0).any():
+        signals = {"weight_share": weight / total, "weight_sd": np.sqrt(weight), **signals}
+    return signals
+
+
+def selective_curves(found: Collected, pairs: PairPredictions, options: ResampleOptions) -> dict[str, SelectiveCurve]:
+    """Curves by ranking: `probability` of the predicted side, `margin` |E[u]|, `margin_over_sd` |E[u]| / sqrt(Var[u]),
+    `weight_sd` and `weight_share` (small first). Rankings that the head does not have are left out."""
+    signals, size = uncertainties(found), abs(pairs.margins)
+    rankings = {"probability": pairs.certainty, "margin": size}
+    if "total_sd" in signals:
+        rankings["margin_over_sd"] = size / signals["total_sd"]
+    rankings |= {name: -signals[name] for name in ("weight_sd", "weight_share") if name in signals}
+    return {name: _curve(pairs, certainty, options) for name, certainty in rankings.items()}
+
+
+def _curve(pairs: PairPredictions, certainty: Array, options: ResampleOptions) -> SelectiveCurve:
+    curve = thinned(selective_accuracy(pairs.margins, pairs.preference, certainty))
+    area = selective_area_interval(
+        pairs.margins,
+        pairs.preference,
+        certainty,
+        pairs.groups,
+        confidence=options.confidence,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    return SelectiveCurve(curve.coverage, curve.accuracy, area, curve.count, curve.ties)
+
+
+def weights_by_group(found: Collected, objectives: Sequence[str]) -> WeightsByGroup | None:
+    """Mean weights by category, or by source where no row has a category; None for heads without objectives."""
+    if not found.row_weights:
+        return None
+    by = "category" if any(name is not None for name in found.row_categories) else "source"
+    labels = found.row_categories if by == "category" else found.row_sources
+    groups: dict[str, dict[str, list[float]]] = {}
+    everything: dict[str, list[float]] = {}
+    for label, prompt, weights in zip(labels, found.row_prompts, found.row_weights, strict=True):
+        groups.setdefault(UNLABELLED if label is None else label, {})[prompt] = weights
+        everything[prompt] = weights
+    return WeightsByGroup(
+        by,
+        tuple(objectives),
+        _group_weights(everything),
+        {name: _group_weights(groups[name]) for name in sorted(groups)},
+    )
+
+
+def _group_weights(by_prompt: Mapping[str, list[float]]) -> GroupWeights:
+    weights = np.asarray(list(by_prompt.values()))
+    return GroupWeights(len(weights), tuple(weights.mean(0).tolist()), tuple(weights.std(0).tolist()))
+
+
+def reward_spread(found: Collected, model_std: float) -> RewardSpread | None:
+    """Spread of the rewards of all completions; None without one."""
+    if not found.rewards:
+        return None
+    rewards = np.asarray(found.rewards)
+    codes = np.unique(found.reward_prompts, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(codes)
+    deviations = rewards - (np.bincount(codes, weights=rewards) / counts)[codes]
+    several = (counts > 1)[codes]
+    within = float(np.sqrt(np.mean(deviations[several] ** 2))) if several.any() else 0.0
+    return RewardSpread(len(rewards), float(rewards.mean()), float(rewards.std()), within, model_std)

@@ -1,0 +1,118 @@
+"""Does uncertainty find the pairs that judges are at odds about?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrm.data.style import plain_text
+from vrm.evaluate.benchmarks.outcomes import ResampleOptions
+from vrm.evaluate.collect import Collected
+from vrm.evaluate.diagnostics import uncertainties
+from vrm.metrics import Interval, auroc_difference_interval, auroc_interval
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalAuroc:
+    """How well one signal finds the pairs in question.
+
+    Attributes:
+        auroc: with interval; 1/2 for a signal that tells nothing.
+        over_closeness: its AUROC minus that of closeness, -|E[u]|, on the same pairs; None for closeness itself.
+    """
+
+    auroc: Interval
+    over_closeness: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One kind of pair to be told from the rest.
+
+    Attributes:
+        positives: pairs of this kind.
+        negatives: all other pairs.
+        signals: `closeness` (-|E[u]|, the baseline), and those of `uncertainties` that the head has.
+    """
+
+    positives: int
+    negatives: int
+    signals: dict[str, SignalAuroc]
+
+
+@dataclass(frozen=True, slots=True)
+class DisagreementReport:
+    """Ties and disagreement among the distinct pairs of a file.
+
+    Attributes:
+        pairs: distinct pairs of completions of one prompt, whichever comes first.
+        judged_repeatedly: those with several rows.
+        annotators: distinct names in the `annotator` column.
+        ties: pairs of which every row says 0.5; None if there are none or nothing else.
+        disagreement: pairs whose mean label lies strictly between 0 and 1, ties among them; None if there are none, if
+            there is nothing else, or if these are the ties.
+    """
+
+    pairs: int
+    judged_repeatedly: int
+    annotators: int
+    ties: Detection | None
+    disagreement: Detection | None
+
+
+def disagreement_report(found: Collected, options: ResampleOptions) -> DisagreementReport | None:
+    """AUROCs of uncertainty for ties and disagreement; None where every pair is decided, or none is."""
+    first_rows, labels = _distinct(found)
+    ties = np.array([all(label == 0.5 for label in given) for given in labels], dtype=np.float64)
+    mean = np.array([sum(given) / len(given) for given in labels])
+    divided = ((mean > 0.0) & (mean < 1.0)).astype(np.float64)
+    signals = {"closeness": -abs(np.asarray(found.margin)), **uncertainties(found)}
+    kept = {name: values[first_rows] for name, values in signals.items()}
+    groups = [found.prompts[row] for row in first_rows]
+    by_tie = _detection(kept, ties, groups, options)
+    by_label = None if bool((ties == divided).all()) else _detection(kept, divided, groups, options)
+    if by_tie is None and by_label is None:
+        return None
+    return DisagreementReport(
+        pairs=len(labels),
+        judged_repeatedly=sum(len(given) > 1 for given in labels),
+        annotators=len({row.annotator for row, _, _ in found.rows} - {None}),
+        ties=by_tie,
+        disagreement=by_label,
+    )
+
+
+def _distinct(found: Collected) -> tuple[list[int], list[list[float]]]:
+    """The first row of every distinct pair, and all labels of it, for the completion that sorts first."""
+    first_rows: dict[tuple[str, str, str], int] = {}
+    labels: dict[tuple[str, str, str], list[float]] = {}
+    for index, (row, a, b) in enumerate(found.rows):
+        one, other = plain_text(row.completions[a]), plain_text(row.completions[b])
+        label = found.preference[index]
+        key = (found.prompts[index], *sorted((one, other)))
+        first_rows.setdefault(key, index)
+        labels.setdefault(key, []).append(label if one <= other else 1.0 - label)
+    return list(first_rows.values()), list(labels.values())
+
+
+def _detection(
+    signals: Mapping[str, Array], positive: Array, groups: list[str], options: ResampleOptions
+) -> Detection | None:
+    positives = int(positive.sum())
+    if not 0 < positives < len(positive):
+        return None
+    settings = {"confidence": options.confidence, "resamples": options.resamples, "seed": options.seed}
+    baseline = signals["closeness"]
+    found = {}
+    for name, values in signals.items():
+        over = None
+        if name != "closeness":
+            over = auroc_difference_interval((values, baseline), positive, groups, **settings)
+        found[name] = SignalAuroc(auroc_interval(values, positive, groups, **settings), over)
+    return Detection(positives, len(positive) - positives, found)

@@ -1,0 +1,117 @@
+"""The most confident mistakes of an evaluation, explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vrm.data.schema import Judgment
+from vrm.data.style import plain_text
+from vrm.evaluate.collect import Collected
+from vrm.inference.engine import RewardEngine
+from vrm.inference.explain import explain
+from vrm.metrics import pairwise_hits
+
+MAX_CHARACTERS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A pair of which the model is sure of the other side; texts are cut to `MAX_CHARACTERS`.
+
+    Attributes:
+        file: where the row was read from.
+        line: 1-based.
+        source: of the row.
+        category: of the row.
+        preference: label, for the preferred side: above 0.5.
+        probability: predicted, of the preferred side.
+        margin: E[u], reward of the preferred side minus that of the other: below 0.
+        prompt: its text, the last message's where it has several.
+        chosen: text of the preferred completion, A in the explanation.
+        rejected: text of the other one, B in the explanation.
+        explanation: as `vrm explain --json` prints it, without the texts.
+    """
+
+    file: str
+    line: int
+    source: str | None
+    category: str | None
+    preference: float
+    probability: float
+    margin: float
+    prompt: str
+    chosen: str
+    rejected: str
+    explanation: dict[str, Any]
+
+
+def confident_mistakes(engine: RewardEngine, found: Collected, count: int = 10) -> tuple[Mistake, ...]:
+    """Pairs whose margin has the wrong sign, the least probable labels first; a pair that occurs again is shown once.
+
+    The engine judges these rows again, and counts them in its report on overlong rows.
+
+    Args:
+        engine: which judged them.
+        found: what it said.
+        count: how many at most.
+    """
+    if not found.margin or not count:
+        return ()
+    wrong = np.flatnonzero(pairwise_hits(found.margin, found.preference) == 0.0)
+    log_preferred = [_log_preferred(found, int(row)) for row in wrong]
+    mistakes: list[Mistake] = []
+    seen = set()
+    for position in np.argsort(log_preferred, kind="stable"):
+        index = int(wrong[position])
+        pair = _preferred_first(found, index)
+        key = (found.prompts[index], *(plain_text(text) for text in pair.completions))
+        if key not in seen:
+            seen.add(key)
+            mistakes.append(_explained(engine, found, index, pair))
+        if len(mistakes) == count:
+            break
+    return tuple(mistakes)
+
+
+def _log_preferred(found: Collected, index: int) -> float:
+    return found.log_first[index] if found.preference[index] > 0.5 else found.log_second[index]
+
+
+def _preferred_first(found: Collected, index: int) -> Judgment:
+    row, a, b = found.rows[index]
+    sides = (a, b) if found.preference[index] > 0.5 else (b, a)
+    return replace(
+        row,
+        completions=[row.completions[side] for side in sides],
+        preference=max(found.preference[index], 1.0 - found.preference[index]),
+        scores=None,
+        ratings=None,
+        objective_votes=None,
+    )
+
+
+def _explained(engine: RewardEngine, found: Collected, index: int, pair: Judgment) -> Mistake:
+    explanation = explain(engine, pair).to_dict()
+    prompt = explanation.pop("prompt")
+    for completion in explanation["completions"]:
+        del completion["text"]
+    return Mistake(
+        file=pair.file,
+        line=pair.line,
+        source=pair.source,
+        category=pair.category,
+        preference=float(pair.preference or 0.0),
+        probability=float(np.exp(_log_preferred(found, index))),
+        margin=-abs(found.margin[index]),
+        prompt=_clipped(prompt),
+        chosen=_clipped(plain_text(pair.completions[0])),
+        rejected=_clipped(plain_text(pair.completions[1])),
+        explanation=explanation,
+    )
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
