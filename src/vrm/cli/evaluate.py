@@ -22,6 +22,9 @@ from vrm.cli.options import (
     steering,
 )
 
+MISTAKES = 10
+"""Most confident mistakes that a JSON document explains."""
+
 
 def evaluate(
     model: ModelArgument,
@@ -30,7 +33,13 @@ def evaluate(
         typer.Argument(metavar="FILE...", help="Judgments in the row schema, any format.", show_default=False),
     ],
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Also write everything as JSON; - prints it alone. It holds the texts (cut to 600 characters) of the "
+            "ten most confident mistakes.",
+        ),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
@@ -68,7 +77,9 @@ def evaluate(
     evaluations = {}
     for file, result in loaded.items():
         engine.reset_report()
-        evaluations[file] = evaluate_judgments(engine, result.judgments, resamples=resamples)
+        evaluations[file] = evaluate_judgments(
+            engine, result.judgments, resamples=resamples, mistakes=0 if json_file is None else MISTAKES
+        )
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples, "recipe": recipe}
         _write_json(json_file, model, engine, settings, loaded, evaluations)
