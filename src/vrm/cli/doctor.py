@@ -65,7 +65,7 @@ def doctor(
         typer.Option(
             "--sample", min=0, metavar="N", help="Rows of a file to tokenize, prompts to tell the language of; 0: all."
         ),
-    ] = 20_000,
+    ] = 10_000,
     device: DeviceOption = "auto",
 ) -> None:
     """Look for what is wrong with preference data: leaks, duplicates, contradictions, noise, lengths, languages.

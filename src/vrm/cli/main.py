@@ -50,6 +50,9 @@ COMMANDS = {
     "evaluate": Entry("vrm.cli.evaluate", "evaluate", "Measure a model on judged pairs, ratings and votes."),
     "score": Entry("vrm.cli.score", "score", "Write rewards for a file of prompts and completions."),
     "explain": Entry("vrm.cli.explain", "explain", "Show why a model prefers one completion to another."),
+    "audit": Entry("vrm.cli.audit", "audit", "Try edits of completions that should not pay, and see whether they do."),
+    "doctor": Entry("vrm.cli.doctor", "doctor", "Find out what is wrong with preference data."),
+    "report": Entry("vrm.cli.report", "report", "Write one HTML page of runs and results, with charts."),
 }
 
 

@@ -116,7 +116,7 @@ class DoctorSettings:
     allow: tuple[str, ...] = ()
     examples: int = 3
     split_by: str = "prompt"
-    sample: int = 20_000
+    sample: int = 10_000
     model_rows: int = 2_000
 
     def __post_init__(self) -> None:
