@@ -48,6 +48,7 @@ COMMANDS = {
     ),
     "train": Entry("vrm.cli.train", "train", "Train a reward model from a configuration file."),
     "evaluate": Entry("vrm.cli.evaluate", "evaluate", "Measure a model on judged pairs, ratings and votes."),
+    "compare": Entry("vrm.cli.compare", "compare", "Compare two models on the same judgments, pair by pair."),
     "score": Entry("vrm.cli.score", "score", "Write rewards for a file of prompts and completions."),
     "explain": Entry("vrm.cli.explain", "explain", "Show why a model prefers one completion to another."),
     "audit": Entry("vrm.cli.audit", "audit", "Try edits of completions that should not pay, and see whether they do."),

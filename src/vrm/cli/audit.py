@@ -1,0 +1,144 @@
+"""`vrm audit`: edits that must not pay, and how the reward goes with length."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vrm.cli.console import Meter, note, results
+from vrm.cli.options import (
+    ON_BAD_ROWS,
+    DeviceOption,
+    EmphasizeOption,
+    ModelArgument,
+    OverlongOption,
+    PrecisionOption,
+    WithoutOption,
+    load_engine,
+    one_of,
+    steering,
+)
+
+if TYPE_CHECKING:
+    from vrm.evaluate.audit import Edit
+
+
+def _list_edits(wanted: bool) -> None:
+    if wanted:
+        from vrm.evaluate.audit import print_edits
+
+        print_edits(results())
+        raise typer.Exit
+
+
+def audit(
+    model: ModelArgument,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Judgments in the row schema, any format.", show_default=False)
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
+    ] = None,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option("--edit", metavar="NAME", help="Try this edit only; may be repeated.", show_default=False),
+    ] = None,
+    list_edits: Annotated[
+        bool,
+        typer.Option("--list-edits", callback=_list_edits, is_eager=True, help="Print the edits and exit."),
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Read the first N rows only.", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
+    ] = None,
+    emphasize: EmphasizeOption = None,
+    without: WithoutOption = None,
+    kappa: Annotated[
+        float, typer.Option("--kappa", min=0.0, help="Audit the pessimistic reward E[r] - kappa sqrt(Var[r]).")
+    ] = 0.0,
+    on_bad_rows: Annotated[
+        str, typer.Option("--on-bad-rows", **one_of(ON_BAD_ROWS), help="Stop at rows with faults, or skip and count.")
+    ] = "error",
+    on_overlong: OverlongOption = "truncate",
+    precision: PrecisionOption = "float32",
+    cache: Annotated[
+        Path | None, typer.Option("--feature-cache", metavar="DIR", help="Keep and reuse features of the backbone.")
+    ] = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the edits and of the bootstrap.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Try edits of completions that should not pay, and see whether the reward falls for them.
+
+    Padding, repetition, headings, bold, bullets, flattery, confidence, emoji and 'as an expert' must not raise a
+    reward; shuffled sentences, a missing middle and a completion for another prompt must lower it. Prints what each
+    does, the worst first, and the correlation of rewards and labels with length.
+    """
+    from vrm.data.load import Source, load_judgments
+
+    edits = _edits(edit)
+    loaded = load_judgments(Source(file, recipe=recipe, limit=limit), on_bad_rows=on_bad_rows)
+    if not loaded.report.ok:
+        note(loaded.report.render())
+    settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
+    engine = load_engine(model, **settings, steering=steering(emphasize, without), cache=cache)
+    from vrm.evaluate.audit import Resampling, print_audit
+    from vrm.evaluate.audit import audit as audit_model
+
+    with Meter("auditing") as meter:
+        report = audit_model(
+            engine,
+            loaded.judgments,
+            edits,
+            kappa=kappa,
+            resampling=Resampling(resamples=resamples, seed=seed),
+            seed=seed,
+            progress=lambda done, total: meter.update(f"{done} of {total} judgments"),
+        )
+    if json_file is not None:
+        settings |= {"steering": {"emphasis": emphasize, "without": without}, "recipe": recipe, "limit": limit}
+        _write_json(json_file, _document(model, file, engine, settings, loaded.report, report))
+    if str(json_file) != "-":
+        print_audit(results(), report, file)
+
+
+def _edits(names: list[str] | None) -> dict[str, Edit]:
+    from vrm.errors import ConfigError
+    from vrm.evaluate.audit import select_edits
+
+    try:
+        return select_edits(names)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="--edit") from None
+
+
+def _document(model: str, file: str, engine: Any, settings: dict[str, Any], data: Any, report: Any) -> dict[str, Any]:
+    from vrm.inference.extraction import backbone_fingerprint
+    from vrm.train.run import versions
+
+    return {
+        "kind": "audit",
+        "schema": 1,
+        "model": model,
+        "head": engine.model.config.head,
+        "backbone_sha256": backbone_fingerprint(engine.model),
+        "versions": versions(),
+        "settings": settings,
+        "file": file,
+        "data": data.to_dict(),
+        **report.to_dict(),
+    }
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if str(path) == "-":
+        print(text, end="")
+    else:
+        path.write_text(text, encoding="utf-8")
+        note(f"wrote {path}")
