@@ -1,0 +1,123 @@
+"""Question (d): what repairs a reward model that was trained where the longer completion wins nine times in ten."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from benchmarks.evidence.fitting import fit, new_head, pairs_of
+from benchmarks.evidence.folds import Fold
+from benchmarks.evidence.predictors import HeadPredictor
+from benchmarks.evidence.regimes import REGIMES, Parts, parts
+
+from vrm.core.losses import Posteriors
+from vrm.core.nuisance import NuisanceOffset, fit_nuisance_offset, offset_margin
+from vrm.core.steering import without
+from vrm.data.schema import Judgment
+from vrm.data.splits import uniform_hash
+from vrm.data.style import STYLE_MEASURES
+
+if TYPE_CHECKING:
+    from benchmarks.evidence.run import Study
+
+OUT_OF_FOLD = 5
+FACTORS = (0.5, 1.0)
+TIED = "length"
+
+
+def repair(study: Study, heads: tuple[str, ...], seed: int) -> None:
+    """Offset (14) for every head; an objective tied to length and left out at inference for `vrm` and `gated`."""
+    setup = REGIMES["shortcut"]
+    rows = parts(setup, study.library, seed)
+    offset = fit_offset(study, rows, seed)
+    for name in heads:
+        _with_offset(study, name, rows, offset, seed)
+        if name in ("vrm", "gated"):
+            _tied(study, name, rows, seed)
+
+
+def fit_offset(study: Study, rows: Parts, seed: int) -> NuisanceOffset:
+    """h of (14) on all style measures, jointly with out-of-fold margins of `bt` heads; folds by prompt."""
+    from benchmarks.evidence.run import head_config
+
+    train, settings = pairs_of(rows.train), study.settings("bt")
+    place = np.array([int(OUT_OF_FOLD * uniform_hash(group, seed, "out of fold")) for group in train.groups])
+    margins = np.zeros(len(train))
+    for number in range(OUT_OF_FOLD):
+        inside, outside = np.flatnonzero(place != number), np.flatnonzero(place == number)
+        config = head_config(study, "bt", train, settings)
+        head = new_head("bt", config, seed)
+        fit(head, config, study.features, (train.take(inside), pairs_of(rows.held)), settings, seed)
+        margins[outside] = HeadPredictor(head, study.features).say(train.take(outside)).margin
+    style = torch.from_numpy(train.style)
+    preference = torch.tensor([row.preference for row in train.judgments], dtype=torch.float64)
+    return fit_nuisance_offset(style[:, 0], style[:, 1], preference, torch.from_numpy(margins))
+
+
+def with_offset(fold: Fold, offset: NuisanceOffset, factor: float) -> Fold:
+    """Target margins that let u of (4) gain the offset."""
+    style = torch.from_numpy(fold.style)
+    margin = torch.tensor([row.margin for row in fold.judgments], dtype=torch.float64)
+    shifted = offset_margin(margin, offset(style[:, 0]), offset(style[:, 1]), factor).tolist()
+    return fold.relabelled([replace(row, margin=value) for row, value in zip(fold.judgments, shifted, strict=True)])
+
+
+def _with_offset(study: Study, name: str, rows: Parts, offset: NuisanceOffset, seed: int) -> None:
+    from benchmarks.evidence.run import head_config, save
+
+    if (study.output / "shortcut" / f"{name}+offset-{seed}" / "meta.json").exists():
+        return
+    started, settings = time.perf_counter(), study.settings(name)
+    best: tuple[float, float, HeadPredictor] | None = None
+    for factor in FACTORS:
+        train, held = (with_offset(pairs_of(fold), offset, factor) for fold in (rows.train, rows.held))
+        config = head_config(study, name, train, settings)
+        head = new_head(name, config, seed)
+        # The factor is chosen by the raters' likelihood on held-out rows, offset included.
+        nll = fit(head, config, study.features, (train, held), settings, seed)["held_out_nll"]
+        if best is None or nll < best[0]:
+            best = (nll, factor, HeadPredictor(head, study.features))
+    assert best is not None
+    facts = {"held_out_nll": best[0], "factor": best[1], "seconds": time.perf_counter() - started}
+    save(study, "shortcut", f"{name}+offset", seed, best[2], rows, REGIMES["shortcut"], facts)
+
+
+def with_tied_ratings(fold: Fold, mean: float, deviation: float) -> Fold:
+    """Every completion rated by its standardized log length, under one objective."""
+    column = STYLE_MEASURES.index("log_length")
+
+    def rated(row: Judgment, style: np.ndarray) -> Judgment:
+        return replace(row, ratings=[{TIED: float((value - mean) / deviation)} for value in style[:, column]])
+
+    return fold.relabelled([rated(row, style) for row, style in zip(fold.judgments, fold.style, strict=True)])
+
+
+def _tied(study: Study, name: str, rows: Parts, seed: int) -> None:
+    from benchmarks.evidence.run import head_config, save
+
+    if (study.output / "shortcut" / f"{name}+tied-{seed}" / "meta.json").exists():
+        return
+    started, settings = time.perf_counter(), study.settings(name)
+    pairs = pairs_of(rows.train)
+    length = pairs.style[..., STYLE_MEASURES.index("log_length")]
+    train = with_tied_ratings(pairs, float(length.mean()), float(length.std()))
+    config = head_config(study, name, train, settings)
+    config.objectives_with_ratings = [TIED]
+    head = new_head(name, config, seed)
+    reached = fit(head, config, study.features, (train, pairs_of(rows.held)), settings, seed)
+    keep = torch.tensor([objective != TIED for objective in config.objective_names])
+
+    def left_out(found: Posteriors) -> Posteriors:
+        weights, decoder = without(found.weights, found.decoder, keep)
+        rating = type(found.rating_model)(
+            found.rating_model.slope, found.rating_model.offset[keep], found.rating_model.scale[keep]
+        )
+        return Posteriors(weights, found.features, decoder, rating)
+
+    for label, transform in (("tied", None), ("tied-without", left_out)):
+        predictor = HeadPredictor(head, study.features, transform)
+        facts = {**reached, "seconds": time.perf_counter() - started}
+        save(study, "shortcut", f"{name}+{label}", seed, predictor, rows, REGIMES["shortcut"], facts)
