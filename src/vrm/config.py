@@ -13,6 +13,9 @@ from vrm.errors import ConfigError
 
 HeadName = Literal["vrm", "gated", "bottleneck", "mlp", "bt"]
 
+Measure = Literal["log_length", "list_density", "heading_density", "bold_density"]
+"""Names of `vrm.data.style.STYLE_MEASURES`, which this layer may not import; a test compares them."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
@@ -142,6 +145,24 @@ class TrainConfig(_Section):
     report_to: list[str] = Field(default=[], description="Trackers of `transformers`: tensorboard, wandb, mlflow, ...")
 
 
+class NuisanceConfig(_Section):
+    """Nuisance offset (14): what sways raters but should not be rewarded; off without measures."""
+
+    measures: list[Measure] = Field(default=[], description="Measures of a completion that sway raters.")
+    factor: float | None = Field(
+        None, ge=0, le=1, description="Share of the offset used; null: chosen on the evaluation rows."
+    )
+    folds: int = Field(5, ge=2, description="Folds of the reward that the offset is fitted beside, by prompt.")
+    ridge: float = Field(1.0, gt=0, description="Penalty on half the variance of each measure's offset.")
+    num_knots: int = Field(5, ge=3, description="Knots of each measure's spline.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> NuisanceConfig:
+        if len(set(self.measures)) < len(self.measures):
+            raise ConfigError(f"measures name one twice: {', '.join(self.measures)}")
+        return self
+
+
 class FeaturesConfig(_Section):
     """Frozen features."""
 
@@ -158,6 +179,7 @@ class RunConfig(_Section):
     model: ModelConfig = Field(default_factory=ModelConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
+    nuisance: NuisanceConfig = Field(default_factory=NuisanceConfig)
     features: FeaturesConfig = Field(default_factory=FeaturesConfig)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, kl_objective_weights, kl_semantic_features
+from vrm.core.nuisance import offset_margin
 from vrm.core.preference import plackett_luce_log_likelihood
 from vrm.core.quadrature import (
     DEFAULT_NODES,
@@ -82,10 +83,12 @@ class Judgments:
     Attributes:
         mask: (batch, num_completions) bool, which completions exist.
         preference: (batch,) p that the first of two is preferred, NaN without a comparison; or None.
-        margin: (batch,) target margin t; a nuisance offset (14) is subtracted from it by the caller; or None for 0.
+        margin: (batch,) target margin t; or None for 0.
         scores: (batch, num_completions) of ranked lists, NaN elsewhere; or None.
         ratings: (batch, num_completions, num_objectives), standardized, NaN where missing; or None.
         votes: (batch, num_objectives), zero rows where missing; or None.
+        offsets: (batch, num_completions) factor h(nu) of (14), added to the rewards in comparisons and ranked lists
+            alone; or None for 0.
     """
 
     mask: Tensor
@@ -94,6 +97,7 @@ class Judgments:
     scores: Tensor | None = None
     ratings: Tensor | None = None
     votes: Tensor | None = None
+    offsets: Tensor | None = None
 
     @property
     def is_ranked(self) -> Tensor:
@@ -236,7 +240,10 @@ def marginal_terms(
 def _pair_margins(
     samples: Tensor, features: SemanticFeatures, decoder: Tensor, judgments: Judgments
 ) -> MarginGivenWeights:
-    margin = 0.0 if judgments.margin is None else judgments.margin
+    margin: Tensor | float = 0.0 if judgments.margin is None else judgments.margin
+    if judgments.offsets is not None:
+        target = judgments.offsets.new_zeros(len(judgments.mask)) if judgments.margin is None else judgments.margin
+        margin = offset_margin(target, judgments.offsets[:, 0], judgments.offsets[:, 1])
     return margin_given_weights(samples, features.completion(0), features.completion(1), decoder, margin)
 
 
@@ -268,6 +275,8 @@ def _ranking_samples(samples: Tensor, posteriors: Posteriors, judgments: Judgmen
     features = posteriors.features
     direction = (samples @ posteriors.decoder).unsqueeze(-2)
     rewards = (direction * features.loc).sum(-1)
+    if judgments.offsets is not None:
+        rewards = rewards + judgments.offsets
     if not bool((features.variance == 0).all()):
         half = torch.randn(RANKING_DRAWS // 2, *rewards.shape, dtype=rewards.dtype, device=rewards.device)
         scale = (features.variance_along(direction) + VARIANCE_JITTER).sqrt()

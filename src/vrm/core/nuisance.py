@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,7 @@ def fit_nuisance_offset(
     out_of_fold_margin: Tensor,
     num_knots: int = 5,
     ridge: float = 1.0,
+    margin: Tensor | None = None,
 ) -> NuisanceOffset:
     """Fit h jointly with a scale of an out-of-fold reward margin, by penalized logistic regression.
 
@@ -85,24 +87,129 @@ def fit_nuisance_offset(
         out_of_fold_margin: (batch,) r_a - r_b of a reward that was not trained on these judgments.
         num_knots: knots of each nuisance, at least 3.
         ridge: penalty in nats on half the variance of each nuisance's h over the texts; 1 is a prior of one logit.
+        margin: (batch,) target margin t of (4); None for 0.
 
     Raises:
         ConfigError: for fewer than 3 knots; DataError: for values that are not finite.
     """
-    if num_knots < 3:
-        raise ConfigError(f"num_knots must be at least 3, got {num_knots}")
-    first, second = first.double(), second.double()
-    if not bool(torch.isfinite(torch.cat([first, second])).all() and torch.isfinite(out_of_fold_margin).all()):
-        raise DataError("nuisances and out-of-fold margins must be finite; remove or mend the rows that are not")
-    knots = spline_knots(torch.cat([first, second]), num_knots)
-    basis_first, basis_second = spline_basis(first, knots), spline_basis(second, knots)
-    whitening = _whitening(torch.cat([basis_first, basis_second]), num_knots - 1)
-    basis = (basis_first - basis_second) @ whitening
+    if not bool(torch.isfinite(out_of_fold_margin).all()):
+        raise DataError("out-of-fold margins must be finite; remove or mend the rows that are not")
+    knots, whitening, basis = _pair_basis(first, second, num_knots)
     design = torch.cat([out_of_fold_margin.double().unsqueeze(-1), basis], -1)
     penalty = torch.full((design.shape[1],), ridge, dtype=torch.float64)
     penalty[0] = 1e-6
-    coefficients = _penalized_logistic(design, preference.double(), penalty)
+    coefficients = _penalized_logistic(design, preference.double(), penalty, margin)
     return NuisanceOffset(knots, whitening @ coefficients[1:], float(coefficients[0]))
+
+
+def _pair_basis(first: Tensor, second: Tensor, num_knots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Knots, whitening W, and the whitened basis of a minus that of b, (batch, columns)."""
+    if num_knots < 3:
+        raise ConfigError(f"num_knots must be at least 3, got {num_knots}")
+    texts = torch.cat([first, second]).double()
+    if not bool(torch.isfinite(texts).all()):
+        raise DataError("nuisances must be finite; remove or mend the rows that are not")
+    knots = spline_knots(texts, num_knots)
+    basis = spline_basis(texts, knots)
+    whitening = _whitening(basis, num_knots - 1)
+    basis_first, basis_second = basis.split(len(first))
+    return knots, whitening, (basis_first - basis_second) @ whitening
+
+
+REWARD_SPREADS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Prior standard deviations of a linear reward's margins, in logits, that `out_of_fold_reward` chooses from."""
+
+
+@dataclass(frozen=True)
+class OutOfFoldReward:
+    """A linear reward that judged only rows it had not seen.
+
+    Attributes:
+        margin: (batch,) r_a - r_b, without the offset that was fitted beside it.
+        spread: the prior standard deviation of its margins, in logits.
+        negative_log_likelihood: of reward and offset together on the rows left out, in nats, mean.
+    """
+
+    margin: Tensor
+    spread: float
+    negative_log_likelihood: float
+
+
+def out_of_fold_reward(
+    features: Tensor,
+    first: Tensor,
+    second: Tensor,
+    preference: Tensor,
+    folds: Tensor,
+    num_knots: int = 5,
+    ridge: float = 1.0,
+    margin: Tensor | None = None,
+) -> OutOfFoldReward:
+    """Margins of a linear reward, cross-fitted: each fold is judged by a reward fitted on the others.
+
+    Beside every one of these rewards an h of its own is fitted and left out of the margin. A reward fitted without it
+    would take up what it can see of the nuisance, and hide it from `fit_nuisance_offset`. The prior spread of the
+    reward is the one of `REWARD_SPREADS` under which the folds left out are likeliest.
+
+    Args:
+        features: (batch, width) features of completion a minus those of b.
+        first: nuisances of completion a, (batch, num_nuisances).
+        second: nuisances of completion b.
+        preference: (batch,) p that a is preferred.
+        folds: (batch,) whole numbers; judgments of one prompt belong into one fold.
+        num_knots: knots of each nuisance, at least 3.
+        ridge: as for `fit_nuisance_offset`.
+        margin: (batch,) target margin t; None for 0.
+
+    Raises:
+        ConfigError: for fewer than 3 knots; DataError: for values that are not finite, or fewer than two folds.
+    """
+    if not bool(torch.isfinite(features).all()):
+        raise DataError("features must be finite; remove or mend the rows that are not")
+    numbers = folds.unique()
+    if len(numbers) < 2:
+        raise DataError(
+            f"a reward is cross-fitted over at least two folds, got {len(numbers)}; more prompts are needed"
+        )
+    basis = _pair_basis(first, second, num_knots)[2].to(features)
+    design, preference = torch.cat([features, basis], -1), preference.to(features)
+    starts: dict[int, Tensor] = {}
+    best: OutOfFoldReward | None = None
+    for spread in REWARD_SPREADS:
+        penalty = design.new_full((design.shape[1],), ridge)
+        penalty[: features.shape[1]] = reward_penalty(features, spread)
+        found, utility = torch.zeros_like(preference), torch.zeros_like(preference)
+        for number in numbers.tolist():
+            seen, held = folds != number, folds == number
+            target = None if margin is None else margin[seen]
+            starts[number] = _penalized_logistic(design[seen], preference[seen], penalty, target, starts.get(number))
+            found[held] = features[held] @ starts[number][: features.shape[1]]
+            utility[held] = design[held] @ starts[number]
+        utility = utility if margin is None else utility - margin.to(utility)
+        loss = -float(comparison_log_likelihood(utility, preference).mean())
+        if best is not None and loss >= best.negative_log_likelihood:
+            break
+        best = OutOfFoldReward(found, spread, loss)
+    assert best is not None
+    return best
+
+
+def reward_penalty(features: Tensor, spread: float) -> float:
+    """Ridge of a linear reward whose margins on `features` (batch, width) have this prior standard deviation."""
+    return max(float(features.square().sum(-1).mean()), 1e-12) / spread**2
+
+
+def fit_linear_reward(features: Tensor, preference: Tensor, spread: float, margin: Tensor | None = None) -> Tensor:
+    """Coefficients (width,) of a linear reward by penalized logistic regression.
+
+    Args:
+        features: (batch, width) features of completion a minus those of b.
+        preference: (batch,) p that a is preferred.
+        spread: prior standard deviation of the margins, in logits.
+        margin: (batch,) t of (4), from which `offset_margin` has subtracted an offset of (14); None for 0.
+    """
+    penalty = features.new_full((features.shape[1],), reward_penalty(features, spread))
+    return _penalized_logistic(features, preference.to(features), penalty, margin)
 
 
 def _whitening(basis: Tensor, columns: int) -> Tensor:
@@ -119,13 +226,23 @@ def _whitening(basis: Tensor, columns: int) -> Tensor:
     return torch.block_diag(*blocks)
 
 
-def _penalized_logistic(design: Tensor, preference: Tensor, penalty: Tensor) -> Tensor:
-    coefficients = torch.zeros(design.shape[1], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([coefficients], max_iter=500, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+def _penalized_logistic(
+    design: Tensor, preference: Tensor, penalty: Tensor, margin: Tensor | None = None, start: Tensor | None = None
+) -> Tensor:
+    coefficients = (torch.zeros_like(penalty) if start is None else start.clone()).requires_grad_()
+    exact = design.dtype == torch.float64
+    optimizer = torch.optim.LBFGS(
+        [coefficients],
+        max_iter=500 if exact else 100,
+        tolerance_grad=1e-9 if exact else 1e-3 * math.sqrt(len(design)),
+        line_search_fn="strong_wolfe",
+    )
+    target = None if margin is None else margin.to(design)
 
     def objective() -> Tensor:
         optimizer.zero_grad()
-        likelihood = comparison_log_likelihood(design @ coefficients, preference).sum()
+        utility = design @ coefficients
+        likelihood = comparison_log_likelihood(utility if target is None else utility - target, preference).sum()
         loss = 0.5 * (penalty * coefficients.square()).sum() - likelihood
         loss.backward()
         return loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from vrm.core.losses import Judgments
 from vrm.core.votes import normalize_votes
-from vrm.data.schema import Judgment
+from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError
 
-TARGET_KEYS = ("mask", "preference", "margin", "scores", "ratings", "votes")
+TARGET_KEYS = ("mask", "preference", "margin", "scores", "ratings", "votes", "offsets")
 """Keys of a batch that hold labels; the others are arguments of the model's `forward`."""
 
 
@@ -29,12 +29,14 @@ class TargetEncoder:
         rating_mean: by name; ratings are standardized with it.
         rating_std: by name.
         votes_total: votes of a row are normalized to this total; None keeps counts as they are.
+        offset: nuisance offset (14) of completions, (texts,) in logits; None for none.
     """
 
     objectives: tuple[str, ...] = ()
     rating_mean: dict[str, float] | None = None
     rating_std: dict[str, float] | None = None
     votes_total: float | None = 1.0
+    offset: Callable[[Sequence[Text]], Tensor] | None = None
 
     def __call__(self, rows: Sequence[Judgment]) -> dict[str, Tensor]:
         """Labels of a batch, under `TARGET_KEYS`; always the same keys, NaN or zero where a row has no such label.
@@ -58,6 +60,9 @@ class TargetEncoder:
         if self.votes_total is not None:
             votes = normalize_votes(votes, self.votes_total)
         margin = torch.tensor([row.margin for row in rows], dtype=torch.float32)
+        offsets = torch.zeros(len(rows), width)
+        if self.offset is not None:
+            offsets[mask] = self.offset([text for row in rows for text in row.completions]).to(offsets)
         return {
             "mask": mask,
             "preference": preference,
@@ -65,6 +70,7 @@ class TargetEncoder:
             "scores": scores,
             "ratings": ratings,
             "votes": votes,
+            "offsets": offsets,
         }
 
     def _fill(self, row: Judgment, ratings: Tensor, votes: Tensor) -> None:
@@ -87,6 +93,7 @@ class TargetEncoder:
 def judgments_from(batch: dict[str, Tensor]) -> Judgments:
     """The core's view of a batch's labels; kinds of labels that no row of the batch has are None."""
     scores, ratings, votes = batch.get("scores"), batch.get("ratings"), batch.get("votes")
+    offsets = batch.get("offsets")
     return Judgments(
         mask=batch["mask"],
         preference=batch.get("preference"),
@@ -94,6 +101,7 @@ def judgments_from(batch: dict[str, Tensor]) -> Judgments:
         scores=scores if scores is not None and not bool(scores.isnan().all()) else None,
         ratings=ratings if ratings is not None and not bool(ratings.isnan().all()) else None,
         votes=votes if votes is not None and bool((votes > 0).any()) else None,
+        offsets=offsets if offsets is not None and bool((offsets != 0).any()) else None,
     )
 
 
@@ -144,7 +152,7 @@ class JudgmentCollator:
     Returns of `__call__`:
         input_ids, attention_mask: (rows, longest row), right-padded, one row a completion.
         completion_start: (rows,). prompt_rows: (batch,). completion_rows: (batch, num_completions), -1 where none.
-        mask, preference, margin, scores, ratings, votes: as `TargetEncoder` gives them.
+        mask, preference, margin, scores, ratings, votes, offsets: as `TargetEncoder` gives them.
     """
 
     targets: TargetEncoder

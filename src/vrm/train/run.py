@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.adapters import with_adapters
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
+from vrm.train.nuisance import NuisanceFit, offset_of_run
 from vrm.train.objective import DEFAULT_SAMPLES, Objective
 from vrm.train.same_run import keep_configuration
 from vrm.train.setup import RunData, build_model, load_data
@@ -70,6 +71,7 @@ class _Data:
     eval: Any
     collator: Any
     overlong: OverlongReport
+    nuisance: NuisanceFit | None = None
 
 
 def run_training(config: RunConfig, resume: bool = False, data: RunData | None = None) -> TrainResult:
@@ -91,7 +93,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     data = data or load_data(config.data, config.seed)
     _say(data.report)
     model, tokenizer = build_model(config, data)
-    prepared = _prepare(config, data, model, tokenizer)
+    prepared = _prepare(config, data, model, tokenizer, resume)
     _say(f"training and evaluation rows: {prepared.overlong.render()}")
     _say_unused(model.config, data)
     trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == "lora" else model
@@ -132,29 +134,55 @@ def _check_output(output: Path, resume: bool) -> None:
 
 
 def _prepare(
-    config: RunConfig, data: RunData, model: VRMForSequenceClassification, tokenizer: PreTrainedTokenizerBase
+    config: RunConfig,
+    data: RunData,
+    model: VRMForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    resume: bool = False,
 ) -> _Data:
     chat = ChatTokenizer(tokenizer)
     report = OverlongReport(model.config.max_input_tokens)
     tokenize = JudgmentTokenizer(chat, model.config.max_input_tokens, config.data.on_overlong, report)
     train = list(tokenize.many(_with_progress(data.train, "tokenize")))
     evaluation = list(tokenize.many(data.eval))
-    targets = target_encoder(model.config, config.data.votes_total)
     train, evaluation = (_usable(rows, model.config) for rows in (train, evaluation))
     if not train:
         raise ConfigError(f"no training rows remain that head '{model.config.head}' can learn from: {report.render()}")
-    if config.model.tuning != "frozen":
-        collator = JudgmentCollator(targets, int(tokenizer.pad_token_id or 0))
-        held = TokenizedDataset(evaluation) if evaluation else None
-        return _Data(TokenizedDataset(train), held, collator, report)
+    pad = int(tokenizer.pad_token_id or 0)
     options = ExtractionOptions(
         config.train.precision, config.features.token_budget, config.features.cache or f"{config.output_dir}/features"
     )
-    extractor = FeatureExtractor(model, int(tokenizer.pad_token_id or 0), options)
-    dataset = FeatureDataset(_extract(extractor, train, "train features"), train, targets)
-    held = FeatureDataset(_extract(extractor, evaluation, "eval features"), evaluation, targets) if evaluation else None
+    if config.model.tuning != "frozen":
+        fit = offset_of_run(config, train, evaluation, lambda: _initial_extractor(model, pad, options), resume)
+        collator = JudgmentCollator(_targets(config, model.config, fit), pad)
+        held = TokenizedDataset(evaluation) if evaluation else None
+        return _Data(TokenizedDataset(train), held, collator, report, fit)
+    extractor = FeatureExtractor(model, pad, options)
+    table = _extract(extractor, train, "train features")
+    held_table = _extract(extractor, evaluation, "eval features") if evaluation else None
+    fit = offset_of_run(config, train, evaluation, lambda: extractor, resume)
+    targets = _targets(config, model.config, fit)
+    dataset = FeatureDataset(table, train, targets)
+    held = FeatureDataset(held_table, evaluation, targets) if held_table is not None else None
     _fit_inputs(model.score, *dataset.sample_features(INPUT_SAMPLE, config.seed))
-    return _Data(dataset, held, collate_features, report)
+    return _Data(dataset, held, collate_features, report, fit)
+
+
+def _initial_extractor(model: VRMForSequenceClassification, pad: int, options: ExtractionOptions) -> FeatureExtractor:
+    """Features of a backbone that is yet to be tuned, on the device it will be tuned on."""
+    if torch.cuda.is_available():
+        model.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
+    return FeatureExtractor(model, pad, options)
+
+
+def _targets(config: RunConfig, model: VRMConfig, fit: NuisanceFit | None) -> TargetEncoder:
+    """Label encoder of a run; the model keeps the offset, so that rater metrics can be computed with it."""
+    targets = target_encoder(model, config.data.votes_total)
+    if fit is None:
+        return targets
+    _say(fit.render())
+    model.nuisance = fit.rater.to_dict()
+    return replace(targets, offset=fit.rater)
 
 
 def _fit_inputs(head: Any, prompts: torch.Tensor, completions: torch.Tensor) -> None:
@@ -220,6 +248,7 @@ def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
         objective=objective,
         save_backbone=config.model.tuning != "frozen",
         head_learning_rate=config.train.learning_rate,
+        rater_metrics=data.nuisance is not None,
     )
     # Their progress goes to stdout, which belongs to results.
     for callback in (PrinterCallback, ProgressCallback):
@@ -309,6 +338,7 @@ def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer
 def _summary(
     config: RunConfig, model: VRMForSequenceClassification, data: _Data, metrics: dict[str, float]
 ) -> dict[str, Any]:
+    nuisance = {} if data.nuisance is None else {"nuisance": data.nuisance.to_dict()}
     return {
         "config": config.model_dump(),
         "rows": {"train": len(data.train), "eval": 0 if data.eval is None else len(data.eval)},
@@ -318,6 +348,7 @@ def _summary(
             "head": sum(parameter.numel() for parameter in model.score.parameters()),
             "backbone": sum(parameter.numel() for parameter in model.backbone.parameters()),
         },
+        **nuisance,
         "metrics": metrics,
         "versions": versions(),
     }

@@ -14,6 +14,7 @@ from transformers import EvalPrediction, Trainer
 
 from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
 from vrm.core.losses import warn_if_prompt_ignored
+from vrm.core.nuisance import offset_margin
 from vrm.core.predictive import log_probabilities
 from vrm.data.collate import TARGET_KEYS
 from vrm.errors import NumericsError
@@ -40,6 +41,8 @@ class VRMTrainer(Trainer):
         objective: the loss.
         save_backbone: False leaves the (frozen) backbone out of intermediate checkpoints.
         head_learning_rate: of `score`; the backbone gets `args.learning_rate`.
+        rater_metrics: whether the labels carry offsets of (14). Metrics are then those of the raters, offsets included,
+            and the quality metrics without them stand beside them as `quality_...`.
         **kwargs: as for `transformers.Trainer`.
     """
 
@@ -49,12 +52,13 @@ class VRMTrainer(Trainer):
         objective: Objective | None = None,
         save_backbone: bool = True,
         head_learning_rate: float | None = None,
+        rater_metrics: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("compute_metrics", compute_preference_metrics)
         super().__init__(*args, **kwargs)
         self.objective = objective or Objective()
-        self.save_backbone = save_backbone
+        self.save_backbone, self.rater_metrics = save_backbone, rater_metrics
         self.head_learning_rate = head_learning_rate or self.args.learning_rate
         # The loss is a mean over judgments; Trainer must divide it by the accumulation steps itself.
         self.model_accepts_loss_kwargs = False
@@ -116,6 +120,9 @@ class VRMTrainer(Trainer):
             self._add(f"weighted/{name}", parts[name], everyone)
         margin = output.logits[:, 0] - output.logits[:, 1] if output.logits.shape[1] > 1 else output.logits[:, 0]
         labelled = pairs & (batch["preference"] != 0.5)
+        if "offsets" in batch:
+            # What the comparison was trained on; zero without a nuisance offset.
+            margin = margin + batch["offsets"][:, 0] - batch["offsets"][:, 1]
         signed = torch.where(batch["preference"] >= 0.5, margin, -margin)
         self._add("accuracy", (signed > 0).float() + 0.5 * (signed == 0), labelled)
         self._add("margin", signed, labelled)
@@ -165,7 +172,7 @@ class VRMTrainer(Trainer):
             loss, output = self.compute_loss(model, inputs, return_outputs=True)
         if prediction_loss_only:
             return loss, None, None
-        return loss.detach(), _predictions(output, inputs), inputs["preference"]
+        return loss.detach(), _predictions(output, inputs, self.rater_metrics), inputs["preference"]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As in `Trainer`; warns if the prompt is ignored by a head that could use it."""
@@ -205,16 +212,28 @@ def _touch(output: VRMOutput) -> Tensor:
 
 
 @torch.no_grad()
-def _predictions(output: VRMOutput, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """(batch, 4): mean margin, log P(a > b), log P(b > a), KL of the weights; and (batch, num_features) KL of z."""
+def _predictions(output: VRMOutput, batch: dict[str, Tensor], rater: bool = False) -> tuple[Tensor, Tensor]:
+    """(batch, 4): mean margin, log P(a > b), log P(b > a), KL of the weights; and (batch, num_features) KL of z.
+
+    With `rater` margin and probabilities include the nuisance offset, and three further columns are those without it.
+    """
     posteriors = output.posteriors
     first, second = posteriors.features.completion(0), posteriors.features.completion(1)
-    log_first, log_second = log_probabilities(posteriors.weights, first, second, posteriors.decoder)
     margin = output.logits[:, 0] - output.logits[:, 1]
-    kl = _kl_to_flat(output)
+
+    def judged(target: Tensor) -> list[Tensor]:
+        logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, margin=target)
+        return [margin - target, *logs]
+
+    quality = judged(torch.zeros_like(margin))
+    columns = [*quality, _kl_to_flat(output)]
+    if rater:
+        offsets = batch["offsets"]
+        target = offset_margin(torch.zeros_like(margin), offsets[:, 0], offsets[:, 1])
+        columns = [*judged(target), _kl_to_flat(output), *quality]
     per_feature = (gaussian_kl_per_feature(posteriors.features) * batch["mask"].unsqueeze(-1)).sum(1)
     count = batch["mask"].sum(1, keepdim=True).clamp_min(1)
-    return torch.stack([margin, log_first, log_second, kl], -1), per_feature / count
+    return torch.stack(columns, -1), per_feature / count
 
 
 def _kl_to_flat(output: VRMOutput) -> Tensor:
@@ -223,17 +242,32 @@ def _kl_to_flat(output: VRMOutput) -> Tensor:
 
 
 def compute_preference_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Accuracy, NLL (8), calibration error, mean margin, KL of the weights to the flat Dirichlet, active units."""
+    """Accuracy, NLL (8), calibration error, mean margin, KL of the weights to the flat Dirichlet, active units.
+
+    Where the predictions have columns with and without a nuisance offset, those without give `quality_...` metrics.
+    """
     (values, per_feature), preference = prediction.predictions, np.asarray(prediction.label_ids)
-    pairs = ~np.isnan(preference)
     active = per_feature.mean(0) > ACTIVE_UNIT_KL
     metrics = {"kl_weights": float(values[:, 3].mean()), "active_units": float(active.sum())}
-    if pairs.any():
-        margin, log_first, log_second = (values[pairs, column].astype(np.float64) for column in range(3))
-        label = preference[pairs].astype(np.float64)
-        metrics["nll"] = float(negative_log_likelihood_from_logs(log_first, label, log_second))
-        metrics["margin"] = float(np.where(label >= 0.5, margin, -margin).mean())
-        if (label != 0.5).any():
-            metrics["accuracy"] = float(pairwise_accuracy(margin, label).value)
-            metrics["calibration_error"] = float(expected_calibration_error(np.exp(log_first), label).value)
+    metrics |= _pair_metrics(values[:, :3], preference)
+    if values.shape[1] > 4:
+        quality = _pair_metrics(values[:, 4:7], preference)
+        metrics |= {f"quality_{name}": value for name, value in quality.items()}
+    return metrics
+
+
+def _pair_metrics(columns: np.ndarray, preference: np.ndarray) -> dict[str, float]:
+    """Metrics of the comparisons among rows of margin, log P(a > b) and log P(b > a)."""
+    pairs = ~np.isnan(preference)
+    if not pairs.any():
+        return {}
+    margin, log_first, log_second = columns[pairs].astype(np.float64).T
+    label = preference[pairs].astype(np.float64)
+    metrics = {
+        "nll": float(negative_log_likelihood_from_logs(log_first, label, log_second)),
+        "margin": float(np.where(label >= 0.5, margin, -margin).mean()),
+    }
+    if (label != 0.5).any():
+        metrics["accuracy"] = float(pairwise_accuracy(margin, label).value)
+        metrics["calibration_error"] = float(expected_calibration_error(np.exp(log_first), label).value)
     return metrics
