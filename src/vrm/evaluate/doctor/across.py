@@ -9,7 +9,7 @@ from vrm.data.splits import shared_prompts
 from vrm.data.style import plain_text
 from vrm.evaluate.doctor.duplicates import unfinished_note
 from vrm.evaluate.doctor.findings import DoctorSettings, Finding, percent, plural, severity
-from vrm.evaluate.doctor.near import Search, jaccard, remembered
+from vrm.evaluate.doctor.near import Search, jaccard, remembered, without_boilerplate
 from vrm.evaluate.doctor.rows import FileRows
 
 _APART = "If these are no parts of a split (two sources to train on, say), allow it."
@@ -59,7 +59,7 @@ def _near_prompts(one: FileRows, other: FileRows, settings: DoctorSettings) -> F
         row = large.judgments[key] if key < offset else small.judgments[key - offset]
         return plain_text(row.prompt)
 
-    get = remembered(prompt)
+    get = without_boilerplate([*listed, *sorted(new)], remembered(prompt))
     near = settings.thresholds.near
     search = Search(lambda key, row: jaccard(get(key), get(row)) >= near)
     for row in listed:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vrm.data.style import plain_text
 from vrm.evaluate.doctor.findings import DoctorSettings, Finding, percent, plural, severity
-from vrm.evaluate.doctor.near import Shingles, jaccard, near_copies, remembered
+from vrm.evaluate.doctor.near import Shingles, jaccard, near_copies, remembered, without_boilerplate
 from vrm.evaluate.doctor.rows import FileRows
 
 
@@ -25,7 +25,7 @@ def check_duplicates(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
 
 def _repeated_prompts(rows: FileRows, settings: DoctorSettings) -> Finding:
     counts = Counter(rows.prompts)
-    again = [row for row, key in enumerate(rows.prompts) if counts[key] > 1]
+    again = sum(count for count in counts.values() if count > 1)
     largest, several = max(counts.values(), default=0), sum(count > 1 for count in counts.values())
     return Finding(
         "repeated_prompts",
@@ -34,17 +34,18 @@ def _repeated_prompts(rows: FileRows, settings: DoctorSettings) -> Finding:
         f"{plural(len(counts), 'different prompt')} in {plural(len(rows), 'row')}; {several:,} with several rows, the "
         f"most frequent one with {largest:,}.",
         "Split by prompt, not by row (vrm train does), and take intervals over prompts." if again else "",
-        len(again),
+        again,
         len(rows),
         {"prompts": len(counts), "largest": largest},
-        rows.places(again, settings.examples),
+        # Rows of the most frequent prompt: what to look at if one prompt dominates.
+        rows.places((row for row, key in enumerate(rows.prompts) if 1 < counts[key] == largest), settings.examples),
     )
 
 
 def _near_prompts(rows: FileRows, settings: DoctorSettings) -> Finding:
     first = sorted(rows.first_rows().values())
     near = settings.thresholds.near
-    get = remembered(lambda row: plain_text(rows.judgments[row].prompt))
+    get = without_boilerplate(first, remembered(lambda row: plain_text(rows.judgments[row].prompt)))
     copies, unfinished = near_copies(first, get, lambda one, other: jaccard(get(one), get(other)) >= near)
     return Finding(
         "near_duplicate_prompts",

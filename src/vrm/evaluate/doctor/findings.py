@@ -44,7 +44,7 @@ class Thresholds:
     cut_to_identical: float = 0.05
     contradictory_pairs: float = 0.10
     shared_prompts: float = 0.0
-    near_shared_prompts: float = 0.01
+    near_shared_prompts: float = 0.05
     duplicate_rows: float = 0.01
     near_duplicate_prompts: float = 0.01
     case_only: float = 0.01

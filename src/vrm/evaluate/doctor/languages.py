@@ -56,7 +56,7 @@ def check_languages(rows: FileRows, settings: DoctorSettings, english_only: bool
     counts = Counter(found.values())
     others = [row for row, name in found.items() if name not in ("en", UNSURE)]
     known = len(looked) - counts[UNSURE]
-    named = ", ".join(f"{name} {percent(count / known)}" for name, count in _largest(counts))
+    named = ", ".join(f"{name} {percent(count / known)}" for name, count in _largest(counts, known))
     sampled = f" (a sample of {plural(len(first), 'prompt')})" if len(looked) < len(first) else ""
     unsure = f"; not told for {plural(counts[UNSURE], 'prompt')}, short or mixed" if counts[UNSURE] else ""
     degree = severity(len(others), max(known, 1), warning=settings.thresholds.other_languages if english_only else None)
@@ -75,7 +75,9 @@ def check_languages(rows: FileRows, settings: DoctorSettings, english_only: bool
     )
 
 
-def _largest(counts: Counter[str], limit: int = 5) -> list[tuple[str, int]]:
+def _largest(counts: Counter[str], known: int) -> list[tuple[str, int]]:
+    """Languages of at least 0.5 % of the prompts; rarer ones, often misjudged, together as `others`."""
     named = [(name, count) for name, count in counts.most_common() if name != UNSURE]
-    rest = sum(count for _, count in named[limit:])
-    return [*named[:limit], *([("others", rest)] if rest else [])]
+    frequent = [(name, count) for name, count in named if count >= 0.005 * known]
+    rest = sum(count for _, count in named) - sum(count for _, count in frequent)
+    return [*frequent, *([("others", rest)] if rest else [])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.errors import MissingExtraError
+from vrm.evaluate.doctor.rows import evenly
 
 Shingles: TypeAlias = NDArray[np.uint64]
 
@@ -27,6 +28,10 @@ MAX_WORDS = 512
 PERMUTATIONS = 128
 BANDS = (21, 6)
 """Bands and rows a band. A pair at similarity 0.8 is found with probability 1 - (1 - 0.8^6)^21 = 0.998."""
+
+BOILERPLATE = 0.2
+MIN_BOILERPLATE = 5
+BOILERPLATE_SAMPLE = 2_000
 
 MAX_CANDIDATES = 100
 """Texts that one text is compared with exactly; only masses of similar texts come to more."""
@@ -145,6 +150,26 @@ def remembered(read: Callable[[int], str], size: int = 4096) -> Callable[[int], 
         return shingles(read(key))
 
     return get
+
+
+def without_boilerplate(keys: Sequence[int], get: Callable[[int], Shingles]) -> Callable[[int], Shingles]:
+    """`get` without the shingles that more than `BOILERPLATE` of the texts have: templates, system prompts.
+
+    They would make all prompts of a template near copies of each other. Shingles of fewer than `MIN_BOILERPLATE` texts
+    always count.
+
+    Args:
+        keys: different texts; frequencies are taken over at most `BOILERPLATE_SAMPLE` of them, evenly spaced.
+        get: shingles by key.
+    """
+    looked = evenly(keys, BOILERPLATE_SAMPLE)
+    if len(looked) < MIN_BOILERPLATE:
+        return get
+    values, counts = np.unique(np.concatenate([get(key) for key in looked]), return_counts=True)
+    common = values[(counts >= MIN_BOILERPLATE) & (counts > BOILERPLATE * len(looked))]
+    if not len(common):
+        return get
+    return lambda key: np.setdiff1d(get(key), common, assume_unique=True)
 
 
 def near_copies(

@@ -144,10 +144,12 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
             dropped.append(row)
         if kept is None:
             identical.append(row)
+    length = dict(zip(looked, totals, strict=True))
+    longest_first = sorted(over, key=lambda row: -length[row])
     sampled = f" of a sample of {len(looked):,}" if len(looked) < len(rows) else ""
     findings = [
         _cut_to_identical(rows, settings, reading, (identical, len(first)), sampled),
-        _over_limit(rows, settings, reading, (over, dropped, len(looked)), sampled),
+        _over_limit(rows, settings, reading, (longest_first, dropped, len(looked)), sampled),
     ]
     named = {"prompt": prompts, "chosen": first, "rejected": second, "row": totals}
     return findings, {name: quantiles(values) for name, values in named.items() if values}

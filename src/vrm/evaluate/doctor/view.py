@@ -15,7 +15,9 @@ from vrm.evaluate.doctor.findings import DoctorReport, Finding
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _SHOWN = ("error", "warning", "info")
 MAX_NAMED = 6
-"""Categories, sources and objectives that the profile names; JSON has more."""
+"""Categories, sources and objectives that the profile names one by one; JSON has more."""
+
+MAX_NAME = 24
 
 
 def print_report(console: Console, report: DoctorReport) -> None:
@@ -54,13 +56,19 @@ def _text(finding: Finding) -> str:
         lines.append(f"[bold]Do:[/] {escape(finding.advice)}")
     if finding.places:
         more = ", ..." if finding.count > len(finding.places) else ""
-        lines.append(f"[dim]{escape(', '.join(_short(place) for place in finding.places))}{more}[/]")
+        lines.append(f"[dim]{escape(_places(finding.places))}{more}[/]")
     return "\n".join(lines)
 
 
-def _short(place: str) -> str:
-    """`directory/file.jsonl:3` to `file.jsonl:3`, on both sides of an `and`; JSON has the whole paths."""
-    return " and ".join(part.rpartition("/")[2] for part in place.split(" and "))
+def _places(places: Sequence[str]) -> str:
+    """Files without their directories, and each named once if its places follow each other; JSON has whole paths."""
+    shown, last = [], None
+    for place in places:
+        short = " and ".join(part.rpartition("/")[2] for part in place.split(" and "))
+        file, _, line = short.partition(":")
+        shown.append(f":{line}" if file == last and " and " not in short else short)
+        last = file
+    return ", ".join(shown)
 
 
 def _by_name(findings: Sequence[Finding], with_message: bool) -> list[str]:
@@ -125,11 +133,16 @@ def _named(key: str, least: int = 1) -> Callable[[Mapping[str, Any]], str]:
         counts = profile[key]
         if len(counts) < least:
             return ""
-        listed = [f"{name} {count:,}" for name, count in list(counts.items())[:MAX_NAMED]]
-        rest = profile.get(f"num_{key}", len(counts)) - len(listed)
-        return ", ".join([*listed, *([f"{rest} more"] if rest > 0 else [])])
+        if len(counts) > MAX_NAMED:
+            total = profile.get(f"num_{key}", len(counts))
+            return f"{total:,}, the largest with {next(iter(counts.values())):,}"
+        return ", ".join(f"{_cut(name)} {count:,}" for name, count in counts.items())
 
     return show
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 def _kinds(profile: Mapping[str, Any]) -> str:
