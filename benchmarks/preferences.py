@@ -28,7 +28,7 @@ HEADS = ("bt", "mlp", "gated", "bottleneck", "vrm")
 CONFIG = Path(__file__).parent.parent / "configs" / "preferences_minilm.yaml"
 
 
-def run(head: str, seed: int, data: Path, output: Path, overrides: list[str]) -> dict[str, Any]:
+def run(head: str, seed: int, data: Path, output: Path, base: Path, overrides: list[str]) -> dict[str, Any]:
     """Train one head with one seed unless that is done, and evaluate it on every dev fold."""
     target = output / f"{head}-{seed}"
     done = target / "dev.json"
@@ -36,7 +36,7 @@ def run(head: str, seed: int, data: Path, output: Path, overrides: list[str]) ->
         return json.loads(done.read_text())
     folds = sorted(str(path) for path in data.glob("*.train.jsonl.gz"))
     settings = [f"data.train={json.dumps(folds)}", f"output_dir={target}", f"model.head={head}", f"seed={seed}"]
-    config = parse_config(load_config(CONFIG, [*settings, *overrides]).model_dump())
+    config = parse_config(load_config(base, [*settings, *overrides]).model_dump())
     result = run_training(config)
     options = ExtractionOptions(config.train.precision, config.features.token_budget, config.features.cache)
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
@@ -122,12 +122,16 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", default=list(HEADS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="what all runs share; head, seed and data are set")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     found = {
-        head: [run(head, seed, arguments.data, arguments.output, arguments.overrides) for seed in arguments.seeds]
+        head: [
+            run(head, seed, arguments.data, arguments.output, arguments.config, arguments.overrides)
+            for seed in arguments.seeds
+        ]
         for head in arguments.heads
     }
     print(render(found))
