@@ -117,21 +117,32 @@ class Summary(Protocol):
 
 
 class Benchmark(Protocol):
-    """A benchmark by name. `loaded.examples` are what `outcomes` and `summarize` are called with.
+    """A benchmark by name. `loaded.examples` are what `outcomes` and `summarize` are called with."""
 
-    Attributes:
-        name: what users write.
-        title: what its authors call it.
-        description: one line.
-        hub: where it is read from without a path; empty where it is not on the Hub.
-        equal_rewards: what completions of equal reward count, in words.
-    """
+    @property
+    def name(self) -> str:
+        """What users write."""
+        ...
 
-    name: str
-    title: str
-    description: str
-    hub: tuple[HubSource, ...]
-    equal_rewards: str
+    @property
+    def title(self) -> str:
+        """What its authors call it."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """One line."""
+        ...
+
+    @property
+    def hub(self) -> tuple[HubSource, ...]:
+        """Where it is read from without a path; empty where it is not on the Hub."""
+        ...
+
+    @property
+    def equal_rewards(self) -> str:
+        """What completions of equal reward count, in words."""
+        ...
 
     def load(self, path: str | None) -> LoadedBenchmark:
         """Read a file or directory of the published format, or the Hub.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -52,12 +52,14 @@ class Figure:
         column: what is measured, as its authors name it.
         terms: what it is made of.
         total: sum the weighted terms as they are; else divide by the weights of the terms that have examples.
+        level: name of the label whose value `row` is; empty for `all`.
     """
 
     row: str
     column: str
     terms: tuple[Term, ...]
     total: bool = False
+    level: str = ""
 
     @property
     def members(self) -> NDArray[np.bool_]:
@@ -86,6 +88,29 @@ class Figure:
         if not weights:
             return math.nan
         return total if self.total else total / weights
+
+
+@dataclass(frozen=True, slots=True)
+class FigureResult:
+    """One number of the table.
+
+    Attributes:
+        level: label whose value `row` is; empty for the whole.
+        row: what it is about.
+        column: what is measured.
+        value: in [0, 1], with its interval.
+        examples: how many it is computed from.
+        prompts: how many prompts these have.
+        longer_wins: the same figure for the rule that the longer completion wins.
+    """
+
+    level: str
+    row: str
+    column: str
+    value: Interval
+    examples: int
+    prompts: int
+    longer_wins: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,31 +165,32 @@ class Outcomes:
             seed=seed,
         )
 
+    def result(self, figure: Figure, longer_wins: float, options: ResampleOptions | None = None) -> FigureResult:
+        """A figure with its interval, its counts, and what "the longer wins" scores."""
+        rows = self.counted(figure)
+        prompts = len({self.groups[row] for row in rows})
+        value = self.interval(figure, options)
+        return FigureResult(figure.level, figure.row, figure.column, value, len(rows), prompts, longer_wins)
 
-def mean_figure(row: str, column: str, measure: str, members: NDArray[np.bool_] | Sequence[int], size: int) -> Figure:
-    """The plain mean of a measure over some of `size` examples, given by a mask or by positions."""
-    return Figure(row, column, (Term(measure, as_mask(members, size)),))
+
+def mean_figure(row: str, column: str, measure: str, members: NDArray[np.bool_], level: str = "") -> Figure:
+    """The plain mean of a measure over some examples."""
+    return Figure(row, column, (Term(measure, members),), level=level)
 
 
-def mean_of(row: str, column: str, figures: Sequence[Figure]) -> Figure:
-    """The mean of other figures, each with the same say."""
+def mean_of(row: str, column: str, figures: Sequence[Figure], level: str = "") -> Figure:
+    """The mean of other figures, each with the same say; `total` if one of them is a total."""
+    total = any(figure.total for figure in figures)
     terms = []
     for figure in figures:
-        whole = sum(term.weight for term in figure.terms) if not figure.total else 1.0
-        terms += [Term(term.measure, term.members, term.weight / whole) for term in figure.terms]
-    if any(figure.total for figure in figures):
-        count = len(figures)
-        return Figure(
-            row, column, tuple(Term(term.measure, term.members, term.weight / count) for term in terms), total=True
-        )
-    return Figure(row, column, tuple(terms))
+        whole = 1.0 if figure.total else math.fsum(term.weight for term in figure.terms)
+        share = 1.0 / len(figures) if total else 1.0
+        terms += [Term(term.measure, term.members, share * term.weight / whole) for term in figure.terms]
+    return Figure(row, column, tuple(terms), total, level)
 
 
-def as_mask(members: NDArray[np.bool_] | Sequence[int], size: int) -> NDArray[np.bool_]:
-    """A mask of `size` from a mask or from positions."""
-    array = np.asarray(members)
-    if array.dtype == bool:
-        return array
+def members(size: int, positions: Iterable[int]) -> NDArray[np.bool_]:
+    """A mask (size,) that is true at these positions."""
     mask = np.zeros(size, dtype=bool)
-    mask[array.astype(np.intp)] = True
+    mask[list(positions)] = True
     return mask

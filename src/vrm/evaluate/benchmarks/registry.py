@@ -27,24 +27,18 @@ class Entry:
 
 
 BENCHMARKS = {
-    "rewardbench": Entry(
-        "vrm.evaluate.benchmarks.rewardbench", "RewardBench: pairs; Chat, Chat Hard, Safety, Reasoning"
-    ),
+    "rewardbench": Entry("vrm.evaluate.benchmarks.rewardbench", "RewardBench: Chat, Chat Hard, Safety, Reasoning"),
     "rewardbench2": Entry("vrm.evaluate.benchmarks.rewardbench2", "RewardBench 2: best of 4 in five domains, and Ties"),
     "rm-bench": Entry("vrm.evaluate.benchmarks.rm_bench", "RM-Bench: 3 x 3 styles; easy, normal, hard by domain"),
     "rmb": Entry("vrm.evaluate.benchmarks.rmb", "RMB: helpfulness and harmlessness, pairwise and best-of-n"),
-    "judgebench": Entry(
-        "vrm.evaluate.benchmarks.judgebench", "JudgeBench: pairs of right and wrong answers by knowledge group"
-    ),
+    "judgebench": Entry("vrm.evaluate.benchmarks.judgebench", "JudgeBench: right against wrong answers, by task"),
     "llmbar": Entry("vrm.evaluate.benchmarks.llmbar", "LLMBar: instruction following, natural and adversarial"),
-    "autoj": Entry("vrm.evaluate.benchmarks.autoj", "Auto-J Eval-P: pairs with ties by scenario"),
-    "pandalm": Entry(
-        "vrm.evaluate.benchmarks.pandalm", "PandaLM test set: pairs with ties, majority of three annotators"
-    ),
-    "hh-rlhf": Entry("vrm.evaluate.benchmarks.hh_rlhf", "HH-RLHF test split: people's choices, helpful and harmless"),
+    "autoj": Entry("vrm.evaluate.benchmarks.autoj", "Auto-J Eval-P: pairs with ties, by scenario"),
+    "pandalm": Entry("vrm.evaluate.benchmarks.pandalm", "PandaLM test set: pairs with ties, three annotators"),
+    "hh-rlhf": Entry("vrm.evaluate.benchmarks.hh_rlhf", "HH-RLHF, test split: people's choices, helpful and harmless"),
     "mt-bench-human": Entry("vrm.evaluate.benchmarks.mt_bench", "MT-Bench human judgments: pairs with ties, by turn"),
-    "ppe": Entry("vrm.evaluate.benchmarks.ppe", "PPE: human preference pairs, and correctness best-of-k sets"),
-    "bon": Entry("vrm.evaluate.best_of_n", "Best-of-n on prompts with many completions and a gold score (bon=FILE)"),
+    "ppe": Entry("vrm.evaluate.benchmarks.ppe", "PPE: human preference, and correctness best-of-k sets"),
+    "bon": Entry("vrm.evaluate.best_of_n", "Best-of-n: prompts with many completions and a gold score (bon=FILE)"),
 }
 
 
