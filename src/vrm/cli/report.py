@@ -1,0 +1,43 @@
+"""`vrm report`: one HTML page from runs and results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vrm.cli.console import note
+
+
+def report(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_OR_RESULT...",
+            help="Run directories, the quickstart's output directory, and JSON results of evaluate, compare, audit "
+            "and doctor.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Reward model report",
+) -> None:
+    """Write one self-contained HTML page with tables and charts.
+
+    Any set of runs and results; each section appears if there is data for it, and what could not be shown is named at
+    the end. The page loads nothing and runs no script. Needs the extra `report` (matplotlib).
+    """
+    from vrm.errors import ConfigError
+    from vrm.evaluate.report import read_inputs, render_report
+
+    if output.is_dir():
+        raise ConfigError(f"--output: {output} is a directory; give the name of a file in it")
+    if output.resolve() in {path.resolve() for path in inputs}:
+        raise ConfigError(f"--output: {output} is one of the inputs; it would be overwritten")
+    page = render_report(read_inputs(inputs), title)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(page, encoding="utf-8", newline="\n")
+    note(f"wrote {output} ({len(page.encode()) / 1e3:.0f} kB)")

@@ -1,0 +1,56 @@
+"""Short names for models and files: the shortest ends of their paths that tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """A short name for each path; a trailing `model`, which every run has, is left out.
+
+    Where the shortest names are equal, folders are put before them until they differ.
+    """
+    distinct = list(dict.fromkeys(paths))
+    parts = {path: _parts(path) for path in distinct}
+    names: dict[str, str] = {}
+    for path in distinct:
+        for size in range(1, len(parts[path]) + 1):
+            name = "/".join(parts[path][-size:])
+            if all(other == path or parts[other][-size:] != parts[path][-size:] for other in distinct):
+                break
+        names[path] = name
+    return names
+
+
+def steering_words(settings: Mapping[str, object]) -> str:
+    """`without creativity, safety=5`: how a model was steered, empty if it was not."""
+    steering = settings.get("steering")
+    if not isinstance(steering, Mapping):
+        return ""
+    emphasis, without = (_names(steering.get(key)) for key in ("emphasis", "without"))
+    words = [f"without {', '.join(without)}"] if without else []
+    return ", ".join([*emphasis, *words])
+
+
+def unlike(labels: Sequence[str]) -> list[str]:
+    """The labels, with a number after those that are there twice."""
+    seen: dict[str, int] = {}
+    found = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        found.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return found
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    parts = tuple(part for part in PurePath(path).parts if part not in ("/", "."))
+    if len(parts) > 1 and parts[-1] == "model":
+        parts = parts[:-1]
+    return parts or (path,)
+
+
+def _names(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{name}={count}" for name, count in value.items()]
+    return [str(entry) for entry in value] if isinstance(value, list | tuple) else []
