@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
+from vrm.evaluate.detail_tables import details_table
+from vrm.evaluate.formats import number, percent, span
 from vrm.evaluate.preferences import Evaluation, RatingSummary, VoteSummary
 from vrm.metrics import PreferenceSummary
 
 MAX_GROUPS = 20
 """Groups that a table shows; JSON has all."""
-
-
-def percent(value: float) -> str:
-    """A share as a percentage, one decimal; `-` for NaN."""
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Fixed decimals; `-` for NaN."""
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> None:
@@ -33,6 +24,7 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
             console.print(f"{evaluation.pairs.ties} ties count in NLL and Brier, not in accuracies.")
         if evaluation.pairs_from_lists:
             console.print(f"{evaluation.pairs_from_lists} of the pairs are from ranked lists.")
+        console.print(details_table(evaluation))
     if evaluation.ratings is not None:
         console.print(_ratings_table(evaluation.ratings))
     if evaluation.votes is not None:
@@ -71,7 +63,7 @@ def _add_groups(table: Table, label: str, groups: Mapping[str, PreferenceSummary
 
 def _add(table: Table, name: str, summary: PreferenceSummary, style: str = "") -> None:
     interval = summary.accuracy
-    accuracy = f"{percent(interval.estimate)} [{percent(interval.low)}, {percent(interval.high)}]".replace("[", r"\[")
+    accuracy = f"{percent(interval.estimate)} {span(interval)}"
     table.add_row(
         name.replace("[", r"\["),
         str(summary.count),

@@ -28,6 +28,7 @@ from vrm.metrics.best_of_n import (
 from vrm.metrics.calibration import (
     CalibrationError,
     brier_score,
+    cross_entropy_rows,
     expected_calibration_error,
     negative_log_likelihood,
     negative_log_likelihood_from_logs,
@@ -119,6 +120,7 @@ __all__ = [
     "brier_score",
     "by_group",
     "compare_best_of_n",
+    "cross_entropy_rows",
     "expected_best_of_n",
     "expected_calibration_error",
     "fit_logistic",

@@ -75,6 +75,23 @@ def negative_log_likelihood_from_logs(
     return _mean_cross_entropy(log_first, log_second, probabilities("preference", preference))
 
 
+def cross_entropy_rows(
+    log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike | None = None
+) -> Array:
+    """What each pair adds to the log loss, (n,) in nats: the per-row form of `negative_log_likelihood_from_logs`.
+
+    Args:
+        log_probability: (n,) in nats, at most 0.
+        preference: (n,) in [0, 1], soft labels.
+        log_complement: (n,) log of one minus the probability; derived when None.
+
+    Raises:
+        DataError: as `negative_log_likelihood_from_logs`.
+    """
+    log_first, log_second = log_pair(log_probability, log_complement)
+    return _cross_entropy(log_first, log_second, probabilities("preference", preference))
+
+
 def log_pair(log_probability: ArrayLike, log_complement: ArrayLike | None = None) -> tuple[Array, Array]:
     """log p and log (1 - p), each (n,), the second derived where it is not given.
 
@@ -175,8 +192,12 @@ def _pair_of_probabilities(probability: ArrayLike, preference: ArrayLike) -> tup
 
 
 def _mean_cross_entropy(log_first: Array, log_second: Array, preference: Array) -> float:
+    return float(np.mean(_cross_entropy(log_first, log_second, preference)))
+
+
+def _cross_entropy(log_first: Array, log_second: Array, preference: Array) -> Array:
     same_length(probability=log_first, preference=preference)
-    return float(-np.mean(_weighted(preference, log_first) + _weighted(1.0 - preference, log_second)))
+    return -(_weighted(preference, log_first) + _weighted(1.0 - preference, log_second))
 
 
 def _weighted(weight: Array, log: Array) -> Array:

@@ -1,0 +1,192 @@
+"""`vrm compare`: two models on the same judgments or benchmarks, paired."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vrm.cli.console import note, results
+from vrm.cli.options import ON_BAD_ROWS, DeviceOption, OverlongOption, PrecisionOption, load_engine, one_of
+
+if TYPE_CHECKING:
+    from vrm.data.load import LoadResult
+    from vrm.evaluate.benchmarks import Benchmark, LoadedBenchmark, Outcomes, ResampleOptions
+    from vrm.evaluate.collect import Collected
+    from vrm.evaluate.compare import Comparison
+    from vrm.evaluate.compare_benchmarks import BenchmarkComparison
+    from vrm.inference.engine import RewardEngine
+
+
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="MODEL_A", help="Directory written by save_pretrained, or a Hub name.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="MODEL_B", help="The other one.")],
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE_OR_BENCHMARK...",
+            help="Judgments in the row schema, any format; or a benchmark as NAME or NAME=PATH.",
+        ),
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
+    ] = None,
+    on_bad_rows: Annotated[
+        str, typer.Option("--on-bad-rows", **one_of(ON_BAD_ROWS), help="Stop at rows with faults, or skip and count.")
+    ] = "error",
+    on_overlong: OverlongOption = "truncate",
+    precision: PrecisionOption = "float32",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--feature-cache",
+            metavar="DIR",
+            help="Keep and reuse features of the backbone; models that share one compute them once.",
+        ),
+    ] = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")] = 1000,
+    device: DeviceOption = "auto",
+) -> None:
+    """Compare two models on the same judgments, pair by pair.
+
+    Differences with intervals over prompts, tests, and in words what they let one conclude. Ties count in NLL only.
+    One model is in memory at a time.
+    """
+    from vrm.evaluate.benchmarks.outcomes import ResampleOptions
+
+    material = {target: _load(target, recipe, on_bad_rows) for target in targets}
+    settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
+    found, models = [], []
+    for label, model in (("A", first), ("B", second)):
+        note(f"judging with {label}: {model}")
+        engine = load_engine(model, **settings, steering=None, cache=cache)
+        found.append({target: _judge(engine, given) for target, given in material.items()})
+        models.append(_describe(model, engine))
+        del engine
+    options = ResampleOptions(resamples=resamples)
+    compared = {target: _compare(found[0][target][0], found[1][target][0], options) for target in material}
+    if json_file is not None:
+        settings |= {"resamples": resamples, "recipe": recipe, "on_bad_rows": on_bad_rows}
+        overlong = {target: {"a": found[0][target][1], "b": found[1][target][1]} for target in material}
+        _write_json(json_file, _document(models, settings, material, overlong, compared))
+    if str(json_file) != "-":
+        _print(models, compared, found)
+
+
+def _load(target: str, recipe: str | None, on_bad_rows: str) -> LoadResult | tuple[Benchmark, LoadedBenchmark]:
+    """Judgments of a file, or a benchmark: where a name is both, `./NAME` is the file."""
+    from vrm.data.load import Source, load_judgments
+    from vrm.evaluate.benchmarks import benchmark_names, get_benchmark
+
+    name, _, path = target.partition("=")
+    if name in benchmark_names():
+        benchmark = get_benchmark(name)
+        return benchmark, benchmark.load(path or None)
+    result = load_judgments(Source(target, recipe=recipe), on_bad_rows=on_bad_rows)
+    if not result.report.ok:
+        note(result.report.render())
+    return result
+
+
+def _judge(engine: RewardEngine, given: Any) -> tuple[Collected | Outcomes, str]:
+    """What one model says, and what happened to rows over its limit."""
+    from vrm.evaluate.benchmarks.scoring import score_examples
+    from vrm.evaluate.collect import collect
+
+    engine.reset_report()
+    if isinstance(given, tuple):
+        benchmark, loaded = given
+        found: Any = benchmark.outcomes(loaded.examples, score_examples(engine, loaded.examples))
+    else:
+        found = collect(engine, given.judgments)
+    return found, engine.report.render()
+
+
+def _compare(first: Any, second: Any, options: ResampleOptions) -> Comparison | BenchmarkComparison:
+    from vrm.evaluate.collect import Collected
+    from vrm.evaluate.compare import compare_collected
+    from vrm.evaluate.compare_benchmarks import compare_outcomes
+
+    if isinstance(first, Collected):
+        return compare_collected(first, second, options)
+    return compare_outcomes(first, second, options)
+
+
+def _describe(model: str, engine: RewardEngine) -> dict[str, str]:
+    from vrm.inference.extraction import backbone_fingerprint
+
+    return {
+        "model": model,
+        "head": engine.model.config.head,
+        "backbone_sha256": backbone_fingerprint(engine.model),
+    }
+
+
+def _document(
+    models: list[dict[str, str]],
+    settings: dict[str, Any],
+    material: dict[str, Any],
+    overlong: dict[str, dict[str, str]],
+    compared: dict[str, Any],
+) -> dict[str, Any]:
+    from vrm.evaluate.compare import Comparison
+    from vrm.evaluate.compare_words import conclusions
+    from vrm.train.run import versions
+
+    files, benchmarks = {}, {}
+    for target, found in compared.items():
+        if isinstance(found, Comparison):
+            read = {"data": material[target].report.to_dict(), "overlong": overlong[target]}
+            files[target] = {**read, **found.to_dict(), "conclusions": conclusions(found)}
+        else:
+            read = {"data": material[target][1].to_dict(), "overlong": overlong[target]}
+            benchmarks[target] = {**read, **found.to_dict()}
+    return {
+        "kind": "comparison",
+        "schema": 1,
+        "model": models[0]["model"],
+        "model_b": models[1]["model"],
+        "models": {"a": models[0], "b": models[1]},
+        "versions": versions(),
+        "settings": settings,
+        "files": files,
+        "benchmarks": benchmarks,
+    }
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    if str(path) == "-":
+        print(text, end="")
+    else:
+        path.write_text(text, encoding="utf-8")
+        note(f"wrote {path}")
+
+
+def _print(models: list[dict[str, str]], compared: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    from vrm.evaluate.compare import Comparison
+    from vrm.evaluate.compare_tables import print_benchmark_comparison, print_comparison
+    from vrm.evaluate.compare_words import ABOUT_SEEDS
+
+    console = results()
+    for label, model in zip("AB", models, strict=True):
+        console.print(f"{label}: {model['model']}  (head {model['head']})", markup=False, soft_wrap=True)
+    for target, comparison in compared.items():
+        console.print()
+        show = print_comparison if isinstance(comparison, Comparison) else print_benchmark_comparison
+        show(console, comparison, target)
+        said = [judged[target][1] for judged in found]
+        if said[0] == said[1]:
+            console.print(said[0], markup=False)
+        else:
+            for label, words in zip("AB", said, strict=True):
+                console.print(f"{label}: {words}", markup=False)
+    console.print()
+    console.print(ABOUT_SEEDS, markup=False)

@@ -1,0 +1,278 @@
+"""Two models on the same pairs: paired differences, tests, and how much more data would tell them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrm.errors import DataError
+from vrm.evaluate.benchmarks.outcomes import ResampleOptions
+from vrm.evaluate.collect import Collected
+from vrm.metrics import (
+    Interval,
+    McNemar,
+    balanced_mean_interval,
+    by_group,
+    cross_entropy_rows,
+    holm,
+    json_ready,
+    mcnemar,
+    overlap_weights,
+    paired_difference_interval,
+    pairwise_hits,
+    preferred_sign,
+    rows_to_tell,
+    sign_flip_p_value,
+    style_log_odds,
+)
+
+Array: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.intp]
+
+SMALLEST_DIFFERENCE = 0.01
+"""The difference in accuracy that pairs are counted for, unless a larger one was seen: one point."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedMeasure:
+    """One measure of both models on the same pairs; NaN where the pairs cannot tell.
+
+    Attributes:
+        first: of A.
+        second: of B.
+        difference: A - B, its interval by bootstrap over prompts.
+    """
+
+    first: float
+    second: float
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class PairedComparison:
+    """A and B on one set of pairs.
+
+    Attributes:
+        count: pairs that both judged, ties included.
+        ties: pairs of preference 0.5; accuracies and tests leave them out.
+        prompts: distinct prompts.
+        accuracy: share of pairs judged right.
+        length_controlled: as `length_controlled_accuracy`.
+        style_controlled: as `style_controlled_accuracy`, one style-only model for both and for all groups.
+        negative_log_likelihood: in nats, ties included; lower is better.
+        mcnemar: exact McNemar test of the accuracies, pairs taken as independent.
+        p_value: of equal accuracies: McNemar's, or where prompts repeat that of the sign-flip test over prompts.
+        test: `mcnemar` or `sign_flip`, whose `p_value` it is; empty without a decided pair.
+        holm_p_value: adjusted for the number of groups; None for the whole.
+        difference_to_find: the larger of one point and the difference seen.
+        pairs_needed: pairs like these at which an interval would leave out 0 with probability 0.8, were that the true
+            difference; infinite if the models never differ.
+    """
+
+    count: int
+    ties: int
+    prompts: int
+    accuracy: PairedMeasure
+    length_controlled: PairedMeasure
+    style_controlled: PairedMeasure
+    negative_log_likelihood: PairedMeasure
+    mcnemar: McNemar
+    p_value: float
+    test: str
+    holm_p_value: float | None
+    difference_to_find: float
+    pairs_needed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything `vrm compare` reports of one file.
+
+    Attributes:
+        only_first: pairs that A alone judged, and which are left out: B dropped them as overlong.
+        only_second: pairs that B alone judged.
+        overall: all pairs.
+        by_source: by `source`.
+        by_category: by `category`; p values are adjusted within each of the two.
+    """
+
+    only_first: int
+    only_second: int
+    overall: PairedComparison
+    by_source: dict[str, PairedComparison]
+    by_category: dict[str, PairedComparison]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        plain: dict[str, Any] = json_ready(self)
+        return plain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Paired:
+    """Arrays of n pairs; of both models, (n, 2)."""
+
+    hits: Array
+    losses: Array
+    preference: Array
+    excess_length: Array
+    log_odds: Array
+    prompts: Indices
+
+    def take(self, rows: Indices) -> _Paired:
+        return _Paired(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+def compare_collected(first: Collected, second: Collected, options: ResampleOptions | None = None) -> Comparison:
+    """Compare two models by what they said about the same judgments (the same objects, in any order).
+
+    Args:
+        first: what A said, from `collect`.
+        second: what B said.
+        options: of the intervals.
+
+    Raises:
+        DataError: there is no pair that both judged.
+    """
+    settings = options or ResampleOptions()
+    rows = _common(first, second)
+    if not len(rows):
+        raise DataError("there is no pair of completions that both models judged, so nothing can be compared.")
+    paired = _paired(first, second, rows, settings.seed)
+
+    def grouped(labels: list[str | None]) -> dict[str, PairedComparison]:
+        kept = [labels[row] for row in rows[:, 0]]
+        if len(set(kept)) < 2:
+            return {}
+        return _adjusted(by_group(lambda members: _compare(paired.take(members), settings), kept))
+
+    return Comparison(
+        only_first=len(first.rows) - len(rows),
+        only_second=len(second.rows) - len(rows),
+        overall=_compare(paired, settings),
+        by_source=grouped(first.sources),
+        by_category=grouped(first.categories),
+    )
+
+
+def equality_test(differences: Array, groups: Sequence[Any] | Indices, seed: int = 0) -> tuple[float, str]:
+    """P value of equally many hits and the test it is of: exact McNemar, or sign flips over groups where these repeat.
+
+    Args:
+        differences: (n,) hits of A minus those of B.
+        groups: n labels, such as prompts.
+        seed: of the sign flips.
+
+    Raises:
+        DataError: there are no rows.
+    """
+    labels = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
+    if len(set(labels)) == len(labels):
+        return mcnemar(differences, np.zeros(len(differences))).p_value, "mcnemar"
+    return sign_flip_p_value(differences, labels, seed=seed), "sign_flip"
+
+
+def _common(first: Collected, second: Collected) -> Indices:
+    """Positions (n, 2) of the pairs that both have, in the order of the first."""
+    where = {(id(row), a, b): position for position, (row, a, b) in enumerate(second.rows)}
+    found = [
+        (position, where[id(row), a, b]) for position, (row, a, b) in enumerate(first.rows) if (id(row), a, b) in where
+    ]
+    return np.asarray(found, dtype=np.intp).reshape(-1, 2)
+
+
+def _paired(first: Collected, second: Collected, rows: Indices, seed: int) -> _Paired:
+    of_first, of_second = rows.T
+    preference = np.asarray(first.preference)[of_first]
+    both = ((first, of_first), (second, of_second))
+    hits = [pairwise_hits(np.asarray(found.margin)[taken], preference) for found, taken in both]
+    losses = [
+        cross_entropy_rows(np.asarray(found.log_first)[taken], preference, np.asarray(found.log_second)[taken])
+        for found, taken in both
+    ]
+    lengths = np.asarray(first.lengths_first, dtype=np.float64) - np.asarray(first.lengths_second)
+    prompts = np.unique(np.asarray(first.prompts)[of_first], return_inverse=True)[1].reshape(-1)
+    return _Paired(
+        np.stack(hits, axis=1),
+        np.stack(losses, axis=1),
+        preference,
+        lengths[of_first],
+        style_log_odds(np.asarray(first.style)[of_first], preference, prompts, seed=seed),
+        prompts,
+    )
+
+
+def _compare(paired: _Paired, options: ResampleOptions) -> PairedComparison:
+    decided = np.flatnonzero(paired.preference != 0.5)
+    judged = paired.take(decided)
+    difference = judged.hits[:, 0] - judged.hits[:, 1]
+    accuracy = _plain(judged.hits, judged.prompts, options)
+    p_value, test = (math.nan, "")
+    to_find, needed = SMALLEST_DIFFERENCE, math.nan
+    if len(decided):
+        p_value, test = equality_test(difference, judged.prompts, options.seed)
+        to_find = max(SMALLEST_DIFFERENCE, abs(accuracy.difference.estimate))
+        needed = rows_to_tell(difference, to_find, judged.prompts) if difference.any() else math.inf
+    style_sides = preferred_sign(judged.preference, judged.log_odds)
+    length_sides = preferred_sign(judged.preference, judged.excess_length)
+    weights = overlap_weights(judged.log_odds, judged.preference) if len(decided) else np.zeros(0)
+    return PairedComparison(
+        count=len(paired.preference),
+        ties=len(paired.preference) - len(decided),
+        prompts=len(np.unique(paired.prompts)),
+        accuracy=accuracy,
+        length_controlled=_balanced(judged, length_sides, np.ones(len(decided)), options),
+        style_controlled=_balanced(judged, style_sides, weights, options),
+        negative_log_likelihood=_plain(paired.losses, paired.prompts, options),
+        mcnemar=mcnemar(*judged.hits.T) if len(decided) else McNemar(0, 0, math.nan),
+        p_value=p_value,
+        test=test,
+        holm_p_value=None,
+        difference_to_find=to_find,
+        pairs_needed=needed,
+    )
+
+
+def _plain(values: Array, prompts: Indices, options: ResampleOptions) -> PairedMeasure:
+    if not len(values):
+        return _unknown(options)
+    interval = paired_difference_interval(*values.T, prompts, options.confidence, options.resamples, options.seed)
+    return PairedMeasure(*values.mean(0).tolist(), interval)
+
+
+def _balanced(judged: _Paired, sides: Array, weights: Array, options: ResampleOptions) -> PairedMeasure:
+    """Means over both sides; those of A and B alone need no interval."""
+    if not len(sides):
+        return _unknown(options)
+
+    def measure(values: Array, resamples: int) -> Interval:
+        return balanced_mean_interval(
+            values,
+            sides,
+            weights,
+            judged.prompts,
+            confidence=options.confidence,
+            resamples=resamples,
+            seed=options.seed,
+        )
+
+    first, second = judged.hits.T
+    return PairedMeasure(
+        measure(first, 1).estimate, measure(second, 1).estimate, measure(first - second, options.resamples)
+    )
+
+
+def _unknown(options: ResampleOptions) -> PairedMeasure:
+    return PairedMeasure(math.nan, math.nan, Interval(math.nan, math.nan, math.nan, options.confidence))
+
+
+def _adjusted(groups: dict[str, PairedComparison]) -> dict[str, PairedComparison]:
+    """With Holm's adjustment over the groups that have a decided pair."""
+    tested = [name for name, group in groups.items() if not math.isnan(group.p_value)]
+    adjusted = dict(zip(tested, holm([groups[name].p_value for name in tested]), strict=True))
+    return {name: replace(group, holm_p_value=adjusted.get(name)) for name, group in groups.items()}

@@ -1,0 +1,160 @@
+"""What a comparison lets one conclude, and what not, in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from vrm.evaluate.compare import Comparison, PairedComparison, PairedMeasure
+from vrm.evaluate.formats import number, points, signed
+from vrm.metrics import Interval
+
+ALPHA = 0.05
+FEW_PROMPTS = 50
+FEW_DIFFERENCES = 10
+ABOUT_SEEDS = "All this is about these two trained models: other seeds of the same recipes may differ as much."
+"""What no comparison of two models can tell."""
+
+
+def conclusions(comparison: Comparison) -> list[str]:
+    """Sentences on A and B: accuracy, what is left of it under control, log loss, groups; then what to beware of."""
+    overall = comparison.overall
+    found = [accuracy_words(overall), *_controlled(overall), _loss(overall.negative_log_likelihood)]
+    for label, groups in (("source", comparison.by_source), ("category", comparison.by_category)):
+        if groups:
+            found.append(group_words(label, groups))
+    return [*found, *cautions(comparison)]
+
+
+def p_words(p_value: float) -> str:
+    """`p = 0.012`, `p < 0.001`, or `p unknown`."""
+    if math.isnan(p_value):
+        return "p unknown"
+    return "p < 0.001" if p_value < 0.001 else f"p = {number(p_value, 3 if p_value < 0.1 else 2)}"
+
+
+def leaves_out_zero(interval: Interval) -> bool:
+    """Whether the interval is known and lies on one side of 0."""
+    return interval.low > 0.0 or interval.high < 0.0
+
+
+def accuracy_words(compared: PairedComparison) -> str:
+    """Whether one of the two is more accurate, how sure that is, and how many pairs would tell."""
+    interval, judged = compared.accuracy.difference, compared.count - compared.ties
+    if not judged:
+        return "Accuracy cannot be compared: there is no pair with a preferred side."
+    only_a, only_b = compared.mcnemar.only_first, compared.mcnemar.only_second
+    if not only_a and not only_b:
+        return f"A and B are right and wrong on the same of the {judged} pairs: their accuracies are equal."
+    p_value = p_words(compared.p_value)
+    if math.isnan(interval.low):
+        return f"A - B is {points(interval.estimate)} points, all from one prompt: nothing can be concluded."
+    certain, significant = leaves_out_zero(interval), compared.p_value < ALPHA
+    if certain and significant:
+        better, worse, sign = ("A", "B", 1) if interval.estimate > 0 else ("B", "A", -1)
+        low, high = sorted((sign * interval.low, sign * interval.high))
+        return (
+            f"{better} is more accurate than {worse} by {_size(interval.estimate)} points "
+            f"({_level(interval)} interval {_plain(low)} to {_plain(high)}; {p_value})."
+        )
+    if certain or significant:
+        return (
+            f"Undecided: A - B is {points(interval.estimate)} points, and interval ({points(interval.low)} to "
+            f"{points(interval.high)}) and test ({p_value}) disagree on whether it could be 0. {_needed(compared)}"
+        )
+    return (
+        f"A and B cannot be told apart by accuracy: A - B is {points(interval.estimate)} points, and anything from "
+        f"{points(interval.low)} to {points(interval.high)} fits these {judged} pairs ({p_value}). {_needed(compared)}"
+    )
+
+
+def group_words(label: str, groups: Mapping[str, PairedComparison]) -> str:
+    """Which groups differ, before and after adjusting for their number."""
+    tested = {name: group for name, group in groups.items() if group.holm_p_value is not None}
+    single = [name for name, group in tested.items() if group.p_value < ALPHA]
+    adjusted = [
+        f"{name} ({points(group.accuracy.difference.estimate)})"
+        for name, group in tested.items()
+        if (group.holm_p_value or 0.0) < ALPHA
+    ]
+    expected = number(ALPHA * len(tested), 1)
+    words = f"By {label}, {len(single)} of {len(tested)} groups have p < {ALPHA:g}"
+    if single:
+        words += f", where {expected} would by chance alone"
+    if adjusted:
+        return f"{words}; with Holm's adjustment for their number A - B differs from 0 in {', '.join(adjusted)}."
+    return f"{words}; with Holm's adjustment for their number none differs."
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """What makes the intervals or tests weaker than they look."""
+    overall, found = comparison.overall, []
+    judged = overall.count - overall.ties
+    if comparison.only_first or comparison.only_second:
+        found.append(
+            f"{comparison.only_first} pairs that only A judged and {comparison.only_second} that only B judged are "
+            "left out (the other dropped them as overlong)."
+        )
+    if overall.prompts < FEW_PROMPTS:
+        found.append(f"Only {overall.prompts} prompts: bootstrap intervals are too short with so few.")
+    discordant = overall.mcnemar.only_first + overall.mcnemar.only_second
+    if judged and 0 < discordant < FEW_DIFFERENCES:
+        found.append(f"The models differ on {discordant} pairs only; these decide everything.")
+    if overall.test == "sign_flip":
+        found.append(
+            f"Prompts repeat ({overall.count} pairs, {overall.prompts} prompts): p is of sign flips over whole "
+            f"prompts; McNemar's test, which takes pairs as independent, gives {p_words(overall.mcnemar.p_value)}."
+        )
+    return found
+
+
+def _controlled(compared: PairedComparison) -> list[str]:
+    """Whether the difference in accuracy is still there when length or style cannot help."""
+    known = [
+        (name, measure.difference)
+        for name, measure in (("length", compared.length_controlled), ("style", compared.style_controlled))
+        if not math.isnan(measure.difference.low)
+    ]
+    if not known:
+        return []
+    parts = [f"{points(found.estimate)} ({points(found.low)} to {points(found.high)}) with {name} controlled"
+             for name, found in known]  # fmt: skip
+    plain = compared.accuracy.difference
+    words = f"A - B is {' and '.join(parts)}"
+    if leaves_out_zero(plain):
+        lost = [name for name, found in known if not (leaves_out_zero(found) and found.estimate * plain.estimate > 0)]
+        if lost:
+            words += f": the difference in accuracy may be a matter of {' or '.join(lost)}"
+    return [f"{words}."]
+
+
+def _loss(measure: PairedMeasure) -> str:
+    found = measure.difference
+    span = f"{signed(found.estimate)} nats ({signed(found.low)} to {signed(found.high)})"
+    if not leaves_out_zero(found):
+        return f"Log loss does not tell them apart either way: A - B is {span}."
+    better, worse = ("A", "B") if found.estimate < 0 else ("B", "A")
+    return f"{better}'s probabilities are better than {worse}'s: log loss A - B is {span}."
+
+
+def _needed(compared: PairedComparison) -> str:
+    pairs = compared.pairs_needed
+    if not math.isfinite(pairs):
+        return ""
+    digits = max(0, int(math.log10(max(pairs, 1.0))) - 1)
+    return (
+        f"To find a difference of {_size(compared.difference_to_find)} points with probability 0.8, about "
+        f"{int(round(pairs, -digits)):,} pairs like these are needed."
+    )
+
+
+def _size(value: float) -> str:
+    return number(100 * abs(value), 1)
+
+
+def _plain(value: float) -> str:
+    return number(100 * value, 1)
+
+
+def _level(interval: Interval) -> str:
+    return f"{100 * interval.confidence:g} %"
