@@ -1,14 +1,16 @@
-"""`vrm evaluate`: a model on files of judgments."""
+"""`vrm evaluate`: a model on published benchmarks and on files of judgments."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.cli.console import note, results
+from vrm.cli.console import Meter, note, results
 from vrm.cli.options import (
     ON_BAD_ROWS,
     DeviceOption,
@@ -21,24 +23,55 @@ from vrm.cli.options import (
     one_of,
     steering,
 )
+from vrm.errors import DataError
 
 MISTAKES = 10
 """Most confident mistakes that a JSON document explains."""
+
+if TYPE_CHECKING:
+    from vrm.data.load import LoadResult
+    from vrm.evaluate.benchmarks import Benchmark, LoadedBenchmark
+    from vrm.inference.engine import RewardEngine
+
+
+def _print_list(wanted: bool) -> None:
+    if wanted:
+        from vrm.evaluate.benchmarks.registry import BENCHMARKS, benchmark_names
+
+        for name in benchmark_names():
+            typer.echo(f"{name:<16}{BENCHMARKS[name].summary}")
+        raise typer.Exit
 
 
 def evaluate(
     model: ModelArgument,
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Judgments in the row schema, any format.", show_default=False),
+        typer.Argument(
+            metavar="BENCHMARK[=PATH]|FILE...",
+            help="Benchmarks by name, with the place of their files (else from the Hub), and files of judgments.",
+            show_default=False,
+        ),
     ],
+    list_benchmarks: Annotated[
+        bool, typer.Option("--list", callback=_print_list, is_eager=True, help="Print the benchmarks' names and exit.")
+    ] = False,
     json_file: Annotated[
         Path | None,
         typer.Option(
             "--json",
             metavar="FILE",
-            help="Also write everything as JSON; - prints it alone. It holds the texts (cut to 600 characters) of the "
-            "ten most confident mistakes.",
+            help="Also write everything as JSON; - prints it alone. For files of judgments it holds the texts (cut to "
+            "600 characters) of the ten most confident mistakes.",
+        ),
+    ] = None,
+    rewards: Annotated[
+        Path | None,
+        typer.Option(
+            "--rewards",
+            metavar="DIR",
+            help="Write each benchmark example's rewards to NAME.rewards.jsonl here [default: beside the JSON file].",
+            show_default=False,
         ),
     ] = None,
     recipe: Annotated[
@@ -47,7 +80,12 @@ def evaluate(
     emphasize: EmphasizeOption = None,
     without: WithoutOption = None,
     on_bad_rows: Annotated[
-        str, typer.Option("--on-bad-rows", **one_of(ON_BAD_ROWS), help="Stop at rows with faults, or skip and count.")
+        str,
+        typer.Option(
+            "--on-bad-rows",
+            **one_of(ON_BAD_ROWS),
+            help="Of files and bon: stop at rows with faults, or skip and count. Other benchmarks always count them.",
+        ),
     ] = "error",
     on_overlong: OverlongOption = "truncate",
     precision: PrecisionOption = "float32",
@@ -55,56 +93,193 @@ def evaluate(
         Path | None, typer.Option("--feature-cache", metavar="DIR", help="Keep and reuse features of the backbone.")
     ] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")] = 1000,
+    kappas: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--kappa",
+            metavar="K",
+            help="Of bon: standard deviations that a pessimistic pick subtracts, repeatable [default: 0.5, 1, 2, 4].",
+            show_default=False,
+        ),
+    ] = None,
+    max_n: Annotated[
+        int | None,
+        typer.Option(
+            "--max-n",
+            min=2,
+            help="Of bon: end of the curves; rows with fewer completions are left out and counted [default: the fewest "
+            "completions of any row].",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure a model on judged pairs, ratings and votes, file by file.
+    """Measure a model on benchmarks, and on judged pairs, ratings and votes of your own.
 
-    Ties count in NLL and Brier only. Nothing is trained or tuned here.
+    `vrm evaluate MODEL rm-bench=DIR judgebench=FILE mine.jsonl`; `vrm evaluate --list` names the benchmarks.
+    In files of judgments ties count in NLL and Brier only. Nothing is trained or tuned here.
     """
-    from vrm.data.load import Source, load_judgments
-
-    loaded = {}
-    for file in files:
-        result = load_judgments(Source(file, recipe=recipe), on_bad_rows=on_bad_rows)
-        loaded[file] = result
-        if not result.report.ok:
-            note(result.report.render())
+    inputs = [find_input(argument) for argument in files]
+    _check(inputs, recipe, rewards)
+    _configure_best_of_n(inputs, kappas, max_n, on_bad_rows)
+    for item in inputs:
+        item.load(recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     engine = load_engine(model, **settings, steering=steering(emphasize, without), cache=cache)
-    from vrm.evaluate.preferences import evaluate_judgments
-    from vrm.evaluate.tables import print_evaluation
-
-    evaluations = {}
-    for file, result in loaded.items():
+    for item in inputs:
         engine.reset_report()
-        evaluations[file] = evaluate_judgments(
-            engine, result.judgments, resamples=resamples, mistakes=0 if json_file is None else MISTAKES
-        )
+        item.measure(engine, resamples, mistakes=0 if json_file is None else MISTAKES)
+        item.write_rewards(_rewards_path(item, rewards, json_file))
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples, "recipe": recipe}
-        _write_json(json_file, model, engine, settings, loaded, evaluations)
+        _write_json(json_file, model, engine, settings, inputs)
     if str(json_file) != "-":
-        console = results()
-        for file, evaluation in evaluations.items():
-            print_evaluation(console, evaluation, file)
+        for item in inputs:
+            item.print()
 
 
-def _write_json(
-    path: Path, model: str, engine: Any, settings: dict[str, Any], loaded: dict[str, Any], evaluations: dict[str, Any]
-) -> None:
-    from vrm.inference.extraction import backbone_fingerprint
+@dataclass
+class Input:
+    """One argument of the command: a benchmark, or a file of judgments if `benchmark` is None."""
+
+    name: str
+    path: str | None = None
+    benchmark: Benchmark | None = None
+    loaded: LoadedBenchmark | LoadResult | None = None
+    entry: dict[str, Any] = field(default_factory=dict)
+    rewards_file: str | None = None
+    print: Callable[[], None] = lambda: None
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def load(self, recipe: str | None, on_bad_rows: str) -> None:
+        """Read it, before a model is loaded."""
+        if self.benchmark is not None:
+            self.loaded = self.benchmark.load(self.path)
+            return
+        from vrm.data.load import Source, load_judgments
+
+        result = load_judgments(Source(self.name, recipe=recipe), on_bad_rows=on_bad_rows)
+        self.loaded = result
+        if not result.report.ok:
+            note(result.report.render())
+
+    def measure(self, engine: RewardEngine, resamples: int, mistakes: int) -> None:
+        """Compute what is printed and written."""
+        if self.benchmark is None:
+            self._measure_file(engine, resamples, mistakes)
+        else:
+            self._measure_benchmark(self.benchmark, engine, resamples)
+
+    def _measure_file(self, engine: RewardEngine, resamples: int, mistakes: int) -> None:
+        from vrm.evaluate.preferences import evaluate_judgments
+        from vrm.evaluate.tables import print_evaluation
+
+        result: Any = self.loaded
+        evaluation = evaluate_judgments(engine, result.judgments, resamples=resamples, mistakes=mistakes)
+        self.entry = {"data": result.report.to_dict(), **evaluation.to_dict()}
+        self.print = lambda: print_evaluation(results(), evaluation, self.name)
+
+    def _measure_benchmark(self, benchmark: Benchmark, engine: RewardEngine, resamples: int) -> None:
+        from vrm.evaluate.benchmarks import ResampleOptions
+        from vrm.evaluate.benchmarks.scoring import score_examples
+        from vrm.evaluate.results import benchmark_entry, overlong_counts, reward_rows
+
+        loaded: Any = self.loaded
+        with Meter(self.name) as meter:
+            given = score_examples(
+                engine, loaded.examples, lambda done, total: meter.update(f"{done} of {total} examples scored")
+            )
+        report = engine.report
+        summary = benchmark.summarize(loaded.examples, given, ResampleOptions(resamples=resamples))
+        self._rows = reward_rows(loaded.examples, given, benchmark.outcomes(loaded.examples, given))
+        self.entry = benchmark_entry(loaded, summary, overlong_counts(report))
+
+        def show() -> None:
+            console = results()
+            summary.print(console, loaded)
+            console.print(report.render(), markup=False)
+
+        self.print = show
+
+    def write_rewards(self, path: Path | None) -> None:
+        """Write each example's rewards; files of judgments have none to write."""
+        if self.benchmark is None:
+            return
+        from vrm.evaluate.results import write_rows
+
+        if path is not None:
+            write_rows(path, self._rows)
+            note(f"wrote {path}")
+        self.entry["rewards_file"] = None if path is None else str(path)
+        self._rows = []
+
+
+def find_input(argument: str) -> Input:
+    """What an argument names: an existing file before a benchmark, a benchmark before anything else.
+
+    Raises:
+        DataError: it is neither, nor the name of a data set.
+    """
+    from vrm.data.columns import suggestion
+    from vrm.data.readers import locate
+    from vrm.evaluate.benchmarks.registry import benchmark_names, get_benchmark
+
+    names = benchmark_names()
+    name, equals, path = argument.partition("=")
+    if not Path(argument).exists() and name in names:
+        if equals and not path:
+            raise typer.BadParameter(f"{argument!r}: nothing stands after the '='", param_hint="BENCHMARK[=PATH]")
+        return Input(name, path or None, get_benchmark(name))
+    try:
+        locate(argument)
+    except DataError as error:
+        hint = suggestion(name, names) if equals or "." not in argument else ""
+        raise DataError(f"{error}{hint} Benchmarks by name: {', '.join(names)}.") from None
+    return Input(argument)
+
+
+def _check(inputs: list[Input], recipe: str | None, rewards: Path | None) -> None:
+    """Refuse what would be ignored, or would overwrite itself."""
+    names = [item.name for item in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise typer.BadParameter(f"{', '.join(twice)}: given twice", param_hint="BENCHMARK[=PATH]|FILE")
+    if recipe is not None and all(item.benchmark for item in inputs):
+        raise typer.BadParameter("recipes are for files of judgments, and none is given", param_hint="--recipe")
+    if rewards is not None and not any(item.benchmark for item in inputs):
+        raise typer.BadParameter("rewards are written of benchmarks, and none is given", param_hint="--rewards")
+
+
+def _configure_best_of_n(inputs: list[Input], kappas: list[float] | None, max_n: int | None, on_bad_rows: str) -> None:
+    """Give the benchmark `bon` its options, which no other input has."""
+    found = [item for item in inputs if item.benchmark is not None and item.name == "bon"]
+    given = {"--kappa": kappas, "--max-n": max_n}
+    unused = [name for name, value in given.items() if value is not None and not found]
+    if unused:
+        raise typer.BadParameter("it is of bon=FILE, which is not among the inputs", param_hint=unused[0])
+    for item in found:
+        from vrm.evaluate.best_of_n import KAPPAS, BestOfNBenchmark
+
+        item.benchmark = BestOfNBenchmark(tuple(kappas) if kappas else KAPPAS, max_n, on_bad_rows)
+
+
+def _rewards_path(item: Input, rewards: Path | None, json_file: Path | None) -> Path | None:
+    """In the folder asked for; else beside the JSON file and named after it, so that two models' do not meet."""
+    if rewards is not None:
+        return rewards / f"{item.name}.rewards.jsonl"
+    if json_file is None or str(json_file) == "-":
+        return None
+    return json_file.with_name(f"{json_file.stem}.{item.name}.rewards.jsonl")
+
+
+def _write_json(path: Path, model: str, engine: Any, settings: dict[str, Any], inputs: list[Input]) -> None:
+    from vrm.evaluate.results import document_header
     from vrm.train.run import versions
 
     document = {
-        "model": model,
-        "head": engine.model.config.head,
-        "backbone_sha256": backbone_fingerprint(engine.model),
-        "settings": settings,
-        "versions": versions(),
-        "files": {
-            file: {"data": loaded[file].report.to_dict(), **evaluation.to_dict()}
-            for file, evaluation in evaluations.items()
-        },
+        **document_header("evaluation", model, engine, settings, versions()),
+        "files": {item.name: item.entry for item in inputs if item.benchmark is None},
+        "benchmarks": {item.name: item.entry for item in inputs if item.benchmark is not None},
     }
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     if str(path) == "-":

@@ -76,18 +76,23 @@ class Figure:
             credit: {measure: (n,)}, as in `Outcomes.credit`.
             rows: positions of examples.
         """
-        total = weights = 0.0
-        for term in self.terms:
+        sums, counts = np.zeros(len(self.terms)), np.zeros(len(self.terms))
+        for index, term in enumerate(self.terms):
             values, members = credit[term.measure], term.members
             if rows is not None:
                 values, members = values[rows], members[rows]
             taken = values[members & ~np.isnan(values)]
-            if taken.size:
-                total += term.weight * float(taken.mean())
-                weights += term.weight
-        if not weights:
+            sums[index], counts[index] = taken.sum(), len(taken)
+        return self.combine(sums, counts)
+
+    def combine(self, sums: Array, counts: Array) -> float:
+        """The figure from the terms' sums and numbers of examples, both (terms,)."""
+        there = counts > 0
+        if not there.any():
             return math.nan
-        return total if self.total else total / weights
+        weights = np.array([term.weight for term in self.terms])[there]
+        total = float((weights * sums[there] / counts[there]).sum())
+        return total if self.total else total / float(weights.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +161,25 @@ class Outcomes:
         if len(figure.terms) == 1 and not figure.total:
             values = self.credit[figure.terms[0].measure][rows]
             return bootstrap_interval(values, groups, None, confidence, resamples, seed)
-        return bootstrap_statistic(
-            lambda drawn: figure.value(self.credit, rows[drawn]),
-            len(rows),
-            groups,
-            confidence=confidence,
-            resamples=resamples,
-            seed=seed,
-        )
+        sums, counts = self._by_group(figure, rows)
+
+        def statistic(drawn: Indices) -> float:
+            times = np.bincount(drawn, minlength=len(sums)).astype(np.float64)
+            return figure.combine(times @ sums, times @ counts)
+
+        return bootstrap_statistic(statistic, len(sums), None, confidence=confidence, resamples=resamples, seed=seed)
+
+    def _by_group(self, figure: Figure, rows: Indices) -> tuple[Array, Array]:
+        """Sums and numbers of examples of each term, (groups, terms) both: what resampling groups needs to know."""
+        codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups[row] for row in rows))}
+        owner = np.array([codes[self.groups[row]] for row in rows])
+        sums, counts = np.zeros((2, len(codes), len(figure.terms)))
+        for index, term in enumerate(figure.terms):
+            values = self.credit[term.measure][rows]
+            taken = term.members[rows] & ~np.isnan(values)
+            np.add.at(sums[:, index], owner[taken], values[taken])
+            np.add.at(counts[:, index], owner[taken], 1.0)
+        return sums, counts
 
     def result(self, figure: Figure, longer_wins: float, options: ResampleOptions | None = None) -> FigureResult:
         """A figure with its interval, its counts, and what "the longer wins" scores."""

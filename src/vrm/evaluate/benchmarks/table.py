@@ -15,7 +15,7 @@ MAX_ROWS = 25
 """Rows of one level that a table shows; JSON has all."""
 
 _INLINE = 2
-"""With more measures than this, what the longer wins stands under each figure and not in a column of its own."""
+"""With more measures than this, intervals and what the longer wins stand inside a figure's cell, to save width."""
 
 LengthControlled = Mapping[tuple[str, str], LengthControlledAccuracy]
 
@@ -63,7 +63,7 @@ def _longer_columns(columns: Sequence[str]) -> list[str]:
 
 def _caption(figures: Sequence[FigureResult], columns: int) -> str:
     confidence = f"{100 * figures[0].value.confidence:g}" if figures else "95"
-    longer = "longer" if columns <= _INLINE else "second line"
+    longer = "longer" if columns <= _INLINE else "in brackets behind a figure"
     return (
         f"in %, {confidence} % interval by bootstrap over prompts; n: examples; lc: length-controlled, the mean of the "
         f"accuracies on the pairs whose better side is the longer and the shorter; {longer}: what 'the longer wins' "
@@ -78,19 +78,21 @@ def _cells(
     controlled: LengthControlledAccuracy | None,
 ) -> list[str]:
     count = max(figure.examples for figure in figures.values())
-    inline = len(columns) > _INLINE
-    values = [_value(figures.get(column), inline) for column in columns]
+    inside = len(columns) > _INLINE
+    values = [_value(figures.get(column), inside) for column in columns]
     lengths = "-" if controlled is None else percent(controlled.value)
-    longer = [] if inline else [_longer(figures.get(column)) for column in columns]
+    longer = [] if inside else [_longer(figures.get(column)) for column in columns]
     return [name.replace("[", r"\["), str(count), *values, lengths, *longer]
 
 
-def _value(figure: FigureResult | None, with_longer: bool) -> str:
+def _value(figure: FigureResult | None, inside: bool) -> str:
     if figure is None:
         return ""
     value = figure.value
-    text = rf"{percent(value.estimate)} \[{percent(value.low)}, {percent(value.high)}]"
-    return f"{text}\n[dim]{_longer(figure)}[/dim]" if with_longer else text
+    interval = rf"\[{percent(value.low)}, {percent(value.high)}]"
+    if inside:
+        return f"{percent(value.estimate)} ({_longer(figure)})\n[dim]{interval}[/dim]"
+    return f"{percent(value.estimate)} {interval}"
 
 
 def _longer(figure: FigureResult | None) -> str:

@@ -1,0 +1,144 @@
+"""The documents that commands write as JSON: what they begin with, and the rewards that go beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vrm.data.tokenized import OverlongReport
+from vrm.evaluate.benchmarks.base import BenchmarkExample, LoadedBenchmark, Rewards, Summary
+from vrm.evaluate.benchmarks.outcomes import Outcomes
+from vrm.evaluate.collect import text_length
+from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import backbone_fingerprint
+
+SCHEMA = 1
+_CHUNK = 1 << 20
+
+
+def document_header(
+    kind: str, model: str, engine: RewardEngine, settings: Mapping[str, Any], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """What every document says first: what it is, of which model, and how it was made.
+
+    Args:
+        kind: `evaluation`, `comparison`, ...
+        model: as the user named it.
+        engine: that model.
+        settings: everything that the figures depend on.
+        versions: {package: version}.
+    """
+    return {
+        "kind": kind,
+        "schema": SCHEMA,
+        "model": model,
+        **model_hashes(model, engine),
+        "settings": dict(settings),
+        "versions": dict(versions),
+    }
+
+
+def model_hashes(model: str, engine: RewardEngine) -> dict[str, Any]:
+    """Head, and SHA-256 of the weights as stored, of the backbone as loaded, and of the chat template."""
+    return {
+        "head": engine.model.config.head,
+        "model_sha256": weights_sha256(model),
+        "template_sha256": template_sha256(engine.tokenizer),
+        "backbone_sha256": backbone_fingerprint(engine.model),
+    }
+
+
+def weights_sha256(model: str) -> str | None:
+    """SHA-256 over a model's safetensors files in the order of their names; for one file, what `sha256sum` prints.
+
+    None if there are none, as in a Hub model that is stored in another format.
+    """
+    directory = Path(model)
+    if not directory.is_dir():
+        directory = _snapshot(model)
+    files = sorted(directory.glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest() if files else None
+
+
+def _snapshot(name: str) -> Path:
+    """Where the files of a Hub model lie that has been loaded just now."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=True))
+
+
+def template_sha256(tokenizer: Any) -> str | None:
+    """SHA-256 of a tokenizer's chat template as UTF-8; of several, of their JSON with sorted keys; None without one."""
+    template = getattr(tokenizer, "chat_template", None)
+    if not template:
+        return None
+    text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def overlong_counts(report: OverlongReport) -> dict[str, int]:
+    """Judgments over the model's limit of tokens, by what became of them."""
+    return {name: value for name, value in asdict(report).items() if isinstance(value, int)}
+
+
+def benchmark_entry(loaded: LoadedBenchmark, summary: Summary, overlong: Mapping[str, int]) -> dict[str, Any]:
+    """What a document says of one benchmark.
+
+    Args:
+        loaded: what was read.
+        summary: the figures.
+        overlong: from `overlong_counts`.
+    """
+    counts = {"rows": loaded.rows, "examples": len(loaded.examples), "left_out": loaded.unusual.left_out}
+    return {
+        **summary.to_dict(),
+        "counts": counts | {"overlong": dict(overlong)},
+        "data": loaded.to_dict(),
+    }
+
+
+def reward_rows(
+    examples: Sequence[BenchmarkExample], rewards: Rewards, outcomes: Outcomes | None
+) -> list[dict[str, Any]]:
+    """A row an example, without any text; `rewards` is null for examples dropped as overlong.
+
+    Args:
+        examples: of one benchmark.
+        rewards: of these examples.
+        outcomes: what they add to the figures; None leaves `outcome` empty.
+    """
+    rows = []
+    for position, (example, given) in enumerate(zip(examples, rewards, strict=True)):
+        outcome = {} if outcomes is None else {name: column[position] for name, column in outcomes.credit.items()}
+        rows.append(
+            {
+                "id": example.id,
+                "labels": example.labels,
+                "group": example.prompt_group,
+                "label": example.label,
+                "lengths": [text_length(text) for text in example.judgment.completions],
+                "rewards": None if given is None else list(given.mean),
+                "reward_std": None if given is None else list(given.std),
+                "outcome": {name: float(value) for name, value in outcome.items() if not np.isnan(value)},
+            }
+        )
+    return rows
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write JSONL, and the directory for it if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
