@@ -58,12 +58,17 @@ def words(text: str, limit: int = MAX_WORDS) -> list[str]:
     return _WORD.findall(folded)[:limit]
 
 
+@lru_cache(maxsize=2**17)
+def _word_id(word: str) -> int:
+    return zlib.crc32(word.encode("utf-8", "surrogatepass"))
+
+
 def shingles(text: str) -> Shingles:
     """Hashes of all runs of `SHINGLE_WORDS` words, sorted, each once; one hash of the whole if it is shorter.
 
     A text without a single word has none.
     """
-    ids = np.array([zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words(text)], dtype=np.uint64)
+    ids = np.array([_word_id(word) for word in words(text)], dtype=np.uint64)
     if not len(ids):
         return ids
     size = min(SHINGLE_WORDS, len(ids))

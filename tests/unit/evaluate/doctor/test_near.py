@@ -18,6 +18,7 @@ from vrm.evaluate.doctor.near import (
     near_copies,
     remembered,
     shingles,
+    without_boilerplate,
     words,
 )
 
@@ -113,3 +114,24 @@ def test_without_datasketch_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
     with pytest.raises(MissingExtraError, match=r"'datasketch'.*pip install 'vrm\[doctor\]'"):
         check_datasketch()
+
+
+def test_a_template_does_not_make_near_copies():
+    template = "You are a helpful assistant who answers briefly and politely in plain words. The question is this one:"
+    asked = [f"{template} {text}" for text in texts(30)]
+    get = remembered(asked.__getitem__)
+    bare = without_boilerplate(range(30), get)
+    assert jaccard(bare(0), bare(1)) < jaccard(get(0), get(1))
+    copies, _ = near_copies(range(30), bare, lambda a, b: jaccard(bare(a), bare(b)) >= THRESHOLD)
+    plain = remembered(texts(30).__getitem__)
+    expected, _ = near_copies(range(30), plain, lambda a, b: jaccard(plain(a), plain(b)) >= THRESHOLD)
+    assert copies.keys() == expected.keys()
+
+
+def test_what_few_texts_share_is_no_boilerplate():
+    asked = [*texts(30), *["the very same words once again"] * 4]
+    get = remembered(asked.__getitem__)
+    assert len(without_boilerplate(range(34), get)(33)) == len(get(33)) == 4
+    four = [f"the very same words {n}" for n in range(4)]
+    get = remembered(four.__getitem__)
+    assert without_boilerplate(range(4), get) is get
