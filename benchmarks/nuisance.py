@@ -4,7 +4,7 @@
 
 Every head is trained with the quickstart's configuration, without and with `nuisance.measures: [log_length]`. On `test`
 the shortcut agrees with the label in four of five pairs, on `test_reversed` in one of five: a reward free of it is as
-good on both. Columns: quality accuracy, as rewards are used; its NLL; rater accuracy, offset included; the correlation
+good on both. Columns: quality accuracy, as rewards are used; rater accuracy, offset included; the correlation
 of the margin with the difference in log length.
 """
 

@@ -5,8 +5,21 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from vrm.core.nuisance import NuisanceOffset, fit_nuisance_offset, offset_margin, spline_basis, spline_knots
-from vrm.core.preference import comparison_log_likelihood
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.losses import Judgments, Posteriors, marginal_terms, variational_terms
+from vrm.core.nuisance import (
+    NuisanceOffset,
+    fit_linear_reward,
+    fit_nuisance_offset,
+    offset_margin,
+    out_of_fold_reward,
+    reward_penalty,
+    spline_basis,
+    spline_knots,
+)
+from vrm.core.predictive import log_probabilities
+from vrm.core.preference import comparison_log_likelihood, plackett_luce_log_likelihood
+from vrm.core.ratings import RatingModel
 from vrm.errors import VrmError
 
 KNOTS = torch.tensor([[-1.5, -0.6, 0.1, 0.8, 2.0]]).double()
@@ -141,3 +154,103 @@ def test_bad_input_is_refused() -> None:
         fit_nuisance_offset(nu, nu, label, label, num_knots=2)
     with pytest.raises(VrmError, match="finite"):
         fit_nuisance_offset(nu, nu, label, label * float("nan"))
+
+
+def _features(seed: int, size: int = 600):
+    first, second, label, margin = _planted(lambda nu: 0.5 * nu[:, 0], seed, size)
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(size, 4, generator=generator).double()
+    return torch.cat([margin.unsqueeze(-1), noise], -1), first, second, label, torch.arange(size) % 4
+
+
+def test_the_linear_reward_is_scikit_learns_ridge_logistic_regression() -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    features, _, _, label, _ = _features(6)
+    found = fit_linear_reward(features, label, spread=0.7)
+    penalty = reward_penalty(features, 0.7)
+    assert penalty == pytest.approx(float((features**2).sum(1).mean()) / 0.49)
+    model = linear_model.LogisticRegression(C=1 / penalty, fit_intercept=False, tol=1e-10, max_iter=10_000)
+    expected = model.fit(features.numpy(), label.numpy()).coef_[0]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_a_margin_given_to_a_fit_is_part_of_u() -> None:
+    """Both fits are where their penalized likelihoods, t included, are stationary."""
+    features, first, second, label, _ = _features(7)
+    target = features[:, 0]
+    found = fit_linear_reward(features[:, 1:], label, 2.0, target).requires_grad_()
+    penalty = 0.5 * reward_penalty(features[:, 1:], 2.0) * found.square().sum()
+    likelihood = comparison_log_likelihood(features[:, 1:] @ found - target, label).sum()
+    (gradient,) = torch.autograd.grad(likelihood - penalty, found)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-4)
+    # A margin handed in with its sign turned is a reward of slope one.
+    offset = fit_nuisance_offset(first, second, label, torch.zeros_like(target), margin=-target)
+    assert _slope(offset) == pytest.approx(0.5, abs=0.3)
+    assert _slope(fit_nuisance_offset(first, second, label, torch.zeros_like(target), margin=target)) > 1.0
+
+
+def test_an_out_of_fold_margin_does_not_depend_on_the_folds_own_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vrm.core.nuisance.REWARD_SPREADS", (1.0,))
+    features, first, second, label, folds = _features(8)
+    turned = torch.where(folds == 2, 1 - label, label)
+    found = out_of_fold_reward(features, first, second, label, folds)
+    other = out_of_fold_reward(features, first, second, turned, folds)
+    assert torch.equal(found.margin[folds == 2], other.margin[folds == 2])
+    assert not torch.equal(found.margin[folds == 1], other.margin[folds == 1])
+
+
+def test_the_out_of_fold_reward_leaves_its_own_offset_out() -> None:
+    """Judged by quality and nuisance features alike, its margin holds the quality, and little of what raters added."""
+    first, second, label, margin = _planted(lambda nu: 0.5 * nu[:, 0], 9)
+    features = torch.stack([margin, (first - second)[:, 0]], -1)
+    found = out_of_fold_reward(features, first, second, label, torch.arange(len(label)) % 5)
+    slopes = torch.linalg.lstsq(features, found.margin.unsqueeze(-1)).solution[:, 0]
+    assert slopes[0] == pytest.approx(1.0, abs=0.06)
+    assert slopes[1] == pytest.approx(0.0, abs=0.15)
+    u = margin + 0.5 * (first - second)[:, 0]
+    assert found.negative_log_likelihood == pytest.approx(-float(comparison_log_likelihood(u, label).mean()), abs=2e-3)
+
+
+def _head(batch: int, completions: int):
+    generator = torch.Generator().manual_seed(0)
+    loc = torch.randn(batch, completions, 1, generator=generator).double()
+    features = SemanticFeatures(loc, torch.zeros_like(loc))
+    one = torch.ones(batch, 1).double()
+    return Posteriors(ObjectiveWeights(one), features, one[:1], RatingModel(one[0, 0], one[0], one[0])), loc[..., 0]
+
+
+@pytest.mark.parametrize("terms", [variational_terms, marginal_terms])
+def test_offsets_enter_comparisons_and_ranked_lists_as_rewards_do(terms) -> None:
+    posteriors, rewards = _head(5, 3)
+    offsets = torch.randn(5, 3, generator=torch.Generator().manual_seed(1)).double()
+    mask = torch.ones(5, 3, dtype=torch.bool)
+    scores = torch.tensor([[1.0, 3.0, 2.0]]).double().repeat(5, 1)
+    prior = torch.ones(1).double()
+    listed = terms(posteriors, Judgments(mask, scores=scores, offsets=offsets), prior)
+    torch.testing.assert_close(listed.ranking, plackett_luce_log_likelihood(rewards + offsets, scores, mask))
+    target, label = torch.full((5,), 0.3).double(), torch.tensor([1.0, 0.0, 0.5, 0.8, 1.0]).double()
+    u = rewards[:, 0] - rewards[:, 1] + offsets[:, 0] - offsets[:, 1]
+    for margin, shift in ((None, 0.0), (target, 0.3)):
+        pair = terms(posteriors, Judgments(mask, label, margin, offsets=offsets), prior)
+        torch.testing.assert_close(pair.comparison, comparison_log_likelihood(u - shift, label), rtol=0, atol=1e-6)
+    # The KL terms know nothing of raters.
+    plain = terms(posteriors, Judgments(mask, label), prior)
+    assert torch.equal(pair.kl_features, plain.kl_features)
+
+
+def test_rater_probabilities_include_the_offset() -> None:
+    posteriors, rewards = _head(5, 2)
+    first, second = posteriors.features.completion(0), posteriors.features.completion(1)
+    offset = torch.linspace(-1, 1, 5).double()
+    logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, margin=-offset)
+    torch.testing.assert_close(logs[0].exp(), torch.sigmoid(rewards[:, 0] - rewards[:, 1] + offset), rtol=0, atol=1e-6)
+
+
+def test_bad_input_of_the_out_of_fold_reward_is_refused() -> None:
+    features, first, second, label, folds = _features(10, 40)
+    with pytest.raises(VrmError, match="at least two folds, got 1"):
+        out_of_fold_reward(features, first, second, label, folds * 0)
+    with pytest.raises(VrmError, match="features must be finite"):
+        out_of_fold_reward(features / 0, first, second, label, folds)
