@@ -43,75 +43,85 @@ def _print_list(wanted: bool) -> None:
         raise typer.Exit
 
 
+InputsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="BENCHMARK[=PATH]|FILE...",
+        help="Benchmarks by name, with the place of their files (else from the Hub), and files of judgments.",
+        show_default=False,
+    ),
+]
+ListOption = Annotated[
+    bool, typer.Option("--list", callback=_print_list, is_eager=True, help="Print the benchmarks' names and exit.")
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Also write everything as JSON; - prints it alone. For files of judgments it holds the texts (cut to "
+        "600 characters) of the ten most confident mistakes.",
+    ),
+]
+RewardsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--rewards",
+        metavar="DIR",
+        help="Write each benchmark example's rewards to NAME.rewards.jsonl here [default: beside the JSON file].",
+        show_default=False,
+    ),
+]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
+]
+BadRowsOption = Annotated[
+    str,
+    typer.Option(
+        "--on-bad-rows",
+        **one_of(ON_BAD_ROWS),
+        help="Of files and bon: stop at rows with faults, or skip and count. Other benchmarks always count them.",
+    ),
+]
+KappaOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--kappa",
+        metavar="K",
+        help="Of bon: standard deviations that a pessimistic pick subtracts, repeatable [default: 0.5, 1, 2, 4].",
+        show_default=False,
+    ),
+]
+MaxNOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-n",
+        min=2,
+        help="Of bon: end of the curves; rows with fewer completions are left out and counted [default: the fewest "
+        "completions of any row].",
+        show_default=False,
+    ),
+]
+
+
 def evaluate(
     model: ModelArgument,
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="BENCHMARK[=PATH]|FILE...",
-            help="Benchmarks by name, with the place of their files (else from the Hub), and files of judgments.",
-            show_default=False,
-        ),
-    ],
-    list_benchmarks: Annotated[
-        bool, typer.Option("--list", callback=_print_list, is_eager=True, help="Print the benchmarks' names and exit.")
-    ] = False,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Also write everything as JSON; - prints it alone. For files of judgments it holds the texts (cut to "
-            "600 characters) of the ten most confident mistakes.",
-        ),
-    ] = None,
-    rewards: Annotated[
-        Path | None,
-        typer.Option(
-            "--rewards",
-            metavar="DIR",
-            help="Write each benchmark example's rewards to NAME.rewards.jsonl here [default: beside the JSON file].",
-            show_default=False,
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
-    ] = None,
+    files: InputsArgument,
+    list_benchmarks: ListOption = False,
+    json_file: JsonOption = None,
+    rewards: RewardsOption = None,
+    recipe: RecipeOption = None,
     emphasize: EmphasizeOption = None,
     without: WithoutOption = None,
-    on_bad_rows: Annotated[
-        str,
-        typer.Option(
-            "--on-bad-rows",
-            **one_of(ON_BAD_ROWS),
-            help="Of files and bon: stop at rows with faults, or skip and count. Other benchmarks always count them.",
-        ),
-    ] = "error",
+    on_bad_rows: BadRowsOption = "error",
     on_overlong: OverlongOption = "truncate",
     precision: PrecisionOption = "float32",
     cache: Annotated[
         Path | None, typer.Option("--feature-cache", metavar="DIR", help="Keep and reuse features of the backbone.")
     ] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")] = 1000,
-    kappas: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--kappa",
-            metavar="K",
-            help="Of bon: standard deviations that a pessimistic pick subtracts, repeatable [default: 0.5, 1, 2, 4].",
-            show_default=False,
-        ),
-    ] = None,
-    max_n: Annotated[
-        int | None,
-        typer.Option(
-            "--max-n",
-            min=2,
-            help="Of bon: end of the curves; rows with fewer completions are left out and counted [default: the fewest "
-            "completions of any row].",
-            show_default=False,
-        ),
-    ] = None,
+    kappas: KappaOption = None,
+    max_n: MaxNOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Measure a model on benchmarks, and on judged pairs, ratings and votes of your own.
