@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from vrm.data.schema import Judgment
 from vrm.evaluate.doctor.findings import DoctorSettings, Finding, percent, plural
 from vrm.evaluate.doctor.rows import FileRows, evenly
 from vrm.metrics import Interval, bootstrap_interval
@@ -21,7 +23,7 @@ MIN_ROWS = 50
 _HONEST = "Only honest if the model was not trained on these rows."
 
 
-def confidently_contradicted(probabilities: ArrayLike) -> tuple[float, np.ndarray]:
+def confidently_contradicted(probabilities: ArrayLike) -> tuple[float, NDArray[np.bool_]]:
     """Which rows a model contradicts as confidently as it agrees on average.
 
     Confident learning (Northcutt, Jiang and Chuang 2021) counts a row labelled i as really j if the probability of j
@@ -79,7 +81,7 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
     )
 
 
-def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]):  # type: ignore[no-untyped-def]
+def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> Iterator[tuple[Judgment, float]]:
     """(judgment, P(first > second)) of the rows that the model can read."""
     from vrm.core.distributions import SemanticFeatures
     from vrm.core.predictive import log_probabilities
