@@ -70,11 +70,11 @@ class BenchmarkSummary:
     def print(self, console: Console, loaded: LoadedBenchmark) -> None:
         """Print the table, and below it how to read it and what was unusual."""
         console.print(figures_table(f"{self.title} ({self.name})", self.figures, self.length_controlled))
-        lines = [f"Ties: {self.equal_rewards}; {self.equal_pairs} pairs have equal rewards."]
+        lines = [f"Pairs with equal rewards: {self.equal_pairs}; {self.equal_rewards}."]
         if self.ties:
-            lines.append(f"{self.ties} examples are ties by their label: not in accuracy and lc.")
+            lines.append(f"Ties by their label, not in accuracy and lc: {self.ties}.")
         if self.scored < self.examples:
-            lines.append(f"{self.examples - self.scored} examples were dropped as overlong: not in any figure.")
+            lines.append(f"Dropped as overlong, in no figure: {self.examples - self.scored}.")
         for line in [*lines, *reading_lines(loaded)]:
             console.print(line, markup=False)
 
