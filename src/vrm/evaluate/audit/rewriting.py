@@ -50,7 +50,7 @@ def headings(text: str, context: EditContext) -> str | None:
 
 
 def bold(text: str, context: EditContext) -> str | None:
-    """Set one word in ten in bold, at least one; not where there is bold, and not in code, formulas or links."""
+    """Set a tenth of the words of four letters or more in bold; not where there is bold, nor in code or formulas."""
     units = split_units(text)
     if _has("bold_density", text):
         return None
