@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.cli.console import note, results
+from vrm.cli.console import Meter, note, results
 from vrm.cli.options import ON_BAD_ROWS, DeviceOption, OverlongOption, PrecisionOption, load_engine, one_of
 
 if TYPE_CHECKING:
-    from vrm.data.load import LoadResult
-    from vrm.evaluate.benchmarks import Benchmark, LoadedBenchmark, Outcomes, ResampleOptions
+    from vrm.cli.evaluate import Input
+    from vrm.evaluate.benchmarks import Outcomes, ResampleOptions
     from vrm.evaluate.collect import Collected
     from vrm.evaluate.compare import Comparison
     from vrm.evaluate.compare_benchmarks import BenchmarkComparison
@@ -29,7 +29,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="FILE_OR_BENCHMARK...",
-            help="Judgments in the row schema, any format; or a benchmark as NAME or NAME=PATH.",
+            help="Judgments in the row schema, any format; or a benchmark, NAME or NAME=PATH, as in vrm evaluate.",
         ),
     ],
     json_file: Annotated[
@@ -61,7 +61,7 @@ def compare(
     """
     from vrm.evaluate.benchmarks.outcomes import ResampleOptions
 
-    material = {target: _load(target, recipe, on_bad_rows) for target in targets}
+    material = _load(targets, recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     found, models = [], []
     for label, model in (("A", first), ("B", second)):
@@ -80,33 +80,35 @@ def compare(
         _print(models, compared, found)
 
 
-def _load(target: str, recipe: str | None, on_bad_rows: str) -> LoadResult | tuple[Benchmark, LoadedBenchmark]:
-    """Judgments of a file, or a benchmark: where a name is both, `./NAME` is the file."""
-    from vrm.data.load import Source, load_judgments
-    from vrm.evaluate.benchmarks import benchmark_names, get_benchmark
+def _load(targets: list[str], recipe: str | None, on_bad_rows: str) -> dict[str, Input]:
+    """Everything that is to be judged, by its argument, read before a model is loaded."""
+    from vrm.cli.evaluate import find_input
 
-    name, _, path = target.partition("=")
-    if name in benchmark_names():
-        benchmark = get_benchmark(name)
-        return benchmark, benchmark.load(path or None)
-    result = load_judgments(Source(target, recipe=recipe), on_bad_rows=on_bad_rows)
-    if not result.report.ok:
-        note(result.report.render())
-    return result
+    twice = sorted({target for target in targets if targets.count(target) > 1})
+    if twice:
+        raise typer.BadParameter(f"{', '.join(twice)}: given twice", param_hint="FILE_OR_BENCHMARK")
+    material = {target: find_input(target) for target in targets}
+    if recipe is not None and all(given.benchmark for given in material.values()):
+        raise typer.BadParameter("recipes are for files of judgments, and none is given", param_hint="--recipe")
+    for given in material.values():
+        given.load(recipe, on_bad_rows)
+    return material
 
 
-def _judge(engine: RewardEngine, given: Any) -> tuple[Collected | Outcomes, str]:
+def _judge(engine: RewardEngine, given: Input) -> tuple[Collected | Outcomes, str]:
     """What one model says, and what happened to rows over its limit."""
     from vrm.evaluate.benchmarks.scoring import score_examples
     from vrm.evaluate.collect import collect
 
     engine.reset_report()
-    if isinstance(given, tuple):
-        benchmark, loaded = given
-        found: Any = benchmark.outcomes(loaded.examples, score_examples(engine, loaded.examples))
-    else:
-        found = collect(engine, given.judgments)
-    return found, engine.report.render()
+    loaded: Any = given.loaded
+    if given.benchmark is None:
+        return collect(engine, loaded.judgments), engine.report.render()
+    with Meter(given.name) as meter:
+        rewards = score_examples(
+            engine, loaded.examples, lambda done, total: meter.update(f"{done} of {total} examples scored")
+        )
+    return given.benchmark.outcomes(loaded.examples, rewards), engine.report.render()
 
 
 def _compare(first: Any, second: Any, options: ResampleOptions) -> Comparison | BenchmarkComparison:
@@ -132,7 +134,7 @@ def _describe(model: str, engine: RewardEngine) -> dict[str, str]:
 def _document(
     models: list[dict[str, str]],
     settings: dict[str, Any],
-    material: dict[str, Any],
+    material: dict[str, Input],
     overlong: dict[str, dict[str, str]],
     compared: dict[str, Any],
 ) -> dict[str, Any]:
@@ -142,11 +144,12 @@ def _document(
 
     files, benchmarks = {}, {}
     for target, found in compared.items():
+        loaded: Any = material[target].loaded
         if isinstance(found, Comparison):
-            read = {"data": material[target].report.to_dict(), "overlong": overlong[target]}
+            read = {"data": loaded.report.to_dict(), "overlong": overlong[target]}
             files[target] = {**read, **found.to_dict(), "conclusions": conclusions(found)}
         else:
-            read = {"data": material[target][1].to_dict(), "overlong": overlong[target]}
+            read = {"data": loaded.to_dict(), "overlong": overlong[target]}
             benchmarks[target] = {**read, **found.to_dict()}
     return {
         "kind": "comparison",

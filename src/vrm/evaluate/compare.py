@@ -142,7 +142,10 @@ def compare_collected(first: Collected, second: Collected, options: ResampleOpti
     settings = options or ResampleOptions()
     rows = _common(first, second)
     if not len(rows):
-        raise DataError("there is no pair of completions that both models judged, so nothing can be compared.")
+        raise DataError(
+            "there is no pair of completions that both models judged, so nothing can be compared: A judged "
+            f"{len(first.rows)} pairs, B {len(second.rows)}; what is overlong for a model may have been dropped."
+        )
     paired = _paired(first, second, rows, settings.seed)
 
     def grouped(labels: list[str | None]) -> dict[str, PairedComparison]:

@@ -82,8 +82,13 @@ def group_words(label: str, groups: Mapping[str, PairedComparison]) -> str:
     if single:
         words += f", where {expected} would by chance alone"
     if adjusted:
-        return f"{words}; with Holm's adjustment for their number A - B differs from 0 in {', '.join(adjusted)}."
-    return f"{words}; with Holm's adjustment for their number none differs."
+        words += f"; with Holm's adjustment for their number A - B differs from 0 in {', '.join(adjusted)}."
+    else:
+        words += "; with Holm's adjustment for their number none differs."
+    fewest = min(group.prompts for group in groups.values())
+    if fewest < FEW_PROMPTS:
+        words += f" Go by p there: a group has only {fewest} prompts, and intervals are too short with so few."
+    return words
 
 
 def cautions(comparison: Comparison) -> list[str]:
