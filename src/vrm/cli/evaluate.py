@@ -275,6 +275,8 @@ def _configure_best_of_n(inputs: list[Input], kappas: list[float] | None, max_n:
 
 def _rewards_path(item: Input, rewards: Path | None, json_file: Path | None) -> Path | None:
     """In the folder asked for; else beside the JSON file and named after it, so that two models' do not meet."""
+    if item.benchmark is None:
+        return None
     if rewards is not None:
         return rewards / f"{item.name}.rewards.jsonl"
     if json_file is None or str(json_file) == "-":

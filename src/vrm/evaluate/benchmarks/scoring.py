@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.core.relative import relative_moments
+from vrm.data.tokenized import TokenizedJudgment
 from vrm.evaluate.benchmarks.base import BenchmarkExample, ExampleRewards
 from vrm.evaluate.collect import text_length
 from vrm.inference.engine import RewardEngine
@@ -22,7 +23,10 @@ def score_examples(
     examples: Sequence[BenchmarkExample],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[ExampleRewards | None]:
-    """Mean and standard deviation of every completion's reward, in raw units; None for examples dropped as overlong.
+    """Mean and standard deviation of every completion's reward, in raw units; None for examples without rewards.
+
+    These are examples dropped as overlong, and examples with an empty text of which the model would read no token, as
+    models of plain text may.
 
     Args:
         engine: the model, possibly steered; its report counts what was over the limit.
@@ -40,7 +44,9 @@ def score_examples(
     window = max(1, WINDOW_COMPLETIONS * len(examples) // completions)
     for start in range(0, len(examples), window):
         part = examples[start : start + window]
-        for batch in engine.stream((example.judgment for example in part), window):
+        tokenized = [item for item in engine.tokenize.many(example.judgment for example in part) if _readable(item)]
+        if tokenized:
+            batch = engine.judge_tokenized(tokenized)
             moments, posteriors = batch.moments, batch.posteriors
             relative = relative_moments(posteriors.weights, posteriors.features, posteriors.decoder, batch.mask)
             for index, judgment in enumerate(batch.judgments):
@@ -51,6 +57,10 @@ def score_examples(
         if progress is not None:
             progress(min(start + window, len(examples)), len(examples))
     return found
+
+
+def _readable(item: TokenizedJudgment) -> bool:
+    return bool(item.prompt) and all(item.completions)
 
 
 def length_rewards(

@@ -16,6 +16,8 @@ from vrm.evaluate.benchmarks.table import figures_table, reading_lines
 from vrm.evaluate.collect import text_length
 from vrm.metrics import LengthControlledAccuracy, json_ready, length_controlled_accuracy
 
+NO_REWARDS = "Without rewards (overlong and dropped, or an empty text without a token), in no figure"
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSummary:
@@ -26,7 +28,7 @@ class BenchmarkSummary:
         title: what its authors call it.
         equal_rewards: what completions of equal reward count.
         examples: how many there are.
-        scored: how many got rewards; the others were dropped as overlong.
+        scored: how many got rewards; see `score_examples` for the others.
         prompts: distinct prompts among all of them.
         ties: examples that the benchmark calls a tie.
         equal_pairs: pairs whose rewards are equal.
@@ -74,7 +76,7 @@ class BenchmarkSummary:
         if self.ties:
             lines.append(f"Ties by their label, not in accuracy and lc: {self.ties}.")
         if self.scored < self.examples:
-            lines.append(f"Dropped as overlong, in no figure: {self.examples - self.scored}.")
+            lines.append(f"{NO_REWARDS}: {self.examples - self.scored}.")
         for line in [*lines, *reading_lines(loaded)]:
             console.print(line, markup=False)
 

@@ -116,7 +116,7 @@ def test_the_table_shows_the_numbers_of_the_document(load, samples, name):
     text = " ".join(console.export_text().split())
     document = result.to_dict()
     assert document["scored"] == document["examples"] - 1 == len(given) - 1
-    assert "Dropped as overlong, in no figure: 1." in text
+    assert "in no figure: 1." in text
     for figure in document["figures"]:
         if figure["estimate"] is not None:
             assert f"{100 * figure['estimate']:.1f}" in text
