@@ -20,52 +20,64 @@ if TYPE_CHECKING:
 SPLITS = ("prompt", "category")
 
 
+FilesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...",
+        help="Judgments in the row schema, any format; several are taken as the parts of a split.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="NAME", help="Make this error a warning; may be repeated.", show_default=False),
+]
+ExamplesOption = Annotated[
+    int, typer.Option("--examples", min=0, metavar="N", help="Places (file:line) to name for each finding.")
+]
+SplitByOption = Annotated[
+    str, typer.Option("--split-by", **one_of(SPLITS), help="category: files must not share categories either.")
+]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
+]
+TokenizerOption = Annotated[
+    str | None,
+    typer.Option("--tokenizer", metavar="NAME", help="Directory, Hub name or embedded, whose tokens are counted."),
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--max-input-tokens", min=1, help="Limit of a row; by default the model's, else 512.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="Its tokenizer and limit, and what it says against the labels."),
+]
+ModelRowsOption = Annotated[
+    int, typer.Option("--model-rows", min=0, metavar="N", help="Rows of a file the model judges; 0 for all.")
+]
+SampleOption = Annotated[
+    int,
+    typer.Option(
+        "--sample", min=0, metavar="N", help="Rows of a file to tokenize, prompts to tell the language of; 0: all."
+    ),
+]
+
+
 def doctor(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE...",
-            help="Judgments in the row schema, any format; several are taken as the parts of a split.",
-            show_default=False,
-        ),
-    ],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option("--allow", metavar="NAME", help="Make this error a warning; may be repeated.", show_default=False),
-    ] = None,
-    examples: Annotated[
-        int, typer.Option("--examples", min=0, metavar="N", help="Places (file:line) to name for each finding.")
-    ] = 3,
-    split_by: Annotated[
-        str, typer.Option("--split-by", **one_of(SPLITS), help="category: files must not share categories either.")
-    ] = "prompt",
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option("--tokenizer", metavar="NAME", help="Directory, Hub name or embedded, whose tokens are counted."),
-    ] = None,
-    max_input_tokens: Annotated[
-        int | None,
-        typer.Option("--max-input-tokens", min=1, help="Limit of a row; by default the model's, else 512."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="MODEL", help="Its tokenizer and limit, and what it says against the labels."),
-    ] = None,
-    model_rows: Annotated[
-        int, typer.Option("--model-rows", min=0, metavar="N", help="Rows of a file the model judges; 0 for all.")
-    ] = 2_000,
-    sample: Annotated[
-        int,
-        typer.Option(
-            "--sample", min=0, metavar="N", help="Rows of a file to tokenize, prompts to tell the language of; 0: all."
-        ),
-    ] = 10_000,
+    files: FilesArgument,
+    json_file: JsonOption = None,
+    allow: AllowOption = None,
+    examples: ExamplesOption = 3,
+    split_by: SplitByOption = "prompt",
+    recipe: RecipeOption = None,
+    tokenizer: TokenizerOption = None,
+    max_input_tokens: LimitOption = None,
+    model: ModelOption = None,
+    model_rows: ModelRowsOption = 2_000,
+    sample: SampleOption = 10_000,
     device: DeviceOption = "auto",
 ) -> None:
     """Look for what is wrong with preference data: leaks, duplicates, contradictions, noise, lengths, languages.
