@@ -32,8 +32,10 @@ def details_table(evaluation: Evaluation) -> Table:
     table = Table(title="Style, certainty, disagreement", title_justify="left", caption_justify="left")
     table.caption = (
         "style-controlled: as if style told nothing about the label; area: accuracy in %, mean over all coverages, the "
-        "most certain first; AUROC: chance 0.50"
+        "most certain first"
     )
+    if evaluation.disagreement is not None:
+        table.caption += "; AUROC: chance 0.50"
     for name in ("", "value", "95 % interval", "compare with"):
         justify = "left" if name in ("", "compare with") else "right"
         table.add_column(name, justify=justify, no_wrap=name == "95 % interval")  # type: ignore[arg-type]
