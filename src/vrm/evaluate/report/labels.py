@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 
@@ -12,12 +12,13 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     Where the shortest names are equal, folders are put before them until they differ.
     """
     distinct = list(dict.fromkeys(paths))
-    parts = {path: _parts(path) for path in distinct}
+    whole = {path: _parts(path) for path in distinct}
+    parts = {path: _without_model(found, set(whole.values())) for path, found in whole.items()}
     names: dict[str, str] = {}
     for path in distinct:
         for size in range(1, len(parts[path]) + 1):
             name = "/".join(parts[path][-size:])
-            if all(other == path or parts[other][-size:] != parts[path][-size:] for other in distinct):
+            if all(parts[other] == parts[path] or parts[other][-size:] != parts[path][-size:] for other in distinct):
                 break
         names[path] = name
     return names
@@ -33,21 +34,13 @@ def steering_words(settings: Mapping[str, object]) -> str:
     return ", ".join([*emphasis, *words])
 
 
-def unlike(labels: Sequence[str]) -> list[str]:
-    """The labels, with a number after those that are there twice."""
-    seen: dict[str, int] = {}
-    found = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        found.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return found
-
-
 def _parts(path: str) -> tuple[str, ...]:
-    parts = tuple(part for part in PurePath(path).parts if part not in ("/", "."))
-    if len(parts) > 1 and parts[-1] == "model":
-        parts = parts[:-1]
-    return parts or (path,)
+    return tuple(part for part in PurePath(path).parts if part != "/") or (path,)
+
+
+def _without_model(parts: tuple[str, ...], others: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """Without a trailing `model`, unless what is left is the path of another one."""
+    return parts[:-1] if len(parts) > 1 and parts[-1] == "model" and parts[:-1] not in others else parts
 
 
 def _names(value: object) -> list[str]:

@@ -11,13 +11,10 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
 from vrm.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#000001", "#000002", "#000003"
 SERIES = tuple(f"#0000{index:02x}" for index in range(16, 24))
@@ -95,7 +92,7 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width / 72, height / 72), layout="constrained")
 
 
-def to_svg(figure: Figure, prefix: str, title: str) -> str:
+def to_svg(figure: Any, prefix: str, title: str) -> str:
     """The figure as an `<svg>` element for a page.
 
     Args:
@@ -108,8 +105,10 @@ def to_svg(figure: Figure, prefix: str, title: str) -> str:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        # Twice: a first layout may change what the ticks say, and so how wide they are.
-        figure.draw_without_rendering()
+        # Twice: a first layout may change what the ticks say, and so how wide they are. Then no more: it is slow.
+        for _ in range(2):
+            figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ElementTree.fromstring(buffer.getvalue())
     kept = _referenced(root)

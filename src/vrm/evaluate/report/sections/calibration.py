@@ -58,7 +58,7 @@ def _histogram(entry: Measurement) -> tuple[list[float], list[int]]:
     """Edges of equal parts of [0.5, 1], and pairs in each; empty where the document lacks them."""
     widths = table(entry.content, "pairs", "calibration_equal_width")
     edges = [edge for edge in numbers(widths, "edges") if edge is not None]
-    counts = [int(size or 0) for size in numbers(widths, "count")]
+    counts = [count(size) or 0 for size in rows(widths, "count")]
     return (edges, counts) if len(edges) == len(counts) + 1 else ([], [])
 
 
@@ -77,10 +77,10 @@ def _bins(entry: Measurement) -> list[Bin]:
 
 
 def _bins_of_table(widths: dict[str, object]) -> list[Bin]:
-    edges, counts = numbers(widths, "edges"), numbers(widths, "count")
+    edges, counts = numbers(widths, "edges"), [count(size) for size in rows(widths, "count")]
     means, observed = numbers(widths, "confidence"), numbers(widths, "accuracy")
     return [
-        Bin(low, high, mean, Span(share), int(size))
+        Bin(low, high, mean, Span(share), size)
         for low, high, mean, share, size in zip(edges, edges[1:], means, observed, counts, strict=False)
         if low is not None and high is not None and mean is not None and share is not None and size
     ]

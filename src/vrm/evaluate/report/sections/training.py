@@ -33,9 +33,9 @@ def training_section(view: View, draw: Drawer) -> Section:
     runs = view.inputs.runs
     if not runs:
         return Section("training", "Training")
-    missing = [f"{run.source}: no history.jsonl, so no curves of this run" for run in runs if not run.history] + [
-        f"{run.source}: no run.json: the run is not finished" for run in runs if run.summary is None
-    ]
+    missing = [
+        f"{run.source}: no history.jsonl, or an empty one, so no curves of this run" for run in runs if not run.history
+    ] + [f"{run.source}: no run.json: the run is not finished" for run in runs if run.summary is None]
     blocks: list[Block] = [_runs_table(view)]
     held_out = [chart for chart in (_held_out(view, draw, key) for key in HELD_OUT) if chart]
     terms = [chart for chart in (_term(view, draw, key) for key in TERMS) if chart]
