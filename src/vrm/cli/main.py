@@ -47,7 +47,7 @@ COMMANDS = {
         "vrm.cli.quickstart", "quickstart", "Train on the built-in corpus, compare with baselines, explain one pair."
     ),
     "train": Entry("vrm.cli.train", "train", "Train a reward model from a configuration file."),
-    "evaluate": Entry("vrm.cli.evaluate", "evaluate", "Measure a model on judged pairs, ratings and votes."),
+    "evaluate": Entry("vrm.cli.evaluate", "evaluate", "Measure a model on benchmarks and on judged pairs."),
     "compare": Entry("vrm.cli.compare", "compare", "Compare two models on the same judgments, pair by pair."),
     "score": Entry("vrm.cli.score", "score", "Write rewards for a file of prompts and completions."),
     "explain": Entry("vrm.cli.explain", "explain", "Show why a model prefers one completion to another."),

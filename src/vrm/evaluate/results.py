@@ -72,10 +72,10 @@ def weights_sha256(model: str) -> str | None:
 
 
 def _snapshot(name: str) -> Path:
-    """Where the files of a Hub model lie that has been loaded just now."""
-    from huggingface_hub import snapshot_download
+    """Where the files of a Hub model lie that has been loaded just now: beside its configuration."""
+    from transformers.utils import cached_file
 
-    return Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=True))
+    return Path(str(cached_file(name, "config.json", local_files_only=True))).parent
 
 
 def template_sha256(tokenizer: Any) -> str | None:

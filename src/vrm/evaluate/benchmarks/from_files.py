@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from vrm.errors import DataError
 from vrm.evaluate.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark, Rewards, Summary
 from vrm.evaluate.benchmarks.outcomes import Outcomes, ResampleOptions
 from vrm.evaluate.benchmarks.sources import Convert, Layout, find_sources, read_benchmark
@@ -34,7 +35,12 @@ class FileBenchmark:
     def load(self, path: str | None) -> LoadedBenchmark:
         """Read a file or directory of the published format, or the Hub; see `Benchmark.load`."""
         sources, notes = find_sources(self.name, path, self.hub, self.layout)
-        loaded = read_benchmark(self.name, sources, self.convert)
+        try:
+            loaded = read_benchmark(self.name, sources, self.convert)
+        except DataError as error:
+            if path is not None:
+                raise
+            raise DataError(f"{error} Its files can be given by their place too: {self.name}=PATH.") from error
         return replace(loaded, notes=(*notes, *self.notes(loaded.examples)))
 
     def outcomes(self, examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:

@@ -63,7 +63,7 @@ def _longer_columns(columns: Sequence[str]) -> list[str]:
 
 def _caption(figures: Sequence[FigureResult], columns: int) -> str:
     confidence = f"{100 * figures[0].value.confidence:g}" if figures else "95"
-    longer = "longer" if columns <= _INLINE else "in brackets behind a figure"
+    longer = "longer" if columns <= _INLINE else "in parentheses"
     return (
         f"in %, {confidence} % interval by bootstrap over prompts; n: examples; lc: length-controlled, the mean of the "
         f"accuracies on the pairs whose better side is the longer and the shorter; {longer}: what 'the longer wins' "

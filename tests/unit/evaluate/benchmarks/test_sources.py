@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, DataError
 from vrm.evaluate.benchmarks import ExampleRewards, benchmark_names, get_benchmark
 from vrm.evaluate.benchmarks.registry import BENCHMARKS
 
@@ -81,7 +81,18 @@ def test_without_a_path_the_hub_is_asked_through_datasets(samples, monkeypatch):
     assert {example.labels["kind"] for example in loaded.examples} == {"helpful", "harmless"}
 
 
-def test_names(monkeypatch):
+def test_a_hub_that_cannot_be_reached_is_an_error_that_says_what_else_to_do(monkeypatch):
+    import datasets
+
+    def load_dataset(name, config=None, data_dir=None):
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=r"allenai/reward-bench.*offline.*rewardbench=PATH"):
+        get_benchmark("rewardbench").load(None)
+
+
+def test_names():
     assert set(NAMES) <= set(benchmark_names())
     for name in NAMES:
         benchmark = get_benchmark(name)
