@@ -31,7 +31,7 @@ from vrm.data.statistics import objective_names
 from vrm.model.configuration_vrm import VRMConfig
 
 TUNED = ("bt", "mlp", "gated", "bottleneck", "vrm", "bnrm")
-TRIALS = 8
+TRIALS = 6
 MEMBERS = 5
 
 
@@ -191,7 +191,8 @@ def main() -> None:
     logging.disable_progress_bar()
     arguments.output.mkdir(parents=True, exist_ok=True)
     study = Study(Library(arguments.data, arguments.cache), arguments.output)
-    for regime in arguments.regimes:
+    needed = {"tune": ["all"], "shortcut": ["shortcut"], "adapt": ["helpful"]}.get(arguments.stage, arguments.regimes)
+    for regime in needed:
         for name in (*(f"{source}.train" for source in REGIMES[regime].sources), *REGIMES[regime].tests):
             study.library.fold(name)
     heads = tuple(arguments.heads)
