@@ -66,7 +66,8 @@ class PairedComparison:
         style_controlled: as `style_controlled_accuracy`, one style-only model for both and for all groups.
         negative_log_likelihood: in nats, ties included; lower is better.
         mcnemar: exact McNemar test of the accuracies, pairs taken as independent.
-        p_value: of equal accuracies: McNemar's, or where prompts repeat that of the sign-flip test over prompts.
+        p_value: of equal accuracies: McNemar's, or that of the sign-flip test over prompts where prompts repeat or a
+            margin of 0 counts half a hit.
         test: `mcnemar` or `sign_flip`, whose `p_value` it is; empty without a decided pair.
         holm_p_value: adjusted for the number of groups; None for the whole.
         difference_to_find: the larger of one point and the difference seen.
@@ -164,10 +165,13 @@ def compare_collected(first: Collected, second: Collected, options: ResampleOpti
 
 
 def equality_test(differences: Array, groups: Sequence[Any] | Indices, seed: int = 0) -> tuple[float, str]:
-    """P value of equally many hits and the test it is of: exact McNemar, or sign flips over groups where these repeat.
+    """P value of equal accuracy and the test it is of: exact McNemar, or sign flips over groups where it does not fit.
+
+    McNemar's test takes rows as independent and asks only who is right more often: where groups repeat it is too sure,
+    and it would take a third of a point for a whole one.
 
     Args:
-        differences: (n,) hits of A minus those of B.
+        differences: (n,) hits, or shares of a point, of A minus those of B.
         groups: n labels, such as prompts.
         seed: of the sign flips.
 
@@ -175,7 +179,8 @@ def equality_test(differences: Array, groups: Sequence[Any] | Indices, seed: int
         DataError: there are no rows.
     """
     labels = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
-    if len(set(labels)) == len(labels):
+    whole = bool(np.isin(differences, (-1.0, 0.0, 1.0)).all())
+    if whole and len(set(labels)) == len(labels):
         return mcnemar(differences, np.zeros(len(differences))).p_value, "mcnemar"
     return sign_flip_p_value(differences, labels, seed=seed), "sign_flip"
 

@@ -105,7 +105,7 @@ def cautions(comparison: Comparison) -> list[str]:
     discordant = overall.mcnemar.only_first + overall.mcnemar.only_second
     if judged and 0 < discordant < FEW_DIFFERENCES:
         found.append(f"The models differ on {discordant} pairs only; these decide everything.")
-    if overall.test == "sign_flip":
+    if overall.prompts < overall.count:
         found.append(
             f"Prompts repeat ({overall.count} pairs, {overall.prompts} prompts): p is of sign flips over whole "
             f"prompts; McNemar's test, which takes pairs as independent, gives {p_words(overall.mcnemar.p_value)}."
@@ -122,7 +122,7 @@ def _controlled(compared: PairedComparison) -> list[str]:
     ]
     if not known:
         return []
-    parts = [f"{points(found.estimate)} ({points(found.low)} to {points(found.high)}) with {name} controlled"
+    parts = [f"{points(found.estimate)} points ({points(found.low)} to {points(found.high)}) with {name} controlled"
              for name, found in known]  # fmt: skip
     plain = compared.accuracy.difference
     words = f"A - B is {' and '.join(parts)}"

@@ -12,7 +12,7 @@ from vrm.data.style import style_measures
 from vrm.errors import DataError
 from vrm.evaluate.benchmarks.outcomes import Figure, Outcomes, ResampleOptions, Term, mean_figure
 from vrm.evaluate.collect import Collected
-from vrm.evaluate.compare import compare_collected
+from vrm.evaluate.compare import compare_collected, equality_test
 from vrm.evaluate.compare_benchmarks import compare_outcomes
 from vrm.evaluate.compare_words import conclusions
 from vrm.metrics import holm, length_controlled_accuracy, mcnemar, style_controlled_accuracy, style_log_odds
@@ -108,6 +108,16 @@ def test_where_prompts_repeat_the_test_flips_prompts():
     assert found.test == "sign_flip"
     assert found.p_value == pytest.approx(exact, abs=0.005)
     assert "Prompts repeat (120 pairs, 30 prompts)" in " ".join(conclusions(compare_collected(first, second, OPTIONS)))
+
+
+def test_shares_of_a_point_are_not_taken_for_whole_ones():
+    differences = np.array([1.0, 1.0, 1.0, -1 / 3, -1 / 3, -1 / 3])
+    exact = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
+    p_value, test = equality_test(differences, range(6))
+    assert test == "sign_flip"
+    assert p_value == pytest.approx(exact, abs=0.02)
+    assert mcnemar(differences, np.zeros(6)).p_value == 1.0
+    assert equality_test(np.sign(differences), range(6)) == (1.0, "mcnemar")
 
 
 def test_groups_are_their_rows_and_their_p_values_adjusted():
