@@ -23,7 +23,7 @@ from vrm.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vrm.evaluate.audit import Edit
+    from vrm.evaluate.audit import AuditReport, Edit
 
 
 def _list_edits(wanted: bool) -> None:
@@ -34,6 +34,18 @@ def _list_edits(wanted: bool) -> None:
         raise typer.Exit
 
 
+_Edit = Annotated[
+    list[str] | None,
+    typer.Option("--edit", metavar="NAME", help="Try this edit only; may be repeated.", show_default=False),
+]
+_ListEdits = Annotated[
+    bool, typer.Option("--list-edits", callback=_list_edits, is_eager=True, help="Print the edits and exit.")
+]
+_Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Read the first N rows only.", show_default=False)
+]
+
+
 def audit(
     model: ModelArgument,
     file: Annotated[
@@ -42,17 +54,9 @@ def audit(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
     ] = None,
-    edit: Annotated[
-        list[str] | None,
-        typer.Option("--edit", metavar="NAME", help="Try this edit only; may be repeated.", show_default=False),
-    ] = None,
-    list_edits: Annotated[
-        bool,
-        typer.Option("--list-edits", callback=_list_edits, is_eager=True, help="Print the edits and exit."),
-    ] = False,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Read the first N rows only.", show_default=False)
-    ] = None,
+    edit: _Edit = None,
+    list_edits: _ListEdits = False,
+    limit: _Limit = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
     ] = None,
@@ -87,24 +91,27 @@ def audit(
         note(loaded.report.render())
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     engine = load_engine(model, **settings, steering=steering(emphasize, without), cache=cache)
-    from vrm.evaluate.audit import Resampling, print_audit
-    from vrm.evaluate.audit import audit as audit_model
+    from vrm.evaluate.audit import print_audit
 
-    with Meter("auditing") as meter:
-        report = audit_model(
-            engine,
-            loaded.judgments,
-            edits,
-            kappa=kappa,
-            resampling=Resampling(resamples=resamples, seed=seed),
-            seed=seed,
-            progress=lambda done, total: meter.update(f"{done} of {total} judgments"),
-        )
+    report = _audited(engine, loaded.judgments, edits, kappa=kappa, resamples=resamples, seed=seed)
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "recipe": recipe, "limit": limit}
         _write_json(json_file, _document(model, file, engine, settings, loaded.report, report))
     if str(json_file) != "-":
         print_audit(results(), report, file)
+
+
+def _audited(engine: Any, judgments: Any, edits: Any, *, kappa: float, resamples: int, seed: int) -> AuditReport:
+    from vrm.evaluate.audit import Resampling
+    from vrm.evaluate.audit import audit as audit_model
+
+    resampling = Resampling(resamples=resamples, seed=seed)
+    with Meter("auditing") as meter:
+
+        def show(done: int, total: int) -> None:
+            meter.update(f"{done} of {total} judgments")
+
+        return audit_model(engine, judgments, edits, kappa=kappa, resampling=resampling, seed=seed, progress=show)
 
 
 def _edits(names: list[str] | None) -> dict[str, Edit]:

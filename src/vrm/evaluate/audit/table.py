@@ -34,9 +34,10 @@ def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
     table = Table(title=f"Audit of {escape(title)}", title_justify="left", caption_justify="left", **look)
     table.caption = escape(_caption(report))
     table.add_column("edit", no_wrap=True)
-    table.add_column("of", justify="right", no_wrap=True)
-    for name in ("shift", "raised %", "pairs wrong %", "harm %"):
-        table.add_column(name, justify="right")
+    for name in ("of", "shift"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("raised %", "pairs wrong %", "harm %"):
+        table.add_column(name, justify="right", min_width=8 if narrow and name != "raised %" else None)
     table.add_column("verdict")
     for result in report.edits:
         style = _STYLES.get(result.verdict, "yellow") if result.measured else "dim"
