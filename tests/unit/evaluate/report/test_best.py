@@ -43,7 +43,9 @@ def test_a_paired_difference_decides_where_there_is_one(low, best):
 
 def test_comparisons_are_read_both_ways_round(write, make):
     document = make.comparison("runs/a/model", "runs/b/model", "data/test.jsonl", (-0.05, -0.09, -0.01))
-    document["benchmarks"] = {"rm-bench": {"figures": [{"difference": {"estimate": 0.2, "low": 0.1, "high": 0.3}}]}}
+    document["benchmarks"] = {
+        "rm-bench=data/rm": {"figures": [{"difference": {"estimate": 0.2, "low": 0.1, "high": 0.3}}]}
+    }
     found = paired_differences(view_of(read_inputs([write("c.json", document)])))
     assert found["test.jsonl", "a", "b"] == Span(-0.05, -0.09, -0.01)
     assert found["test.jsonl", "b", "a"] == Span(0.05, 0.01, 0.09)
