@@ -52,7 +52,7 @@ def _template() -> jinja2.Template:
 
 
 def _file(name: str) -> str:
-    return (files("vrm.evaluate.report") / name).read_text(encoding="utf-8")
+    return (files(__package__) / name).read_text(encoding="utf-8")
 
 
 def _subtitle(view: View) -> str:
