@@ -22,3 +22,12 @@ def labelled_pairs(judgment: Judgment) -> list[tuple[int, int, float]]:
         (first, second, 0.5 + 0.5 * ((scores[first] > scores[second]) - (scores[first] < scores[second])))
         for first, second in combinations(range(len(scores)), 2)
     ]
+
+
+def decided_pairs(judgment: Judgment) -> list[tuple[int, int]]:
+    """(chosen, rejected) of every pair that the judgment orders, by position; ties are none."""
+    return [
+        (first, second) if preference > 0.5 else (second, first)
+        for first, second, preference in labelled_pairs(judgment)
+        if preference != 0.5
+    ]

@@ -22,6 +22,13 @@ def plain_text(text: Text) -> str:
     return "\n\n".join(_content(message.get("content")) for message in text)
 
 
+def text_length(text: Text) -> int:
+    """Characters of a completion or prompt, all its messages together and nothing between them."""
+    if isinstance(text, str):
+        return len(text)
+    return sum(len(_content(message.get("content"))) for message in text)
+
+
 def style_measures(text: Text) -> list[float]:
     """Measures of one completion, in the order of `STYLE_MEASURES`; all are finite and at least 0.
 

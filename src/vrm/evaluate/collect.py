@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import combinations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,12 +12,13 @@ from vrm.core.distributions import SemanticFeatures
 from vrm.core.losses import Posteriors
 from vrm.core.predictive import log_probabilities, margin_moments
 from vrm.core.ratings import condition_on_ratings, expected_rating_log_likelihood
-from vrm.data.collate import TargetEncoder
-from vrm.data.schema import Judgment, Text
+from vrm.data.pairs import labelled_pairs
+from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.statistics import without_unknown
-from vrm.data.style import style_measures
+from vrm.data.style import style_measures, text_length
 from vrm.inference.engine import JudgedBatch, RewardEngine
+from vrm.inference.targets import target_encoder
 
 
 @dataclass
@@ -90,7 +89,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     config = engine.model.config
     names = engine.objectives if config.models_objectives else ()
     rated = [name for name in names if name in config.objectives_with_ratings]
-    targets = TargetEncoder(names, config.rating_mean, config.rating_std, votes_total=None)
+    targets = target_encoder(config, votes_total=None, objectives=engine.objectives)
     found = Collected()
     for batch in engine.stream(judgments):
         found.judgments += len(batch)
@@ -110,29 +109,10 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     return found
 
 
-def text_length(text: Text) -> int:
-    """Characters of a completion, all its messages together."""
-    if isinstance(text, str):
-        return len(text)
-    return sum(len(str(message.get("content") or "")) for message in text)
-
-
-def _labelled_pairs(row: Judgment) -> list[tuple[int, int, float]]:
-    if row.is_comparison:
-        return [(0, 1, float(row.preference or 0.0))]
-    if row.scores is None:
-        return []
-    scores = row.scores
-    return [
-        (first, second, float(np.sign(scores[first] - scores[second])) / 2 + 0.5)
-        for first, second in combinations(range(len(scores)), 2)
-    ]
-
-
 def _collect_pairs(batch: JudgedBatch, found: Collected) -> None:
     index: list[tuple[int, int, int, float]] = []
     for position, row in enumerate(batch.judgments):
-        pairs = _labelled_pairs(row)
+        pairs = labelled_pairs(row)
         found.from_lists += len(pairs) if row.scores is not None else 0
         index += [(position, *pair) for pair in pairs]
     if not index:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from vrm.data.style import text_length
 from vrm.data.tokenized import OverlongReport
 from vrm.evaluate.benchmarks.base import BenchmarkExample, LoadedBenchmark, Rewards, Summary
 from vrm.evaluate.benchmarks.outcomes import Outcomes
-from vrm.evaluate.collect import text_length
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import backbone_fingerprint
 

@@ -20,6 +20,7 @@ from vrm.core.predictive import (
 from vrm.core.quadrature import margin_given_weights
 from vrm.core.reward import objective_scores
 from vrm.data.schema import Judgment, Text
+from vrm.data.style import plain_text
 from vrm.inference.engine import JudgedBatch, RewardEngine, Steering
 from vrm.inference.explanation import (
     CompletionReport,
@@ -69,7 +70,7 @@ def explain_row(batch: JudgedBatch, index: int, engine: RewardEngine, notes: Seq
     steering = engine.steering or Steering({})
     total = float(row.posteriors.weights.total)
     return Explanation(
-        prompt=plain_text(judgment.prompt),
+        prompt=last_message(judgment.prompt),
         head=config.head,
         level=LEVEL,
         weights=tuple(_weights(quantities, config)),
@@ -155,7 +156,7 @@ def _completion(quantities: _Quantities, position: int, text: Text, config: VRMC
     reward = quantities.interval(features, nothing, float(moments.mean))
     return CompletionReport(
         label=label(position),
-        text=plain_text(text),
+        text=last_message(text),
         reward=reward,
         standardized_reward=Interval(
             *((value - config.reward_mean) / config.reward_std for value in (reward.mean, reward.low, reward.high))
@@ -222,6 +223,6 @@ def label(position: int) -> str:
     return letters
 
 
-def plain_text(value: Text) -> str:
-    """A text itself, or the last message's content."""
-    return value if isinstance(value, str) else str(value[-1].get("content") or "")
+def last_message(text: Text) -> str:
+    """A text itself, or what the last of its messages says."""
+    return plain_text(text if isinstance(text, str) else text[-1:])

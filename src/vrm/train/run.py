@@ -34,6 +34,7 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import ConfigError
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, resolve_precision
+from vrm.inference.targets import target_encoder
 from vrm.model.checkpoint import save_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -191,12 +192,6 @@ def _fit_inputs(head: Any, prompts: torch.Tensor, completions: torch.Tensor) -> 
         head.completion_norm.fit(completions)
     if hasattr(head, "prompt_norm") and len(prompts) > 1:
         head.prompt_norm.fit(prompts)
-
-
-def target_encoder(config: VRMConfig, votes_total: float | None = 1.0) -> TargetEncoder:
-    """Label encoder of a model: objectives in the head's order; votes and ratings only where the head has them."""
-    names = tuple(config.objective_names) if config.models_objectives else ()
-    return TargetEncoder(names, config.rating_mean, config.rating_std, votes_total)
 
 
 def _usable(rows: list[TokenizedJudgment], config: VRMConfig) -> list[TokenizedJudgment]:

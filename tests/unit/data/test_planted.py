@@ -13,8 +13,9 @@ from vrm.data.planted import planted_corpus, summarize, true_score, write_plante
 from vrm.data.planted.generator import LEVEL_STD, NAMES, OBJECTIVES, RATING_STD, TEMPERATURE, VOTES_SHARE
 from vrm.data.planted.prompts import DOMAINS
 from vrm.data.planted.shortcut import FLATTERY, PADDING
-from vrm.data.planted.summary import content, table
+from vrm.data.planted.summary import table
 from vrm.data.planted.text import Pool, block, expand
+from vrm.data.style import plain_text
 
 PARTS = ("train", "dev", "test")
 PART_OF_SPLIT = {"train": "train", "dev": "dev", "test": "test", "test_reversed": "test"}
@@ -70,7 +71,7 @@ def test_reading_a_corpus_cannot_change_the_next_one():
 
 
 def test_no_prompt_stands_in_two_splits(corpus):
-    prompts = {name: {content(j.prompt) for j in split.judgments} for name, split in corpus.splits.items()}
+    prompts = {name: {plain_text(j.prompt) for j in split.judgments} for name, split in corpus.splits.items()}
     for one, other in itertools.combinations(prompts, 2):
         assert not prompts[one] & prompts[other]
 
@@ -119,7 +120,7 @@ def test_levels_are_what_the_text_says(corpus):
     owners = {(text, part): (name, level) for name, level, pool in POOLS for part in PARTS for text in pool.texts(part)}
     for split, judgment, levels, _ in random.Random(0).sample(list(_rows(corpus)), 300):
         for completion, level in zip(judgment.completions, levels, strict=True):
-            text = content(completion)
+            text = plain_text(completion)
             found = {owner for (piece, part), owner in owners.items() if part == PART_OF_SPLIT[split] and piece in text}
             assert set(level.items()) <= found
 
@@ -177,8 +178,8 @@ def test_shortcut_agrees_with_the_label_as_often_as_documented(corpus, split, sh
 def test_shortcut_stands_on_one_side_and_says_nothing_about_levels(corpus):
     for split, judgment, _, on_chosen in _rows(corpus):
         part = PART_OF_SPLIT[split]
-        flattered = [content(c).startswith(FLATTERY.texts(part)) for c in judgment.completions]
-        padded = [content(c).endswith(PADDING.texts(part)) for c in judgment.completions]
+        flattered = [plain_text(c).startswith(FLATTERY.texts(part)) for c in judgment.completions]
+        padded = [plain_text(c).endswith(PADDING.texts(part)) for c in judgment.completions]
         assert flattered == padded == [on_chosen, not on_chosen]
     # The shortcut follows the label and the label follows the levels, so levels are compared given the label.
     for side, name in itertools.product((0, 1), NAMES):
@@ -207,7 +208,7 @@ def test_rows_are_conversational_labelled_pairs(corpus):
         assert judgment.source == "planted"
         assert [m["role"] for m in judgment.prompt] == ["user"]
         assert [[m["role"] for m in c] for c in judgment.completions] == [["assistant"]] * 2
-        assert content(judgment.completions[0]) != content(judgment.completions[1])
+        assert plain_text(judgment.completions[0]) != plain_text(judgment.completions[1])
 
 
 def test_written_files_hold_the_rows(tmp_path, corpus):
@@ -250,7 +251,7 @@ def test_no_text_of_any_seed_has_more_than_64_tokens():
     prompt = longest(text for domain in DOMAINS for test in (False, True) for text in domain.prompts(test))
     assert prompt + completion + shortcut + 3 <= 64
     row = planted_corpus().test[0]
-    whole = tokenizer.encode(content(row.prompt), content(row.completions[0]))
+    whole = tokenizer.encode(plain_text(row.prompt), plain_text(row.completions[0]))
     assert len(whole.ids) <= 64
     assert whole.ids.count(tokenizer.token_to_id("[SEP]")) == 2
 
@@ -294,7 +295,7 @@ def _features(path, judgments):
     tokenizer = Tokenizer.from_file(f"{path}/tokenizer.json")
     tokenizer.no_truncation()
     tokenizer.enable_padding()
-    texts = [(content(j.prompt), content(completion)) for j in judgments for completion in j.completions]
+    texts = [(plain_text(j.prompt), plain_text(completion)) for j in judgments for completion in j.completions]
     rows = []
     for start in range(0, len(texts), 50):
         batch = tokenizer.encode_batch(texts[start : start + 50])

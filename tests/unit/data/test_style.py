@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from vrm.data.style import STYLE_MEASURES, plain_text, style_measures
+from vrm.data.style import STYLE_MEASURES, plain_text, style_measures, text_length
 
 MARKED_UP = "# Title\n\nSome **bold** and __more__ words.\n- one\n2) two\n* **three**\nEnd"
 
@@ -33,3 +33,10 @@ def test_messages_measure_as_their_joined_contents():
     messages = [{"role": "assistant", "content": "one"}, {"role": "assistant", "content": parts}]
     assert plain_text(messages) == "one\n\n- two"
     assert style_measures(messages) == style_measures("one\n\n- two")
+
+
+def test_lengths_are_characters_of_what_is_said():
+    assert text_length("four") == 4
+    assert text_length([{"role": "assistant", "content": "ab"}, {"role": "tool", "content": None}]) == 2
+    parts = [{"type": "text", "text": "abc"}, {"type": "image"}]
+    assert text_length([{"role": "assistant", "content": parts}, {"role": "assistant", "content": "d"}]) == 4

@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal, Normal
 from vrm.core.losses import Posteriors
 from vrm.core.predictive import log_probabilities
 from vrm.data.schema import Judgment
-from vrm.evaluate.collect import collect, text_length
+from vrm.evaluate.collect import collect
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine, Steering
 from vrm.inference.extraction import ExtractionOptions
@@ -223,11 +223,6 @@ def test_predictions_do_not_depend_on_the_window(engine, monkeypatch):
     assert parts.margin == pytest.approx(whole.margin, abs=1e-5)
     assert parts.log_first == pytest.approx(whole.log_first, abs=1e-5)
     assert parts.prompts == whole.prompts
-
-
-def test_lengths_are_characters_of_what_is_said():
-    assert text_length("four") == 4
-    assert text_length([{"role": "assistant", "content": "ab"}, {"role": "tool", "content": None}]) == 2
 
 
 def test_heads_without_objectives_are_measured_on_pairs_alone(make_tiny_model):

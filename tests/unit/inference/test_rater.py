@@ -10,7 +10,6 @@ import torch
 
 from vrm.core.nuisance import NuisanceOffset, spline_basis
 from vrm.data.collate import TargetEncoder, judgments_from
-from vrm.data.pairs import labelled_pairs
 from vrm.data.schema import Judgment
 from vrm.data.style import style_measures
 from vrm.errors import CheckpointError
@@ -83,10 +82,3 @@ def test_labels_carry_the_offset_of_each_completion():
     plain = TargetEncoder(("a",))(rows)
     assert judgments_from(plain).offsets is None
     assert all(torch.equal(plain[key].nan_to_num(9), labels[key].nan_to_num(9)) for key in plain if key != "offsets")
-
-
-def test_pairs_of_a_judgment():
-    assert labelled_pairs(Judgment("p", ["a", "b"], 0.25)) == [(0, 1, 0.25)]
-    listed = Judgment("p", ["a", "b", "c"], scores=[1.0, 2.0, 1.0])
-    assert labelled_pairs(listed) == [(0, 1, 0.0), (0, 2, 0.5), (1, 2, 1.0)]
-    assert labelled_pairs(Judgment("p", objective_votes={"a": 1.0})) == []

@@ -10,9 +10,9 @@ from vrm.data.collate import TARGET_KEYS, JudgmentCollator
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
+from vrm.inference.targets import target_encoder
 from vrm.model import load_model
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
-from vrm.train.run import target_encoder
 
 
 @pytest.fixture(scope="module", params=["encoder", "decoder"])

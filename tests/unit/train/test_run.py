@@ -13,8 +13,9 @@ from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, OverlongError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
+from vrm.inference.targets import target_encoder
 from vrm.model import load_model
-from vrm.train.run import run_training, target_encoder, training_arguments
+from vrm.train.run import run_training, training_arguments
 from vrm.train.setup import build_model, load_data, with_ratings_as_votes
 
 # These runs end near the flat weights that they start from.

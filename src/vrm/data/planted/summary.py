@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from vrm.data.planted.corpus import PlantedCorpus
 from vrm.data.planted.generator import PlantedSplit, true_score
-from vrm.data.schema import Judgment, Text
+from vrm.data.schema import Judgment
+from vrm.data.style import plain_text, text_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,11 @@ class SplitSummary:
     with_votes: float
 
 
-def content(text: Text) -> str:
-    """What a prompt or completion says, without roles."""
-    return text if isinstance(text, str) else "\n".join(str(message["content"]) for message in text)
-
-
 def summarize(split: PlantedSplit) -> SplitSummary:
     """Count a split."""
     rows = split.judgments
-    prompts = {content(row.prompt) for row in rows}
-    pairs = {(content(row.prompt), content(completion)) for row in rows for completion in row.completions}
+    prompts = {plain_text(row.prompt) for row in rows}
+    pairs = {(plain_text(row.prompt), plain_text(completion)) for row in rows for completion in row.completions}
     return SplitSummary(
         pairs=len(rows),
         prompts=len(prompts),
@@ -60,7 +56,7 @@ def _true_margin(row: Judgment, levels: tuple[dict[str, int], dict[str, int]]) -
 
 
 def _extra_length(row: Judgment) -> int:
-    chosen, rejected = (len(content(completion)) for completion in row.completions)
+    chosen, rejected = (text_length(completion) for completion in row.completions)
     return chosen - rejected
 
 

@@ -87,16 +87,6 @@ def edit_context(judgment: Judgment, place: int, name: str, seed: int, others: O
     return EditContext(edit_random(seed, name, key, text), other)
 
 
-def labelled_pairs(judgment: Judgment) -> list[tuple[int, int]]:
-    """Places (chosen, rejected) of every pair that the row's label or scores order; ties are none."""
-    if judgment.is_comparison:
-        preference = judgment.preference
-        assert preference is not None
-        return [] if preference == 0.5 else [(0, 1) if preference > 0.5 else (1, 0)]
-    scores = judgment.scores or []
-    return [(a, b) for a in range(len(scores)) for b in range(len(scores)) if scores[a] > scores[b]]
-
-
 def _answer_place(messages: list[dict[str, object]]) -> int | None:
     places = [position for position, message in enumerate(messages) if message.get("role") == "assistant"]
     if not places:

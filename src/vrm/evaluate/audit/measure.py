@@ -11,12 +11,13 @@ from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.predictive import log_probabilities, pessimistic_reward
+from vrm.data.pairs import decided_pairs
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.style import plain_text
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import NumericsError
-from vrm.evaluate.audit.apply import OtherCompletions, edit_context, edited, labelled_pairs
+from vrm.evaluate.audit.apply import OtherCompletions, edit_context, edited
 from vrm.evaluate.audit.edits import NOT_RAISE, Edit
 from vrm.inference.engine import JudgedBatch, RewardEngine
 
@@ -179,7 +180,7 @@ def _edited_row(
                 continue
             place[name, index] = len(texts)
             texts.append(ids)
-    return _Row(TokenizedJudgment(tokenized.prompt, texts, judgment), place, labelled_pairs(judgment))
+    return _Row(TokenizedJudgment(tokenized.prompt, texts, judgment), place, decided_pairs(judgment))
 
 
 def _judge(engine: RewardEngine, window: Sequence[_Row], plan: AuditPlan, found: AuditArrays) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.core.relative import relative_moments
+from vrm.data.style import text_length
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.evaluate.benchmarks.base import BenchmarkExample, ExampleRewards
-from vrm.evaluate.collect import text_length
 from vrm.inference.engine import RewardEngine
 from vrm.inference.score import numbers
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vrm.evaluate.collect import text_length
+from vrm.data.style import text_length
 from vrm.evaluate.doctor.findings import DoctorSettings, Finding, percent, plural, severity
 from vrm.evaluate.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, bootstrap_interval, pairwise_hits

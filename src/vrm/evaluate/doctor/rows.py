@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TypeVar
 
+from vrm.data.pairs import labelled_pairs
 from vrm.data.problems import Problem
 from vrm.data.schema import Judgment, Text
 from vrm.data.splits import prompt_key
@@ -63,7 +63,7 @@ class FileRows:
     def of(cls, name: str, judgments: list[Judgment], report: ValidationReport) -> FileRows:
         """Compute the keys and pairs of a file's rows."""
         completions = [[text_key(text) for text in row.completions] for row in judgments]
-        pairs = [pair for index, row in enumerate(judgments) for pair in labelled_pairs(index, row)]
+        pairs = [Pair(index, *pair) for index, row in enumerate(judgments) for pair in labelled_pairs(row)]
         return cls(name, judgments, report, [prompt_key(row) for row in judgments], completions, pairs)
 
     def __len__(self) -> int:
@@ -85,17 +85,6 @@ class FileRows:
 def text_key(text: Text) -> str:
     """The key of a completion, made as those of prompts are."""
     return prompt_key(Judgment(text))
-
-
-def labelled_pairs(index: int, row: Judgment) -> list[Pair]:
-    """The pairs that a row judges: one of a comparison, n (n - 1) / 2 of a ranked list of n, none of other rows."""
-    if row.is_comparison:
-        return [Pair(index, 0, 1, float(row.preference or 0.0))]
-    scores = row.scores or []
-    return [
-        Pair(index, first, second, 0.5 + 0.5 * ((scores[first] > scores[second]) - (scores[first] < scores[second])))
-        for first, second in combinations(range(len(scores)), 2)
-    ]
 
 
 def problem_places(problems: Iterable[Problem], count: int, with_kind: bool = False) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from vrm.data.splits import prompt_key
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import ConfigError, DataError, NumericsError
 from vrm.evaluate.audit import EDITS, LOWER, NOT_RAISE, Edit, Resampling, audit, print_audit
-from vrm.evaluate.audit.apply import OtherCompletions, answer_text, labelled_pairs, with_answer
+from vrm.evaluate.audit.apply import OtherCompletions, answer_text, with_answer
 from vrm.evaluate.audit.summary import harm, verdict
 from vrm.inference.engine import JudgedBatch
 from vrm.metrics import Interval
@@ -325,14 +325,6 @@ def test_another_prompts_completion_is_of_the_same_place_and_near_in_length():
     alone = OtherCompletions([Judgment("p", ["a", "b"]), Judgment(" P", ["c", "d"])])
     assert alone.pick(0, prompt_key(Judgment("p")), "a", Random(0)) is None
     assert alone.pick(5, "x", "a", Random(0)) is None
-
-
-def test_pairs_of_labels_and_scores():
-    assert labelled_pairs(Judgment("p", ["a", "b"], preference=0.7)) == [(0, 1)]
-    assert labelled_pairs(Judgment("p", ["a", "b"], preference=0.2)) == [(1, 0)]
-    assert labelled_pairs(Judgment("p", ["a", "b"], preference=0.5)) == []
-    assert labelled_pairs(Judgment("p", ["a", "b", "c"], scores=[1.0, 2.0, 2.0])) == [(1, 0), (2, 0)]
-    assert labelled_pairs(Judgment("p", ["a", "b"])) == []
 
 
 @pytest.mark.parametrize("width", [80, 110, 140])
