@@ -59,5 +59,12 @@ VARIANTS = {
     "vrm-k64": Variant("vrm", {"head": {"num_free_objectives": 64}}),
     "vrm-no-votes": Variant("vrm", {"votes": 0.0}),
     "vrm-votes-1": Variant("vrm", {"votes": 1.0}),
+    # The package's defaults before this study, and candidates for new ones.
+    "vrm-old-defaults": Variant("vrm", {"learning_rate": 1e-3, "weight_decay": 0.01, "dropout": 0.1, "kl": 0.003}),
+    "vrm-new-defaults": Variant("vrm", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.3, "kl": 0.003}),
+    "vrm-defaults-0.3": Variant("vrm", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.3, "kl": 0.001}),
+    "vrm-defaults-0.5": Variant("vrm", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.5, "kl": 0.001}),
+    "gated-old-defaults": Variant("gated", {"learning_rate": 1e-3, "weight_decay": 0.01, "dropout": 0.1}),
+    "gated-new-defaults": Variant("gated", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.3}),
     "gated-d32": Variant("gated", {"head": {"num_features": 32}}),
 }
