@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vrm.cli.quickstart import HEADS, quickstart_config
+from vrm.cli.quickstart import HEADS, _write_report, quickstart_config
 from vrm.config import RunConfig
 
 
@@ -28,6 +28,18 @@ def test_test_splits_choose_nothing(tmp_path: Path) -> None:
     config = quickstart_config("vrm", tmp_path, seed=0)
     files = [Path(source.path).name for source in [*config.data.train, *config.data.eval]]
     assert files == ["train.jsonl", "dev.jsonl"]
+
+
+def test_without_the_extra_there_is_a_note_and_no_report(tmp_path: Path, monkeypatch, capsys) -> None:
+    from vrm.errors import MissingExtraError
+
+    def absent(*_: object, **__: object) -> None:
+        raise MissingExtraError("matplotlib is not installed: pip install 'vrm[report]'")
+
+    monkeypatch.setattr("vrm.evaluate.report.read_inputs", absent)
+    assert _write_report(tmp_path) is None
+    assert "vrm[report]" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.slow
@@ -52,3 +64,6 @@ def test_quickstart_runs_and_its_figures_are_consistent(tmp_path: Path) -> None:
         inferred = document["weight_distance"][head]
         assert sum(inferred.values()) < sum(uniform.values())
     assert (tmp_path / "vrm" / "model" / "config.json").exists()
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "VRM quickstart" in page
+    assert all(head in page for head in HEADS)

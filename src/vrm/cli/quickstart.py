@@ -30,7 +30,7 @@ def quickstart(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the corpus, initial weights and samples.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
 ) -> None:
-    """Train on the built-in corpus, compare with baselines, explain one pair.
+    """Train on the built-in corpus, compare with baselines, explain one pair, write a report.
 
     Trains the heads bt, mlp, gated and vrm on frozen features of the embedded backbone; one to two minutes on 2 cores.
     """
@@ -52,6 +52,7 @@ def quickstart(
         "weight_distance_uniform": _uniform_distances(corpus),
     }
     (output / "results.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    report = _write_report(output)
     if json_output:
         print(json.dumps(document, indent=2))
         return
@@ -62,7 +63,24 @@ def quickstart(
     console.print(f"\nModels, data and results are in {output}. Try:", markup=False)
     console.print(f"  vrm evaluate {output}/vrm/model {output}/corpus/test.jsonl", markup=False, soft_wrap=True)
     console.print(f"  vrm explain {output}/vrm/model {output}/corpus/test.jsonl --line 1", markup=False, soft_wrap=True)
+    if report is not None:
+        console.print(f"The same and more as one page: {report}", markup=False, soft_wrap=True)
     note(f"{time.perf_counter() - started:.0f} s in all")
+
+
+def _write_report(output: Path) -> Path | None:
+    """One page of the results and runs; None, with a note, where the library that draws it is not installed."""
+    from vrm.errors import MissingExtraError
+    from vrm.evaluate.report import read_inputs, render_report
+
+    try:
+        page = render_report(read_inputs([output]), title="VRM quickstart")
+    except MissingExtraError as error:
+        note(f"no report: {error}")
+        return None
+    target = output / "report.html"
+    target.write_text(page, encoding="utf-8")
+    return target
 
 
 def quickstart_config(head: str, output: Path, seed: int) -> RunConfig:
@@ -79,10 +97,18 @@ def quickstart_config(head: str, output: Path, seed: int) -> RunConfig:
                 "feature_layers": [1, 3, 6],
                 "num_free_objectives": 0,
                 "num_features": 8,
+                "head_dropout": 0.1,
                 "max_input_tokens": 128,
             },
-            "loss": {"ratings": 0.3},
-            "train": {"epochs": 30, "batch_size": 128, "learning_rate": 1e-3, "evals": 20, "early_stopping": 5},
+            "loss": {"ratings": 0.3, "kl_weights": 0.003, "kl_features": 0.003},
+            "train": {
+                "epochs": 30,
+                "batch_size": 128,
+                "learning_rate": 1e-3,
+                "weight_decay": 0.01,
+                "evals": 20,
+                "early_stopping": 5,
+            },
             "features": {"cache": str(output / "features")},
         }
     )
