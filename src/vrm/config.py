@@ -97,7 +97,7 @@ class ModelConfig(_Section):
     num_free_objectives: int = Field(16, ge=0, description="Objectives without a name, beside the named ones.")
     num_features: int = Field(8, ge=1, description="d, semantic features.")
     hidden_size_head: int = Field(128, ge=1, description="Hidden width of the head's networks.")
-    head_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout in the head's networks.")
+    head_dropout: float = Field(0.3, ge=0, lt=1, description="Dropout in the head's networks.")
     prior_concentration: float = Field(1.0, gt=0, description="alpha0, the same for every objective.")
     feature_layers: list[int] = Field(default=[-1], min_length=1, description="Hidden states that feed the head.")
     poolings: list[Literal["mean", "max", "cls"]] = Field(
@@ -117,8 +117,8 @@ class LossConfig(_Section):
     num_nodes: int = Field(16, ge=2, description="Gauss-Hermite nodes of (8).")
     ratings: float = Field(1.0, ge=0, description="lambda_r.")
     votes: float = Field(1.0, ge=0, description="lambda_v.")
-    kl_weights: float = Field(0.003, ge=0, description="beta_w of (7), eta_w of (7').")
-    kl_features: float = Field(0.003, ge=0, description="beta_z of (7), eta_z of (7').")
+    kl_weights: float = Field(0.001, ge=0, description="beta_w of (7), eta_w of (7').")
+    kl_features: float = Field(0.001, ge=0, description="beta_z of (7), eta_z of (7').")
     kl_warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps over which both KL weights rise from 0.")
 
 
@@ -128,9 +128,9 @@ class TrainConfig(_Section):
     epochs: float = Field(10.0, gt=0, description="Passes over the training rows.")
     batch_size: int = Field(256, ge=1, description="Judgments a step, over all processes and accumulation steps.")
     gradient_accumulation: int = Field(1, ge=1, description="Forward passes a step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Of the head.")
+    learning_rate: float = Field(3e-4, gt=0, description="Of the head.")
     backbone_learning_rate: float = Field(2e-5, gt=0, description="Of the backbone or its adapters.")
-    weight_decay: float = Field(0.01, ge=0, description="On weight matrices.")
+    weight_decay: float = Field(0.1, ge=0, description="On weight matrices.")
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
         "cosine", description="Schedule after warm-up."
     )

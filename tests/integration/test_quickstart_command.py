@@ -34,7 +34,7 @@ def test_without_the_extra_there_is_a_note_and_no_report(tmp_path: Path, monkeyp
     from vrm.errors import MissingExtraError
 
     def absent(*_: object, **__: object) -> None:
-        raise MissingExtraError("matplotlib is not installed: pip install 'vrm[report]'")
+        raise MissingExtraError("matplotlib", "report", "the report")
 
     monkeypatch.setattr("vrm.evaluate.report.read_inputs", absent)
     assert _write_report(tmp_path) is None

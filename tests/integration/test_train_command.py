@@ -195,7 +195,7 @@ def test_resume_refuses_another_configuration(write_config, monkeypatch, capsys)
     capsys.readouterr()
     run("train", config, "--resume", "--set", "loss.kl_weights=0.5", "--set", "train.logging_steps=1", code=1)
     message = capsys.readouterr().err
-    assert "loss.kl_weights: 0.5 now, 0.003 before" in message
+    assert "loss.kl_weights: 0.5 now, 0.001 before" in message
     assert "logging_steps" not in message
     run("train", config, "--resume", "--set", "train.logging_steps=1")
 

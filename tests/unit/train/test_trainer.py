@@ -108,7 +108,7 @@ def test_parameter_groups(make_config, run_data, rows):
         parameter = trainer.model.get_parameter(name)
         assert rate == (0.5 if name.startswith("score.") else 0.25), name
         matrix = parameter.ndim > 1 and name != "score.decoder"
-        assert decay == (0.01 if matrix else 0.0), name
+        assert decay == (config.train.weight_decay if matrix else 0.0), name
 
 
 def test_a_frozen_backbone_is_no_part_of_optimizer_or_checkpoints(make_config, run_data, rows):
