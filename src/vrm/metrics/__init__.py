@@ -77,6 +77,7 @@ from vrm.metrics.summary import (
 from vrm.metrics.temperature import TemperatureFit, fit_temperature
 from vrm.metrics.votes import (
     top_k_recall,
+    top_k_recall_at_own_k,
     top_k_recall_rows,
     total_variation,
     total_variation_rows,
@@ -152,6 +153,7 @@ __all__ = [
     "style_regression",
     "thinned",
     "top_k_recall",
+    "top_k_recall_at_own_k",
     "top_k_recall_rows",
     "total_variation",
     "total_variation_rows",

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vrm.errors import DataError
 from vrm.metrics._arrays import Array, Indices, same_length, tied_groups, vector
-from vrm.metrics.intervals import Interval, bootstrap_multiplicities
-
-Groups: TypeAlias = Iterable[Hashable] | ArrayLike | None
+from vrm.metrics.intervals import Groups, Interval, bootstrap_multiplicities
 
 
 def auroc(signal: ArrayLike, positive: ArrayLike) -> float:

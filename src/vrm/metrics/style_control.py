@@ -9,9 +9,8 @@ overlap weights (Li, Morgan and Zaslavsky 2018), the probability that style give
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,10 +18,8 @@ from numpy.typing import ArrayLike
 from vrm.errors import DataError
 from vrm.metrics._arrays import Array, group_codes, matrix, probabilities, same_length, vector, whole_number
 from vrm.metrics.accuracy import Accuracy, pairwise_accuracy, pairwise_hits, preferred_sign
-from vrm.metrics.intervals import Interval, bootstrap_totals
+from vrm.metrics.intervals import Groups, Interval, bootstrap_totals
 from vrm.metrics.logistic import LogisticFit, fit_logistic, logistic
-
-Groups: TypeAlias = Iterable[Hashable] | ArrayLike | None
 
 
 @dataclass(frozen=True, slots=True)

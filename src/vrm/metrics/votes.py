@@ -37,6 +37,27 @@ def top_k_recall_rows(weights: ArrayLike, votes: ArrayLike, k: int) -> Array:
     return (shares * (above + tied * credit)).sum(axis=1)
 
 
+def top_k_recall_at_own_k(weights: ArrayLike, votes: ArrayLike) -> float:
+    """`top_k_recall` with k of each row the number of objectives that have votes in it, mean over rows, in [0, 1].
+
+    Here 1 is always in reach: the largest weights are then those of the voted objectives, in every row.
+
+    Args:
+        weights: (n, num_objectives), any scale: only their order counts.
+        votes: (n, num_objectives) at least 0, a positive total in each row.
+
+    Raises:
+        DataError: shapes differ, a value is not finite, or a row has no votes or negative ones.
+    """
+    given, shares = _weights_and_shares(weights, votes)
+    named = (shares > 0.0).sum(axis=1)
+    total = 0.0
+    for k in np.unique(named):
+        rows = named == k
+        total += float(top_k_recall_rows(given[rows], shares[rows], int(k)).sum())
+    return total / len(shares)
+
+
 def vote_cross_entropy(weights: ArrayLike, votes: ArrayLike) -> float:
     """Mean over rows of -sum_k v_k log w_k in nats, votes normalized to a total of 1; infinite where w_k = 0 < v_k.
 

@@ -9,6 +9,7 @@ import pytest
 from vrm.errors import ConfigError, DataError
 from vrm.metrics import (
     top_k_recall,
+    top_k_recall_at_own_k,
     top_k_recall_rows,
     total_variation,
     total_variation_rows,
@@ -28,6 +29,17 @@ def test_recall_of_equal_votes_is_the_share_found():
 
 def test_recall_weighs_objectives_by_their_votes():
     assert top_k_recall([[0.5, 0.3, 0.2]], [[6, 0, 2]], 1) == 0.75
+
+
+def test_recall_at_the_rows_own_k_looks_as_far_as_the_row_has_votes():
+    # Row 1 names one objective, the third by weight: 0. Row 2 names two, of which 3 of 4 votes are among the best two.
+    # Row 3 names all: 1 whatever the weights.
+    weights = [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]
+    votes = [[0, 0, 7], [3, 0, 1], [1, 1, 2]]
+    assert top_k_recall_at_own_k(weights, votes) == pytest.approx((0.0 + 0.75 + 1.0) / 3)
+    assert top_k_recall_at_own_k(weights[:1], [[2, 0, 0]]) == 1.0
+    with pytest.raises(DataError, match="votes"):
+        top_k_recall_at_own_k(weights[:1], [[0, 0, 0]])
 
 
 def test_equal_weights_share_the_last_places():
