@@ -24,6 +24,19 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     return names
 
 
+def benchmark_names(keys: Iterable[str]) -> dict[str, str]:
+    """A short name for each NAME or NAME=PATH: NAME if all paths of it are the same, else with a short path."""
+    given = {key: key.partition("=")[::2] for key in keys}
+    paths: dict[str, list[str]] = {}
+    for name, path in given.values():
+        paths.setdefault(name, []).extend([str(PurePath(path))] if path else [])
+    short = {name: short_names(found) for name, found in paths.items()}
+    return {
+        key: f"{name}={short[name][str(PurePath(path))]}" if path and len(short[name]) > 1 else name
+        for key, (name, path) in given.items()
+    }
+
+
 def steering_words(settings: Mapping[str, object]) -> str:
     """`without creativity, safety=5`: how a model was steered, empty if it was not."""
     steering = settings.get("steering")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from vrm.evaluate.report.inputs import Document, Inputs, Run
-from vrm.evaluate.report.labels import short_names, steering_words
+from vrm.evaluate.report.labels import benchmark_names, short_names, steering_words
 from vrm.evaluate.report.values import table, text
 
 
@@ -18,7 +18,7 @@ class Measurement:
     Attributes:
         model: the model's short name, with its steering.
         series: number of its colour.
-        dataset: the short name of the file or benchmark.
+        dataset: the short name of the file or benchmark; equal names are the same data.
         content: what was measured.
         source: the document.
     """
@@ -64,10 +64,10 @@ class View:
         """The short name of a run, that of its model."""
         return self.model(_model_of(run))
 
-    def by_dataset(self) -> dict[str, list[Measurement]]:
-        """Measurements by data set, in the order given."""
+    def by_dataset(self, wanted: Callable[[Measurement], bool] = lambda _: True) -> dict[str, list[Measurement]]:
+        """The measurements that are wanted by data set, in the order given; data sets without any are left out."""
         found: dict[str, list[Measurement]] = {}
-        for measurement in self.measurements:
+        for measurement in filter(wanted, self.measurements):
             found.setdefault(measurement.dataset, []).append(measurement)
         return found
 
@@ -75,8 +75,9 @@ class View:
 def view_of(inputs: Inputs) -> View:
     """Give models and files their short names."""
     names = short_names(_model_paths(inputs))
-    files = short_names(_file_paths(inputs))
-    labels = _document_labels(inputs.of_kind("evaluation"), names)
+    benchmarks = [key for document in inputs.documents for key in _benchmarks(document)]
+    files = short_names(_file_paths(inputs)) | benchmark_names(benchmarks)
+    labels = _document_labels(inputs.of_kind("evaluation"), names, files)
     models = tuple(dict.fromkeys([*labels, *(names[_model_of(run)] for run in inputs.runs)]))
     measurements = tuple(
         Measurement(label, models.index(label), files[path], content, document.source)
@@ -87,7 +88,7 @@ def view_of(inputs: Inputs) -> View:
     return View(inputs, measurements, models, names, files)
 
 
-def _document_labels(documents: Iterable[Document], names: dict[str, str]) -> list[str]:
+def _document_labels(documents: Iterable[Document], names: dict[str, str], files: dict[str, str]) -> list[str]:
     """The model's name and its steering; the same model measured twice on one file is told apart by the document."""
     labels: list[str] = []
     taken: dict[tuple[str, str], str] = {}
@@ -95,7 +96,7 @@ def _document_labels(documents: Iterable[Document], names: dict[str, str]) -> li
         path = text(document.content, "model") or "(model not named)"
         words = steering_words(table(document.content, "settings"))
         label = f"{names.get(path, path)}, {words}" if words else names.get(path, path)
-        measured = _measured(document)
+        measured = [files[path] for path in _measured(document)]
         if any((label, file) in taken for file in measured):
             base, number = label, 2
             while any((label, file) in taken for file in measured):
@@ -106,8 +107,20 @@ def _document_labels(documents: Iterable[Document], names: dict[str, str]) -> li
 
 
 def _measured(document: Document) -> dict[str, Any]:
-    """What a document says of each file and each benchmark, by name."""
-    return table(document.content, "files") | table(document.content, "benchmarks")
+    """What a document says of each file, by path, and of each benchmark, by NAME=PATH."""
+    return table(document.content, "files") | _benchmarks(document)
+
+
+def _benchmarks(document: Document) -> dict[str, Any]:
+    """By NAME=PATH, or NAME where the path is not known or is the Hub.
+
+    A comparison names a benchmark as it was asked for, and an evaluation by NAME, with the path beside its figures.
+    """
+    found = {}
+    for name, content in table(document.content, "benchmarks").items():
+        path = text(content, "path") if isinstance(content, dict) else None
+        found[f"{name}={path}" if path and "=" not in name else name] = content
+    return found
 
 
 def _model_of(run: Run) -> str:
@@ -125,7 +138,7 @@ def _model_paths(inputs: Inputs) -> Iterator[str]:
 
 def _file_paths(inputs: Inputs) -> Iterator[str]:
     for document in inputs.documents:
-        yield from _measured(document)
+        yield from table(document.content, "files")
         path = text(document.content, "file")
         if path is not None:
             yield path

@@ -50,11 +50,7 @@ CAPTION = (
 def accuracy_section(view: View, draw: Drawer) -> Section:
     """One table of all models and files, a chart a file, and groups in folds."""
     paired = paired_differences(view)
-    datasets = {
-        name: [entry for entry in measured if accuracy_of(entry) is not None]
-        for name, measured in view.by_dataset().items()
-    }
-    datasets = {name: measured for name, measured in datasets.items() if measured}
+    datasets = view.by_dataset(lambda entry: accuracy_of(entry) is not None)
     if not datasets:
         return Section("accuracy", "Accuracy")
     blocks: list[Block] = [_table(datasets, paired)]

@@ -98,8 +98,7 @@ def paired_differences(view: View) -> Paired:
             if difference is None and figures:
                 difference = span(figures[0], "difference")
             if difference is not None:
-                # A comparison names a benchmark as it was asked for, NAME=PATH, and an evaluation by NAME.
-                name = view.file(path.partition("=")[0] if figures else path)
+                name = view.file(path)
                 found[name, first, second] = difference
                 found[name, second, first] = difference.scaled(-1)
     return found

@@ -37,10 +37,7 @@ def best_of_n_section(view: View, draw: Drawer) -> Section:
     """Curves of the gold score against the policy KL, and what each pick is worth at their end."""
     blocks: list[Block] = []
     missing: list[str] = []
-    datasets = {
-        name: [entry for entry in measured if _has_curves(entry)] for name, measured in view.by_dataset().items()
-    }
-    datasets = {name: measured for name, measured in datasets.items() if measured}
+    datasets = view.by_dataset(_has_curves)
     for name, measured in datasets.items():
         if len(datasets) > 1:
             blocks.append(Heading(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vrm.evaluate.report.blocks import Block, Cell, Chart, Charts, Column, Section, Table
 from vrm.evaluate.report.charts import Bin, Drawer, Reliability
+from vrm.evaluate.report.sections.best import has_pairs
 from vrm.evaluate.report.values import Span, count, fixed, number, numbers, rows, span, table
 from vrm.evaluate.report.view import Measurement, View
 
@@ -18,11 +19,7 @@ CAPTION = (
 
 def calibration_section(view: View, draw: Drawer) -> Section:
     """Log loss, Brier score and calibration error, and a reliability diagram a file."""
-    datasets = {
-        name: [entry for entry in measured if table(entry.content, "pairs")]
-        for name, measured in view.by_dataset().items()
-    }
-    datasets = {name: measured for name, measured in datasets.items() if measured}
+    datasets = view.by_dataset(has_pairs)
     if not datasets:
         return Section("calibration", "Calibration")
     charts, missing = [], []

@@ -51,7 +51,7 @@ def selective_section(view: View, draw: Drawer) -> Section:
     """Accuracy against coverage with its area, and AUROCs for ties and disagreement."""
     blocks: list[Block] = []
     missing: list[str] = []
-    datasets = {name: [entry for entry in measured if has_pairs(entry)] for name, measured in view.by_dataset().items()}
+    datasets = view.by_dataset(has_pairs)
     with_curves = {name: [entry for entry in measured if _curves(entry)] for name, measured in datasets.items()}
     for name, measured in datasets.items():
         missing += [f"{entry.source}: no curves of {name}" for entry in measured if not _curves(entry)]

@@ -46,11 +46,7 @@ def summary_section(view: View, draw: Drawer) -> Section:
 
 def _accuracies(view: View) -> list[Sentence]:
     paired = paired_differences(view)
-    datasets = [
-        (name, kept)
-        for name, measured in view.by_dataset().items()
-        if (kept := [entry for entry in measured if accuracy_of(entry) is not None])
-    ]
+    datasets = list(view.by_dataset(lambda entry: accuracy_of(entry) is not None).items())
     said = [_accuracy(name, measured, paired) for name, measured in datasets[:MAX_DATASETS]]
     if len(datasets) > MAX_DATASETS:
         said.append(
