@@ -158,6 +158,7 @@ def _prepare(
         collator = JudgmentCollator(_targets(config, model.config, fit), pad)
         held = TokenizedDataset(evaluation) if evaluation else None
         return _Data(TokenizedDataset(train), held, collator, report, fit)
+    _to_training_device(model.backbone)
     extractor = FeatureExtractor(model, pad, options)
     table = _extract(extractor, train, "train features")
     held_table = _extract(extractor, evaluation, "eval features") if evaluation else None
@@ -171,9 +172,14 @@ def _prepare(
 
 def _initial_extractor(model: VRMForSequenceClassification, pad: int, options: ExtractionOptions) -> FeatureExtractor:
     """Features of a backbone that is yet to be tuned, on the device it will be tuned on."""
-    if torch.cuda.is_available():
-        model.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
+    _to_training_device(model)
     return FeatureExtractor(model, pad, options)
+
+
+def _to_training_device(module: torch.nn.Module) -> None:
+    """Move a module to the GPU on which the trainer will put it; without one it stays where it is."""
+    if torch.cuda.is_available():
+        module.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
 
 
 def _targets(config: RunConfig, model: VRMConfig, fit: NuisanceFit | None) -> TargetEncoder:

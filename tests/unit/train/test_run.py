@@ -15,6 +15,7 @@ from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.targets import target_encoder
 from vrm.model import load_model
+from vrm.train import run
 from vrm.train.run import run_training, training_arguments
 from vrm.train.setup import build_model, load_data, with_ratings_as_votes
 
@@ -288,3 +289,26 @@ def test_ratings_as_votes_fills_only_rows_without_votes(rows):
     assert first.objective_votes == pytest.approx({"p": 0.625, "q": 0.375})
     assert second.objective_votes == {"q": 1.0}
     assert third.objective_votes is None
+
+
+def test_features_are_extracted_where_the_trainer_will_train(monkeypatch):
+    module, moved = torch.nn.Linear(1, 1), []
+    monkeypatch.setattr(module, "to", moved.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run._to_training_device(module)
+    assert moved == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    run._to_training_device(module)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    run._to_training_device(module)
+    assert moved == [torch.device("cuda", 0), torch.device("cuda", 3)]
+
+
+def test_only_the_backbone_is_moved_before_frozen_features_are_extracted(make_config, run_data, rows, monkeypatch):
+    moved = []
+    monkeypatch.setattr(run, "_to_training_device", moved.append)
+    config, data = make_config(), run_data(rows(16), rows(8, seed=1))
+    model, tokenizer = build_model(config, data)
+    run._prepare(config, data, model, tokenizer)
+    # The head is fitted to features that are on the CPU, before the trainer moves it.
+    assert moved == [model.backbone]
