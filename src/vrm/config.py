@@ -128,7 +128,7 @@ class TrainConfig(_Section):
     epochs: float = Field(10.0, gt=0, description="Passes over the training rows.")
     batch_size: int = Field(256, ge=1, description="Judgments a step, over all processes and accumulation steps.")
     gradient_accumulation: int = Field(1, ge=1, description="Forward passes a step.")
-    learning_rate: float = Field(3e-4, gt=0, description="Of the head.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of the head.")
     backbone_learning_rate: float = Field(2e-5, gt=0, description="Of the backbone or its adapters.")
     weight_decay: float = Field(0.1, ge=0, description="On weight matrices.")
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.cli.console import Meter, note, results
+from vrm.cli.console import Meter, note, results, write_json
 from vrm.cli.options import (
-    ON_BAD_ROWS,
+    BadRowsOption,
+    CacheOption,
     DeviceOption,
     EmphasizeOption,
+    JsonFileOption,
     ModelArgument,
     OverlongOption,
     PrecisionOption,
+    RecipeOption,
+    ResamplesOption,
     WithoutOption,
     load_engine,
-    one_of,
     steering,
 )
 
@@ -51,29 +52,21 @@ def audit(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Judgments in the row schema, any format.", show_default=False)
     ],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
-    ] = None,
+    json_file: JsonFileOption = None,
     edit: _Edit = None,
     list_edits: _ListEdits = False,
     limit: _Limit = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
-    ] = None,
+    recipe: RecipeOption = None,
     emphasize: EmphasizeOption = None,
     without: WithoutOption = None,
     kappa: Annotated[
         float, typer.Option("--kappa", min=0.0, help="Audit the pessimistic reward E[r] - kappa sqrt(Var[r]).")
     ] = 0.0,
-    on_bad_rows: Annotated[
-        str, typer.Option("--on-bad-rows", **one_of(ON_BAD_ROWS), help="Stop at rows with faults, or skip and count.")
-    ] = "error",
+    on_bad_rows: BadRowsOption = "error",
     on_overlong: OverlongOption = "truncate",
     precision: PrecisionOption = "float32",
-    cache: Annotated[
-        Path | None, typer.Option("--feature-cache", metavar="DIR", help="Keep and reuse features of the backbone.")
-    ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")] = 1000,
+    cache: CacheOption = None,
+    resamples: ResamplesOption = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of the edits and of the bootstrap.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -96,7 +89,7 @@ def audit(
     report = _audited(engine, loaded.judgments, edits, kappa=kappa, resamples=resamples, seed=seed)
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "recipe": recipe, "limit": limit}
-        _write_json(json_file, _document(model, file, engine, settings, loaded.report, report))
+        write_json(json_file, _document(model, file, engine, settings, loaded.report, report))
     if str(json_file) != "-":
         print_audit(results(), report, file)
 
@@ -125,27 +118,12 @@ def _edits(names: list[str] | None) -> dict[str, Edit]:
 
 
 def _document(model: str, file: str, engine: Any, settings: dict[str, Any], data: Any, report: Any) -> dict[str, Any]:
-    from vrm.inference.extraction import backbone_fingerprint
+    from vrm.evaluate.results import document_header
     from vrm.train.run import versions
 
     return {
-        "kind": "audit",
-        "schema": 1,
-        "model": model,
-        "head": engine.model.config.head,
-        "backbone_sha256": backbone_fingerprint(engine.model),
-        "versions": versions(),
-        "settings": settings,
+        **document_header("audit", model, engine, settings, versions()),
         "file": file,
         "data": data.to_dict(),
         **report.to_dict(),
     }
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    if str(path) == "-":
-        print(text, end="")
-    else:
-        path.write_text(text, encoding="utf-8")
-        note(f"wrote {path}")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.cli.console import Meter, note, results
-from vrm.cli.options import ON_BAD_ROWS, DeviceOption, OverlongOption, PrecisionOption, load_engine, one_of
+from vrm.cli.console import Meter, note, results, write_json
+from vrm.cli.options import (
+    BadRowsOption,
+    CacheOption,
+    DeviceOption,
+    JsonFileOption,
+    OverlongOption,
+    PrecisionOption,
+    RecipeOption,
+    ResamplesOption,
+    load_engine,
+)
 
 if TYPE_CHECKING:
     from vrm.cli.evaluate import Input
@@ -32,26 +40,13 @@ def compare(
             help="Judgments in the row schema, any format; or a benchmark, NAME or NAME=PATH, as in vrm evaluate.",
         ),
     ],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
-    ] = None,
-    on_bad_rows: Annotated[
-        str, typer.Option("--on-bad-rows", **one_of(ON_BAD_ROWS), help="Stop at rows with faults, or skip and count.")
-    ] = "error",
+    json_file: JsonFileOption = None,
+    recipe: RecipeOption = None,
+    on_bad_rows: BadRowsOption = "error",
     on_overlong: OverlongOption = "truncate",
     precision: PrecisionOption = "float32",
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--feature-cache",
-            metavar="DIR",
-            help="Keep and reuse features of the backbone; models that share one compute them once.",
-        ),
-    ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")] = 1000,
+    cache: CacheOption = None,
+    resamples: ResamplesOption = 1000,
     device: DeviceOption = "auto",
 ) -> None:
     """Compare two models on the same judgments, pair by pair.
@@ -60,6 +55,7 @@ def compare(
     One model is in memory at a time.
     """
     from vrm.evaluate.benchmarks.outcomes import ResampleOptions
+    from vrm.evaluate.results import model_hashes
 
     material = _load(targets, recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
@@ -68,14 +64,14 @@ def compare(
         note(f"judging with {label}: {model}")
         engine = load_engine(model, **settings, steering=None, cache=cache)
         found.append({target: _judge(engine, given) for target, given in material.items()})
-        models.append(_describe(model, engine))
+        models.append({"model": model, **model_hashes(model, engine)})
         del engine
     options = ResampleOptions(resamples=resamples)
     compared = {target: _compare(found[0][target][0], found[1][target][0], options) for target in material}
     if json_file is not None:
         settings |= {"resamples": resamples, "recipe": recipe, "on_bad_rows": on_bad_rows}
         overlong = {target: {"a": found[0][target][1], "b": found[1][target][1]} for target in material}
-        _write_json(json_file, _document(models, settings, material, overlong, compared))
+        write_json(json_file, _document(models, settings, material, overlong, compared))
     if str(json_file) != "-":
         _print(models, compared, found)
 
@@ -121,18 +117,8 @@ def _compare(first: Any, second: Any, options: ResampleOptions) -> Comparison | 
     return compare_outcomes(first, second, options)
 
 
-def _describe(model: str, engine: RewardEngine) -> dict[str, str]:
-    from vrm.inference.extraction import backbone_fingerprint
-
-    return {
-        "model": model,
-        "head": engine.model.config.head,
-        "backbone_sha256": backbone_fingerprint(engine.model),
-    }
-
-
 def _document(
-    models: list[dict[str, str]],
+    models: list[dict[str, Any]],
     settings: dict[str, Any],
     material: dict[str, Input],
     overlong: dict[str, dict[str, str]],
@@ -164,16 +150,7 @@ def _document(
     }
 
 
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    if str(path) == "-":
-        print(text, end="")
-    else:
-        path.write_text(text, encoding="utf-8")
-        note(f"wrote {path}")
-
-
-def _print(models: list[dict[str, str]], compared: dict[str, Any], found: list[dict[str, Any]]) -> None:
+def _print(models: list[dict[str, Any]], compared: dict[str, Any], found: list[dict[str, Any]]) -> None:
     from vrm.evaluate.compare import Comparison
     from vrm.evaluate.compare_tables import print_benchmark_comparison, print_comparison
     from vrm.evaluate.compare_words import ABOUT_SEEDS

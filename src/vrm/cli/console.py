@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from io import TextIOWrapper
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +36,16 @@ def messages() -> Console:
 def note(text: str) -> None:
     """A line on stderr, as it is: square brackets in it are no markup."""
     messages().print(text, markup=False)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """A document to a file, which a line on stderr names; to stdout for `-`."""
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    if str(path) == "-":
+        print(text, end="")
+    else:
+        path.write_text(text, encoding="utf-8")
+        note(f"wrote {path}")
 
 
 def quiet_libraries() -> None:

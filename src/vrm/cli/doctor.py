@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.cli.console import Meter, note, quiet_libraries, results
-from vrm.cli.options import DeviceOption, load_engine, one_of
+from vrm.cli.console import Meter, quiet_libraries, results, write_json
+from vrm.cli.options import DeviceOption, JsonFileOption, RecipeOption, load_engine, one_of
 
 if TYPE_CHECKING:
     from vrm.evaluate.doctor import DoctorReport, Reading
@@ -28,9 +26,6 @@ FilesArgument = Annotated[
         show_default=False,
     ),
 ]
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
-]
 AllowOption = Annotated[
     list[str] | None,
     typer.Option("--allow", metavar="NAME", help="Make this error a warning; may be repeated.", show_default=False),
@@ -40,9 +35,6 @@ ExamplesOption = Annotated[
 ]
 SplitByOption = Annotated[
     str, typer.Option("--split-by", **one_of(SPLITS), help="category: files must not share categories either.")
-]
-RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
 ]
 TokenizerOption = Annotated[
     str | None,
@@ -68,7 +60,7 @@ SampleOption = Annotated[
 
 def doctor(
     files: FilesArgument,
-    json_file: JsonOption = None,
+    json_file: JsonFileOption = None,
     allow: AllowOption = None,
     examples: ExamplesOption = 3,
     split_by: SplitByOption = "prompt",
@@ -103,7 +95,7 @@ def doctor(
             progress=meter.update,
         )
     if json_file is not None:
-        _write_json(json_file, report, files, model)
+        write_json(json_file, _document(report, files, model))
     if str(json_file) != "-":
         print_report(results(), report)
     if report.invalid:
@@ -126,10 +118,10 @@ def _reading(
     return (None if isinstance(found, str) else found), None
 
 
-def _write_json(path: Path, report: DoctorReport, files: list[str], model: str | None) -> None:
+def _document(report: DoctorReport, files: list[str], model: str | None) -> dict[str, Any]:
     from vrm.train.run import versions
 
-    document: dict[str, Any] = {
+    return {
         "kind": "doctor",
         "schema": 1,
         "model": model,
@@ -137,9 +129,3 @@ def _write_json(path: Path, report: DoctorReport, files: list[str], model: str |
         "paths": files,
         **report.to_dict(),
     }
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    if str(path) == "-":
-        print(text, end="")
-    else:
-        path.write_text(text, encoding="utf-8")
-        note(f"wrote {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.cli.console import Meter, note, results
+from vrm.cli.console import Meter, note, results, write_json
 from vrm.cli.options import (
     ON_BAD_ROWS,
+    CacheOption,
     DeviceOption,
     EmphasizeOption,
     ModelArgument,
     OverlongOption,
     PrecisionOption,
+    RecipeOption,
+    ResamplesOption,
     WithoutOption,
     load_engine,
     one_of,
@@ -72,9 +74,6 @@ RewardsOption = Annotated[
         show_default=False,
     ),
 ]
-RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
-]
 BadRowsOption = Annotated[
     str,
     typer.Option(
@@ -116,10 +115,8 @@ def evaluate(
     on_bad_rows: BadRowsOption = "error",
     on_overlong: OverlongOption = "truncate",
     precision: PrecisionOption = "float32",
-    cache: Annotated[
-        Path | None, typer.Option("--feature-cache", metavar="DIR", help="Keep and reuse features of the backbone.")
-    ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")] = 1000,
+    cache: CacheOption = None,
+    resamples: ResamplesOption = 1000,
     kappas: KappaOption = None,
     max_n: MaxNOption = None,
     device: DeviceOption = "auto",
@@ -142,7 +139,7 @@ def evaluate(
         item.write_rewards(_rewards_path(item, rewards, json_file))
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples, "recipe": recipe}
-        _write_json(json_file, model, engine, settings, inputs)
+        write_json(json_file, _document(model, engine, settings, inputs))
     if str(json_file) != "-":
         for item in inputs:
             item.print()
@@ -202,7 +199,7 @@ class Input:
         report = engine.report
         summary = benchmark.summarize(loaded.examples, given, ResampleOptions(resamples=resamples))
         self._rows = reward_rows(loaded.examples, given, benchmark.outcomes(loaded.examples, given))
-        self.entry = benchmark_entry(loaded, summary, overlong_counts(report))
+        self.entry = benchmark_entry(loaded, summary, overlong_counts(report), self.path)
 
         def show() -> None:
             console = results()
@@ -284,18 +281,12 @@ def _rewards_path(item: Input, rewards: Path | None, json_file: Path | None) -> 
     return json_file.with_name(f"{json_file.stem}.{item.name}.rewards.jsonl")
 
 
-def _write_json(path: Path, model: str, engine: Any, settings: dict[str, Any], inputs: list[Input]) -> None:
+def _document(model: str, engine: Any, settings: dict[str, Any], inputs: list[Input]) -> dict[str, Any]:
     from vrm.evaluate.results import document_header
     from vrm.train.run import versions
 
-    document = {
+    return {
         **document_header("evaluation", model, engine, settings, versions()),
         "files": {item.name: item.entry for item in inputs if item.benchmark is None},
         "benchmarks": {item.name: item.entry for item in inputs if item.benchmark is not None},
     }
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    if str(path) == "-":
-        print(text, end="")
-    else:
-        path.write_text(text, encoding="utf-8")
-        note(f"wrote {path}")

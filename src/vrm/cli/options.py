@@ -76,6 +76,24 @@ OverlongOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
 ]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
+]
+JsonFileOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
+]
+BadRowsOption = Annotated[
+    str, typer.Option("--on-bad-rows", **one_of(ON_BAD_ROWS), help="Stop at rows with faults, or skip and count.")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--feature-cache",
+        metavar="DIR",
+        help="Keep and reuse features of the backbone; models that share one compute them once.",
+    ),
+]
+ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 

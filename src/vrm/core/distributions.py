@@ -81,6 +81,10 @@ class ObjectiveWeights:
             return self.mean.unsqueeze(0)
         return self.distribution.rsample(torch.Size([num_samples]))
 
+    def take(self, rows: Tensor) -> ObjectiveWeights:
+        """The weights of some rows, from weights (batch, num_objectives)."""
+        return ObjectiveWeights(self.mean[rows], None if self.concentration is None else self.concentration[rows])
+
     def covariance_form(self, vector: Tensor) -> Tensor:
         """v^T C v with C = (diag(m) - m m^T) / (total + 1), as used by (10) and (11).
 
@@ -129,6 +133,10 @@ class SemanticFeatures:
     def completion(self, index: int) -> SemanticFeatures:
         """The features of one completion, from features (batch, num_completions, ...)."""
         return SemanticFeatures(self.loc[:, index], self.variance[:, index], self.full)
+
+    def take(self, rows: Tensor, completions: Tensor) -> SemanticFeatures:
+        """The features of one completion for each of some rows, from features (batch, num_completions, ...)."""
+        return SemanticFeatures(self.loc[rows, completions], self.variance[rows, completions], self.full)
 
 
 def kl_objective_weights(weights: ObjectiveWeights, prior_concentration: Tensor) -> Tensor:

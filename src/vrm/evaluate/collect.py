@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vrm.core.distributions import SemanticFeatures
-from vrm.core.losses import Posteriors
+from vrm.core.nuisance import offset_margin
 from vrm.core.predictive import log_probabilities, margin_moments
 from vrm.core.ratings import condition_on_ratings, expected_rating_log_likelihood
 from vrm.data.pairs import labelled_pairs
@@ -18,7 +17,11 @@ from vrm.data.splits import prompt_key
 from vrm.data.statistics import without_unknown
 from vrm.data.style import style_measures, text_length
 from vrm.inference.engine import JudgedBatch, RewardEngine
+from vrm.inference.rater import RaterOffset, rater_offset
 from vrm.inference.targets import target_encoder
+
+_Compared = tuple[int, int, int, float]
+"""Row of the batch, positions of first and second completion, preference."""
 
 
 @dataclass
@@ -29,6 +32,9 @@ class Collected:
         margin: E[u] of each pair, raw units.
         log_first: log P(a > b) by (8), each pair.
         log_second: log P(b > a).
+        rater_margin: `margin` with the nuisance offset (14) of models that were trained with one; else empty.
+        rater_log_first: `log_first` with it.
+        rater_log_second: `log_second` with it.
         preference: labels of the pairs.
         lengths_first: characters of the first completions.
         lengths_second: characters of the second.
@@ -58,6 +64,9 @@ class Collected:
     margin: list[float] = field(default_factory=list)
     log_first: list[float] = field(default_factory=list)
     log_second: list[float] = field(default_factory=list)
+    rater_margin: list[float] = field(default_factory=list)
+    rater_log_first: list[float] = field(default_factory=list)
+    rater_log_second: list[float] = field(default_factory=list)
     preference: list[float] = field(default_factory=list)
     lengths_first: list[int] = field(default_factory=list)
     lengths_second: list[int] = field(default_factory=list)
@@ -90,6 +99,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     names = engine.objectives if config.models_objectives else ()
     rated = [name for name in names if name in config.objectives_with_ratings]
     targets = target_encoder(config, votes_total=None, objectives=engine.objectives)
+    rater = rater_offset(config)
     found = Collected()
     for batch in engine.stream(judgments):
         found.judgments += len(batch)
@@ -99,7 +109,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
             known.append(row)
             for name in unknown:
                 found.unknown_objectives[name] = found.unknown_objectives.get(name, 0) + 1
-        _collect_pairs(batch, found)
+        _collect_pairs(batch, rater, found)
         _collect_rewards(batch, found)
         if names:
             _collect_weights(batch, found)
@@ -109,8 +119,8 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     return found
 
 
-def _collect_pairs(batch: JudgedBatch, found: Collected) -> None:
-    index: list[tuple[int, int, int, float]] = []
+def _collect_pairs(batch: JudgedBatch, rater: RaterOffset | None, found: Collected) -> None:
+    index: list[_Compared] = []
     for position, row in enumerate(batch.judgments):
         pairs = labelled_pairs(row)
         found.from_lists += len(pairs) if row.scores is not None else 0
@@ -118,19 +128,23 @@ def _collect_pairs(batch: JudgedBatch, found: Collected) -> None:
     if not index:
         return
     rows, firsts, seconds = (torch.tensor([entry[part] for entry in index]) for part in range(3))
-    first, second = _side(batch.posteriors, rows, firsts), _side(batch.posteriors, rows, seconds)
-    weights = type(batch.posteriors.weights)(
-        batch.posteriors.weights.mean[rows],
-        None if batch.posteriors.weights.concentration is None else batch.posteriors.weights.concentration[rows],
-    )
+    first, second = (batch.posteriors.features.take(rows, places) for places in (firsts, seconds))
+    weights = batch.posteriors.weights.take(rows)
     log_first, log_second = log_probabilities(weights, first, second, batch.posteriors.decoder)
     moments = margin_moments(weights, first, second, batch.posteriors.decoder)
     parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
     found.variance += list(zip(*(part.tolist() for part in parts), strict=True))
     rewards = batch.moments.mean
-    found.margin += (rewards[rows, firsts] - rewards[rows, seconds]).tolist()
-    found.log_first += log_first.double().clamp(max=0.0).tolist()
-    found.log_second += log_second.double().clamp(max=0.0).tolist()
+    margin = rewards[rows, firsts] - rewards[rows, seconds]
+    found.margin += margin.tolist()
+    found.log_first += _logs(log_first)
+    found.log_second += _logs(log_second)
+    if rater is not None:
+        target = _rater_target(batch, rater, index).to(margin)
+        log_first, log_second = log_probabilities(weights, first, second, batch.posteriors.decoder, margin=target)
+        found.rater_margin += (margin - target).tolist()
+        found.rater_log_first += _logs(log_first)
+        found.rater_log_second += _logs(log_second)
     for position, a, b, label in index:
         row = batch.judgments[position]
         found.rows.append((row, a, b))
@@ -142,6 +156,18 @@ def _collect_pairs(batch: JudgedBatch, found: Collected) -> None:
         found.prompts.append(prompt_key(row))
         found.sources.append(row.source)
         found.categories.append(row.category)
+
+
+def _rater_target(batch: JudgedBatch, rater: RaterOffset, index: list[_Compared]) -> Tensor:
+    """The target margin of each pair under which u gains the offset (14), (pairs,)."""
+    texts = ([batch.judgments[entry[0]].completions[entry[side]] for entry in index] for side in (1, 2))
+    first, second = map(rater, texts)
+    return offset_margin(torch.zeros_like(first), first, second)
+
+
+def _logs(values: Tensor) -> list[float]:
+    found: list[float] = values.double().clamp(max=0.0).tolist()
+    return found
 
 
 def _collect_rewards(batch: JudgedBatch, found: Collected) -> None:
@@ -157,11 +183,6 @@ def _collect_weights(batch: JudgedBatch, found: Collected) -> None:
         found.row_prompts.append(prompt_key(row))
         found.row_sources.append(row.source)
         found.row_categories.append(row.category)
-
-
-def _side(posteriors: Posteriors, rows: Tensor, completions: Tensor) -> SemanticFeatures:
-    features = posteriors.features
-    return SemanticFeatures(features.loc[rows, completions], features.variance[rows, completions], features.full)
 
 
 def _collect_ratings(batch: JudgedBatch, ratings: Tensor, names: tuple[str, ...], found: Collected) -> None:

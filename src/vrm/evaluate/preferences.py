@@ -27,7 +27,9 @@ from vrm.evaluate.diagnostics import (
 )
 from vrm.evaluate.disagreement import DisagreementReport, disagreement_report
 from vrm.evaluate.mistakes import Mistake, confident_mistakes
+from vrm.evaluate.rater import RaterSummary, rater_summary
 from vrm.inference.engine import RewardEngine
+from vrm.inference.rater import rater_offset
 from vrm.metrics import (
     PairPredictions,
     PreferenceSummary,
@@ -39,8 +41,8 @@ from vrm.metrics import (
     preference_summary,
     reliability_bins,
     spearman,
+    top_k_recall_at_own_k,
 )
-from vrm.metrics.votes import top_k_recall_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Evaluation:
         disagreement: whether uncertainty finds ties and disagreement; None where the pairs are all of one kind.
         weights_by_category: mean objective weights by category, or by source; None for heads without objectives.
         reward_spread: of all completions' rewards; None without completions.
+        rater: how well raters' choices are predicted with the nuisance offset that the model was trained with, which
+            all else leaves out; None for models without one, and without pairs.
         mistakes: the most confident mistakes, explained, with texts; as many as were asked for.
     """
 
@@ -125,6 +129,7 @@ class Evaluation:
     disagreement: DisagreementReport | None
     weights_by_category: WeightsByGroup | None
     reward_spread: RewardSpread | None
+    rater: RaterSummary | None = None
     mistakes: tuple[Mistake, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,6 +187,7 @@ def evaluate_judgments(
         disagreement=None if pairs is None else disagreement_report(found, options),
         weights_by_category=weights_by_group(found, engine.objectives),
         reward_spread=reward_spread(found, engine.model.config.reward_std),
+        rater=rater_summary(found, rater_offset(engine.model.config), options),
         mistakes=confident_mistakes(engine, found, mistakes),
     )
 
@@ -231,16 +237,6 @@ def _votes(found: Collected, names: Sequence[str]) -> VoteSummary | None:
         pearson=pearson(mean.flatten().numpy(), votes.flatten().numpy()),
         log_likelihood=float(dirichlet_multinomial_log_likelihood(votes, weights).mean()),
         log_likelihood_base_rate=float(dirichlet_multinomial_log_likelihood(votes, base).mean()),
-        top_k_recall=_recall(mean, votes),
-        top_k_recall_base_rate=_recall(base.mean, votes),
+        top_k_recall=top_k_recall_at_own_k(mean.numpy(), votes.numpy()),
+        top_k_recall_base_rate=top_k_recall_at_own_k(base.mean.numpy(), votes.numpy()),
     )
-
-
-def _recall(weights: torch.Tensor, votes: torch.Tensor) -> float:
-    """Mean over rows of the recall at that row's own number of voted objectives."""
-    named = (votes > 0).sum(-1)
-    total = 0.0
-    for k in named.unique().tolist():
-        rows = named == k
-        total += float(top_k_recall_rows(weights[rows].numpy(), votes[rows].numpy(), int(k)).sum())
-    return total / len(votes)

@@ -92,17 +92,21 @@ def overlong_counts(report: OverlongReport) -> dict[str, int]:
     return {name: value for name, value in asdict(report).items() if isinstance(value, int)}
 
 
-def benchmark_entry(loaded: LoadedBenchmark, summary: Summary, overlong: Mapping[str, int]) -> dict[str, Any]:
+def benchmark_entry(
+    loaded: LoadedBenchmark, summary: Summary, overlong: Mapping[str, int], path: str | None = None
+) -> dict[str, Any]:
     """What a document says of one benchmark.
 
     Args:
         loaded: what was read.
         summary: the figures.
         overlong: from `overlong_counts`.
+        path: as the user named it; None for the Hub.
     """
     counts = {"rows": loaded.rows, "examples": len(loaded.examples), "left_out": loaded.unusual.left_out}
     return {
         **summary.to_dict(),
+        "path": path,
         "counts": counts | {"overlong": dict(overlong)},
         "data": loaded.to_dict(),
     }
@@ -112,6 +116,8 @@ def reward_rows(
     examples: Sequence[BenchmarkExample], rewards: Rewards, outcomes: Outcomes | None
 ) -> list[dict[str, Any]]:
     """A row an example, without any text; `rewards` is null for examples dropped as overlong.
+
+    `relative_std` is the standard deviation relative to the prompt's average completion, null where not computed.
 
     Args:
         examples: of one benchmark.
@@ -130,6 +136,7 @@ def reward_rows(
                 "lengths": [text_length(text) for text in example.judgment.completions],
                 "rewards": None if given is None else list(given.mean),
                 "reward_std": None if given is None else list(given.std),
+                "relative_std": None if given is None else list(given.relative_std) or None,
                 "outcome": {name: float(value) for name, value in outcome.items() if not np.isnan(value)},
             }
         )

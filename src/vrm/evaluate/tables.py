@@ -10,6 +10,7 @@ from rich.table import Table
 from vrm.evaluate.detail_tables import details_table
 from vrm.evaluate.formats import number, percent, span
 from vrm.evaluate.preferences import Evaluation, RatingSummary, VoteSummary
+from vrm.evaluate.rater import RaterSummary
 from vrm.metrics import PreferenceSummary
 
 MAX_GROUPS = 20
@@ -25,6 +26,8 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
         if evaluation.pairs_from_lists:
             console.print(f"{evaluation.pairs_from_lists} of the pairs are from ranked lists.")
         console.print(details_table(evaluation))
+    if evaluation.rater is not None:
+        console.print(_rater_line(evaluation.rater), markup=False)
     if evaluation.ratings is not None:
         console.print(_ratings_table(evaluation.ratings))
     if evaluation.votes is not None:
@@ -33,6 +36,14 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
         names = ", ".join(f"{name} ({count})" for name, count in sorted(evaluation.unknown_objectives.items()))
         console.print(f"Labels on objectives this model does not have were left out: {names}", markup=False)
     console.print(evaluation.overlong, markup=False)
+
+
+def _rater_line(rater: RaterSummary) -> str:
+    accuracy = f"{percent(rater.accuracy.estimate)} {span(rater.accuracy)}"
+    return (
+        f"With the nuisance offset that training explained labels by ({', '.join(rater.measures)}, factor "
+        f"{rater.factor:g}): accuracy {accuracy}, NLL {number(rater.negative_log_likelihood)}. All else leaves it out."
+    )
 
 
 def _pairs_table(evaluation: Evaluation, title: str) -> Table:

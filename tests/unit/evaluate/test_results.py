@@ -53,7 +53,9 @@ def test_counts_of_overlong_rows_have_no_examples():
 
 def test_reward_rows_hold_rewards_and_no_text(tmp_path):
     example = BenchmarkExample("x", Judgment("secret prompt", ["secret", "text"]), {"set": "s"}, ((0, 1),), "A>B", "g")
-    (scored, dropped) = reward_rows([example, example], [ExampleRewards((1.0, 2.0), (0.1, 0.2)), None], None)
+    (scored, dropped) = reward_rows(
+        [example, example], [ExampleRewards((1.0, 2.0), (0.1, 0.2), (0.0, 0.3)), None], None
+    )
     assert scored == {
         "id": "x",
         "labels": {"set": "s"},
@@ -62,9 +64,12 @@ def test_reward_rows_hold_rewards_and_no_text(tmp_path):
         "lengths": [6, 4],
         "rewards": [1.0, 2.0],
         "reward_std": [0.1, 0.2],
+        "relative_std": [0.0, 0.3],
         "outcome": {},
     }
-    assert dropped["rewards"] is dropped["reward_std"] is None
+    assert dropped["rewards"] is dropped["reward_std"] is dropped["relative_std"] is None
+    (plain,) = reward_rows([example], [ExampleRewards((1.0, 2.0), (0.1, 0.2))], None)
+    assert plain["relative_std"] is None
     write_rows(tmp_path / "new" / "x.jsonl", [scored, dropped])
     text = (tmp_path / "new" / "x.jsonl").read_text()
     assert len(text.splitlines()) == 2

@@ -193,7 +193,8 @@ def test_held_out_metrics_are_the_raters_and_quality_metrics_stand_beside_them(t
     held = lengthy_rows(24, 1)
     _, result = trained({**LENGTH, "nuisance.factor": 0.5}, held=held)
     engine = RewardEngine.from_pretrained(result.model_dir, options=ExtractionOptions("float32"))
-    quality = evaluate_judgments(engine, held, resamples=10).pairs
+    measured = evaluate_judgments(engine, held, resamples=10)
+    quality, rater = measured.pairs, measured.rater
     assert result.metrics["quality_nll"] == pytest.approx(quality.negative_log_likelihood, abs=1e-5)
     assert result.metrics["quality_accuracy"] == pytest.approx(quality.accuracy.estimate)
     rewards = engine.judge(held).moments.mean
@@ -203,6 +204,8 @@ def test_held_out_metrics_are_the_raters_and_quality_metrics_stand_beside_them(t
     assert result.metrics["nll"] == pytest.approx(float(np.log1p(np.exp(-margins.numpy())).mean()), abs=1e-4)
     assert result.metrics["accuracy"] == pytest.approx(float((margins > 0).float().mean()))
     assert result.metrics["nll"] < result.metrics["quality_nll"]
+    assert rater.negative_log_likelihood == pytest.approx(result.metrics["nll"], abs=1e-5)
+    assert rater.accuracy.estimate == pytest.approx(result.metrics["accuracy"])
     assert result.summary["nuisance"]["trials"] == []
 
 

@@ -9,7 +9,6 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.predictive import log_probabilities, pessimistic_reward
 from vrm.data.pairs import decided_pairs
 from vrm.data.schema import Judgment
@@ -260,11 +259,6 @@ class _Probabilities:
             yield from zip(questions, before_p, after_p, strict=True)
 
     def _probability(self, rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        weights, features = self._batch.posteriors.weights, self._batch.posteriors.features
-        concentration = None if weights.concentration is None else weights.concentration[rows]
-        one, other = (
-            SemanticFeatures(features.loc[rows, places], features.variance[rows, places], features.full)
-            for places in (first, second)
-        )
-        chosen = ObjectiveWeights(weights.mean[rows], concentration)
-        return log_probabilities(chosen, one, other, self._batch.posteriors.decoder)[0].double().exp()
+        posteriors = self._batch.posteriors
+        one, other = (posteriors.features.take(rows, places) for places in (first, second))
+        return log_probabilities(posteriors.weights.take(rows), one, other, posteriors.decoder)[0].double().exp()
