@@ -63,6 +63,7 @@ VARIANTS = {
     "vrm-old-defaults": Variant("vrm", {"learning_rate": 1e-3, "weight_decay": 0.01, "dropout": 0.1, "kl": 0.003}),
     "vrm-new-defaults": Variant("vrm", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.3, "kl": 0.003}),
     "vrm-defaults-0.3": Variant("vrm", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.3, "kl": 0.001}),
+    "vrm-defaults-1e-3": Variant("vrm", {"learning_rate": 1e-3, "weight_decay": 0.1, "dropout": 0.3, "kl": 0.001}),
     "vrm-defaults-0.5": Variant("vrm", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.5, "kl": 0.001}),
     "gated-old-defaults": Variant("gated", {"learning_rate": 1e-3, "weight_decay": 0.01, "dropout": 0.1}),
     "gated-new-defaults": Variant("gated", {"learning_rate": 3e-4, "weight_decay": 0.1, "dropout": 0.3}),
