@@ -27,7 +27,7 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
             console.print(f"{evaluation.pairs_from_lists} of the pairs are from ranked lists.")
         console.print(details_table(evaluation))
     if evaluation.rater is not None:
-        console.print(_rater_line(evaluation.rater), markup=False)
+        console.print(_rater_line(evaluation.rater))
     if evaluation.ratings is not None:
         console.print(_ratings_table(evaluation.ratings))
     if evaluation.votes is not None:

@@ -96,6 +96,8 @@ def test_one_line_below_the_table_says_it(make_tiny_model):
     (line,) = [line for line in printed(nuisance=RATER.to_dict()).splitlines() if "nuisance offset" in line]
     found = evaluate_judgments(engine(make_tiny_model, "bt", nuisance=RATER.to_dict()), ROWS, resamples=5).rater
     assert "(log_length, factor 0.5)" in line
-    assert f"accuracy {100 * found.accuracy.estimate:.1f}" in line
+    interval = found.accuracy
+    ends = f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    assert f"accuracy {100 * interval.estimate:.1f} {ends}, NLL" in line
     assert f"NLL {found.negative_log_likelihood:.3f}" in line
     assert "nuisance" not in printed()
