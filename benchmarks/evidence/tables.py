@@ -17,8 +17,7 @@ from benchmarks.evidence.predictions import Predicted, Store
 from benchmarks.evidence.regimes import PAIRS, seen_scenario
 from benchmarks.evidence.variants import VARIANTS
 
-from vrm.metrics import auroc, best_of_n_curve, paired_difference_interval
-from vrm.metrics.votes import top_k_recall_rows
+from vrm.metrics import auroc, best_of_n_curve, paired_difference_interval, top_k_recall_at_own_k
 
 HEADS = ("bt", "mlp", "gated", "bottleneck", "vrm", "ensemble", "laplace", "bnrm")
 DEV = tuple(f"{name}.dev" for name in PAIRS)
@@ -213,6 +212,17 @@ def rm_bench(store: Store, regime: str, head: str, seed: int) -> dict[str, float
     }
 
 
+def rm_bench_table(store: Store) -> str:
+    """RM-Bench without its math file, by regime and head."""
+    rows = [["RM-Bench, %", "easy", "normal", "hard"]]
+    for regime in ("all", "rmb"):
+        for head in HEADS:
+            found = [rm_bench(store, regime, head, seed) for seed in store.seeds(regime, head)]
+            cells = [spread([entry[level] for entry in found], 100.0) for level in ("easy", "normal", "hard")]
+            rows.append([f"{regime}: `{head}`", *cells])
+    return markdown(rows)
+
+
 def best_of_n(store: Store, regime: str, head: str, seed: int, kappa: float) -> tuple[list[np.ndarray], np.ndarray]:
     """Curves of every prompt, and the gold of the best of all completions of each."""
     found, rows = store.arrays(regime, head, seed, "bon"), store.rows("bon")
@@ -294,23 +304,16 @@ def votes(store: Store) -> str:
         cells = []
         for fold in ("flask_objectives.dev", "ukp_convarg2.dev"):
             seeds = [s for s in store.seeds(regime, head) if store.has_votes(regime, head, s, fold)]
-            cells.append(spread([recall(*store.votes(regime, head, seed, fold)) for seed in seeds], 100.0))
+            found = [store.votes(regime, head, seed, fold) for seed in seeds]
+            # Trained on ukp alone, a head has none of flask's objectives.
+            cells.append(spread([top_k_recall_at_own_k(*table) for table in found if table[0].size], 100.0))
         if cells != ["-", "-"]:
             rows.append([f"{regime}: `{head}`", *cells])
     first = next(seed for seed in store.seeds("all", "vrm"))
     shares = [store.votes("all", "vrm", first, fold)[1] for fold in ("flask_objectives.dev", "ukp_convarg2.dev")]
-    base = [recall(np.broadcast_to(table.mean(0), table.shape), table) for table in shares]
+    base = [top_k_recall_at_own_k(np.broadcast_to(table.mean(0), table.shape), table) for table in shares]
     rows.append(["*base rate of the fold*", *(f"{100 * value:.1f}" for value in base)])
     return markdown(rows)
-
-
-def recall(weights: np.ndarray, shares: np.ndarray) -> float:
-    """Share of the votes that the k largest weights have, k the number of objectives that a row names."""
-    if not shares.size:
-        return float("nan")
-    named = (shares > 0).sum(1)
-    per_row = [top_k_recall_rows(weights[named == k], shares[named == k], int(k)) for k in np.unique(named)]
-    return float(np.concatenate(per_row).mean())
 
 
 def compared_regimes(store: Store, pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> str:
@@ -337,6 +340,7 @@ def main() -> None:
     store = Store(arguments.runs, arguments.data)
     main_metrics = ("accuracy", "length-controlled", "nll", "nll scaled", "ece scaled", "selective area")
     rivals = [head for head in HEADS if head != "vrm"]
+    print("# Tables of the evidence study\n\nMade by `python -m benchmarks.evidence.tables DATA`; see evidence.md.\n")
     print("### (a) in domain\n\n" + heads_by_folds(store, "all", DEV, main_metrics))
     print("\n" + differences(store, "all", "vrm", rivals, DEV))
     for regime in ("rmb", "not-rmb", "ukp"):
@@ -347,6 +351,7 @@ def main() -> None:
     print("\n### (a) scenarios of rmb that were not trained on\n")
     print(heads_by_folds(store, "rmb-half-scenarios", ("rmb.dev",), main_metrics, keep=unseen))
     print("\n" + differences(store, "rmb-half-scenarios", "vrm", rivals, ("rmb.dev",), unseen))
+    print("\n### (a) RM-Bench\n\n" + rm_bench_table(store))
     print("\n### (b)\n\n" + sizes(store))
     print("\n### (c)\n\n" + votes(store))
     without = [(("ukp", h), ("ukp-no-votes", h)) for h in ("vrm", "gated")]

@@ -7,7 +7,6 @@ import pytest
 import torch
 from benchmarks.evidence.bnrm import FactorHead, factor_terms, weibull_gamma_kl, weibull_moments
 from benchmarks.evidence.regimes import with_shortcut
-from benchmarks.evidence.tables import recall
 from scipy import integrate, stats
 
 from vrm.core.losses import Judgments
@@ -74,10 +73,3 @@ def test_the_shortcut_keeps_every_pair_the_longer_won():
     kept = with_shortcut(fold, 0.9, generator)
     assert (kept.longer_first > 0).sum() == (fold.longer_first > 0).sum()
     assert (kept.longer_first > 0).mean() == pytest.approx(0.9, abs=0.002)
-
-
-def test_recall_by_hand():
-    weights = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
-    shares = np.array([[0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
-    # First row: two objectives named, the top two weights hold one of them; second: one named and found.
-    assert recall(weights, shares) == pytest.approx((0.5 + 1.0) / 2)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from vrm.evaluate.report.blocks import Block, Cell, Chart, Column, Fold, Heading, Paragraph, Section, Table, Tone
+from vrm.evaluate.report.blocks import (
+    Block,
+    Bullets,
+    Cell,
+    Chart,
+    Column,
+    Fold,
+    Heading,
+    Paragraph,
+    Section,
+    Table,
+    Tone,
+)
 from vrm.evaluate.report.charts import Bar, Drawer
 from vrm.evaluate.report.inputs import Document
 from vrm.evaluate.report.values import (
@@ -66,6 +78,12 @@ def _document(document: Document, edits: list[dict[str, Any]], draw: Drawer) -> 
     if measured:
         found.append(_shifts(measured, draw))
     found.append(_table(edits, content))
+    # Not a column: the table would be too wide for its page.
+    what: list[tuple[str, Tone]] = [
+        (f"{_name(edit)}: {text(edit, 'summary')}", "") for edit in edits if text(edit, "summary")
+    ]
+    if what:
+        found.append(Fold("What each edit does", [Bullets(what)]))
     if table(content, "length"):
         found.append(_length_table(content))
     skipped = _skipped(edits, content)
@@ -95,12 +113,7 @@ def _name(edit: dict[str, Any]) -> str:
 
 def _table(edits: list[dict[str, Any]], content: dict[str, Any]) -> Table:
     columns = [Column("edit", False), Column("verdict", False), Column("completions"), Column("harm, %")]
-    columns += [
-        Column("shift"),
-        Column("raised, %"),
-        Column("pairs wrong, %"),
-        Column("what it does", False, sentences=True),
-    ]
+    columns += [Column("shift"), Column("raised, %"), Column("pairs wrong, %")]
     level = percent(number(content, "confidence"), 0)
     caption = (
         f"By harm, from 0 to 100: of edits that must not raise a reward, the completions raised less those lowered; of "
@@ -125,7 +138,6 @@ def _row(edit: dict[str, Any]) -> list[Cell]:
         Cell(fixed(shift.estimate if shift else None, 2, signed=True), fixed_range(shift, 2, signed=True)),
         _share(span(edit, "raised")),
         _share(wrong),
-        Cell(text(edit, "summary") or "", tone="muted"),
     ]
 
 

@@ -38,7 +38,7 @@ def _heat_map(entry: Measurement) -> Table:
     columns = [Column(by, False), Column("prompts"), *(Column(names[place]) for place in order)]
     caption = (
         "Mean expected weight over the prompts of a group, each prompt once; rows sum to 1. Whether a weight can be "
-        "read as importance depends on the model: `vrm explain` says so."
+        "read as importance depends on the model: vrm explain says so."
     )
     return Table(columns, body, caption, {len(body) - 1: ""} if groups else {})
 
