@@ -259,8 +259,8 @@ def disagreement(store: Store, regime: str, heads: Sequence[str] = HEADS) -> str
         "weight uncertainty": lambda p: np.sqrt(p.variance[:, 1]),
         "its share of Var[u]": lambda p: p.variance[:, 1] / np.maximum(p.variance.sum(1), 1e-12),
         "total sd": lambda p: np.sqrt(p.variance.sum(1)),
-        "-|margin|": lambda p: -np.abs(p.margin),
-        "-|margin| / sd": lambda p: -np.abs(p.margin) / np.sqrt(p.variance.sum(1) + 1e-12),
+        "closeness (-abs margin)": lambda p: -np.abs(p.margin),
+        "closeness over sd": lambda p: -np.abs(p.margin) / np.sqrt(p.variance.sum(1) + 1e-12),
     }
     rows = [["AUROC for ties", *signals]]
     for head in heads:
