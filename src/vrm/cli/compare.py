@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.cli.console import Meter, note, results, write_json
+from vrm.cli.console import note, results, write_json
 from vrm.cli.options import (
     BadRowsOption,
     CacheOption,
@@ -21,10 +21,11 @@ from vrm.cli.options import (
 
 if TYPE_CHECKING:
     from vrm.cli.evaluate import Input
-    from vrm.evaluate.benchmarks import Outcomes, ResampleOptions
+    from vrm.evaluate.benchmarks import Outcomes
     from vrm.evaluate.collect import Collected
     from vrm.evaluate.compare import Comparison
     from vrm.evaluate.compare_benchmarks import BenchmarkComparison
+    from vrm.evaluate.resampling import ResampleOptions
     from vrm.inference.engine import RewardEngine
 
 
@@ -54,7 +55,7 @@ def compare(
     Differences with intervals over prompts, tests, and in words what they let one conclude. Ties count in NLL only.
     One model is in memory at a time.
     """
-    from vrm.evaluate.benchmarks.outcomes import ResampleOptions
+    from vrm.evaluate.resampling import ResampleOptions
     from vrm.evaluate.results import model_hashes
 
     material = _load(targets, recipe, on_bad_rows)
@@ -78,14 +79,13 @@ def compare(
 
 def _load(targets: list[str], recipe: str | None, on_bad_rows: str) -> dict[str, Input]:
     """Everything that is to be judged, by its argument, read before a model is loaded."""
-    from vrm.cli.evaluate import find_input
+    from vrm.cli.evaluate import check_recipe, find_input
 
     twice = sorted({target for target in targets if targets.count(target) > 1})
     if twice:
         raise typer.BadParameter(f"{', '.join(twice)}: given twice", param_hint="FILE_OR_BENCHMARK")
     material = {target: find_input(target) for target in targets}
-    if recipe is not None and all(given.benchmark for given in material.values()):
-        raise typer.BadParameter("recipes are for files of judgments, and none is given", param_hint="--recipe")
+    check_recipe(material.values(), recipe)
     for given in material.values():
         given.load(recipe, on_bad_rows)
     return material
@@ -93,18 +93,13 @@ def _load(targets: list[str], recipe: str | None, on_bad_rows: str) -> dict[str,
 
 def _judge(engine: RewardEngine, given: Input) -> tuple[Collected | Outcomes, str]:
     """What one model says, and what happened to rows over its limit."""
-    from vrm.evaluate.benchmarks.scoring import score_examples
     from vrm.evaluate.collect import collect
 
     engine.reset_report()
     loaded: Any = given.loaded
     if given.benchmark is None:
         return collect(engine, loaded.judgments), engine.report.render()
-    with Meter(given.name) as meter:
-        rewards = score_examples(
-            engine, loaded.examples, lambda done, total: meter.update(f"{done} of {total} examples scored")
-        )
-    return given.benchmark.outcomes(loaded.examples, rewards), engine.report.render()
+    return given.benchmark.outcomes(loaded.examples, given.score(engine)), engine.report.render()
 
 
 def _compare(first: Any, second: Any, options: ResampleOptions) -> Comparison | BenchmarkComparison:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ MISTAKES = 10
 
 if TYPE_CHECKING:
     from vrm.data.load import LoadResult
-    from vrm.evaluate.benchmarks import Benchmark, LoadedBenchmark
+    from vrm.evaluate.benchmarks import Benchmark, ExampleRewards, LoadedBenchmark
     from vrm.inference.engine import RewardEngine
 
 
@@ -187,15 +187,11 @@ class Input:
         self.print = lambda: print_evaluation(results(), evaluation, self.name)
 
     def _measure_benchmark(self, benchmark: Benchmark, engine: RewardEngine, resamples: int) -> None:
-        from vrm.evaluate.benchmarks import ResampleOptions
-        from vrm.evaluate.benchmarks.scoring import score_examples
+        from vrm.evaluate.resampling import ResampleOptions
         from vrm.evaluate.results import benchmark_entry, overlong_counts, reward_rows
 
         loaded: Any = self.loaded
-        with Meter(self.name) as meter:
-            given = score_examples(
-                engine, loaded.examples, lambda done, total: meter.update(f"{done} of {total} examples scored")
-            )
+        given = self.score(engine)
         report = engine.report
         summary = benchmark.summarize(loaded.examples, given, ResampleOptions(resamples=resamples))
         self._rows = reward_rows(loaded.examples, given, benchmark.outcomes(loaded.examples, given))
@@ -207,6 +203,16 @@ class Input:
             console.print(report.render(), markup=False)
 
         self.print = show
+
+    def score(self, engine: RewardEngine) -> list[ExampleRewards | None]:
+        """Rewards of a benchmark's examples, with progress on stderr."""
+        from vrm.evaluate.benchmarks.scoring import score_examples
+
+        loaded: Any = self.loaded
+        with Meter(self.name) as meter:
+            return score_examples(
+                engine, loaded.examples, lambda done, total: meter.update(f"{done} of {total} examples scored")
+            )
 
     def write_rewards(self, path: Path | None) -> None:
         """Write each example's rewards; files of judgments have none to write."""
@@ -251,10 +257,15 @@ def _check(inputs: list[Input], recipe: str | None, rewards: Path | None) -> Non
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise typer.BadParameter(f"{', '.join(twice)}: given twice", param_hint="BENCHMARK[=PATH]|FILE")
-    if recipe is not None and all(item.benchmark for item in inputs):
-        raise typer.BadParameter("recipes are for files of judgments, and none is given", param_hint="--recipe")
+    check_recipe(inputs, recipe)
     if rewards is not None and not any(item.benchmark for item in inputs):
         raise typer.BadParameter("rewards are written of benchmarks, and none is given", param_hint="--rewards")
+
+
+def check_recipe(inputs: Iterable[Input], recipe: str | None) -> None:
+    """Refuse a recipe that nothing would use."""
+    if recipe is not None and all(item.benchmark for item in inputs):
+        raise typer.BadParameter("recipes are for files of judgments, and none is given", param_hint="--recipe")
 
 
 def _configure_best_of_n(inputs: list[Input], kappas: list[float] | None, max_n: int | None, on_bad_rows: str) -> None:

@@ -25,10 +25,11 @@ from vrm.data.style import text_length
 from vrm.data.validation import InvalidDataError, ValidationReport
 from vrm.errors import ConfigError, DataError
 from vrm.evaluate.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark, Rewards, with_labels
-from vrm.evaluate.benchmarks.outcomes import ALL, Figure, Outcomes, ResampleOptions, Term
+from vrm.evaluate.benchmarks.outcomes import ALL, Figure, Outcomes, Term
 from vrm.evaluate.benchmarks.rows import text_hash
 from vrm.evaluate.benchmarks.unusual import LEFT_OUT, UnusualRows
 from vrm.evaluate.best_of_n_summary import LONGEST, MEAN, BestOfNSummary, Pick, pick_name, shown_sizes
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import best_of_n_curve, compare_best_of_n
 
 KAPPAS = (0.0, 0.5, 1.0, 2.0, 4.0)

@@ -109,8 +109,9 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
             known.append(row)
             for name in unknown:
                 found.unknown_objectives[name] = found.unknown_objectives.get(name, 0) + 1
-        _collect_pairs(batch, rater, found)
-        _collect_rewards(batch, found)
+        rewards = batch.moments.mean
+        _collect_pairs(batch, rewards, rater, found)
+        _collect_rewards(batch, rewards, found)
         if names:
             _collect_weights(batch, found)
             labels = targets(known)
@@ -119,7 +120,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     return found
 
 
-def _collect_pairs(batch: JudgedBatch, rater: RaterOffset | None, found: Collected) -> None:
+def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | None, found: Collected) -> None:
     index: list[_Compared] = []
     for position, row in enumerate(batch.judgments):
         pairs = labelled_pairs(row)
@@ -134,7 +135,6 @@ def _collect_pairs(batch: JudgedBatch, rater: RaterOffset | None, found: Collect
     moments = margin_moments(weights, first, second, batch.posteriors.decoder)
     parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
     found.variance += list(zip(*(part.tolist() for part in parts), strict=True))
-    rewards = batch.moments.mean
     margin = rewards[rows, firsts] - rewards[rows, seconds]
     found.margin += margin.tolist()
     found.log_first += _logs(log_first)
@@ -170,8 +170,7 @@ def _logs(values: Tensor) -> list[float]:
     return found
 
 
-def _collect_rewards(batch: JudgedBatch, found: Collected) -> None:
-    rewards = batch.moments.mean
+def _collect_rewards(batch: JudgedBatch, rewards: Tensor, found: Collected) -> None:
     for position, row in enumerate(batch.judgments):
         found.rewards += rewards[position, : len(row.completions)].tolist()
         found.reward_prompts += [prompt_key(row)] * len(row.completions)

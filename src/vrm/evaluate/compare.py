@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.errors import DataError
-from vrm.evaluate.benchmarks.outcomes import ResampleOptions
 from vrm.evaluate.collect import Collected
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import (
     Interval,
     McNemar,

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from vrm.errors import DataError
-from vrm.evaluate.benchmarks.outcomes import Figure, Outcomes, ResampleOptions
+from vrm.evaluate.benchmarks.outcomes import Figure, Outcomes
 from vrm.evaluate.compare import equality_test
 from vrm.evaluate.compare_words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
 from vrm.evaluate.formats import points, signed
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import Interval, bootstrap_statistic, holm, json_ready, paired_difference_interval
 
 

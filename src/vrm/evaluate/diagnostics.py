@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.data.style import STYLE_MEASURES
-from vrm.evaluate.benchmarks.outcomes import ResampleOptions
 from vrm.evaluate.collect import Collected
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import (
     UNLABELLED,
     Interval,

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.data.style import plain_text
-from vrm.evaluate.benchmarks.outcomes import ResampleOptions
 from vrm.evaluate.collect import Collected
 from vrm.evaluate.diagnostics import uncertainties
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import Interval, auroc_difference_interval, auroc_interval
 
 Array: TypeAlias = NDArray[np.float64]

@@ -13,7 +13,6 @@ import torch
 from vrm.core.distributions import ObjectiveWeights
 from vrm.core.votes import dirichlet_multinomial_log_likelihood, normalize_votes
 from vrm.data.schema import Judgment
-from vrm.evaluate.benchmarks.outcomes import ResampleOptions
 from vrm.evaluate.collect import Collected, collect
 from vrm.evaluate.diagnostics import (
     RewardSpread,
@@ -28,6 +27,7 @@ from vrm.evaluate.diagnostics import (
 from vrm.evaluate.disagreement import DisagreementReport, disagreement_report
 from vrm.evaluate.mistakes import Mistake, confident_mistakes
 from vrm.evaluate.rater import RaterSummary, rater_summary
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.inference.engine import RewardEngine
 from vrm.inference.rater import rater_offset
 from vrm.metrics import (

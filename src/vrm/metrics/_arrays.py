@@ -111,15 +111,15 @@ def lengths(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def matrix(name: str, values: ArrayLike) -> Array:
-    """`values` as a finite float64 array (n, K), n and K at least 1.
+def matrix(name: str, values: ArrayLike, columns: str = "objectives") -> Array:
+    """`values` as a finite float64 array (n, K), n and K at least 1; `columns` is what a message calls the K.
 
     Raises:
         DataError: another shape, no entries, or a value that is not finite.
     """
     array = numbers(name, values)
     if array.ndim != 2 or not array.size:
-        raise DataError(f"'{name}' must have shape (rows, objectives), none of them 0, got {array.shape}.")
+        raise DataError(f"'{name}' must have shape (rows, {columns}), none of them 0, got {array.shape}.")
     return finite(name, array)
 
 

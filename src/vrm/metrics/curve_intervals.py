@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vrm.errors import DataError
-from vrm.metrics._arrays import Array, Indices, finite, numbers, whole_number
+from vrm.metrics._arrays import Array, Indices, matrix, whole_number
 from vrm.metrics.intervals import Groups, Interval, _codes, _draws, _percentile_interval
 
 
@@ -29,10 +28,7 @@ def bootstrap_curve(
         DataError: `values` is not a finite matrix with rows and columns, or `groups` has not one label a row.
         ConfigError: `confidence` or `resamples` is out of range.
     """
-    array = numbers("values", values)
-    if array.ndim != 2 or not array.size:
-        raise DataError(f"'values' must have shape (rows, columns), none of them 0, got {array.shape}.")
-    finite("values", array)
+    array = matrix("values", values, "columns")
     codes = _codes(groups, len(array))
     counts = np.bincount(codes)
     sums = np.zeros((len(counts), array.shape[1]))

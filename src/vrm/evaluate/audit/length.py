@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.evaluate.audit.measure import AuditArrays
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import Interval, average_ranks, bootstrap_interval, bootstrap_statistic, pearson
 
 _Array = NDArray[np.float64]
@@ -53,18 +54,8 @@ class LengthReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Resampling:
-    """How intervals are bootstrapped over prompts.
-
-    Attributes:
-        confidence: nominal coverage, in (0, 1).
-        resamples: at least 1.
-        seed: of the draws.
-    """
-
-    confidence: float = 0.95
-    resamples: int = 1000
-    seed: int = 0
+class Resampling(ResampleOptions):
+    """Intervals of an audit's figures, bootstrapped over prompts."""
 
     def mean(self, values: Sequence[float] | _Array, prompts: Sequence[Hashable]) -> Interval | None:
         """Interval of a mean; None without values."""

@@ -7,8 +7,9 @@ from vrm.evaluate.benchmarks.base import (
     LoadedBenchmark,
     Summary,
 )
-from vrm.evaluate.benchmarks.outcomes import Figure, Outcomes, ResampleOptions, Term
+from vrm.evaluate.benchmarks.outcomes import Figure, Outcomes, Term
 from vrm.evaluate.benchmarks.registry import BENCHMARKS, benchmark_names, get_benchmark
+from vrm.evaluate.resampling import ResampleOptions
 
 __all__ = [
     "BENCHMARKS",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
-from vrm.evaluate.benchmarks.outcomes import Outcomes, ResampleOptions
+from vrm.evaluate.benchmarks.outcomes import Outcomes
 from vrm.evaluate.benchmarks.unusual import UnusualRows
+from vrm.evaluate.resampling import ResampleOptions
 
 if TYPE_CHECKING:
     from rich.console import Console

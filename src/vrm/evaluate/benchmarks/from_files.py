@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from vrm.errors import DataError
 from vrm.evaluate.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark, Rewards, Summary
-from vrm.evaluate.benchmarks.outcomes import Outcomes, ResampleOptions
+from vrm.evaluate.benchmarks.outcomes import Outcomes
 from vrm.evaluate.benchmarks.sources import Convert, Layout, find_sources, read_benchmark
+from vrm.evaluate.resampling import ResampleOptions
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import Interval, bootstrap_interval, bootstrap_statistic
 
 Array: TypeAlias = NDArray[np.float64]
@@ -17,15 +18,6 @@ Indices: TypeAlias = NDArray[np.intp]
 
 ALL = "all"
 """Name of the table's row that takes in the whole benchmark."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResampleOptions:
-    """Settings of the bootstrap intervals."""
-
-    confidence: float = 0.95
-    resamples: int = 1000
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from vrm.data.style import text_length
 from vrm.evaluate.benchmarks.base import Benchmark, BenchmarkExample, LoadedBenchmark, Rewards
-from vrm.evaluate.benchmarks.outcomes import Figure, FigureResult, ResampleOptions
+from vrm.evaluate.benchmarks.outcomes import Figure, FigureResult
 from vrm.evaluate.benchmarks.scoring import length_rewards
 from vrm.evaluate.benchmarks.table import figures_table, reading_lines
+from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import LengthControlledAccuracy, json_ready, length_controlled_accuracy
 
 NO_REWARDS = "Without rewards (overlong and dropped, or an empty text without a token), in no figure"
