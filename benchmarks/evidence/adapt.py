@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from benchmarks.evidence.folds import Features, Fold
 from benchmarks.evidence.regimes import REGIMES, parts
+from benchmarks.evidence.study import Study, train_head
 from torch import Tensor
 
 from vrm.core.predictive import log_probabilities
 from vrm.core.steering import Comparisons, emphasize, fit_tilt
 from vrm.metrics import negative_log_likelihood, pairwise_accuracy
-
-if TYPE_CHECKING:
-    from benchmarks.evidence.run import Study
 
 SHOTS = (20, 100)
 DRAWS = 10
@@ -43,8 +40,6 @@ def adapt(study: Study, seed: int) -> None:
     target = study.output / "adapt" / f"{seed}.json"
     if target.exists():
         return
-    from benchmarks.evidence.run import train_head
-
     rows = parts(REGIMES["helpful"], study.library, seed)
     task = Task(study.library.fold("hh_harmless.train"), study.library.fold("hh_harmless.dev"))
     bt, _, _ = train_head(study, "bt", rows, study.settings("bt"), seed)

@@ -14,73 +14,24 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.evidence.fitting import Settings, Transform, fit, new_head
-from benchmarks.evidence.folds import Features, Fold, Library
-from benchmarks.evidence.predictors import Ensemble, HeadPredictor, LastLayerLaplace, Predictor, Said, calibrated_scale
-from benchmarks.evidence.regimes import REGIMES, Parts, Regime, parts
+from benchmarks.evidence.adapt import adapt
+from benchmarks.evidence.fitting import Settings
+from benchmarks.evidence.folds import Library
+from benchmarks.evidence.predictors import Ensemble, HeadPredictor, LastLayerLaplace, Predictor
+from benchmarks.evidence.regimes import REGIMES, Parts, parts
+from benchmarks.evidence.shortcut import repair
+from benchmarks.evidence.study import Study, save, train_head
 from benchmarks.evidence.variants import VARIANTS, Variant
-from torch import nn
 from transformers.utils import logging
-
-from vrm.data.statistics import objective_names
-from vrm.model.configuration_vrm import VRMConfig
 
 TUNED = ("bt", "mlp", "gated", "bottleneck", "vrm", "bnrm")
 TRIALS = 6
 MEMBERS = 5
-
-
-@dataclass(frozen=True)
-class Study:
-    """What every stage needs."""
-
-    library: Library
-    output: Path
-
-    @property
-    def features(self) -> Features:
-        """Of every fold that was loaded."""
-        return self.library.features()
-
-    def settings(self, head: str) -> Settings:
-        """Tuned settings of a head, or of the head that a variant is of."""
-        variant = VARIANTS.get(head)
-        found = json.loads((self.output / "tuned.json").read_text())[variant.of if variant else head]
-        settings = Settings(**found["settings"])
-        return replace(settings, **variant.settings) if variant else settings
-
-
-def head_config(study: Study, name: str, train: Fold, settings: Settings) -> VRMConfig:
-    """Configuration of a head for these training rows, as `vrm train` would make it."""
-    kind = "bottleneck" if name == "bnrm" else name
-    multi = kind in ("vrm", "gated")
-    rated, voted = objective_names(train.judgments)
-    objectives = list(dict.fromkeys([*rated, *voted])) if multi else []
-    fields: dict[str, Any] = {"head_dropout": settings.dropout, **settings.head}
-    return study.library.head_config(
-        head=kind, objectives=objectives, objectives_with_votes=[n for n in objectives if n in voted], **fields
-    )
-
-
-def train_head(
-    study: Study, name: str, rows: Parts, settings: Settings, seed: int, transform: Transform | None = None
-) -> tuple[nn.Module, VRMConfig, dict[str, float]]:
-    """One trained head."""
-    config = head_config(study, name, rows.train, settings)
-    head = new_head(name, config, seed)
-    held = _with_known_objectives(rows.held, config)
-    reached = fit(head, config, study.features, (rows.train, held), settings, seed, transform)
-    return head, config, reached
-
-
-def _with_known_objectives(fold: Fold, config: VRMConfig) -> Fold:
-    """Held-out rows choose by comparisons alone."""
-    return fold.relabelled([replace(row, objective_votes=None, ratings=None) for row in fold.judgments])
 
 
 def tune(study: Study, heads: tuple[str, ...]) -> None:
@@ -142,40 +93,6 @@ def _predictor(study: Study, name: str, rows: Parts, seed: int) -> tuple[Predict
     return HeadPredictor(head, study.features, variant.transform), facts
 
 
-def save(
-    study: Study, regime: str, name: str, seed: int, predictor: Predictor, rows: Parts, setup: Regime, facts: Any
-) -> None:
-    """Predictions of every test fold, as trained and temperature-scaled."""
-    target = study.output / regime / f"{name}-{seed}"
-    target.mkdir(parents=True, exist_ok=True)
-    scale = calibrated_scale(predictor, rows.calibration.where(lambda row: row.is_comparison))
-    for test in setup.tests:
-        fold = study.library.fold(test)
-        if fold.completions.shape[1] >= 2 and (fold.completions >= 0).any():
-            save_said(predictor.say(fold), scale, target / f"{test}.npz")
-        if isinstance(predictor, HeadPredictor) and any(row.objective_votes for row in fold.judgments):
-            _save_votes(predictor, fold, target / f"{test}.votes.npz")
-    counts = {"train": len(rows.train), "held": len(rows.held), "calibration": len(rows.calibration)}
-    (target / "meta.json").write_text(json.dumps({**facts, "temperature": scale, "rows": counts}))
-    print(regime, name, seed, {k: v for k, v in facts.items() if k != "settings" and k != "objectives"}, flush=True)
-
-
-def save_said(said: Said, scale: float, path: Path) -> None:
-    """Predictions of one fold."""
-    arrays = {name: getattr(said, name) for name in ("rewards", "spreads", "margin", "variance")}
-    np.savez_compressed(path, **arrays, logs=said.logs(), scaled_logs=said.logs(scale))
-
-
-def _save_votes(predictor: HeadPredictor, fold: Fold, path: Path) -> None:
-    found = predictor.posteriors(fold, slice(None))
-    concentration = found.weights.concentration
-    np.savez_compressed(
-        path,
-        mean=found.weights.mean.numpy(),
-        concentration=np.empty(0) if concentration is None else concentration.numpy(),
-    )
-
-
 def main() -> None:
     """Run one stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -203,13 +120,9 @@ def main() -> None:
             for seed in arguments.seeds:
                 fit_regime(study, regime, heads, seed)
     elif arguments.stage == "shortcut":
-        from benchmarks.evidence.shortcut import repair
-
         for seed in arguments.seeds:
             repair(study, heads, seed)
     else:
-        from benchmarks.evidence.adapt import adapt
-
         for seed in arguments.seeds:
             adapt(study, seed)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from benchmarks.evidence.fitting import fit, new_head, pairs_of
 from benchmarks.evidence.folds import Fold
 from benchmarks.evidence.predictors import HeadPredictor
 from benchmarks.evidence.regimes import REGIMES, Parts, parts
+from benchmarks.evidence.study import Study, head_config, save
 
 from vrm.core.losses import Posteriors
 from vrm.core.nuisance import NuisanceOffset, fit_nuisance_offset, offset_margin
@@ -20,9 +20,6 @@ from vrm.data.schema import Judgment
 from vrm.data.style import STYLE_MEASURES
 from vrm.train.nuisance import OffsetSettings
 from vrm.train.nuisance import fit_offset as fit_joint
-
-if TYPE_CHECKING:
-    from benchmarks.evidence.run import Study
 
 TIED = "length"
 
@@ -63,8 +60,6 @@ def with_offset(fold: Fold, offset: NuisanceOffset, factor: float) -> Fold:
 
 
 def _with_offset(study: Study, name: str, label: str, rows: Parts, offset: NuisanceOffset, seed: int) -> None:
-    from benchmarks.evidence.run import head_config, save
-
     if (study.output / "shortcut" / f"{name}+{label}-{seed}" / "meta.json").exists():
         return
     started, settings = time.perf_counter(), study.settings(name)
@@ -90,8 +85,6 @@ def with_tied_ratings(fold: Fold, mean: float, deviation: float) -> Fold:
 
 
 def _tied(study: Study, name: str, rows: Parts, seed: int) -> None:
-    from benchmarks.evidence.run import head_config, save
-
     if (study.output / "shortcut" / f"{name}+tied-{seed}" / "meta.json").exists():
         return
     started, settings = time.perf_counter(), study.settings(name)
