@@ -49,7 +49,7 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
 # Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	$(PIP_INSTALL) -e '.[embedded,tensorboard,doctor,report,dev]'
+	$(PIP_INSTALL) -e '.[embedded,tensorboard,doctor,report,trl,serve,client,dev]'
 	@touch $(VENV)/.stamp-run $@
 
 test: install-dev

