@@ -6,13 +6,28 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vrm.data.chat import ChatTokenizer, TokenizedPrompt, generation_prompt
+from vrm.data.chat import ChatTokenizer, generation_prompt
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import BoundaryError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+_SENTINEL = "vrmFormattedSentinel"
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What the template makes of a short conversation: all of it, and what stands around the completion's content.
+
+    `opening` follows the generation prompt (a line end, perhaps an empty thought); `tail` follows the content.
+    """
+
+    rendered: str
+    opening: str
+    tail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,37 +128,33 @@ class FormattedTokenizer(ChatTokenizer):
         )
 
     @cached_property
-    def _frame(self) -> TokenizedPrompt:
-        """What the template puts around a completion, read off a prompt of one message."""
-        return self.prompt(Judgment([{"role": "user", "content": "x"}]))
-
-    @cached_property
-    def _ends(self) -> list[str]:
-        tokens = (self.tokenizer.eos_token, self.tokenizer.pad_token)
-        found = [self._frame.tail.strip() if self.pattern else "", *(str(token) for token in tokens if token)]
-        return [end for end in dict.fromkeys(found) if end]
+    def _frame(self) -> _Frame:
+        turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _SENTINEL}]
+        rendered = self._render(turns, Judgment(""))
+        before, _, tail = rendered.partition(_SENTINEL)
+        return _Frame(rendered, before.rpartition(self.pattern)[2] if self.pattern in before else "", tail)
 
     def _without_end(self, text: str) -> str:
-        tail = self._frame.tail if self.pattern else ""
+        """A text without its end of turn, and without the padding that may follow that."""
+        pad, tail = str(self.tokenizer.pad_token or ""), self._frame.tail if self.pattern else ""
+        while pad and pad != tail.strip() and text.rstrip().endswith(pad):
+            text = text.rstrip().removesuffix(pad)
         if tail and text.endswith(tail):
-            text = text[: -len(tail)]
+            return text[: -len(tail)]
         stripped = text.rstrip()
-        # Padding may follow the end of turn, each spelled once or more.
-        while ending := next((end for end in self._ends if stripped.endswith(end)), None):
-            text = stripped[: -len(ending)]
-            stripped = text.rstrip()
-        return text
+        ends = (tail.strip(), str(self.tokenizer.eos_token or ""))
+        end = next((end for end in ends if end and stripped.endswith(end)), None)
+        return text if end is None else stripped[: -len(end)]
 
     def _prompt_ids(self, prompt: str) -> list[int]:
         # Some clients take the first token off, because their own engine would add it once more.
         for token in (self.tokenizer.bos_token, self.tokenizer.cls_token):
-            if token and self._frame.text.startswith(str(token)) and not prompt.startswith(str(token)):
+            if token and self._frame.rendered.startswith(str(token)) and not prompt.startswith(str(token)):
                 prompt = str(token) + prompt
         return self._special(prompt)
 
     def _completion_ids(self, completion: str) -> list[int]:
-        frame = self._frame
-        opening = frame.gap + frame.lead
-        if frame.lead.strip() and completion.startswith(opening):
-            return self._special(opening) + self._plain(completion[len(opening) :]) + self._special(frame.tail)
-        return self._plain(completion) + self._special(frame.tail)
+        opening, tail = self._frame.opening, self._frame.tail
+        if opening.strip() and completion.startswith(opening):
+            return self._special(opening) + self._plain(completion[len(opening) :]) + self._special(tail)
+        return self._plain(completion) + self._special(tail)

@@ -72,6 +72,7 @@ def create_app(service: Service) -> FastAPI:
         ),
         lifespan=lifespan,
     )
+    app.state.service = service
     protected = [] if settings.token is None else [Security(HTTPBearer(auto_error=False))]
     for router in (native_router, openrlhf_router, slime_router, vllm_router):
         app.include_router(router(service), dependencies=protected)
