@@ -35,7 +35,8 @@ Text = Annotated[
 ]
 """A plain text, or chat messages."""
 
-Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e6)]
+"""A count of emphasis, or kappa: bounded, so that rewards stay finite in float32."""
 
 
 class JudgmentRequest(Request):
@@ -48,7 +49,7 @@ class JudgmentRequest(Request):
         "policies do write them. A text under a prompt of messages is the assistant's message.",
     )
     tools: list[dict[str, Any]] | None = Field(None, description="Tool definitions for the model's chat template.")
-    emphasis: dict[str, Count] = Field(
+    emphasis: dict[str, Amount] = Field(
         default_factory=dict,
         description="Steering: {objective: count}, added to the concentration of the objective's weight. "
         "`total_concentration` says how much a count moves.",
@@ -78,9 +79,7 @@ class ScoreRequest(JudgmentRequest):
         }
     )
 
-    kappa: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="Adds `pessimistic_rewards`: mean minus kappa standard deviations."
-    )
+    kappa: Amount | None = Field(None, description="Adds `pessimistic_rewards`: mean minus kappa standard deviations.")
     reward_scale: Literal["raw", "standardized"] | None = Field(
         None, description="`standardized`: by mean and spread of rewards on the dev fold. Default: as the model is set."
     )

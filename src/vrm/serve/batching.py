@@ -117,7 +117,7 @@ class Batcher:
         self._texts_per_second = 0.0
         self._accepting = False
         self._loop_task: asyncio.Task[None] | None = None
-        self._threads = {name: ThreadPoolExecutor(1, f"vrm-{name}") for name in ("tokenize", "judge", "answer")}
+        self._threads: dict[str, ThreadPoolExecutor] = {}
 
     @property
     def accepting(self) -> bool:
@@ -125,7 +125,8 @@ class Batcher:
         return self._accepting and self._loop_task is not None and not self._loop_task.done()
 
     async def start(self) -> None:
-        """Begin to take requests."""
+        """Begin to take requests; also after `stop`."""
+        self._threads = {name: ThreadPoolExecutor(1, f"vrm-{name}") for name in ("tokenize", "judge", "answer")}
         self._arrived, self._full, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._accepting = True

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
-from vrm.client.schema import ErrorResponse
+from vrm.client.schema import Amount, ErrorResponse
 from vrm.serve.answers import RewardChoice
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -28,9 +28,7 @@ def _reward_choice(
     reward_scale: Annotated[
         Literal["raw", "standardized"] | None, Query(description="Default: as the model is set.")
     ] = None,
-    kappa: Annotated[
-        float | None, Query(ge=0, allow_inf_nan=False, description="Pessimistic: mean minus kappa standard deviations.")
-    ] = None,
+    kappa: Annotated[Amount | None, Query(description="Pessimistic: mean minus kappa standard deviations.")] = None,
 ) -> RewardChoice:
     return RewardChoice(reward_scale, kappa)
 
