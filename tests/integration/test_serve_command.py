@@ -34,20 +34,9 @@ def run(*arguments: object) -> int:
 @contextmanager
 def process(directory: Path, log: Path, *options: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """A running server and its URL, read off its own words."""
-    command = [
-        sys.executable,
-        "-m",
-        "vrm.cli.main",
-        "serve",
-        str(directory),
-        "--port",
-        "0",
-        "--device",
-        "cpu",
-        *options,
-    ]
+    command = [sys.executable, "-m", "vrm.cli.main", "serve", str(directory), "--port", "0", "--device", "cpu"]
     with log.open("w") as file:
-        server = subprocess.Popen(command, stderr=file, stdout=file)
+        server = subprocess.Popen([*command, *options], stderr=file, stdout=file)
     try:
         limit = time.monotonic() + 90
         while not (found := re.search(r"serving \S+ on (\S+)", log.read_text())):

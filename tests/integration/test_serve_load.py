@@ -9,34 +9,19 @@ from typing import Any
 import httpx2
 import pytest
 
+from vrm.client import AsyncClient, RetryPolicy
 from vrm.data.schema import Judgment
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 
 CLIENTS = 64
-WORDS = [
-    "water",
-    "city",
-    "long",
-    "good",
-    "safe",
-    "plan",
-    "doctor",
-    "story",
-    "number",
-    "answer",
-    "question",
-    "please",
-    "short",
-    "bad",
-    "help",
-]
+WORDS = ("water", "city", "long", "good", "safe", "plan", "doctor", "story", "number", "please", "short", "bad", "help")
 
 
 def texts(count: int) -> list[tuple[str, str]]:
     """Prompts that come again, completions that never do."""
     return [
-        (" ".join(WORDS[index % 7 : index % 7 + 4]), f"{index} {' '.join(WORDS[index % 15 :][: 1 + index % 11])}")
+        (" ".join(WORDS[index % 7 : index % 7 + 4]), f"{index} {' '.join(WORDS[index % 13 :][: 1 + index % 11])}")
         for index in range(count)
     ]
 
@@ -83,14 +68,13 @@ def test_no_request_is_lost_and_none_mixed_up(serve, tiny_model_dir, count):
         while metrics.get_sample_value("vrm_pending_texts") and time.monotonic() < limit:
             time.sleep(0.01)
         assert metrics.get_sample_value("vrm_pending_texts") == 0
+        assert metrics.get_sample_value("vrm_dropped_total", {"reason": "client_gone"}) > 0
     assert [answer for answer in found if not isinstance(answer, float)] == []
     assert found == pytest.approx(expected, abs=2e-5)
 
 
 def test_a_full_queue_refuses_and_clients_come_back(serve, tiny_model_dir):
     """Back-pressure as a whole: the queue never holds more than it may, and every client gets its answer."""
-    from vrm.client import AsyncClient, RetryPolicy
-
     policy = RetryPolicy(attempts=50, first_wait=0.01, longest_wait=0.05)
 
     async def main(url: str) -> list[float]:

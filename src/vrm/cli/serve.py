@@ -122,6 +122,7 @@ def _run(
     from vrm.serve.service import Service
 
     service = Service(engine, settings)
+    service.try_model()
     if address[0] not in _LOOPBACK and settings.token is None:
         note(f"warning: {address[0]} may be reached from elsewhere, and no token is asked for; see --token-file")
     note(f"serving {settings.name} on {url_of(bound)} (its routes: {url_of(bound)}/docs); Ctrl-C ends it")

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Response, Security
+from fastapi import FastAPI, HTTPException, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 
 from vrm import __version__
 from vrm.client.schema import ErrorResponse, VersionResponse
@@ -57,7 +56,7 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        await service.batcher.start()
         yield
         await service.batcher.stop()
 
@@ -99,7 +98,7 @@ def _add_operation(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", tags=["operation"], summary="Whether it takes requests", responses=unready)
     async def ready(response: Response) -> Health:
-        """The model is loaded, has judged a text, and requests are accepted; asks for no token."""
+        """The model is loaded and requests are accepted; asks for no token."""
         if not service.batcher.accepting:
             response.status_code = 503
             return Health(status="stopping")
@@ -139,7 +138,10 @@ def _add_errors(app: FastAPI) -> None:
     async def not_finite(_: Any, error: NumericsError) -> JSONResponse:
         return error_response(ComputationError(str(error)))
 
-    @app.exception_handler(HTTPException)
     async def by_status(_: Any, error: HTTPException) -> JSONResponse:
         kind = "body_too_large" if error.status_code == 413 else "invalid_request"
         return plain_error(error.status_code, kind, str(error.detail), headers=error.headers)
+
+    # What routing and the reading of bodies raise themselves.
+    for status in (400, 404, 405, 413, 415):
+        app.add_exception_handler(status, by_status)  # type: ignore[arg-type]

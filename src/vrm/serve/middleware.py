@@ -6,13 +6,20 @@ import hmac
 import logging
 import time
 import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import HTTPException
 
 from vrm.serve.errors import TooLargeError, UnauthorizedError, error_response, plain_error
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOGGER = logging.getLogger("vrm.serve")
 

@@ -71,11 +71,10 @@ class Service:
         """The model's configuration."""
         return self.engine.model.config
 
-    async def start(self) -> None:
-        """Try the model on one text, then begin to take requests."""
-        await asyncio.to_thread(self.engine.judge, [Judgment("Hello.", ["Hello."])])
+    def try_model(self) -> None:
+        """Judge one text, so that what is wrong with the model is said before anybody asks; raises as the engine."""
+        self.engine.judge([Judgment("Hello.", ["Hello."])])
         self.engine.reset_report()
-        await self.batcher.start()
 
     def steering(self, emphasis: dict[str, float], without: Sequence[str]) -> Steering | None:
         """Checked steering of a request; None if it has none.

@@ -8,7 +8,7 @@ import uuid
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from vrm.client.schema import Message
 from vrm.client.schema import Request as Body
@@ -29,12 +29,6 @@ class PoolingRequest(Body):
     messages: list[Message] | None = Field(
         None, min_length=2, description="A conversation that ends with the assistant."
     )
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> PoolingRequest:
-        if (self.input is None) == (self.messages is None):
-            raise ValueError("give either 'input' or 'messages'")
-        return self
 
 
 class ClassifyRequest(PoolingRequest):
@@ -117,6 +111,8 @@ def vllm_router(service: Service) -> APIRouter:
 
 
 def _items(body: PoolingRequest, service: Service) -> list[Judgment | Formatted]:
+    if (body.input is None) == (body.messages is None):
+        raise RequestError("input: give either 'input' or 'messages'", "input")
     if body.messages is not None:
         messages = messages_of(body.messages, "messages", service.settings)
         if messages[-1]["role"] != "assistant":
