@@ -34,6 +34,8 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI, Request
 
+from vrm.cli.console import quiet_libraries
+
 HOST = "127.0.0.1"
 START_LIMIT = 120
 VOCABULARY = 3000
@@ -43,8 +45,8 @@ VOCABULARY = 3000
 class Sizes:
     """How much is measured; lengths are words."""
 
-    prompts: int = 768
-    long_prompts: int = 24
+    prompts: int = 384
+    long_prompts: int = 16
     completions: int = 16
     prompt_words: int = 30
     long_prompt_words: int = 220
@@ -203,21 +205,32 @@ def serve_blocking(model: str, port: int) -> None:
     uvicorn.run(app, host=HOST, port=port, log_level="warning")
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> None:
+        """Return when it answers; end the program with its log if it never will."""
+        limit = time.monotonic() + START_LIMIT
+        while not _is_ready(self.url):
+            if self.process.poll() is not None or time.monotonic() > limit:
+                raise SystemExit(f"the server did not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
+
+
 @contextmanager
-def server(command: list[str], log: Path) -> Iterator[str]:
-    """A server in a process of its own, and its URL."""
+def server(command: list[str], log: Path) -> Iterator[Server]:
+    """A server that begins to start."""
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
     with log.open("w") as file:
         process = subprocess.Popen([sys.executable, *command, "--port", str(port)], stdout=file, stderr=file)
-    url = f"http://{HOST}:{port}"
     try:
-        limit = time.monotonic() + START_LIMIT
-        while not _is_ready(url):
-            if process.poll() is not None or time.monotonic() > limit:
-                raise SystemExit(f"the server did not start:\n{log.read_text()}")
-            time.sleep(0.1)
-        yield url
+        yield Server(f"http://{HOST}:{port}", process, log)
     finally:
         process.terminate()
         process.wait(timeout=START_LIMIT)
@@ -258,11 +271,13 @@ def measure(model: Path, cases: dict[str, list[Text]], sizes: Sizes, logs: Path)
     """All ways on all cases, in turn within a round, so that whatever else the machine does falls on all of them."""
     rates: dict[tuple[str, str], list[float]] = {}
     latencies: dict[tuple[str, str], list[float]] = {}
-    directly = score_directly(model)
     serve = ["-m", "vrm.cli.main", "serve", str(model), "--device", "cpu", "--log-level", "warning"]
     blocking = [str(Path(__file__)), "--blocking-server", str(model)]
     with server(serve, logs / "serve.log") as batched, server(blocking, logs / "blocking.log") as one_by_one:
-        ways = {"vrm score": None, "vrm serve": batched, "blocking": one_by_one}
+        directly = score_directly(model)
+        batched.wait()
+        one_by_one.wait()
+        ways = {"vrm score": None, "vrm serve": batched.url, "blocking": one_by_one.url}
         for case, texts in cases.items():
             for url in ways.values():  # to warm up
                 _once(url, texts[: sizes.clients], sizes, directly)
@@ -332,6 +347,7 @@ def main() -> None:
     if arguments.blocking_server:
         serve_blocking(arguments.blocking_server, arguments.port)
         return
+    quiet_libraries()
     sizes = QUICK if arguments.quick else Sizes()
     cases = make_texts(sizes)
     with tempfile.TemporaryDirectory() as name:

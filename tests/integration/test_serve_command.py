@@ -85,7 +85,7 @@ def test_a_server_from_its_start_to_its_end(tiny_decoder_dir, tmp_path):
 
     with process(tiny_decoder_dir, log, "--queue-delay", "400") as (server, url), Client(url) as client:
         assert url.startswith("http://127.0.0.1:")
-        assert client.version().model == tiny_decoder_dir.name
+        assert client.version().model == "/".join(tiny_decoder_dir.parts[-2:])
 
         # Clients that vanish cost the model nothing, and the others get their own answers.
         def score(text: str) -> float:

@@ -26,7 +26,7 @@ _Host = Annotated[str, typer.Option("--host", help="Address to listen on; the de
 _Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
 _Name = Annotated[
     str | None,
-    typer.Option("--name", help="Of the model, in answers. Default: the last part of MODEL.", show_default=False),
+    typer.Option("--name", help="Of the model, in answers. Default: the last two parts of MODEL.", show_default=False),
 ]
 _TokenFile = Annotated[
     Path | None,
@@ -91,7 +91,7 @@ def serve(
     from vrm.serve.settings import ServeSettings
 
     settings = ServeSettings(
-        name=name or Path(model).name,
+        name=name or _short_name(model),
         queue_delay=queue_delay / 1e3,
         batch_tokens=token_budget,
         max_queue_texts=max_queue,
@@ -128,6 +128,12 @@ def _run(
     note(f"serving {settings.name} on {url_of(bound)} (its routes: {url_of(bound)}/docs); Ctrl-C ends it")
     serve_forever(service, bound, log_level)
     note("stopped; everything that was accepted has been answered")
+
+
+def _short_name(model: str) -> str:
+    """A Hub name as it is, and a directory as one: its own name and its parent's."""
+    path = Path(model)
+    return "/".join(part.strip("/") for part in path.resolve().parts[-2:]) if path.exists() else model
 
 
 def _check_installed() -> None:

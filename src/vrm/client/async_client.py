@@ -69,6 +69,7 @@ class AsyncClient:
         *,
         kappa: float | None = None,
         reward_scale: str | None = None,
+        probabilities: bool = True,
         emphasis: Mapping[str, float] | None = None,
         without: Sequence[str] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
@@ -80,6 +81,7 @@ class AsyncClient:
             completions: texts, or lists of messages.
             kappa: >= 0, adds pessimistic rewards.
             reward_scale: `raw` or `standardized`; None: as the model is set.
+            probabilities: whether to ask for them; their cost grows with the square of the completions.
             emphasis: {objective: count >= 0}, steering.
             without: objectives left out, steering.
             tools: tool definitions for the model's chat template.
@@ -92,6 +94,7 @@ class AsyncClient:
             completions,
             kappa=kappa,
             reward_scale=reward_scale,
+            probabilities=None if probabilities else False,
             emphasis=emphasis,
             without=without,
             tools=tools,

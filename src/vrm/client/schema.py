@@ -22,7 +22,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str = Field("", description="Text of the message; may be empty where the message calls tools.")
+    content: str | None = Field("", description="Text of the message; empty or null where it only calls tools.")
 
 
 def _form(value: Any) -> str:
@@ -80,6 +80,9 @@ class ScoreRequest(JudgmentRequest):
     )
 
     kappa: Amount | None = Field(None, description="Adds `pessimistic_rewards`: mean minus kappa standard deviations.")
+    probabilities: bool = Field(
+        True, description="Whether to give `probabilities`; their cost grows with the square of the completions."
+    )
     reward_scale: Literal["raw", "standardized"] | None = Field(
         None, description="`standardized`: by mean and spread of rewards on the dev fold. Default: as the model is set."
     )
@@ -111,7 +114,7 @@ class ScoreResponse(Answer):
         description="Of the weights' Dirichlet, emphasis included; null where weights carry no uncertainty."
     )
     objective_scores: list[dict[str, float]] = Field(description="One object a completion: {objective: score}.")
-    probabilities: list[list[float]] = Field(
+    probabilities: list[list[float]] | None = Field(
         description="probabilities[i][j] is the probability that completion i is preferred to completion j, both "
         "judged under the same weights; 0.5 on the diagonal."
     )

@@ -1,4 +1,4 @@
-"""Batches across requests: texts are tokenized, judged and answered in three threads, never in the event loop."""
+"""Batches across requests: texts are tokenized, judged and answered in threads, never in the event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from vrm.serve.settings import ServeSettings
 
 T = TypeVar("T")
 
+THREADS = ("tokenize", "judge", "answer", "slow-answer")
+"""One thread each: tokenizers keep state between calls, and a model has one device."""
+
 LONGEST_RETRY = 60
+"""Seconds of `Retry-After`, at most."""
+
 _RATE_MEMORY = 0.8
 
 
@@ -126,7 +131,7 @@ class Batcher:
 
     async def start(self) -> None:
         """Begin to take requests; also after `stop`."""
-        self._threads = {name: ThreadPoolExecutor(1, f"vrm-{name}") for name in ("tokenize", "judge", "answer")}
+        self._threads = {name: ThreadPoolExecutor(1, f"vrm-{name}") for name in THREADS}
         self._arrived, self._full, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._accepting = True
@@ -152,6 +157,7 @@ class Batcher:
         texts: int,
         tokenize: Callable[[], list[TokenizedJudgment]],
         answer: Callable[[list[JudgedBatch], list[TokenizedJudgment]], T],
+        slow: bool = False,
     ) -> T:
         """The answer to a request.
 
@@ -161,6 +167,7 @@ class Batcher:
             texts: completions of the request.
             tokenize: gives its judgments; called in the tokenizers' thread.
             answer: makes the answer of the judged rows and of their judgments; called in the answers' thread.
+            slow: whether that takes long; such answers have a thread of their own and hold nobody else up.
 
         Raises:
             BusyError: there is no room; StoppingError: the server shuts down; TimeLimitError: it took too long.
@@ -169,7 +176,8 @@ class Batcher:
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 judgments, size = await self._in_thread("tokenize", _measured, tokenize)
-                return await self._in_thread("answer", answer, await self._judged(judgments, size), judgments)
+                rows = await self._judged(judgments, size)
+                return await self._in_thread("slow-answer" if slow else "answer", answer, rows, judgments)
         except TimeoutError:
             self._metrics.dropped.labels("timeout").inc()
             limit = self._settings.request_timeout

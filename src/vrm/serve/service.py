@@ -100,7 +100,11 @@ class Service:
         return choice
 
     async def judge(
-        self, request: Request, items: Sequence[Judgment | Formatted], answer: Callable[[list[ServedRow]], T]
+        self,
+        request: Request,
+        items: Sequence[Judgment | Formatted],
+        answer: Callable[[list[ServedRow]], T],
+        slow: bool = False,
     ) -> T:
         """Judge what a request holds and make its answer, in the threads for it.
 
@@ -108,6 +112,7 @@ class Service:
             request: of HTTP; if its client goes away, so does its place in the queue.
             items: judgments and formatted texts.
             answer: called in a thread, with one row an item.
+            slow: whether the answer takes long.
 
         Raises:
             RequestError: as its subclasses say; too many texts, or texts that do not fit.
@@ -124,7 +129,7 @@ class Service:
             sizes = (len(item.prompt) + sum(map(len, item.completions)) for item in tokenized)
             return answer([ServedRow(*found) for found in zip(rows, sizes, cut, strict=True)])
 
-        return await until_gone(request, self.batcher.submit(texts, tokenize, finish), self.metrics)
+        return await until_gone(request, self.batcher.submit(texts, tokenize, finish, slow), self.metrics)
 
     async def rewards(
         self, request: Request, items: Sequence[Judgment | Formatted], choice: RewardChoice

@@ -61,8 +61,9 @@ def _text(value: WireText, param: str, settings: ServeSettings) -> Text:
 
 def messages_of(messages: Sequence[Message], param: str, settings: ServeSettings) -> list[dict[str, Any]]:
     """Messages as the chat template reads them; RequestError if they are too long together."""
-    check_length("".join(message.content for message in messages), settings.max_characters, param)
-    return [message.model_dump(exclude_none=True) for message in messages]
+    check_length("".join(message.content or "" for message in messages), settings.max_characters, param)
+    # Templates read `content` of every message, also of one that only calls tools.
+    return [{**message.model_dump(exclude_none=True), "content": message.content or ""} for message in messages]
 
 
 def _says_something(message: dict[str, Any]) -> bool:

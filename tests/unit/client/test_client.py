@@ -88,7 +88,9 @@ def ask(request, monkeypatch):
 
 def test_score_sends_what_was_given_and_returns_typed_results(ask):
     script = Script(SCORE)
-    result = ask(script, "score", "p", ["a", "b"], kappa=1.0, emphasis={"safety": 2}, without=["style"])
+    result = ask(
+        script, "score", "p", ["a", "b"], kappa=1.0, emphasis={"safety": 2}, without=["x"], probabilities=False
+    )
     (request,) = script.requests
     assert (request.method, request.url.path) == ("POST", "/v1/score")
     assert json.loads(request.content) == {
@@ -96,7 +98,8 @@ def test_score_sends_what_was_given_and_returns_typed_results(ask):
         "completions": ["a", "b"],
         "kappa": 1.0,
         "emphasis": {"safety": 2},
-        "without": ["style"],
+        "without": ["x"],
+        "probabilities": False,
     }
     assert result.rewards == [0.5, -0.25]
     assert result.probabilities[0][1] == 0.7

@@ -183,6 +183,12 @@ def test_errors_name_the_field_and_what_is_allowed(client, body, param, words):
     assert words in error(refused)["message"]
 
 
+def test_a_message_that_calls_tools_needs_no_content(client):
+    call = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "f"}}]}
+    prompt = [{"role": "user", "content": "how"}, call, {"role": "tool", "content": "so"}]
+    assert client.post("/v1/score", json={"prompt": prompt, "completions": ["good"]}).status_code == 200
+
+
 def test_a_completion_of_messages_ends_with_the_assistants(client):
     prompt = [{"role": "user", "content": "how"}]
     refused = client.post("/v1/score", json={"prompt": prompt, "completions": [prompt]})

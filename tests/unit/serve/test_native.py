@@ -92,6 +92,11 @@ def test_explain_is_vrm_explain(client, tiny_model_dir, steering):
     assert answer == close(expected, 1e-3)
 
 
+def test_probabilities_can_be_left_out(client):
+    body = {"prompt": PROMPT, "completions": COMPLETIONS, "probabilities": False}
+    assert client.post("/v1/score", json=body).json()["probabilities"] is None
+
+
 def test_an_explanation_says_that_it_was_cut(client):
     answer = client.post("/v1/explain", json={"prompt": PROMPT, "completions": ["water " * 300]}).json()
     assert answer["notes"] == ["Cut to fit into 128 tokens."]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fastapi import APIRouter, Request
 
 from vrm.client.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
@@ -30,13 +28,11 @@ def native_router(service: Service) -> APIRouter:
     @router.post("/score", summary="Rewards of the completions of a prompt")
     async def score(body: ScoreRequest, request: Request) -> ScoreResponse:
         """Rewards, their standard deviations, objective weights and scores, and who beats whom how probably."""
-        choice = service.check_choice(RewardChoice(body.reward_scale, body.kappa))
+        service.check_choice(RewardChoice(body.reward_scale, body.kappa))
         steering = service.steering(body.emphasis, body.without)
         check_number(body.completions, service.settings.max_texts, "completions")
         judgment = judgment_of(body, service.settings)
-        return await service.judge(
-            request, [judgment], lambda rows: _score_response(rows[0], service, choice, steering)
-        )
+        return await service.judge(request, [judgment], lambda rows: _score_response(rows[0], service, body, steering))
 
     @router.post("/explain", summary="Why one completion is preferred to another")
     async def explain(body: ExplainRequest, request: Request) -> ExplainResponse:
@@ -44,12 +40,15 @@ def native_router(service: Service) -> APIRouter:
         steering = service.steering(body.emphasis, body.without)
         check_number(body.completions, service.settings.max_explained, "completions")
         judgment = judgment_of(body, service.settings)
-        return await service.judge(request, [judgment], lambda rows: _explain_response(rows[0], service, steering))
+        return await service.judge(
+            request, [judgment], lambda rows: _explain_response(rows[0], service, steering), slow=True
+        )
 
     return router
 
 
-def _score_response(row: ServedRow, service: Service, choice: RewardChoice, steering: Steering | None) -> ScoreResponse:
+def _score_response(row: ServedRow, service: Service, body: ScoreRequest, steering: Steering | None) -> ScoreResponse:
+    choice = RewardChoice(body.reward_scale, body.kappa)
     judged = steer(row.judged, steering)
     rewards = rewards_of(judged, service.config, choice)
     return ScoreResponse(
@@ -62,7 +61,7 @@ def _score_response(row: ServedRow, service: Service, choice: RewardChoice, stee
         objective_weights=named_weights(judged),
         total_concentration=total_concentration(judged),
         objective_scores=named_scores(judged, rewards),
-        probabilities=preference_matrix(judged),
+        probabilities=preference_matrix(judged) if body.probabilities else None,
         truncated=row.truncated,
         tokens=row.tokens,
     )
@@ -74,6 +73,5 @@ def _explain_response(row: ServedRow, service: Service, steering: Steering | Non
     engine = RewardEngine(served.model, served.tokenizer, served.options, steering=steering)
     limit = served.report.limit
     notes = (f"Cut to fit into {limit} tokens.",) if row.truncated else ()
-    # Completions are named as they came in; the row knows them as the model's messages.
-    explanation = explain_row(replace(steer(row.judged, steering)), 0, engine, notes)
+    explanation = explain_row(steer(row.judged, steering), 0, engine, notes)
     return ExplainResponse.model_validate({"model": service.settings.name, **explanation.to_dict()})
