@@ -19,6 +19,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", choices=["embedded", "decoder"], default="embedded")
     parser.add_argument("--model", type=Path, help="a model directory, in place of a new model with a random head")
+    parser.add_argument("--rounds", type=int, help="of each way on each kind of texts; default: 3")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="a toy size, to see that everything works")
     parser.add_argument("--blocking-server", metavar="MODEL", help=argparse.SUPPRESS)
@@ -348,7 +350,10 @@ def main() -> None:
         serve_blocking(arguments.blocking_server, arguments.port)
         return
     quiet_libraries()
+    # Stopped from outside, it still ends its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sizes = QUICK if arguments.quick else Sizes()
+    sizes = replace(sizes, rounds=arguments.rounds or sizes.rounds)
     cases = make_texts(sizes)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

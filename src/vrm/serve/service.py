@@ -94,11 +94,6 @@ class Service:
             raise RequestError(str(error), "emphasis" if emphasis else "without") from None
         return steering
 
-    def check_choice(self, choice: RewardChoice) -> RewardChoice:
-        """The choice itself; RequestError if this model cannot follow it."""
-        choice.check(self.config)
-        return choice
-
     async def judge(
         self,
         request: Request,
@@ -115,7 +110,7 @@ class Service:
             slow: whether the answer takes long.
 
         Raises:
-            RequestError: as its subclasses say; too many texts, or texts that do not fit.
+            RequestError: a text that does not fit, or as its subclasses say.
         """
         texts = sum(len(item.completions) if isinstance(item, Judgment) else 1 for item in items)
         cut: list[bool] = []
@@ -135,7 +130,7 @@ class Service:
         self, request: Request, items: Sequence[Judgment | Formatted], choice: RewardChoice
     ) -> list[ServedRewards]:
         """Rewards of what a request holds; see `judge`."""
-        self.check_choice(choice)
+        choice.check(self.config)
 
         def answer(rows: list[ServedRow]) -> list[ServedRewards]:
             return [

@@ -28,11 +28,14 @@ def native_router(service: Service) -> APIRouter:
     @router.post("/score", summary="Rewards of the completions of a prompt")
     async def score(body: ScoreRequest, request: Request) -> ScoreResponse:
         """Rewards, their standard deviations, objective weights and scores, and who beats whom how probably."""
-        service.check_choice(RewardChoice(body.reward_scale, body.kappa))
+        choice = RewardChoice(body.reward_scale, body.kappa)
+        choice.check(service.config)
         steering = service.steering(body.emphasis, body.without)
         check_number(body.completions, service.settings.max_texts, "completions")
         judgment = judgment_of(body, service.settings)
-        return await service.judge(request, [judgment], lambda rows: _score_response(rows[0], service, body, steering))
+        return await service.judge(
+            request, [judgment], lambda rows: _score_response(rows[0], service, choice, steering, body.probabilities)
+        )
 
     @router.post("/explain", summary="Why one completion is preferred to another")
     async def explain(body: ExplainRequest, request: Request) -> ExplainResponse:
@@ -47,8 +50,9 @@ def native_router(service: Service) -> APIRouter:
     return router
 
 
-def _score_response(row: ServedRow, service: Service, body: ScoreRequest, steering: Steering | None) -> ScoreResponse:
-    choice = RewardChoice(body.reward_scale, body.kappa)
+def _score_response(
+    row: ServedRow, service: Service, choice: RewardChoice, steering: Steering | None, probabilities: bool
+) -> ScoreResponse:
     judged = steer(row.judged, steering)
     rewards = rewards_of(judged, service.config, choice)
     return ScoreResponse(
@@ -61,7 +65,7 @@ def _score_response(row: ServedRow, service: Service, body: ScoreRequest, steeri
         objective_weights=named_weights(judged),
         total_concentration=total_concentration(judged),
         objective_scores=named_scores(judged, rewards),
-        probabilities=preference_matrix(judged) if body.probabilities else None,
+        probabilities=preference_matrix(judged) if probabilities else None,
         truncated=row.truncated,
         tokens=row.tokens,
     )
