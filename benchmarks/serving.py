@@ -46,8 +46,8 @@ VOCABULARY = 3000
 class Sizes:
     """How much is measured; lengths are words."""
 
-    prompts: int = 384
-    long_prompts: int = 16
+    prompts: int = 192
+    long_prompts: int = 12
     completions: int = 16
     prompt_words: int = 30
     long_prompt_words: int = 220

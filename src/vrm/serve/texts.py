@@ -103,7 +103,7 @@ class RequestTokenizer:
     """
 
     def __init__(self, engine: RewardEngine, settings: ServeSettings, metrics: ServeMetrics) -> None:
-        self._fit: JudgmentTokenizer = engine.tokenize
+        self._tokenizer: JudgmentTokenizer = engine.tokenize
         self._settings, self._metrics = settings, metrics
         self._formatted = FormattedTokenizer(engine.tokenizer, wrap_text=engine.model.config.conversational)
 
@@ -115,7 +115,7 @@ class RequestTokenizer:
                 or it does not fit into the model.
         """
         if isinstance(item, Judgment):
-            return self._fitted(_tokenized(lambda: self._fit.whole(item), "prompt"), "completions")
+            return self._fitted(_tokenized(lambda: self._tokenizer.whole(item), "prompt"), "completions")
         check_length(item.text, 2 * self._settings.max_characters, item.param)
         return self._fitted(
             _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param), item.param
@@ -125,15 +125,15 @@ class RequestTokenizer:
         if not whole.prompt:
             raise RequestError("prompt: the model reads no token of it", "prompt")
         try:
-            fitted = self._fit.fit(whole)
+            fitted = self._tokenizer.fit(whole)
         except OverlongError:
             fitted = None
         if fitted is None:
             tokens = len(whole.prompt) + max(map(len, whole.completions))
-            policy = self._fit.on_overlong
+            policy = self._tokenizer.on_overlong
             raise RequestError(
                 f"{param}: prompt and completion have {tokens:,} tokens together; the model reads at most "
-                f"{self._fit.max_tokens:,}, and this server refuses what is longer (--on-overlong {policy})",
+                f"{self._tokenizer.max_tokens:,}, and this server refuses what is longer (--on-overlong {policy})",
                 param,
             )
         if fitted is not whole:
