@@ -209,6 +209,12 @@ def test_what_cannot_be_is_said_before_the_model_is_loaded(tiny_model_dir, start
     assert started == []
 
 
+def test_without_the_extra_it_says_what_to_install(tiny_model_dir, started, monkeypatch, capsys):
+    monkeypatch.setattr("vrm.cli.serve.find_spec", lambda name: None)
+    assert run("serve", tiny_model_dir) == 1
+    assert "pip install 'vrm[serve]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [("--port", "70000"), ("--on-overlong", "drop"), ("--log-level", "loud")])
 def test_wrong_arguments_are_usage_errors(tiny_model_dir, options):
     assert run("serve", tiny_model_dir, *options) == 2
