@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import signal
 import socket
 import statistics
@@ -29,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +36,20 @@ import httpx2
 from fastapi import FastAPI, Request
 
 from vrm.cli.console import quiet_libraries
+from vrm.data.planted import planted_corpus
 
 HOST = "127.0.0.1"
 START_LIMIT = 120
-VOCABULARY = 3000
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; lengths are words."""
+    """How much is measured."""
 
-    prompts: int = 192
+    prompts: int = 320
     long_prompts: int = 12
     completions: int = 16
-    prompt_words: int = 30
     long_prompt_words: int = 220
-    completion_words: int = 40
     clients: int = 64
     rounds: int = 3
 
@@ -83,20 +81,17 @@ class Measured:
 
 
 def make_texts(sizes: Sizes) -> dict[str, list[Text]]:
-    """Random words, in both kinds; lengths vary by a factor of about four, as real ones do."""
-    draw = random.Random(0)
-    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 8))) for _ in range(VOCABULARY)]
-
-    def some(mean: int) -> str:
-        count = max(2, round(mean * draw.lognormvariate(-0.08, 0.4)))
-        return " ".join(draw.choices(words, k=count))
-
-    own = [Text(some(sizes.prompt_words), " " + some(sizes.completion_words)) for _ in range(sizes.prompts)]
-    shared = [
-        Text(prompt, " " + some(sizes.completion_words))
-        for prompt in (some(sizes.long_prompt_words) for _ in range(sizes.long_prompts))
-        for _ in range(sizes.completions)
+    """Prompts and completions of the quickstart corpus; a long prompt is some of its completions and a question."""
+    rows = planted_corpus().train
+    prompts = [str(row.prompt[0]["content"]) for row in rows]  # type: ignore[index]
+    completions = [" " + str(text[0]["content"]) for row in rows for text in row.completions]  # type: ignore[index]
+    own = [
+        Text(*pair) for pair in zip(prompts[: sizes.prompts], completions[:: len(rows[0].completions)], strict=False)
     ]
+    words = iter(" ".join(completions).split())
+    long_prompts = [" ".join(islice(words, sizes.long_prompt_words)) for _ in range(sizes.long_prompts)]
+    rest = iter(reversed(completions))
+    shared = [Text(prompt, next(rest)) for prompt in long_prompts for _ in range(sizes.completions)]
     return {"own prompts": own, "shared long prompts": shared}
 
 
