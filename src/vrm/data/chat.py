@@ -58,10 +58,10 @@ def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, backbone_kind: str)
     tokenizer.chat_template = template
 
 
-def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
-    """Token ids of the template's generation prompt without its trailing whitespace; None without a template.
+def generation_prompt(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Text that the chat template ends a prompt with, trailing whitespace included; None without a template.
 
-    A byte-level BPE may merge that whitespace with the start of a completion, so it cannot be part of a pattern.
+    Templates without a generation prompt of their own end it with what follows the user's content.
     """
     if not getattr(tokenizer, "chat_template", None):
         return None
@@ -69,11 +69,18 @@ def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     without = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
     with_prompt = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     pattern = with_prompt[len(without) :] if with_prompt.startswith(without) else ""
-    if not pattern.strip():
-        # No generation prompt of its own: what follows the user's content ends the prompt.
-        pattern = with_prompt.split(_SENTINEL)[-1]
-    ids = tokenizer.encode(pattern.rstrip(), add_special_tokens=False)
-    return list(ids) or None
+    return pattern if pattern.strip() else with_prompt.split(_SENTINEL)[-1]
+
+
+def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    """Token ids of the template's generation prompt without its trailing whitespace; None without a template.
+
+    A byte-level BPE may merge that whitespace with the start of a completion, so it cannot be part of a pattern.
+    """
+    pattern = generation_prompt(tokenizer)
+    if pattern is None:
+        return None
+    return list(tokenizer.encode(pattern.rstrip(), add_special_tokens=False)) or None
 
 
 class ChatTokenizer:
