@@ -40,6 +40,8 @@ class VRMConfig(PretrainedConfig):
             last); several are concatenated.
         poolings: encoders only, any of `mean`, `max`, `cls`; several are concatenated.
         prompt_boundary_ids: token ids that end a prompt, for callers that pass ids alone.
+        guarded_template: whether the saved chat template keeps messages from spelling special tokens
+            (`vrm.data.template_guard`); the last match of the pattern is then the prompt's end.
         conversational: whether it was trained on messages; plain text is then wrapped into messages before scoring.
         max_input_tokens: longest row in tokens.
         reward_mean: mean reward on the dev fold.
@@ -75,6 +77,7 @@ class VRMConfig(PretrainedConfig):
         feature_layers: list[int] | None = None,
         poolings: list[str] | None = None,
         prompt_boundary_ids: list[int] | None = None,
+        guarded_template: bool = False,
         conversational: bool = True,
         max_input_tokens: int = 1024,
         reward_mean: float = 0.0,
@@ -102,6 +105,7 @@ class VRMConfig(PretrainedConfig):
         self.feature_layers = list(feature_layers or [-1])
         self.poolings = list(poolings or ["mean"])
         self.prompt_boundary_ids = prompt_boundary_ids
+        self.guarded_template = guarded_template
         self.conversational = conversational
         self.max_input_tokens = max_input_tokens
         self.reward_mean = reward_mean

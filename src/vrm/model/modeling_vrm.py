@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.losses import Posteriors
@@ -20,7 +20,9 @@ from vrm.model.backbones import encode_rows
 from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads import JudgmentHead
-from vrm.model.pooling import checked_start, find_completion_start, pack_right
+from vrm.model.pooling import checked_start, find_completion_start, pack_right, shorten_rows
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -202,7 +204,12 @@ class VRMForSequenceClassification(PreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         ids, mask, offsets = pack_right(input_ids, attention_mask)
         if start is None:
-            start = find_completion_start(ids, mask.sum(1), self.config.prompt_boundary_ids)
+            pattern, last = self.config.prompt_boundary_ids, self.config.guarded_template
+            start = find_completion_start(ids, mask.sum(1), pattern, last=last)
+            limit = self.config.max_input_tokens
+            if ids.shape[1] > limit:
+                logger.warning_once(f"rows over the model's limit of {limit} tokens are cut, as `vrm score` cuts them")
+                ids, mask, start = shorten_rows(ids, mask.sum(1), start, limit)
         else:
             start = checked_start(start - offsets, mask.sum(1))
         return encode_rows(self.backbone, self.config, ids, mask, start)
