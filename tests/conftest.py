@@ -144,7 +144,7 @@ def _save_tiny(backbone: Path, directory: Path, head: str, kind: str, fields: di
     import torch
     from transformers import AutoTokenizer
 
-    from vrm.data.chat import ensure_chat_template, guard_chat_template, prompt_boundary_ids
+    from vrm.data.chat import describe_prompts, ensure_chat_template
     from vrm.model import VRMForSequenceClassification, save_model
 
     tokenizer = AutoTokenizer.from_pretrained(backbone)
@@ -159,8 +159,7 @@ def _save_tiny(backbone: Path, directory: Path, head: str, kind: str, fields: di
         "reward_mean": 0.25,
         "reward_std": 1.5,
         "objectives_with_ratings": OBJECTIVES,
-        "guarded_template": guard_chat_template(tokenizer),
-        "prompt_boundary_ids": prompt_boundary_ids(tokenizer),
+        **describe_prompts(tokenizer),
         **fields,
     }
     with torch.random.fork_rng():

@@ -61,6 +61,20 @@ def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, backbone_kind: str)
     tokenizer.chat_template = template
 
 
+def describe_prompts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What a model has to know of its tokenizer's prompts, as fields of `VRMConfig`; guards the chat template first."""
+    guarded = guard_chat_template(tokenizer)
+    opening = None
+    if getattr(tokenizer, "chat_template", None):
+        ids = tokenizer.encode(_rendered(tokenizer, [{"role": "user", "content": "."}]), add_special_tokens=False)
+        opening = ids[0] if ids[0] in tokenizer.all_special_ids else None
+    return {
+        "prompt_boundary_ids": prompt_boundary_ids(tokenizer),
+        "guarded_template": guarded,
+        "prompt_opening_id": opening,
+    }
+
+
 def guard_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Put a guard before the tokenizer's chat template (see `vrm.data.template_guard`), if it can be relied on.
 

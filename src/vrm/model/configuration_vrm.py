@@ -42,6 +42,7 @@ class VRMConfig(PretrainedConfig):
         prompt_boundary_ids: token ids that end a prompt, for callers that pass ids alone.
         guarded_template: whether the saved chat template keeps messages from spelling special tokens
             (`vrm.data.template_guard`); the last match of the pattern is then the prompt's end.
+        prompt_opening_id: special token that prompts begin with, kept where a long one is cut.
         conversational: whether it was trained on messages; plain text is then wrapped into messages before scoring.
         max_input_tokens: longest row in tokens.
         reward_mean: mean reward on the dev fold.
@@ -78,6 +79,7 @@ class VRMConfig(PretrainedConfig):
         poolings: list[str] | None = None,
         prompt_boundary_ids: list[int] | None = None,
         guarded_template: bool = False,
+        prompt_opening_id: int | None = None,
         conversational: bool = True,
         max_input_tokens: int = 1024,
         reward_mean: float = 0.0,
@@ -106,6 +108,7 @@ class VRMConfig(PretrainedConfig):
         self.poolings = list(poolings or ["mean"])
         self.prompt_boundary_ids = prompt_boundary_ids
         self.guarded_template = guarded_template
+        self.prompt_opening_id = prompt_opening_id
         self.conversational = conversational
         self.max_input_tokens = max_input_tokens
         self.reward_mean = reward_mean

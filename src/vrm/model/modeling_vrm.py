@@ -209,7 +209,7 @@ class VRMForSequenceClassification(PreTrainedModel):
             limit = self.config.max_input_tokens
             if ids.shape[1] > limit:
                 logger.warning_once(f"rows over the model's limit of {limit} tokens are cut, as `vrm score` cuts them")
-                ids, mask, start = shorten_rows(ids, mask.sum(1), start, limit)
+                ids, mask, start = shorten_rows(ids, mask.sum(1), start, limit, self.config.prompt_opening_id)
         else:
             start = checked_start(start - offsets, mask.sum(1))
         return encode_rows(self.backbone, self.config, ids, mask, start)

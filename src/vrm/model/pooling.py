@@ -57,17 +57,20 @@ def find_completion_start(
     return torch.where(matches, ends, 0).amax(1)
 
 
-def shorten_rows(input_ids: Tensor, lengths: Tensor, start: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+def shorten_rows(
+    input_ids: Tensor, lengths: Tensor, start: Tensor, limit: int, opening_id: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of at most `limit` tokens, cut as `vrm.data.tokenized` cuts with `truncate`; for callers that cut nothing.
 
-    Of a prompt the first token and the end remain, a quarter of the row at least; of a completion the beginning and
-    the last token.
+    Of a prompt the end remains, a quarter of the row at least, after `opening_id` if it begins with that; of a
+    completion the beginning and the last token.
 
     Args:
         input_ids: (rows, length), right-padded.
         lengths: (rows,) number of real tokens.
         start: (rows,) index of the first completion token.
         limit: longest row.
+        opening_id: special token that stays where it begins a row.
 
     Returns:
         ids (rows, at most `limit`), bool mask of the same shape, and start (rows,).
@@ -78,7 +81,8 @@ def shorten_rows(input_ids: Tensor, lengths: Tensor, start: Tensor, limit: int) 
     kept = torch.minimum(lengths, kept_prompt + (lengths - start)).clamp(max=limit)
     positions = torch.arange(int(kept.max()), device=device).expand(len(kept), -1)
     source = positions + (start - kept_prompt).unsqueeze(1)
-    source = torch.where(positions == 0, 0, source)
+    if opening_id is not None:
+        source = torch.where((positions == 0) & (input_ids[:, :1] == opening_id), 0, source)
     source = torch.where(positions == (kept - 1).unsqueeze(1), (lengths - 1).unsqueeze(1), source)
     mask = positions < kept.unsqueeze(1)
     return input_ids.gather(1, source.clamp(max=input_ids.shape[1] - 1)) * mask, mask, kept_prompt

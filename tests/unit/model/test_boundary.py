@@ -68,18 +68,19 @@ def test_an_explicit_start_wins_over_the_pattern(make_tiny_model):
     assert not torch.allclose(late.weights, early.weights, atol=1e-3)
 
 
+@pytest.mark.parametrize("opening", [None, 100])
 @pytest.mark.parametrize("limit", [9, 16, 40])
-def test_long_rows_are_cut_as_judgments_are(limit):
+def test_long_rows_are_cut_as_judgments_are(limit, opening):
     """The reference is `vrm.data.tokenized`, on ids: rows of every mixture of short and long."""
     lengths = [(p, c) for p in (1, 3, 8, 30) for c in (1, 5, 30) if p + c > 1]
     rows = [([100 + i for i in range(p)], [500 + i for i in range(c)]) for p, c in lengths]
     width = max(p + c for p, c in lengths)
     ids = torch.tensor([[*p, *c, *[0] * (width - len(p) - len(c))] for p, c in rows])
     total, starts = torch.tensor([p + c for p, c in lengths]), torch.tensor([p for p, _ in lengths])
-    cut, mask, cut_start = shorten_rows(ids, total, starts, limit)
+    cut, mask, cut_start = shorten_rows(ids, total, starts, limit, opening)
 
     class Ids:
-        tokenizer = SimpleNamespace(all_special_ids=[100])
+        tokenizer = SimpleNamespace(all_special_ids=[opening])
 
         def prompt(self, judgment):
             return SimpleNamespace(ids=judgment.prompt)

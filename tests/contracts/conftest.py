@@ -1,0 +1,79 @@
+"""What the contract tests share: a policy of a few thousand random weights, prompts for it, and what `vrm score` says.
+
+The policy has a tokenizer of its own, other than the reward models': trainers decode its completions to text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+QUESTIONS = ["how do you help", "why is the city safe", "what is a good plan", "tell a short story"]
+
+
+@pytest.fixture(scope="session")
+def policy_dir(tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3 with a language head, on the tiny decoder's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    directory = tmp_path_factory.mktemp("policy")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_backbone)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        intermediate_size=32,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        Qwen3ForCausalLM(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def policy_tokenizer(policy_dir: Path) -> Any:
+    """The policy's tokenizer, padding to the left, as generation wants it."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(policy_dir, padding_side="left")
+
+
+@pytest.fixture
+def questions() -> Any:
+    """Conversational prompts as a `datasets.Dataset`, with a further column that reward functions are handed."""
+    from datasets import Dataset
+
+    rows = [{"prompt": [{"role": "user", "content": text}], "topic": text.split()[-1]} for text in QUESTIONS]
+    return Dataset.from_list(rows)
+
+
+@pytest.fixture
+def vrm_score(tmp_path: Path) -> Callable[..., list[float]]:
+    """vrm_score(model directory, prompts, completions, *options): what the command writes, one reward a row."""
+    from vrm.cli.main import main
+
+    def score(model: Path, prompts: list[Any], completions: list[Any], *options: str, field: str = "rewards") -> Any:
+        source, target = tmp_path / "rows.jsonl", tmp_path / "scores.jsonl"
+        rows = [{"prompt": prompt, "completion": text} for prompt, text in zip(prompts, completions, strict=True)]
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        target.unlink(missing_ok=True)
+        with pytest.raises(SystemExit) as stop:
+            main(["score", str(model), str(source), "-o", str(target), *options])
+        assert not stop.value.code
+        return [row[field][0] for row in map(json.loads, target.read_text("utf-8").splitlines())]
+
+    return score
