@@ -128,6 +128,12 @@ class TrainConfig(_Section):
     epochs: float = Field(10.0, gt=0, description="Passes over the training rows.")
     batch_size: int = Field(256, ge=1, description="Judgments a step, over all processes and accumulation steps.")
     gradient_accumulation: int = Field(1, ge=1, description="Forward passes a step.")
+    token_budget: int = Field(
+        8192,
+        ge=16,
+        description="Token positions of one pass of a backbone that is tuned; a step takes as many passes as its "
+        "judgments need.",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Of the head.")
     backbone_learning_rate: float = Field(2e-5, gt=0, description="Of the backbone or its adapters.")
     weight_decay: float = Field(0.1, ge=0, description="On weight matrices.")

@@ -20,6 +20,7 @@ from vrm.data.chat import ChatTokenizer
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import ConfigError, DataError
+from vrm.inference.ahead import ahead
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, Progress
 from vrm.model.checkpoint import load_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification, completion_moments
@@ -135,8 +136,8 @@ class RewardEngine:
     def stream(self, judgments: Iterable[Judgment], window: int = WINDOW) -> Iterator[JudgedBatch]:
         """Judge any number of judgments, a window at a time; memory does not grow with their number."""
         iterator = iter(judgments)
-        while rows := list(islice(iterator, window)):
-            tokenized = list(self.tokenize.many(rows))
+        windows = iter(lambda: list(islice(iterator, window)), [])
+        for tokenized in ahead(list(self.tokenize.many(rows)) for rows in windows):
             if tokenized:
                 yield self.judge_tokenized(tokenized)
 

@@ -1,9 +1,9 @@
-"""Hidden states of prompts and completions, pooled: sorted by length, batched by token budget, cached by content."""
+"""Hidden states of prompts and completions, pooled: every prompt once, batched by token budget, cached by content."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from vrm.data.collate import pad_right
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError
 from vrm.inference.feature_store import FeatureStore, content_key
-from vrm.model.backbones import encode_completions, encode_prompts
+from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.model.packing import Tree, pack_trees, part_of, plan_passes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEFAULT_TOKEN_BUDGET = 8192
@@ -56,7 +57,7 @@ class ExtractionOptions:
 
     Attributes:
         precision: one of `PRECISIONS`.
-        token_budget: token positions of one batch, padding included; a longer row is a batch of its own.
+        token_budget: token positions of one pass, padding included if there is any; a longer row is its own.
         cache: directory of the memory-mapped cache; None keeps features in memory.
     """
 
@@ -109,6 +110,7 @@ class FeatureExtractor:
         self, model: VRMForSequenceClassification, pad_id: int = 0, options: ExtractionOptions | None = None
     ) -> None:
         self.model, self.pad_id, self.options = model.eval(), pad_id, options or ExtractionOptions()
+        self.first_position = first_position(model.backbone)
         self.device = next(model.backbone.parameters()).device
         self.dtype = resolve_precision(self.options.precision, self.device)
         self.store = self._new_store()
@@ -152,33 +154,67 @@ class FeatureExtractor:
             for key, ids in zip(keys, item.completions, strict=True)
         }
         prompts = {key: _Job(key, item.prompt, 0) for key, item in zip(prompt_keys, items, strict=True)}
-        new_completions = self.store.missing(completions)
-        new_prompts = self.store.missing(prompts)
-        total, done = len(new_completions) + len(new_prompts), 0
-        for batch in token_batches([completions[key] for key in new_completions], self.options.token_budget):
-            self._run_completions(batch, prompts)
-            done += len(batch)
-            if progress:
-                progress(done, total)
-        # A decoder's completion pass has given most prompts already.
-        for batch in token_batches([prompts[key] for key in self.store.missing(prompts)], self.options.token_budget):
-            features = self._forward(batch, prompts_alone=True)[0]
-            self.store.add([job.key for job in batch], features.cpu().numpy())
-            done += len(batch)
+        new_completions = [completions[key] for key in self.store.missing(completions)]
+        total, done = len(new_completions) + len(self.store.missing(prompts)), 0
+        batches = self._padded(new_completions, prompts) if self.model.packing_problem else None
+        for count in batches or self._packed(new_completions, prompts):
+            done += count
             if progress:
                 progress(done, total)
         if progress and total:
             progress(total, total)
 
-    def _run_completions(self, batch: list[_Job], prompts: dict[bytes, _Job]) -> None:
+    def _packed(self, completions: list[_Job], prompts: dict[bytes, _Job]) -> Iterator[int]:
+        """Compute by trees: every prompt once for all of its completions. Yields numbers of texts done."""
+        kind = self.model.config.backbone_kind
+        groups: dict[tuple[int, ...], list[_Job]] = {tuple(prompts[key].ids): [] for key in self.store.missing(prompts)}
+        for job in completions:
+            groups.setdefault(tuple(job.ids[: job.start]), []).append(job)
+        jobs = {prompt: sorted(group, key=_longest_first) for prompt, group in groups.items()}
+        trees = [Tree(prompt, [job.ids[job.start :] for job in group]) for prompt, group in jobs.items()]
+        order = sorted(range(len(trees)), key=lambda index: (-trees[index].positions(kind), trees[index].prompt))
+        trees, groups_in_order = [trees[index] for index in order], [list(jobs.values())[index] for index in order]
+        for branches in plan_passes(trees, kind, self.options.token_budget):
+            packed = pack_trees([part_of(trees[item.tree], item) for item in branches], kind, self.first_position)
+            keys = [
+                key
+                for item in branches
+                for key in [
+                    content_key("prompt", trees[item.tree].prompt),
+                    *(groups_in_order[item.tree][index].key for index in item.completions),
+                ]
+            ]
+            yield self._keep(keys, self._forward_packed(packed))
+
+    def _keep(self, keys: list[bytes], features: Tensor) -> int:
+        """Store rows that are not there yet; how many."""
+        missing = self.store.missing(keys)
+        fresh = [row for row, key in enumerate(keys) if key in missing]
+        self.store.add([keys[row] for row in fresh], features[fresh].cpu().numpy())
+        return len(fresh)
+
+    @torch.inference_mode()
+    def _forward_packed(self, packed: dict[str, Tensor]) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            on_device = {name: value.to(self.device) for name, value in packed.items()}
+            return encode_packed(self.model.backbone, self.model.config, on_device)
+
+    def _padded(self, completions: list[_Job], prompts: dict[bytes, _Job]) -> Iterator[int]:
+        """Compute row by row in batches of similar length. Yields numbers of texts done."""
+        for batch in token_batches(completions, self.options.token_budget):
+            yield self._run_completions(batch, prompts)
+        # A decoder's completion pass has given most prompts already.
+        for batch in token_batches([prompts[key] for key in self.store.missing(prompts)], self.options.token_budget):
+            yield self._keep([job.key for job in batch], self._forward(batch, prompts_alone=True)[0])
+
+    def _run_completions(self, batch: list[_Job], prompts: dict[bytes, _Job]) -> int:
         completions, prompt_features = self._forward(batch, prompts_alone=False)
-        self.store.add([job.key for job in batch], completions.cpu().numpy())
+        done = self._keep([job.key for job in batch], completions)
         if prompt_features is None:
-            return
+            return done
         rows = {content_key("prompt", job.ids[: job.start]): row for row, job in enumerate(batch)}
         fresh = sorted(key for key in self.store.missing(rows) if key in prompts)
-        if fresh:
-            self.store.add(fresh, prompt_features[[rows[key] for key in fresh]].cpu().numpy())
+        return done + (self._keep(fresh, prompt_features[[rows[key] for key in fresh]]) if fresh else 0)
 
     @torch.inference_mode()
     def _forward(self, batch: list[_Job], prompts_alone: bool) -> tuple[Tensor, Tensor | None]:
@@ -192,10 +228,14 @@ class FeatureExtractor:
             return encode_completions(self.model.backbone, self.model.config, ids, mask, start)
 
 
+def _longest_first(job: _Job) -> tuple[int, bytes]:
+    return -len(job.ids), job.key
+
+
 def token_batches(jobs: list[_Job], token_budget: int) -> list[list[_Job]]:
     """Batches of similar length, longest first, at most `token_budget` positions each; ties broken by key."""
     batches: list[list[_Job]] = []
-    for job in sorted(jobs, key=lambda job: (-len(job.ids), job.key)):
+    for job in sorted(jobs, key=_longest_first):
         if batches and (len(batches[-1]) + 1) * len(batches[-1][0].ids) <= token_budget:
             batches[-1].append(job)
         else:

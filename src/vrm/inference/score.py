@@ -33,6 +33,7 @@ from vrm.data.readers import read_rows
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError, NumericsError, VrmError
+from vrm.inference.ahead import ahead
 from vrm.inference.engine import JudgedBatch, RewardEngine
 from vrm.model.configuration_vrm import REWARD_SCALES
 
@@ -165,8 +166,7 @@ class Scorer:
             InvalidRowError, OverlongError: at a bad row where the options say so, after the rows before it.
             NumericsError: if a reward is not finite.
         """
-        for window in _windows(rows, window_texts):
-            prepared, stop = self._prepare(window)
+        for prepared, stop in ahead(self._prepare(window) for window in _windows(rows, window_texts)):
             if prepared:
                 yield self._score(prepared)
             if stop is not None:
@@ -186,26 +186,33 @@ class Scorer:
             assert row.error is not None
             if self.options.on_bad_rows == "error":
                 raise row.error
-            self.counts.unreadable += 1
             return _Prepared(row, message=str(row.error))
         report = self.engine.report
         before = report.prompt_truncated + report.completion_truncated
         tokenized = self.engine.tokenize(row.judgment)
         if tokenized is None:
-            self.counts.dropped += 1
             where = f"{row.judgment.file}:{row.line}"
             policy = self.engine.tokenize.on_overlong
             return _Prepared(row, message=f"{where}: over the limit of {report.limit} tokens, dropped ({policy})")
         truncated = report.prompt_truncated + report.completion_truncated > before
-        self.counts.truncated += truncated
         return _Prepared(row, tokenized, truncated=truncated)
 
     def _score(self, prepared: Sequence[_Prepared]) -> list[dict[str, Any]]:
         tokenized = [item.tokenized for item in prepared if item.tokenized is not None]
         rewards = iter(self._reward_columns(self.engine.judge_tokenized(tokenized)) if tokenized else [])
-        self.counts.scored += len(tokenized)
-        self.counts.texts += sum(len(item.completions) for item in tokenized)
+        self._count(prepared)
         return [self._output(item, next(rewards) if item.tokenized is not None else None) for item in prepared]
+
+    def _count(self, prepared: Sequence[_Prepared]) -> None:
+        for item in prepared:
+            if item.tokenized is not None:
+                self.counts.scored += 1
+                self.counts.texts += len(item.tokenized.completions)
+                self.counts.truncated += item.truncated
+            elif item.row.judgment is None:
+                self.counts.unreadable += 1
+            else:
+                self.counts.dropped += 1
 
     def _output(self, item: _Prepared, rewards: dict[str, Any] | None) -> dict[str, Any]:
         columns = item.row.columns

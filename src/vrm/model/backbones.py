@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from vrm.errors import ConfigError
+from vrm.model.attention import PACKED_ATTENTION, Segments
 from vrm.model.configuration_vrm import VRMConfig
-from vrm.model.pooling import masked_pool, take_token
+from vrm.model.packing import Tree, pack_trees
+from vrm.model.pooling import masked_pool, pool_reads, take_token
 
 
-def _hidden_states(backbone: nn.Module, input_ids: Tensor, mask: Tensor, layers: list[int]) -> list[Tensor]:
+def _hidden_states(
+    backbone: nn.Module, input_ids: Tensor, mask: Tensor, layers: list[int], **packed: Any
+) -> list[Tensor]:
     only_last = layers == [-1]
     outputs = backbone(
-        input_ids=input_ids, attention_mask=mask.long(), output_hidden_states=not only_last, return_dict=True
+        input_ids=input_ids, attention_mask=mask, output_hidden_states=not only_last, return_dict=True, **packed
     )
     if only_last:
         return [outputs.last_hidden_state]
@@ -37,7 +44,7 @@ def pad_rows(rows: list[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
 
 def encode_prompts(backbone: nn.Module, config: VRMConfig, input_ids: Tensor, mask: Tensor) -> Tensor:
     """Head input of prompts alone, (rows, feature_size); rows are right-padded prompts."""
-    states = _hidden_states(backbone, input_ids, mask, config.feature_layers)
+    states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
     if config.backbone_kind == "decoder":
         return torch.cat([take_token(state, mask.sum(1) - 1) for state in states], -1)
     return torch.cat([masked_pool(state, mask, pooling) for state in states for pooling in config.poolings], -1)
@@ -58,7 +65,7 @@ def encode_completions(
     Returns:
         (rows, feature_size), and the same for prompts or None.
     """
-    states = _hidden_states(backbone, input_ids, mask, config.feature_layers)
+    states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
     last = mask.sum(1) - 1
     if config.backbone_kind == "decoder":
         prompts = torch.cat([take_token(state, (start - 1).clamp_min(0)) for state in states], -1)
@@ -70,10 +77,13 @@ def encode_completions(
     ), None
 
 
-def encode_rows(
+def encode_padded_rows(
     backbone: nn.Module, config: VRMConfig, input_ids: Tensor, mask: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Both inputs of the head for every row, each (rows, feature_size); equal prompts are encoded once (encoders)."""
+    """Both inputs of the head for every row, each (rows, feature_size); equal prompts are encoded once (encoders).
+
+    The reference that `encode_packed` must equal, and the route of backbones that cannot read packed rows.
+    """
     completions, prompts = encode_completions(backbone, config, input_ids, mask, start)
     if prompts is not None:
         return prompts, completions
@@ -82,3 +92,80 @@ def encode_rows(
     rows = [torch.tensor(key, dtype=torch.long, device=input_ids.device) for key in unique]
     encoded = encode_prompts(backbone, config, *pad_rows(rows, input_ids))
     return encoded[torch.tensor([unique[key] for key in keys], device=input_ids.device)], completions
+
+
+def encode_packed(backbone: nn.Module, config: VRMConfig, packed: Mapping[str, Tensor]) -> Tensor:
+    """Head inputs of a packed row, (reads, feature_size), in the order of its `reads`.
+
+    Args:
+        backbone: one that `packing_problem` has nothing against.
+        config: layers and poolings.
+        packed: what `vrm.model.packing.pack_trees` gives.
+    """
+    decoder = config.backbone_kind == "decoder"
+    segments = Segments.of(packed["parts"], causal=decoder)
+    # A mask of four dimensions is taken as it is, so that none is made; `packed_attention` reads the segments alone.
+    unused = torch.empty(1, 1, 1, 1, device=packed["input_ids"].device)
+    extra = {"use_cache": False} if decoder else {}
+    states = _hidden_states(
+        backbone,
+        packed["input_ids"],
+        unused,
+        config.feature_layers,
+        position_ids=packed["position_ids"],
+        segments=segments,
+        **extra,
+    )
+    if segments.calls == 0:
+        raise ConfigError("the backbone's attention does not go through transformers' interface: rows cannot be packed")
+    reads = packed["reads"]
+    if decoder:
+        return torch.cat([state[0, reads[:, 2] - 1].float() for state in states], -1)
+    return torch.cat([pool_reads(state[0], reads, pooling) for state in states for pooling in config.poolings], -1)
+
+
+def first_position(backbone: Any) -> int:
+    """Position of a row's first token: 0, or the one after the padding's (RoBERTa and its kin)."""
+    table = getattr(getattr(backbone, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
+
+
+def packing_problem(backbone: Any, config: VRMConfig) -> str | None:
+    """Why this backbone cannot read packed rows exactly; None if it can.
+
+    Beside what its configuration tells, a small packed row is compared with the same rows padded.
+    """
+    text = config.backbone_config.get_text_config()
+    if getattr(backbone.config, "_attn_implementation", None) != PACKED_ATTENTION:
+        return f"its attention implementation is {getattr(backbone.config, '_attn_implementation', None)!r}, not sdpa"
+    kinds = set(getattr(text, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if kinds:
+        return f"it has layers of {', '.join(sorted(kinds))}"
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        error = _packing_error(backbone, config)
+    except (TypeError, ConfigError) as failure:
+        return str(failure).splitlines()[0]
+    finally:
+        backbone.train(was_training)
+    low = next(backbone.parameters()).dtype != torch.float32
+    return None if error <= (5e-2 if low else 1e-3) else f"packed rows differ from padded ones by {error:.1e}"
+
+
+@torch.no_grad()
+def _packing_error(backbone: Any, config: VRMConfig) -> float:
+    """Largest difference of head inputs between packed and padded rows, over their spread."""
+    device = next(backbone.parameters()).device
+    vocabulary = int(config.backbone_config.get_text_config().vocab_size)
+    ids = [10 + (7 * index) % max(vocabulary - 10, 1) for index in range(24)]
+    trees = [Tree(ids[:6], [ids[6:9], ids[9:14]]), Tree(ids[14:17], [ids[17:24]])]
+    packed = pack_trees(trees, config.backbone_kind, first_position(backbone))
+    found = encode_packed(backbone, config, {name: value.to(device) for name, value in packed.items()})
+    rows = [[*tree.prompt, *completion] for tree in trees for completion in tree.completions]
+    padded, mask = pad_rows([torch.tensor(row, device=device) for row in rows], torch.empty(0, device=device))
+    starts = torch.tensor([6, 6, 3], device=device)
+    prompts, completions = encode_padded_rows(backbone, config, padded, mask, starts)
+    expected = torch.stack([prompts[0], completions[0], completions[1], prompts[2], completions[2]])
+    return float((found - expected).abs().max() / expected.std().clamp_min(1e-6))

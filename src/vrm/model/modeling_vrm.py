@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.utils import ModelOutput, logging
+from transformers.utils import ModelOutput
+from transformers.utils.logging import warning_once
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.losses import Posteriors
@@ -16,13 +21,18 @@ from vrm.core.predictive import PredictiveMoments, reward_moments
 from vrm.core.ratings import RatingModel
 from vrm.core.reward import objective_scores
 from vrm.errors import CheckpointError, ConfigError
-from vrm.model.backbones import encode_rows
+from vrm.model.attention import use_packed_attention
+from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
 from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads import JudgmentHead
+from vrm.model.packing import pack_trees, part_of, plan_passes, trees_of_rows
 from vrm.model.pooling import checked_start, find_completion_start, pack_right, shorten_rows
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
+
+FORWARD_TOKEN_BUDGET = 16_384
+"""Token positions of one pass of the backbone, where `forward` is called without gradients."""
 
 
 @dataclass
@@ -107,6 +117,7 @@ class VRMForSequenceClassification(PreTrainedModel):
         # A BERT pooler is never read; without it every parameter gets a gradient, which DDP wants.
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None
+        use_packed_attention(self.backbone)
         self.score = JudgmentHead(config)
         self.post_init()
 
@@ -132,6 +143,7 @@ class VRMForSequenceClassification(PreTrainedModel):
         model = cls(VRMConfig(backbone_config=backbone_config, backbone_name_or_path=name_or_path, **config))
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
+        use_packed_attention(backbone)
         model.backbone = backbone
         model.score.reset_parameters()
         return model
@@ -167,6 +179,7 @@ class VRMForSequenceClassification(PreTrainedModel):
         completion_rows: Tensor | None = None,
         prompt_features: Tensor | None = None,
         completion_features: Tensor | None = None,
+        packed: Mapping[str, Tensor] | None = None,
         **_: Any,
     ) -> VRMOutput:
         """Distributions of rewards.
@@ -179,11 +192,17 @@ class VRMForSequenceClassification(PreTrainedModel):
             completion_rows: (batch, num_completions) row of every completion, -1 where there is none.
             prompt_features: (batch, feature_size), cached, in place of ids.
             completion_features: (batch, num_completions, feature_size), cached.
+            packed: a packed row in place of ids: what `vrm.model.packing.pack_trees` gives, with `prompt_reads`
+                (batch,) and `completion_reads` (batch, num_completions), numbers of `reads`, -1 where there is none.
 
         Returns:
             `VRMOutput`.
         """
-        if prompt_features is None or completion_features is None:
+        if packed is not None:
+            features = encode_packed(self.backbone, self.config, packed)
+            prompt_features = features[packed["prompt_reads"]]
+            completion_features = features[packed["completion_reads"].clamp_min(0)]
+        elif prompt_features is None or completion_features is None:
             prompt_features, completion_features = self._encode(input_ids, attention_mask, completion_start)
             if prompt_rows is None or completion_rows is None:
                 completion_features = completion_features.unsqueeze(1)
@@ -208,11 +227,44 @@ class VRMForSequenceClassification(PreTrainedModel):
             start = find_completion_start(ids, mask.sum(1), pattern, last=last)
             limit = self.config.max_input_tokens
             if ids.shape[1] > limit:
-                logger.warning_once(f"rows over the model's limit of {limit} tokens are cut, as `vrm score` cuts them")
+                warning_once(
+                    logger, "rows over the model's limit of %d tokens are cut, as `vrm score` cuts them", limit
+                )
                 ids, mask, start = shorten_rows(ids, mask.sum(1), start, limit, self.config.prompt_opening_id)
         else:
             start = checked_start(start - offsets, mask.sum(1))
-        return encode_rows(self.backbone, self.config, ids, mask, start)
+        if self.packing_problem is not None:
+            return encode_padded_rows(self.backbone, self.config, ids, mask, start)
+        rows = [row[:length] for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
+        return self._encode_rows(rows, start.tolist(), ids.device)
+
+    @cached_property
+    def packing_problem(self) -> str | None:
+        """Why rows are padded and every prompt is computed with each of its completions; None if they are packed."""
+        problem = packing_problem(self.backbone, self.config)
+        if problem is not None:
+            logger.warning("rows are padded and prompts are not shared: %s", problem)
+        return problem
+
+    def _encode_rows(self, rows: list[list[int]], starts: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Both inputs of the head for every row; rows of equal prompts share it.
+
+        Without gradients in passes of bounded size: trainers that call a reward model pass their whole batch at once.
+        """
+        trees, places = trees_of_rows(rows, starts)
+        kind, budget = self.config.backbone_kind, sys.maxsize if torch.is_grad_enabled() else FORWARD_TOKEN_BUDGET
+        prompts: list[Tensor] = [torch.empty(0)] * len(trees)
+        completions: dict[tuple[int, int], Tensor] = {}
+        for branches in plan_passes(trees, kind, budget):
+            packed = pack_trees(
+                [part_of(trees[item.tree], item) for item in branches], kind, first_position(self.backbone)
+            )
+            on_device = {name: value.to(device) for name, value in packed.items()}
+            features = iter(encode_packed(self.backbone, self.config, on_device))
+            for item in branches:
+                prompts[item.tree] = next(features)
+                completions |= {(item.tree, index): next(features) for index in item.completions}
+        return torch.stack([prompts[tree] for tree, _ in places]), torch.stack([completions[place] for place in places])
 
     def _output(self, posteriors: Posteriors) -> VRMOutput:
         moments = completion_moments(posteriors)

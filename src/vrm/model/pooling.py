@@ -132,3 +132,25 @@ def masked_pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
 def take_token(hidden: Tensor, index: Tensor) -> Tensor:
     """Hidden state at one position a row: (rows, length, width), (rows,) to (rows, width), in float32."""
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), index].float()
+
+
+def pool_reads(hidden: Tensor, reads: Tensor, pooling: str) -> Tensor:
+    """Pool ranges of one packed row: (tokens, width) and (reads, 3) to (reads, width), in float32.
+
+    Args:
+        hidden: hidden states.
+        reads: of each, the first token of its row, and the first and the one after the last token that are pooled.
+        pooling: `mean`, `max`, or `cls` (the first token of the row).
+    """
+    rows, starts, stops = reads.unbind(1)
+    if pooling == "cls":
+        return hidden[rows].float()
+    lengths = stops - starts
+    which = torch.repeat_interleave(torch.arange(len(reads), device=reads.device), lengths)
+    before = torch.cumsum(lengths, 0) - lengths
+    tokens = hidden[torch.arange(len(which), device=reads.device) - before[which] + starts[which]].float()
+    index = which.unsqueeze(1).expand_as(tokens)
+    empty = tokens.new_zeros(len(reads), hidden.shape[1])
+    if pooling == "max":
+        return empty.scatter_reduce(0, index, tokens, "amax", include_self=False)
+    return empty.index_add(0, which, tokens) / lengths.unsqueeze(1)

@@ -29,7 +29,7 @@ import vrm
 from vrm.config import RunConfig
 from vrm.core.losses import LossWeights
 from vrm.data.chat import ChatTokenizer
-from vrm.data.collate import JudgmentCollator, TargetEncoder
+from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import ConfigError
@@ -43,6 +43,7 @@ from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
 from vrm.train.nuisance import NuisanceFit, offset_of_run
 from vrm.train.objective import DEFAULT_SAMPLES, Objective
+from vrm.train.passes import PassCollator, passes_of
 from vrm.train.same_run import keep_configuration
 from vrm.train.setup import RunData, build_model, load_data
 from vrm.train.trainer import VRMTrainer
@@ -155,7 +156,8 @@ def _prepare(
     )
     if config.model.tuning != "frozen":
         fit = offset_of_run(config, train, evaluation, lambda: _initial_extractor(model, pad, options), resume)
-        collator = JudgmentCollator(_targets(config, model.config, fit), pad)
+        targets = _targets(config, model.config, fit)
+        collator = PassCollator.of(model, targets, pad, config.train.token_budget)
         held = TokenizedDataset(evaluation) if evaluation else None
         return _Data(TokenizedDataset(train), held, collator, report, fit)
     _to_training_device(model.backbone)
@@ -328,8 +330,9 @@ def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer
     model.eval()
     # Not the trainer's own loader, which gives every process its share alone.
     for batch in DataLoader(rows, trainer.args.per_device_eval_batch_size, collate_fn=data.collator):
-        inputs = trainer._prepare_inputs(batch)
-        rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
+        for part in passes_of(batch):
+            inputs = trainer._prepare_inputs(part)
+            rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
     values = torch.cat(rewards)
     if len(values) > 1:
         model.config.reward_mean = float(values.mean())

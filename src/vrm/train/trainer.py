@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from vrm.errors import NumericsError
 from vrm.metrics.accuracy import pairwise_accuracy
 from vrm.metrics.calibration import expected_calibration_error, negative_log_likelihood_from_logs
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
+from vrm.train.datasets import TokenizedDataset
 from vrm.train.objective import Objective
+from vrm.train.passes import balanced_sampler, flat_tensors, passes_of, positions_of
 
 ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""
@@ -30,11 +33,15 @@ _MEANS = ("comparison", "ranking", "ratings", "votes", "kl_weights", "kl_feature
 
 
 class VRMTrainer(Trainer):
-    """Trains a `VRMForSequenceClassification` on batches of `JudgmentCollator` or `FeatureDataset`.
+    """Trains a `VRMForSequenceClassification` on batches of `PassCollator`, `JudgmentCollator` or `FeatureDataset`.
+
+    A batch of several passes is one batch: gradients are summed over them, each judgment with the same weight, and
+    processes exchange them once.
 
     Logged beside the loss, per judgment that has the term, in nats, raw: `comparison`, `ranking`, `ratings`, `votes`
-    (log-likelihoods), `kl_weights`, `kl_features`; under `weighted/` what they contribute to the loss; and `accuracy`
-    and `margin` of training comparisons.
+    (log-likelihoods), `kl_weights`, `kl_features`; under `weighted/` what they contribute to the loss; `accuracy` and
+    `margin` of training comparisons; and `positions_per_judgment`, token positions of the backbone, with
+    `padding_share`, the share of them that hold no token.
 
     Args:
         *args: as for `transformers.Trainer`.
@@ -65,8 +72,42 @@ class VRMTrainer(Trainer):
         self._sums: dict[str, float] = {}
         self._counts: dict[str, float] = {}
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if not isinstance(rows, TokenizedDataset):
+            return super()._get_train_sampler(train_dataset)
+        batches = self.args.world_size * self.args.gradient_accumulation_steps
+        return balanced_sampler(
+            rows.items,
+            self._base_model().config.backbone_kind,
+            seed=self.args.seed,
+            step_size=batches * self.args.train_batch_size,
+            batches=batches,
+            # A resumed run begins inside an epoch.
+            epoch=lambda: int((self.state.epoch or 0.0) + 1e-6),
+        )
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward of a batch, pass by pass; the loss is the mean over its judgments."""
+        passes = passes_of(inputs)
+        if len(passes) == 1:
+            return super().training_step(model, passes[0], num_items_in_batch)
+        model.train()
+        judgments = sum(len(part["mask"]) for part in passes)
+        losses = []
+        for number, part in enumerate(passes, 1):
+            # Before the last pass, gradients stay with their process.
+            with self.accelerator.no_sync(model) if number < len(passes) else nullcontext():
+                part = self._prepare_inputs(part)
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, part) * (len(part["mask"]) / judgments)
+                loss = loss / self.current_gradient_accumulation_steps
+                self.accelerator.backward(loss)
+                losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean loss over the judgments of a batch; a loss that is not finite saves the batch and stops."""
         batch = {key: inputs[key] for key in TARGET_KEYS if key in inputs}
@@ -79,24 +120,28 @@ class VRMTrainer(Trainer):
             self._stop_on(inputs, loss, terms.as_dict())
         if model.training:
             self._record(output, batch, terms.as_dict(), weighted.parts)
+            self._record_positions(inputs)
             if isinstance(model, DistributedDataParallel):
                 loss = loss + _touch(output)
         return (loss, output) if return_outputs else loss
 
-    def _head(self) -> nn.Module:
+    def _base_model(self) -> VRMForSequenceClassification:
         model = self.accelerator.unwrap_model(self.model)
-        base = model.get_base_model() if hasattr(model, "peft_config") else model
-        score = base.score
+        return model.get_base_model() if hasattr(model, "peft_config") else model
+
+    def _head(self) -> nn.Module:
+        score = self._base_model().score
         # PEFT wraps saved modules; the buffers are in the active copy.
         return score if hasattr(score, "prior_concentration") else score.modules_to_save["default"]
 
     def _progress(self) -> float:
         return self.state.global_step / max(self.state.max_steps, 1)
 
-    def _stop_on(self, inputs: dict[str, Tensor], loss: Tensor, terms: dict[str, Tensor]) -> None:
+    def _stop_on(self, inputs: dict[str, Any], loss: Tensor, terms: dict[str, Tensor]) -> None:
         path = Path(self.args.output_dir) / f"nan_batch_step{self.state.global_step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.detach().cpu().contiguous() for key, value in inputs.items()}, path)
+        flat = flat_tensors(inputs)
+        save_file({key: value.detach().cpu().contiguous() for key, value in flat.items()}, path)
         bad = [name for name, values in terms.items() if not bool(torch.isfinite(values).all())]
         raise NumericsError(
             f"the loss is {loss.item()} at step {self.state.global_step} (terms that are not finite: "
@@ -126,6 +171,16 @@ class VRMTrainer(Trainer):
         signed = torch.where(batch["preference"] >= 0.5, margin, -margin)
         self._add("accuracy", (signed > 0).float() + 0.5 * (signed == 0), labelled)
         self._add("margin", signed, labelled)
+
+    def _record_positions(self, inputs: dict[str, Any]) -> None:
+        positions, padding = positions_of(inputs)
+        if positions:
+            for name, value, count in (
+                ("positions_per_judgment", positions, len(inputs["mask"])),
+                ("padding_share", padding, positions),
+            ):
+                self._sums[name] = self._sums.get(name, 0.0) + value
+                self._counts[name] = self._counts.get(name, 0.0) + count
 
     def _add(self, name: str, values: Tensor, present: Tensor) -> None:
         self._sums[name] = self._sums.get(name, 0.0) + float(values[present].sum())
@@ -167,18 +222,24 @@ class VRMTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
         """Loss, what `compute_preference_metrics` needs of each judgment, and its preference."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, inputs, return_outputs=True)
+        found = [self._predict(model, self._prepare_inputs(part)) for part in passes_of(inputs)]
+        losses, predictions, labels = zip(*found, strict=True)
+        counts = torch.tensor([len(part) for part in labels], dtype=torch.float32, device=losses[0].device)
+        loss = (torch.stack(losses) * counts).sum() / counts.sum()
         if prediction_loss_only:
             return loss, None, None
+        return loss, tuple(torch.cat(columns) for columns in zip(*predictions, strict=True)), torch.cat(labels)
+
+    @torch.no_grad()
+    def _predict(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        with self.compute_loss_context_manager():
+            loss, output = self.compute_loss(model, inputs, return_outputs=True)
         return loss.detach(), _predictions(output, inputs, self.rater_metrics), inputs["preference"]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As in `Trainer`; warns if the prompt is ignored by a head that could use it."""
         metrics = super().evaluate(*args, **kwargs)
-        model = self.accelerator.unwrap_model(self.model)
-        config = model.config if isinstance(model, VRMForSequenceClassification) else model.get_base_model().config
+        config = self._base_model().config
         if config.head == "vrm" and config.num_objectives > 1 and "eval_kl_weights" in metrics:
             self._warn_once(metrics["eval_kl_weights"])
         return metrics

@@ -29,21 +29,26 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=["encoder", "decoder"])
+@pytest.fixture(params=["encoder packed", "encoder padded", "decoder packed", "decoder padded"])
 def model_and_items(request, make_tiny_model):
-    model, tokenizer = load_model(make_tiny_model("vrm", request.param))
+    kind, route = request.param.split()
+    model, tokenizer = load_model(make_tiny_model("vrm", kind))
+    # What a backbone that cannot read packed rows is found to have.
+    model.packing_problem = "padded" if route == "padded" else None
     return model, list(RewardEngine(model, tokenizer).tokenize.many(ROWS))
 
 
 class Calls:
-    """Counts forward passes of a backbone, and the rows in them."""
+    """Counts forward passes of a backbone, the rows in them, and their token positions."""
 
     def __init__(self, model):
         self.rows: list[int] = []
+        self.positions = 0
         self.handle = model.backbone.register_forward_pre_hook(self._count, with_kwargs=True)
 
     def _count(self, module, args, kwargs):
         self.rows.append(len(kwargs["input_ids"]))
+        self.positions += kwargs["input_ids"].numel()
 
 
 def options(**more):
@@ -71,8 +76,29 @@ def test_equal_texts_are_encoded_once(model_and_items):
     calls = Calls(model)
     FeatureExtractor(model, options=options()).table(items)
     kind = model.config.backbone_kind
-    # Six different completions in context; three prompts, two of which a decoder's pass over completions gives.
-    assert sum(calls.rows) == 6 + (3 if kind == "encoder" else 1)
+    if model.packing_problem:
+        # Six different completions in context; three prompts, two of which a decoder's pass over completions gives.
+        assert sum(calls.rows) == 6 + (3 if kind == "encoder" else 1)
+        return
+    prompts = {tuple(item.prompt) for item in items}
+    completions = {(tuple(item.prompt), tuple(ids)) for item in items for ids in item.completions}
+    again = sum(len(prompt) for prompt, _ in completions) if kind == "encoder" else 0
+    assert calls.positions == sum(map(len, prompts)) + again + sum(len(ids) for _, ids in completions)
+    assert len(completions) == 6
+
+
+def test_a_pass_keeps_to_the_token_budget(model_and_items):
+    model, items = model_and_items
+    calls = Calls(model)
+    longest = max(len(item.prompt) + len(ids) for item in items for ids in item.completions or [[]])
+    budget = 2 * longest + 3
+    sizes = []
+    model.backbone.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    FeatureExtractor(model, options=options(token_budget=budget)).table(items)
+    assert max(sizes) <= budget
+    assert len(calls.rows) > 1
 
 
 def test_a_second_run_computes_nothing(model_and_items, tmp_path):

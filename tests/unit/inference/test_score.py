@@ -111,7 +111,7 @@ def test_kept_columns_stand_under_input(engine):
     assert score(engine, [row], ScoreOptions(keep=("all",)))[0]["input"] == {"x": None, "y": [1, {"z": None}]}
 
 
-def test_input_is_taken_a_window_at_a_time(engine):
+def test_input_is_taken_a_window_at_a_time_and_one_ahead(engine):
     taken = 0
 
     def endless() -> Iterator[ScoringRow]:
@@ -122,9 +122,9 @@ def test_input_is_taken_a_window_at_a_time(engine):
 
     windows = Scorer(engine).stream(endless(), window_texts=10)
     assert len(next(windows)) == 5
-    assert taken == 5
+    assert 5 <= taken <= 10
     assert len(next(windows)) == 5
-    assert taken == 10
+    assert 10 <= taken <= 15
 
 
 BAD_FILE = (

@@ -1,0 +1,193 @@
+"""Batches of judgments as forward passes of bounded size, and their order over processes.
+
+A step's judgments are drawn at random, as ever; how they are computed is decided here: packed, every prompt once and
+without padding, or, for backbones that cannot read packed rows, padded in passes of similar length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from vrm.data.collate import JudgmentCollator, TargetEncoder
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.model.backbones import first_position
+from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.model.packing import Tree, pack_trees
+
+PASSES = "passes"
+
+
+def passes_of(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The passes of a batch; a batch of cached features is one."""
+    return list(batch[PASSES]) if PASSES in batch else [dict(batch)]
+
+
+def positions_of(inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """Token positions of a pass, and how many of them are padding; (0, 0) for cached features."""
+    if "packed" in inputs:
+        return inputs["packed"]["input_ids"].numel(), 0
+    if "attention_mask" not in inputs:
+        return 0, 0
+    mask = inputs["attention_mask"]
+    return mask.numel(), mask.numel() - int(mask.sum())
+
+
+@dataclass(frozen=True)
+class PassCollator:
+    """Collates tokenized judgments into passes of at most `token_budget` token positions; a longer one is its own.
+
+    Attributes:
+        targets: turns labels into tensors.
+        pad_id: for padded passes.
+        kind: `decoder` or `encoder`.
+        packed: whether the backbone reads packed rows.
+        token_budget: positions of one pass, padding included.
+        first_position: of a row's first token.
+
+    Returns of `__call__`:
+        judgments: (batch,) their numbers in the batch, in the order of the passes.
+        passes: a list of dictionaries, each with labels as `TargetEncoder` gives them and either `packed` (what
+            `pack_trees` gives, `prompt_reads` (judgments,) and `completion_reads` (judgments, num_completions))
+            or the padded rows of `JudgmentCollator`.
+    """
+
+    targets: TargetEncoder
+    pad_id: int
+    kind: str
+    packed: bool
+    token_budget: int
+    first_position: int = 0
+    _padded: JudgmentCollator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_padded", JudgmentCollator(self.targets, self.pad_id))
+
+    @classmethod
+    def of(
+        cls, model: VRMForSequenceClassification, targets: TargetEncoder, pad_id: int, token_budget: int
+    ) -> PassCollator:
+        """For a model's backbone; asks it once whether it reads packed rows."""
+        packed, first = model.packing_problem is None, first_position(model.backbone)
+        return cls(targets, pad_id, model.config.backbone_kind, packed, token_budget, first)
+
+    def __call__(self, items: Sequence[TokenizedJudgment]) -> dict[str, Any]:
+        """Collate a batch."""
+        groups = list(self._packed_groups(items) if self.packed else self._padded_groups(items))
+        collate = self._collate_packed if self.packed else self._padded
+        passes = [collate([items[index] for index in group]) for group in groups]
+        # First, because the trainer reads the number of judgments off the first tensor that it finds.
+        return {"judgments": torch.tensor([index for group in groups for index in group]), PASSES: passes}
+
+    def _packed_groups(self, items: Sequence[TokenizedJudgment]) -> Iterator[list[int]]:
+        group: list[int] = []
+        used = 0
+        for index, item in enumerate(items):
+            cost = cost_of(item, self.kind)
+            if group and used + cost > self.token_budget:
+                yield group
+                group, used = [], 0
+            group.append(index)
+            used += cost
+        if group:
+            yield group
+
+    def _padded_groups(self, items: Sequence[TokenizedJudgment]) -> Iterator[list[int]]:
+        """By falling length, so that rows of a pass are alike."""
+        longest = [len(item.prompt) + max(map(len, item.completions), default=0) for item in items]
+        group: list[int] = []
+        rows = 0
+        for index in sorted(range(len(items)), key=lambda index: -longest[index]):
+            more = max(len(items[index].completions), 1)
+            if group and (rows + more) * longest[group[0]] > self.token_budget:
+                yield group
+                group, rows = [], 0
+            group.append(index)
+            rows += more
+        if group:
+            yield group
+
+    def _collate_packed(self, items: Sequence[TokenizedJudgment]) -> dict[str, Any]:
+        labels = self.targets([item.judgment for item in items])
+        trees: dict[tuple[int, ...], list[list[int]]] = {}
+        places = []
+        for item in items:
+            completions = trees.setdefault(tuple(item.prompt), [])
+            places.append((tuple(item.prompt), len(completions)))
+            completions += item.completions
+        packed = pack_trees(
+            [Tree(prompt, found) for prompt, found in trees.items()], self.kind, self.first_position
+        )  # fmt: skip
+        first_reads, count = {}, 0
+        for prompt, found in trees.items():
+            first_reads[prompt] = count
+            count += 1 + len(found)
+        reads = torch.full(labels["mask"].shape, -1)
+        for row, (item, (prompt, place)) in enumerate(zip(items, places, strict=True)):
+            first = first_reads[prompt] + 1 + place
+            reads[row, : len(item.completions)] = torch.arange(first, first + len(item.completions))
+        packed["prompt_reads"] = torch.tensor([first_reads[prompt] for prompt, _ in places])
+        packed["completion_reads"] = reads
+        return {**labels, "packed": packed}
+
+
+def cost_of(item: TokenizedJudgment, kind: str) -> int:
+    """Token positions of a judgment, its prompt shared by its completions."""
+    return Tree(item.prompt, item.completions).positions(kind)
+
+
+class StepSampler(Sampler[int]):
+    """Rows in an order that seed and epoch decide, each optimizer step's dealt out so that its batches cost alike.
+
+    Processes wait for each other at the end of a step: batches of equal numbers of rows and of near-equal numbers of
+    tokens keep them from waiting long. Which rows a step has does not depend on the number of processes.
+
+    Args:
+        costs: token positions of every row.
+        seed: of the order.
+        step_size: rows of one optimizer step, over all processes and accumulation steps.
+        batches: batches of one step, over all processes and accumulation steps; divides `step_size`.
+        epoch: called at the start of an epoch for its number.
+    """
+
+    def __init__(self, costs: Sequence[int], seed: int, step_size: int, batches: int, epoch: Callable[[], int]) -> None:
+        self.costs, self.seed, self.step_size, self.batches, self.epoch = costs, seed, step_size, batches, epoch
+
+    def __len__(self) -> int:
+        return len(self.costs)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch())
+        order = torch.randperm(len(self.costs), generator=generator).tolist()
+        for first in range(0, len(order), self.step_size):
+            yield from self._dealt(order[first : first + self.step_size])
+
+    def _dealt(self, rows: list[int]) -> list[int]:
+        if self.batches == 1 or len(rows) < self.step_size:
+            return rows
+        hands: list[list[int]] = [[] for _ in range(self.batches)]
+        falling = sorted(rows, key=lambda row: -self.costs[row])
+        for turn in range(0, len(falling), self.batches):
+            # Back and forth: who got the longest row of one turn gets the shortest of the next.
+            dealt = falling[turn : turn + self.batches]
+            for hand, row in zip(hands, dealt if turn // self.batches % 2 == 0 else reversed(dealt), strict=True):
+                hand.append(row)
+        return [row for hand in hands for row in hand]
+
+
+def balanced_sampler(items: Sequence[TokenizedJudgment], kind: str, **settings: Any) -> StepSampler:
+    """`StepSampler` over tokenized judgments."""
+    return StepSampler([cost_of(item, kind) for item in items], **settings)
+
+
+def flat_tensors(inputs: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
+    """A pass's tensors by dotted name, for saving."""
+    flat: dict[str, Tensor] = {}
+    for name, value in inputs.items():
+        flat |= flat_tensors(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen3Config, RobertaConfig
+
+from vrm.model import VRMConfig, VRMForSequenceClassification
+from vrm.model.attention import Segments, flex_packed_attention, sdpa_packed_attention
+from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem, pad_rows
+from vrm.model.packing import Branches, Tree, pack_trees, part_of, plan_passes, trees_of_rows
+
+SIZES = {
+    "vocab_size": 90,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 300,
+    "initializer_range": 0.3,
+}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+GQA = {"num_key_value_heads": 2, "head_dim": 8}
+BACKBONES = {
+    "llama": LlamaConfig(**SIZES, num_key_value_heads=2),
+    "qwen3": Qwen3Config(**SIZES, **GQA),
+    "mistral, window 5": MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=5),
+    "qwen3, windows and full": Qwen3Config(
+        **SIZES,
+        **GQA,
+        sliding_window=6,
+        use_sliding_window=True,
+        layer_types=["sliding_attention", "full_attention"],
+    ),
+    "bert": BertConfig(**SIZES, **NO_DROPOUT),
+    "roberta": RobertaConfig(**SIZES, **NO_DROPOUT, pad_token_id=1),
+}
+
+
+def make(name, **fields):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = copy.deepcopy(BACKBONES[name])
+        config = VRMConfig(backbone_config=backbone, objectives=["a", "b"], num_free_objectives=1, **fields)
+        return VRMForSequenceClassification(config)
+
+
+def random_trees(seed, counts, prompt=(3, 20), completion=(0, 12)):
+    generator = torch.Generator().manual_seed(seed)
+
+    def ids(low, high):
+        size = int(torch.randint(low, high + 1, (1,), generator=generator))
+        return torch.randint(5, 90, (size,), generator=generator).tolist()
+
+    return [Tree(ids(*prompt), [ids(*completion) for _ in range(count)]) for count in counts]
+
+
+def padded_features(model, trees):
+    """Head inputs of all reads, in their order, by the padded reference."""
+    rows = [[*tree.prompt, *ids] for tree in trees for ids in tree.completions or [[]]]
+    starts = [len(tree.prompt) for tree in trees for _ in tree.completions or [[]]]
+    ids, mask = pad_rows([torch.tensor(row) for row in rows], torch.empty(0))
+    # What padding holds is never read; roberta counts positions by it.
+    ids[~mask] = model.config.backbone_config.pad_token_id or 0
+    prompts, completions = encode_padded_rows(model.backbone, model.config, ids, mask, torch.tensor(starts))
+    found, row = [], 0
+    for tree in trees:
+        found.append(prompts[row])
+        found += list(completions[row : row + len(tree.completions)])
+        row += max(len(tree.completions), 1)
+    return torch.stack(found)
+
+
+def packed_features(model, trees):
+    kind = model.config.backbone_kind
+    return encode_packed(model.backbone, model.config, pack_trees(trees, kind, first_position(model.backbone)))
+
+
+def gradients(model, features):
+    model.zero_grad()
+    # A weighted sum, so that equal rows do not cancel.
+    (features * torch.linspace(-1, 1, features.numel()).view_as(features)).sum().backward()
+    return {name: p.grad.clone() for name, p in model.backbone.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_features_and_gradients_equal_the_padded_reference(name, count):
+    model = make(name, feature_layers=[1, -1], poolings=["mean", "max", "cls"]).train()
+    trees = random_trees(count, [count, 1, count, 0])
+    expected, found = padded_features(model, trees), packed_features(model, trees)
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert expected.std() > 0.1
+    reference, packed = gradients(model, expected), gradients(model, found)
+    assert reference.keys() == packed.keys()
+    for key, value in reference.items():
+        assert torch.allclose(packed[key], value, rtol=1e-4, atol=1e-5 * max(float(value.abs().max()), 1.0)), key
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_bfloat16_features_equal_the_padded_reference(name):
+    model = make(name).eval()
+    trees = random_trees(3, [4, 2])
+    with torch.no_grad():
+        exact = padded_features(model, trees)
+        with torch.autocast("cpu", torch.bfloat16):
+            expected, found = padded_features(model, trees), packed_features(model, trees)
+    # Both round; neither is off by more than rounding in this precision, over features of spread one and more.
+    assert float((found - exact).abs().mean()) < 1.5 * float((expected - exact).abs().mean()) + 1e-3
+    assert float((found - expected).abs().mean() / exact.std()) < 1e-2
+
+
+@pytest.mark.parametrize("name", ["qwen3", "mistral, window 5", "bert"])
+def test_flex_attention_equals_sdpa(name):
+    causal, window = name != "bert", 5 if "window" in name else None
+    packed = pack_trees(random_trees(1, [3, 1, 5]), "decoder" if causal else "encoder")
+    segments = Segments.of(packed["parts"], causal)
+    tokens = packed["input_ids"].shape[1]
+    query, key, value = (torch.randn(1, heads, tokens, 8, dtype=torch.float64) for heads in (4, 2, 2))
+    one = sdpa_packed_attention(query, key, value, segments, window=window)
+    other = flex_packed_attention(query, key, value, segments, None, window)
+    assert torch.allclose(one, other, atol=1e-10)
+
+
+def test_a_tree_attends_the_same_way_in_one_call_and_part_by_part(monkeypatch):
+    packed = pack_trees(random_trees(2, [1, 2, 7]), "decoder")
+    query, key, value = torch.randn(3, 1, 2, packed["input_ids"].shape[1], 8, dtype=torch.float64)
+    results = []
+    for waste in (0.0, 1e9):
+        monkeypatch.setattr("vrm.model.attention.DENSE_WASTE", waste)
+        segments = Segments.of(packed["parts"], True)
+        results.append(sdpa_packed_attention(query, key, value, segments, window=None))
+        results.append(sdpa_packed_attention(query, key, value, segments, window=4))
+    assert torch.allclose(results[0], results[2], atol=1e-12)
+    assert torch.allclose(results[1], results[3], atol=1e-12)
+    assert not torch.allclose(results[0], results[1], atol=1e-3)
+
+
+def test_an_empty_completion_is_read_at_the_prompts_end():
+    model = make("qwen3").eval()
+    (prompt, empty, other) = packed_features(model, [Tree([5, 6, 7], [[], [8]])])
+    assert torch.equal(prompt, empty)
+    assert not torch.equal(prompt, other)
+
+
+def test_no_position_is_wasted():
+    trees = random_trees(0, [2, 3], completion=(1, 5))
+    packed = pack_trees(trees, "decoder")
+    assert packed["input_ids"].numel() == sum(tree.positions("decoder") for tree in trees)
+    assert sum(len(tree.prompt) + sum(map(len, tree.completions)) for tree in trees) == packed["input_ids"].numel()
+    encoded = pack_trees(trees, "encoder")
+    assert encoded["input_ids"].numel() == sum(tree.positions("encoder") for tree in trees)
+
+
+def test_passes_keep_to_the_budget_and_compute_every_completion_once():
+    trees = random_trees(5, [1, 30, 4, 0, 2])
+    for kind in ("decoder", "encoder"):
+        passes = list(plan_passes(trees, kind, 120))
+        done = [(item.tree, index) for branches in passes for item in branches for index in item.completions]
+        assert done == [(tree, index) for tree in range(5) for index in range(len(trees[tree].completions))]
+        assert {item.tree for branches in passes for item in branches} == set(range(5))
+        costs = [sum(part_of(trees[item.tree], item).positions(kind) for item in branches) for branches in passes]
+        assert max(costs) <= 120
+        assert len(passes) > 2
+
+
+def test_a_single_row_over_the_budget_is_a_pass_of_its_own():
+    trees = [Tree([1] * 50, [[2] * 50, [3] * 50]), Tree([1], [[2]])]
+    assert list(plan_passes(trees, "decoder", 20)) == [
+        [Branches(0, range(1))],
+        [Branches(0, range(1, 2))],
+        [Branches(1, range(1))],
+    ]
+
+
+def test_rows_of_equal_prompts_are_one_tree():
+    trees, places = trees_of_rows([[1, 2, 3], [4, 5], [1, 2, 9, 9]], [2, 1, 2])
+    assert [(tuple(tree.prompt), [list(ids) for ids in tree.completions]) for tree in trees] == [
+        ((1, 2), [[3], [9, 9]]),
+        ((4,), [[5]]),
+    ]
+    assert places == [(0, 0), (1, 0), (0, 1)]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_backbones_that_can_be_packed_are_found_to_be(name):
+    model = make(name)
+    assert packing_problem(model.backbone, model.config) is None
+    assert model.training
+
+
+def test_another_attention_implementation_is_padded_and_says_so(caplog):
+    model = make("llama").eval()
+    model.backbone.set_attn_implementation("eager")
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 9, 9]])
+    with torch.no_grad(), caplog.at_level("WARNING", "vrm"):
+        eager = model(ids, completion_start=torch.tensor([2, 2])).logits
+        model(ids, completion_start=torch.tensor([2, 2]))
+    assert [record.getMessage() for record in caplog.records] == [
+        "rows are padded and prompts are not shared: its attention implementation is 'eager', not sdpa"
+    ]
+    assert torch.allclose(eager, make("llama").eval()(ids, completion_start=torch.tensor([2, 2])).logits, atol=1e-5)
+
+
+def test_layers_without_a_cache_of_keys_are_padded():
+    model = make("qwen3")
+    model.config.backbone_config.layer_types = ["linear_attention", "full_attention"]
+    assert packing_problem(model.backbone, model.config) == "it has layers of linear_attention"
+
+
+def test_a_backbone_that_reads_packed_rows_wrongly_is_found_out(monkeypatch):
+    model = make("qwen3")
+    monkeypatch.setattr(
+        "vrm.model.attention.sdpa_packed_attention",
+        lambda query, key, value, segments, **_: torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, enable_gqa=True
+        ),
+    )
+    assert "packed rows differ from padded ones by" in packing_problem(model.backbone, model.config)
+
+
+def test_rows_of_one_prompt_are_computed_once_and_in_bounded_passes(monkeypatch):
+    model = make("qwen3").eval()
+    positions = []
+    model.backbone.register_forward_pre_hook(
+        lambda module, args, kwargs: positions.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    ids = torch.tensor([[5, 6, 7, 8, 10 + row] for row in range(6)])
+    assert model.packing_problem is None
+    positions.clear()
+    with torch.no_grad():
+        whole = model(ids, completion_start=torch.full((6,), 3)).logits
+        assert positions == [3 + 2 * 6]
+        monkeypatch.setattr("vrm.model.modeling_vrm.FORWARD_TOKEN_BUDGET", 8)
+        chunked = model(ids, completion_start=torch.full((6,), 3)).logits
+    assert positions[1:] == [7, 7, 7]
+    assert torch.allclose(whole, chunked, atol=1e-6)
