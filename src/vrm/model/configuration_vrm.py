@@ -107,12 +107,10 @@ class VRMConfig(PretrainedConfig):
         self.feature_layers = list(feature_layers or [-1])
         self.poolings = list(poolings or ["mean"])
         self.prompt_boundary_ids = prompt_boundary_ids
-        self.guarded_template = guarded_template
-        self.prompt_opening_id = prompt_opening_id
+        self.guarded_template, self.prompt_opening_id = guarded_template, prompt_opening_id
         self.conversational = conversational
         self.max_input_tokens = max_input_tokens
-        self.reward_mean = reward_mean
-        self.reward_std = reward_std
+        self.reward_mean, self.reward_std = reward_mean, reward_std
         self.reward_scale = reward_scale
         self.rating_mean = dict(rating_mean or {})
         self.rating_std = dict(rating_std or {})
