@@ -112,8 +112,7 @@ class VRMConfig(PretrainedConfig):
         self.max_input_tokens = max_input_tokens
         self.reward_mean, self.reward_std = reward_mean, reward_std
         self.reward_scale = reward_scale
-        self.rating_mean = dict(rating_mean or {})
-        self.rating_std = dict(rating_std or {})
+        self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
         self.objectives_with_votes = list(objectives_with_votes or [])
         self.objectives_with_ratings = list(objectives_with_ratings or [])
         self.nuisance = nuisance
