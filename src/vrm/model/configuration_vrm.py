@@ -97,10 +97,8 @@ class VRMConfig(PretrainedConfig):
         self.backbone_name_or_path = backbone_name_or_path
         self.head = head
         self.objectives = list(objectives or [])
-        self.num_free_objectives = num_free_objectives
-        self.num_features = num_features
-        self.hidden_size_head = hidden_size_head
-        self.head_dropout = head_dropout
+        self.num_free_objectives, self.num_features = num_free_objectives, num_features
+        self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
         self.prior_concentration = prior_concentration
         self.initial_log_variance = initial_log_variance
         self.loss = loss
