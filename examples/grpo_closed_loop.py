@@ -154,7 +154,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("runs/closed-loop"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of corpus, reward models and policy")
-    parser.add_argument("--steps", type=int, default=100, help="of GRPO, each on batch-size completions")
+    parser.add_argument("--steps", type=int, default=50, help="of GRPO, each on batch-size completions")
     parser.add_argument("--batch-size", type=int, default=64, help="completions a step, 8 a prompt")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--sft-steps", type=int, default=300)
