@@ -162,7 +162,7 @@ def main() -> None:
     quick = {"epochs": 1, "rows": 64} if options.quick else {}
     model = options.model or train_reward_model("vrm", options.output / "reward-model", options.seed, **quick)
     engine = RewardEngine.from_pretrained(model)
-    rows = prompts(options.seed)
+    rows = prompts(options.seed, ("dev",) if options.quick else ("dev", "test", "test_reversed"))
     tokenizer = build_tokenizer(rows)
     policy = pretrained_policy(rows, tokenizer, options.seed, steps=3 if options.quick else 300)
     before = sample(policy, tokenizer, rows, options.candidates, options.seed)

@@ -65,9 +65,10 @@ def sentences() -> list[Sentence]:
 SENTENCES = {sentence.text: sentence for sentence in sentences()}
 
 
-def prompts(seed: int) -> list[dict[str, Any]]:
-    """Rows of `prompt` (one user message) and `domain`: the corpus's dev prompts, which no model was trained on."""
-    rows = {row.prompt[0]["content"]: row for row in planted_corpus(seed).dev}
+def prompts(seed: int, splits: tuple[str, ...] = ("dev",)) -> list[dict[str, Any]]:
+    """Rows of `prompt` (one user message) and `domain`, each once: prompts that no reward model was trained on."""
+    corpus = planted_corpus(seed)
+    rows = {row.prompt[0]["content"]: row for split in splits for row in getattr(corpus, split)}
     return [{"prompt": row.prompt, "domain": row.category} for row in rows.values()]
 
 

@@ -1,7 +1,4 @@
-"""What the contract tests share: a policy of a few thousand random weights, prompts for it, and what `vrm score` says.
-
-The policy has a tokenizer of its own, other than the reward models': trainers decode its completions to text.
-"""
+"""What the contract tests share: prompts for the tiny policy, and what `vrm score` says."""
 
 from __future__ import annotations
 
@@ -18,38 +15,11 @@ QUESTIONS = ["how do you help", "why is the city safe", "what is a good plan", "
 
 
 @pytest.fixture(scope="session")
-def policy_dir(tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Qwen3 with a language head, on the tiny decoder's tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
-
-    directory = tmp_path_factory.mktemp("policy")
-    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_backbone)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-        intermediate_size=32,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        Qwen3ForCausalLM(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
-
-
-@pytest.fixture(scope="session")
-def policy_tokenizer(policy_dir: Path) -> Any:
+def policy_tokenizer(tiny_policy_dir: Path) -> Any:
     """The policy's tokenizer, padding to the left, as generation wants it."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(policy_dir, padding_side="left")
+    return AutoTokenizer.from_pretrained(tiny_policy_dir, padding_side="left")
 
 
 @pytest.fixture

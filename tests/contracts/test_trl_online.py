@@ -61,7 +61,7 @@ HISTORIES = {
 
 
 @pytest.fixture
-def make_trainer(policy_dir, policy_tokenizer, questions, tmp_path):
+def make_trainer(tiny_policy_dir, policy_tokenizer, questions, tmp_path):
     """make_trainer(name, reward_funcs): a trainer whose rewards are recorded in `trainer.seen`."""
 
     def make(name, reward_funcs, **more):
@@ -81,7 +81,7 @@ def make_trainer(policy_dir, policy_tokenizer, questions, tmp_path):
         setattr(Recording, method, record)
         args = config_class(output_dir=str(tmp_path / "run"), seed=1, **SMALL, **options, **more)
         return Recording(
-            model=str(policy_dir),
+            model=str(tiny_policy_dir),
             reward_funcs=reward_funcs,
             args=args,
             train_dataset=questions,

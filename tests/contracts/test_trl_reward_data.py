@@ -72,7 +72,7 @@ def file(request, tmp_path):
 
 
 @pytest.fixture
-def train_theirs(file, policy_dir, policy_tokenizer, tmp_path):
+def train_theirs(file, tiny_policy_dir, policy_tokenizer, tmp_path):
     def train():
         args = RewardConfig(
             output_dir=str(tmp_path / "trl"),
@@ -86,7 +86,7 @@ def train_theirs(file, policy_dir, policy_tokenizer, tmp_path):
         )
         dataset = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
         trainer = RewardTrainer(
-            model=str(policy_dir), args=args, train_dataset=dataset, processing_class=policy_tokenizer
+            model=str(tiny_policy_dir), args=args, train_dataset=dataset, processing_class=policy_tokenizer
         )
         trainer.train()
         return trainer

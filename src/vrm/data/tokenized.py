@@ -89,7 +89,10 @@ class JudgmentTokenizer:
         """Tokenize one judgment; None if it was dropped (and counted)."""
         prompt = self.chat.prompt(judgment)
         completions = [self.chat.completion(prompt, text, judgment) for text in judgment.completions]
-        tokenized = TokenizedJudgment(prompt.ids, completions, judgment)
+        return self.fit(TokenizedJudgment(prompt.ids, completions, judgment))
+
+    def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
+        """A tokenized judgment within the limit: itself, or what `on_overlong` makes of it; counted either way."""
         self.report.total += 1
         if self._longest(tokenized) <= self.max_tokens:
             return tokenized

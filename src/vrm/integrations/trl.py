@@ -99,6 +99,10 @@ class BatchJudge:
             before = report.prompt_truncated + report.completion_truncated
             tokenized.append(self.engine.tokenize(row))
             truncated += report.prompt_truncated + report.completion_truncated > before
+        return self.of_tokenized(tokenized, truncated)
+
+    def of_tokenized(self, tokenized: Sequence[TokenizedJudgment | None], truncated: int = 0) -> JudgedRows:
+        """Judge tokenized rows of one completion each; None stands for a row that was dropped."""
         kept = [item is not None for item in tokenized]
         found = [item for item in tokenized if item is not None]
         if not found:
