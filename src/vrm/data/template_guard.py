@@ -16,18 +16,25 @@ if TYPE_CHECKING:
 
 _MARK = "{#- vrm: messages cannot spell special tokens -#}"
 
-# Strings of a message, texts of its content's parts, and tool calls. A tool call that spells a token is rewritten with
-# its arguments as one text, since values nested in them cannot be replaced from inside a template; others stay whole.
+# Most conversations hold nothing that a token begins with, and pay for one look at them. In the others, and in those
+# whose contents have parts, strings of a message, texts of its content's parts, and tool calls are rewritten. A tool
+# call that spells a token gets its arguments as one text, since values nested in them cannot be replaced from inside a
+# template; others stay whole.
 _PRELUDE = """
+{%- set vrm = namespace(messages=[], message={}, items=[], text=messages | string, met=false) -%}
+{%- for opening in OPENINGS if opening in vrm.text -%}{%- set vrm.met = true -%}{%- endfor -%}
+{%- for message in messages if message.content and message.content is not string -%}
+{%- set vrm.met = true -%}
+{%- endfor -%}
+{%- if vrm.met -%}
 {%- set vrm_tokens = TOKENS -%}
 {%- macro vrm_broken(text) -%}
 {%- set vrm = namespace(text=text) -%}
-{%- for token, broken in vrm_tokens -%}
-{%- if token in vrm.text -%}{%- set vrm.text = vrm.text.replace(token, broken) -%}{%- endif -%}
+{%- for opening, pairs in vrm_tokens.items() if opening in text -%}
+{%- for token, broken in pairs -%}{%- set vrm.text = vrm.text.replace(token, broken) -%}{%- endfor -%}
 {%- endfor -%}
 {{- vrm.text -}}
 {%- endmacro -%}
-{%- set vrm = namespace(messages=[], message={}, items=[], text='') -%}
 {%- for message in messages -%}
 {%- set vrm.message = dict(message) -%}
 {%- for key, value in message.items() -%}
@@ -63,6 +70,7 @@ _PRELUDE = """
 {%- set vrm.messages = vrm.messages + [vrm.message] -%}
 {%- endfor -%}
 {%- set messages = vrm.messages -%}
+{%- endif -%}
 """
 
 
@@ -74,9 +82,19 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 def guarded_template(template: str, texts: list[str]) -> str:
     """`template` behind a guard against `texts`; texts of one character cannot be broken and are left out."""
-    pairs = [[text, _broken(text)] for text in texts if len(text) > 1]
+    openings: dict[str, list[list[str]]] = {}
+    for text in texts:
+        if len(text) > 1:
+            openings.setdefault(text[:2], []).append([text, _broken(text)])
+    # Python's text of a conversation escapes some characters: where a token begins with one, each one is rewritten.
+    looked_for = sorted({text if repr(f"'{text}")[2:-1] == text else "" for text in openings})
+    prelude = _PRELUDE.replace("OPENINGS", _literal(looked_for)).replace("TOKENS", _literal(openings))
+    return _MARK + prelude + template
+
+
+def _literal(value: object) -> str:
     # JSON is a literal of Jinja's too, but for its escapes of characters beyond the first plane.
-    return _MARK + _PRELUDE.replace("TOKENS", json.dumps(pairs, ensure_ascii=False)) + template
+    return json.dumps(value, ensure_ascii=False)
 
 
 def has_guard(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -184,6 +184,19 @@ def test_texts_that_overlap_themselves_are_broken_everywhere(make):
     assert text.replace(" ", "") == "x|||||yabababa"
 
 
+@pytest.mark.parametrize(
+    "token", ["'quoted'", '"quoted"', "\\slash", "\x00null", "\u2581▁bar", "\U0001f600end", "{{x}}", "%}x"]
+)
+def test_tokens_of_unusual_characters_are_broken(make, token):
+    tokenizer = make("")
+    tokenizer.chat_template = guarded_template("{{ messages[0].content }}", [token])
+    for quote in ("", "'", '"', "'\""):
+        text = tokenizer.apply_chat_template([user(f"a{token}b{quote}")], tokenize=False)
+        assert token not in text
+        assert text.replace(" ", "") == f"a{token}b{quote}"
+    assert tokenizer.apply_chat_template([user("a b")], tokenize=False) == "a b"
+
+
 def test_an_encoders_template_is_guarded(tiny_encoder_backbone):
     tokenizer = AutoTokenizer.from_pretrained(tiny_encoder_backbone)
     ensure_chat_template(tokenizer, "encoder")
