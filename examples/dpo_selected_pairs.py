@@ -113,6 +113,7 @@ def quartiles(values: list[float]) -> str:
 def train_dpo(policy: Any, tokenizer: Any, rows: list[dict[str, Any]], options: argparse.Namespace) -> Any:
     """The policy after DPO on these rows."""
     from datasets import Dataset
+    from transformers import ProgressCallback
     from trl import DPOConfig, DPOTrainer
 
     # By path: the reference model is loaded from it too.
@@ -128,7 +129,6 @@ def train_dpo(policy: Any, tokenizer: Any, rows: list[dict[str, Any]], options: 
             per_device_train_batch_size=16,
             learning_rate=5e-4,
             beta=0.1,
-            logging_steps=10,
             save_strategy="no",
             report_to=[],
             use_cpu=True,
@@ -138,6 +138,7 @@ def train_dpo(policy: Any, tokenizer: Any, rows: list[dict[str, Any]], options: 
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
+    trainer.remove_callback(ProgressCallback)
     trainer.train()
     return trainer.model
 
