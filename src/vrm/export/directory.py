@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,10 +109,25 @@ def write_model(source: str | Path, directory: Path, options: ExportOptions) -> 
     if options.remote_code:
         model.config.auto_map = dict(AUTO_MAP)
     save_model(model, tokenizer, directory)
+    make_tokenizer_portable(directory)
     if options.remote_code:
         for name, text in flatten(ENTRIES).items():
             (directory / name).write_text(text, encoding="utf-8")
     return model
+
+
+def make_tokenizer_portable(directory: Path) -> None:
+    """Write a saved tokenizer's settings by their older names, which transformers 4 and 5 both read.
+
+    Programs that load rewards or templates (RewardBench, servers) often still run on transformers 4.
+    """
+    file = directory / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(settings.get("extra_special_tokens"), list):
+        settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _dtype(name: str | None, source: str | Path) -> torch.dtype:

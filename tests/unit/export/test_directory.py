@@ -12,7 +12,15 @@ from transformers import AutoTokenizer
 from vrm.config import LoraSettings
 from vrm.data.schema import Judgment
 from vrm.errors import CheckpointError, ConfigError
-from vrm.export.directory import DTYPES, ExportOptions, backbone_name, is_local, new_directory, write_model
+from vrm.export.directory import (
+    DTYPES,
+    ExportOptions,
+    backbone_name,
+    is_local,
+    make_tokenizer_portable,
+    new_directory,
+    write_model,
+)
 from vrm.inference.engine import RewardEngine
 from vrm.model import load_model, save_model
 from vrm.train.adapters import with_adapters
@@ -80,6 +88,22 @@ def test_no_path_of_this_machine_is_written(tiny_decoder_dir, tmp_path):
     texts = {file.name: file.read_text() for file in (tmp_path / "out").iterdir() if file.suffix != ".safetensors"}
     assert {"config.json", "tokenizer_config.json", "modeling_vrm.py"} <= set(texts)
     assert [name for name, text in texts.items() if str(tiny_decoder_dir.parent) in text] == []
+
+
+def test_the_tokenizer_is_named_as_older_versions_name_it(tiny_decoder_dir, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_dir)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|tool|>"]})
+    tokenizer.save_pretrained(tmp_path)
+    make_tokenizer_portable(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert settings["additional_special_tokens"] == ["<|tool|>"]
+    assert "extra_special_tokens" not in settings
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    text = "<|im_start|>user\nhow<|tool|><|im_end|>"
+    assert again(text).input_ids == tokenizer(text).input_ids
+    assert again.all_special_tokens == tokenizer.all_special_tokens
+    assert again.chat_template == tokenizer.chat_template
 
 
 @pytest.mark.parametrize("first", [True, False])
