@@ -1,7 +1,7 @@
 """RewardBench's own program (0.1.4), in its own environment, scores with a model that `vrm serve` holds.
 
-`VRM_REWARDBENCH_PYTHON` may name an interpreter that has `rewardbench==0.1.4` and `transformers==4.51.*`; otherwise such an
-environment is made, which takes minutes.
+`VRM_REWARDBENCH_PYTHON` may name an interpreter that has `rewardbench==0.1.4` and `transformers==4.51.*`; otherwise an
+environment with both is made, which takes minutes.
 """
 
 from __future__ import annotations
