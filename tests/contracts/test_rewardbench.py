@@ -21,6 +21,7 @@ import pytest
 from vrm.data.schema import Judgment
 from vrm.export.directory import ExportOptions, write_model
 from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import ExtractionOptions
 
 ROWS = [
     ("how can i help", "the plan is very good", "no"),
@@ -96,7 +97,7 @@ def test_rewardbench_computes_with_our_rewards(make_tiny_model, rewardbench_pyth
             check=True, cwd=tmp_path, env=environment,
         )  # fmt: skip
     found = [json.loads(line) for line in (tmp_path / "out" / "vrm_outputs.jsonl").read_text().splitlines()]
-    engine = RewardEngine.from_pretrained(model)
+    engine = RewardEngine.from_pretrained(model, options=ExtractionOptions(precision="float32"))
     wanted = engine.judge([Judgment(prompt, [chosen, rejected]) for prompt, chosen, rejected in ROWS]).moments.mean
     for row, (chosen, rejected) in zip(found, wanted.tolist(), strict=True):
         assert row["scores_chosen"] == pytest.approx(chosen, abs=1e-5)

@@ -22,14 +22,16 @@ from vrm.export.directory import (
     write_model,
 )
 from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import ExtractionOptions
 from vrm.model import load_model, save_model
 from vrm.train.adapters import with_adapters
 
+FLOAT32 = ExtractionOptions(precision="float32")
 ROWS = [Judgment("how can i help", ["the plan is good", "no"]), Judgment("is it safe ?", ["yes very safe", "sorry"])]
 
 
 def rewards(directory) -> torch.Tensor:
-    return RewardEngine.from_pretrained(directory).judge(ROWS).moments.mean
+    return RewardEngine.from_pretrained(directory, options=FLOAT32).judge(ROWS).moments.mean
 
 
 def stored_dtypes(directory) -> dict[str, set[str]]:
@@ -50,7 +52,7 @@ def adapter_dir(make_tiny_model, tmp_path):
         if ".lora_" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     save_model(wrapped, tokenizer, tmp_path / "adapter")
-    return tmp_path / "adapter", RewardEngine(wrapped.merge_and_unload(), tokenizer).judge(ROWS).moments.mean
+    return tmp_path / "adapter", RewardEngine(wrapped.merge_and_unload(), tokenizer, FLOAT32).judge(ROWS).moments.mean
 
 
 def test_adapters_are_merged_and_rewards_stay(adapter_dir, make_tiny_model, tmp_path):
