@@ -22,8 +22,8 @@ PACKAGE = "vrm"
 MAIN_PART = "model"
 """Modules of this part keep their names; those of others are prefixed with their part's."""
 
-OTHER_PACKAGES = {"torch", "transformers"}
-"""What exported code may import beside the standard library: its reader has these, or could not load any model."""
+OTHER_PACKAGES = {"torch", "transformers", "numpy"}
+"""What exported code may import beside the standard library: transformers, and what it itself cannot do without."""
 
 LINE_LENGTH = 120
 
