@@ -123,6 +123,25 @@ def test_rows_over_the_limit_are_counted(make_tiny_model, source, tmp_path, caps
     assert rows["train"] + rows["held_out"] + rows["overlong"] == 60
 
 
+def test_a_standardized_teacher_has_a_standardized_student(make_tiny_model, source, tmp_path, capsys):
+    found = {}
+    for scale in ("raw", "standardized"):
+        teacher = make_tiny_model(kind="encoder", reward_scale=scale)
+        assert run("distill-linear", teacher, source, "-o", tmp_path / scale, "--held-out", 0.3, "--json") == 0
+        found[scale] = json.loads(capsys.readouterr().out)
+    for figure in ("mean_difference", "max_difference"):
+        raw, standardized = (found[scale]["agreement"]["as_rendered"][figure] for scale in ("raw", "standardized"))
+        assert standardized == pytest.approx(raw / 1.5, rel=1e-2)  # the tiny model's reward_std
+    assert found["standardized"]["teacher"]["reward_std"] == pytest.approx(found["raw"]["teacher"]["reward_std"] / 1.5)
+
+
+def test_no_rows_are_an_error(make_tiny_model, source, tmp_path, capsys):
+    teacher = make_tiny_model(kind="encoder", max_input_tokens=4)
+    assert run("distill-linear", teacher, source, "-o", tmp_path / "x") == 1
+    assert "no training rows remain: 60 judgments, limit 4 tokens: 60 dropped" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_tunings_of_the_command_are_the_librarys():
     from vrm.cli.distill_linear import TUNINGS as COMMANDS
     from vrm.train.distill import TUNINGS

@@ -11,6 +11,7 @@ import typer
 
 from vrm.cli import options
 from vrm.cli.console import Meter, note, results
+from vrm.errors import DataError
 
 if TYPE_CHECKING:
     from vrm.data.schema import Judgment
@@ -140,6 +141,9 @@ def _distill(
 
     tokenizer = engine.tokenizer
     train, test = (_examples(engine, part) for part in split_by_prompt(rows, held_out, seed))
+    for part, kind in ((train, "training"), (test, "held-out")):
+        if not part:
+            raise DataError(f"no {kind} rows remain: {engine.report.render()}; give more rows, or another --held-out")
     check_last_token(tokenizer, [*train, *test])
     student = build_student(engine.model, tokenizer, seed).to(engine.model.device)
     penalty = fit_score_layer(student, tokenizer, train).penalty
@@ -188,16 +192,18 @@ def _about(engine: RewardEngine, teacher: str, test: list[StudentExample]) -> di
 
 
 def _examples(engine: RewardEngine, rows: list[Judgment]) -> list[StudentExample]:
-    """The teacher's rewards of rows that it reads whole, with the ids that a plain loader makes of them."""
+    """The teacher's `.logits` for rows that it reads whole, with the ids that a plain loader makes of them."""
     from vrm.train.student import StudentExample, loader_ids, loader_texts
 
-    conversational = engine.model.config.conversational
+    config = engine.model.config
+    conversational = config.conversational
+    loc, scale = (config.reward_mean, config.reward_std) if config.reward_scale == "standardized" else (0.0, 1.0)
     found = []
     with Meter("teacher") as meter:
         position = 0
         for batch in engine.stream(rows):
-            for judgment, rewards in zip(batch.judgments, batch.moments.mean.tolist(), strict=True):
-                for text, reward in zip(loader_texts(engine.tokenizer, judgment, conversational), rewards):
+            for judgment, rewards in zip(batch.judgments, (batch.moments.mean - loc) / scale, strict=True):
+                for text, reward in zip(loader_texts(engine.tokenizer, judgment, conversational), rewards.tolist()):
                     forms = loader_ids(engine.tokenizer, text, conversational)
                     found.append(StudentExample(forms, reward, position))
                 position += 1

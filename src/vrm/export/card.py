@@ -99,13 +99,20 @@ def _front_matter(facts: CardFacts) -> str:
     )
 
 
+BESIDE_THE_REWARD = {
+    "vrm": "its variance, the objective weights and every objective's score stand beside it",
+    "gated": "the objective weights and every objective's score stand beside it, without uncertainty",
+    "bottleneck": "its variance stands beside it",
+}
+
+
 def _summary(facts: CardFacts) -> str:
-    config = facts.model.config
-    kinds = "variances and objective weights" if config.head == "vrm" else "the same output type as any VRM"
+    head = facts.model.config.head
+    beside = f"; {BESIDE_THE_REWARD[head]}" if head in BESIDE_THE_REWARD else ""
     return (
-        f"A reward model: it maps a prompt and a completion to a reward. Trained with "
-        f"[VRM](https://arxiv.org/abs/2603.04974) (package `vrm` {__version__}), head `{config.head}`: "
-        f"{HEADS[config.head]}. `.logits` is the expected reward; {kinds} stand beside it."
+        "A reward model: it maps a prompt and a completion to a reward. It was trained with the package `vrm` "
+        f"([variational reward modeling](https://arxiv.org/abs/2603.04974)), head `{head}`: {HEADS[head]}. "
+        f"`.logits` is the expected reward{beside}."
     )
 
 
@@ -117,7 +124,7 @@ def _model(facts: CardFacts) -> str:
         ["weights stored as", f"{str(config.dtype).removeprefix('torch.')} (head: float32)"],
         ["input", "messages, through the chat template" if config.conversational else "plain text"],
         ["longest input", f"{config.max_input_tokens:,} tokens, prompt and completion together"],
-        ["rewards", f"mean {config.reward_mean:.3f}, standard deviation {config.reward_std:.3f} on the dev fold"],
+        ["scale of rewards", _scale(facts)],
         ["`.logits`", "in units of that standard deviation" if config.reward_scale == "standardized" else "raw"],
     ]
     if config.models_objectives:
@@ -133,12 +140,24 @@ def _model(facts: CardFacts) -> str:
 
 
 def _backbone(facts: CardFacts) -> str:
+    if facts.run is not None and facts.run["config"]["model"].get("from_scratch"):
+        return "trained from random weights"
     if facts.backbone is None:
         return UNKNOWN
     known = hub_name(facts.backbone)
-    return (
-        f"[{known}](https://huggingface.co/{known})" if known else f"a local directory, `{Path(facts.backbone).name}`"
-    )
+    if known is None:
+        return f"`{Path(facts.backbone).name}`, as its training run called it"
+    return f"[{known}](https://huggingface.co/{known})"
+
+
+def _scale(facts: CardFacts) -> str:
+    config = facts.model.config
+    if (config.reward_mean, config.reward_std) == (0.0, 1.0):
+        return "not recorded"
+    rows = "evaluation or training rows" if facts.run is None else "evaluation rows"
+    if facts.run is not None and not facts.run["rows"]["eval"]:
+        rows = "training rows"
+    return f"mean {config.reward_mean:.3f}, standard deviation {config.reward_std:.3f}, on the run's {rows}"
 
 
 def _count(module: Any) -> str:

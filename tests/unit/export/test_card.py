@@ -69,7 +69,7 @@ def test_the_run_is_told_without_paths_of_the_machine(model):
     assert "| `train.jsonl` (local) | training | 1 | – |" in found["Training data"]
     assert "2,400 rows for training and 1 row for choosing the checkpoint, held out by prompt (10.0 %)" in text
     assert "Over the limit of 128 tokens: prompt truncated 3 of 2,401 rows." in text
-    assert "a local directory, `qwen`; encoder" in found["Model"]
+    assert "`qwen`, as its training run called it; encoder" in found["Model"]
     assert "| tuning | lora |" in found["Training"]
     assert "head 0.001, backbone 2e-05" in found["Training"]
     assert "`log_length`" in found["Training"]
@@ -132,6 +132,23 @@ def test_limits_say_what_can_be_read_into_the_weights(model):
     for statement in identifiability(model).statements:
         assert f"- {statement}" in limits
     assert "- Counts of `--emphasize` are pseudo-observations" in limits  # the tiny model's loss is marginal
+
+
+def test_a_backbone_of_random_weights_and_a_scale_never_recorded_are_said_to_be(make_tiny_model):
+    run = run_document()
+    run["config"]["model"]["from_scratch"] = "tiny.json"
+    model = load_model(make_tiny_model(reward_mean=0.0, reward_std=1.0))[0]
+    found = sections(model_card(CardFacts("m", model, None, run=run)))["Model"]
+    assert "| backbone | trained from random weights; encoder, `bert` |" in found
+    assert "| scale of rewards | not recorded |" in found
+
+
+def test_the_scale_of_rewards_names_its_rows(model):
+    run = run_document()
+    assert "standard deviation 1.500, on the run's evaluation rows" in model_card(CardFacts("m", model, run=run))
+    run["rows"]["eval"] = 0
+    assert "standard deviation 1.500, on the run's training rows" in model_card(CardFacts("m", model, run=run))
+    assert "on the run's evaluation or training rows" in model_card(CardFacts("m", model))
 
 
 @pytest.mark.parametrize("head", ["bt", "gated"])
