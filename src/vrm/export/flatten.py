@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -80,22 +79,18 @@ def flatten(entries: dict[str, list[str]]) -> dict[str, str]:
     return dict(sorted(files.items()))
 
 
-@dataclass
 class _Module:
     """One source module, and which of its top-level statements are kept."""
 
-    name: str
-    source: str = ""
-    statements: list[ast.stmt] = field(default_factory=list)
-    kept: set[int] = field(default_factory=set)
-    imported: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        spec = find_spec(self.name)
+    def __init__(self, name: str) -> None:
+        spec = find_spec(name)
         if spec is None or spec.origin is None:
-            raise ModelError(f"{self.name} has no source file that could be exported")
+            raise ModelError(f"{name} has no source file that could be exported")
+        self.name = name
         self.source = Path(spec.origin).read_text(encoding="utf-8")
         self.statements = ast.parse(self.source).body
+        self.kept: set[int] = set()
+        self.imported: set[str] = set()
         self._bound = {name: index for index, node in enumerate(self.statements) for name in _bound_names(node)}
         self._started = False
 
