@@ -66,11 +66,21 @@ def export(
     from vrm.export.facts import read_results, read_run
 
     options = ExportOptions(remote_code, dtype)
-    run, measured = read_run(model), read_results(result_files or [], model)
+    run, files = read_run(model), result_files or []
+    # Weights of a Hub model can be hashed once they are here; a wrong file beside a local one is found at once.
+    measured = read_results(files, model) if Path(model).is_dir() else None
     with new_directory(directory, source=model, overwrite=overwrite) as target:
         exported = write_model(model, target, options)
+        measured = read_results(files, model) if measured is None else measured
         facts = CardFacts(
-            directory.resolve().name, exported, backbone_name(model), remote_code, run, measured, license_id
+            name=directory.resolve().name,
+            model=exported,
+            backbone=backbone_name(model),
+            remote_code=remote_code,
+            run=run,
+            results=measured,
+            license=license_id,
+            rounded_to=dtype if dtype != "float32" else None,
         )
         (target / "README.md").write_text(model_card(facts), encoding="utf-8")
     if run is None:

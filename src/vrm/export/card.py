@@ -45,6 +45,7 @@ class CardFacts:
         run: `run.json`, or None.
         results: documents of `vrm evaluate`.
         license: identifier for the Hub; None if not stated.
+        rounded_to: dtype that the backbone's weights were stored in after everything was measured; None if the same.
     """
 
     name: str
@@ -54,6 +55,7 @@ class CardFacts:
     run: Mapping[str, Any] | None = None
     results: Sequence[Results] = field(default=())
     license: str | None = None
+    rounded_to: str | None = None
 
 
 def model_card(facts: CardFacts) -> str:
@@ -279,6 +281,8 @@ def _results(facts: CardFacts) -> str:
             "the chosen is the longer and the shorter; ECE: expected calibration error; a dash: not measured."
         )
         parts += [_result_table(found.rows), f"{caption}{steered} Measured with {versions}."]
+    if parts and facts.rounded_to is not None:
+        parts.append(f"All of this was measured before the backbone's weights were stored as {facts.rounded_to}.")
     if not facts.results:
         parts.append("No results on other data were given when this card was written.")
     return "\n\n".join(parts)

@@ -99,8 +99,10 @@ def write_model(source: str | Path, directory: Path, options: ExportOptions) -> 
     Raises:
         CheckpointError: if `source` is not a variational reward model.
     """
-    model, tokenizer = load_model(source)
     dtype = _dtype(options.dtype, source)
+    # Adapters are merged in float32; whole models need no more memory than they will have.
+    is_adapter = (Path(source) / "adapter_config.json").is_file()
+    model, tokenizer = load_model(source, dtype=None if is_adapter else dtype)
     model.backbone.to(dtype)
     model.config.dtype = dtype
     _forget_places(model.config)

@@ -123,6 +123,9 @@ def test_results_have_intervals_and_dashes(model):
     assert "| rm-bench / hard | 1,200 | 50.0 % | – | – | – | – |" in found
     assert "Steered at inference: without brevity." in found
     assert "vrm 0.1.0, torch unknown" in found
+    assert "stored as" not in found
+    rounded = model_card(CardFacts("m", model, results=[Results(rows, "", {})], rounded_to="bfloat16"))
+    assert "before the backbone's weights were stored as bfloat16" in sections(rounded)["Results"]
 
 
 def test_limits_say_what_can_be_read_into_the_weights(model):
