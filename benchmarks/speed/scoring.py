@@ -3,9 +3,10 @@
     python -m benchmarks.speed.scoring --json scoring.json
 
 All sides get the same texts: prompts of two lengths, each with 1, 4, 16 or 64 completions, in a seeded random order.
-`VRM` is what `vrm score` runs (tokenizing, reading ahead and writing rows included), with the `vrm` head. `TRL's way` is
-how GRPO calls a reward model: all texts tokenized, padded, in one forward pass. The pipeline is text-classification with
-batches of several sizes. The other sides' model is `AutoModelForSequenceClassification` on the same backbone.
+`VRM` is what `vrm score` runs (tokenizing, reading ahead and making output rows included), with the `vrm` head. `TRL's
+way` is how GRPO calls a reward model: all texts tokenized, padded, in one forward pass. The pipeline is
+text-classification with batches of several sizes. The other sides' model is `AutoModelForSequenceClassification` on the
+same backbone.
 """
 
 from __future__ import annotations

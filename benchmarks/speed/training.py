@@ -28,8 +28,8 @@ from benchmarks.speed.tables import Table, finish, parser, quiet
 
 COLUMNS = ["side", "pairs/s", "x TRL", "x TRL sorted", "tokens/s", "positions a pair", "padding", "peak MiB"]
 NOTES = [
-    "Median (lowest..highest) of the rounds; ratios are within a round. tokens/s: tokens of the pairs, a prompt counted "
-    "with each completion, on every side.",
+    "Median (lowest..highest) of the rounds; ratios are within a round. tokens/s: tokens of the pairs, a prompt "
+    "counted with each completion, on every side.",
     "peak MiB: highest resident memory above that of the loaded model and data.",
 ]
 
