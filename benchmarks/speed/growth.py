@@ -22,21 +22,20 @@ from typing import Any
 import numpy as np
 import torch
 from benchmarks.speed.inputs import TOY, DecoderShape, WordSource, bare_reward_model, benchmark_tokenizer, judgment_of
-from benchmarks.speed.measure import PRECISIONS, PeakMemory, alone, autocast, say, timed
+from benchmarks.speed.measure import PRECISIONS, PeakMemory, alone, say, timed
+from benchmarks.speed.steps import Stepper
 from benchmarks.speed.tables import Table, finish, parser, quiet
 from transformers import BertConfig, PrinterCallback, TrainingArguments
 
 from vrm.data.chat import ChatTokenizer
-from vrm.data.collate import TARGET_KEYS, TargetEncoder
+from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
 from vrm.inference.extraction import FeatureTable
 from vrm.inference.feature_store import FeatureStore
-from vrm.inference.targets import target_encoder
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.train.datasets import FeatureDataset, collate_features
 from vrm.train.objective import Objective
-from vrm.train.passes import PassCollator, passes_of
 from vrm.train.trainer import VRMTrainer
 
 SIZES = {
@@ -126,25 +125,14 @@ def training_step(size: float, shape: DecoderShape, judgments: list[Judgment], p
     torch.manual_seed(0)
     tokenizer = benchmark_tokenizer()
     config = VRMConfig(backbone_config=shape.config(tokenizer), num_features=8, max_input_tokens=shape.positions)
-    model = bare_reward_model(config, torch.float32, "cpu").train()
+    config.pad_token_id = tokenizer.pad_token_id
+    stepper = Stepper.of(bare_reward_model(config, torch.float32, "cpu"), "packed", precision, 1 << 30)
     rows = list(JudgmentTokenizer(ChatTokenizer(tokenizer), shape.positions).many(judgments))
-    collate = PassCollator.of(model, target_encoder(config), tokenizer.pad_token_id, 1 << 30)
-    (batch,) = passes_of(collate(rows))
-    objective = Objective()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-
-    def step() -> None:
-        with autocast(precision):
-            output = model(packed=batch["packed"])
-        labels = {key: batch[key] for key in TARGET_KEYS}
-        objective.loss(objective.terms(output, labels, model.score.prior_concentration)).loss.mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
+    passes = stepper.passes(rows)
     memory = PeakMemory()
     memory.start()
-    step()
-    seconds = min(timed(step) for _ in range(rounds))
+    stepper.step_on(passes, len(rows))
+    seconds = min(timed(lambda: stepper.step_on(passes, len(rows))) for _ in range(rounds))
     return Point(size, seconds, memory.bytes())
 
 

@@ -123,15 +123,15 @@ class CountingCollator:
         return batch
 
 
-def measure(trainer: Any, rows: Rows, setting: Setting, shares: float = 1.0) -> Measurement:
-    """Train one epoch and keep what came after the warm-up."""
+def measure(trainer: Any, rows: Rows, setting: Setting, shares: float = 1.0, accumulation: int = 1) -> Measurement:
+    """Train one epoch and keep what came after the warm-up; `accumulation` is the number of batches of a step."""
     clock, counting = Clock(setting.device), CountingCollator(trainer.data_collator)
     trainer.add_callback(clock)
     trainer.remove_callback(PrinterCallback)
     trainer.data_collator = counting
     trainer.train()
     lengths = rows.lengths()[setting.warmup * setting.batch :]
-    timed = counting.counts[setting.warmup : len(clock.ends)]
+    timed = counting.counts[setting.warmup * accumulation : len(clock.ends) * accumulation]
     return Measurement(
         seconds=clock.ends[-1] - clock.ends[setting.warmup - 1],
         pairs=len(lengths),
@@ -189,7 +189,7 @@ def vrm_trainer(
     if route == "packed":
         collator: Any = PassCollator.of(model, targets, pad, setting.token_budget)
         if not collator.packed:
-            raise SystemExit(f"this backbone is not packed: {model.packing_problem}")
+            raise RuntimeError(f"the backbone's rows are not packed: {model.packing_problem}")
     else:
         collator = JudgmentCollator(targets, pad)
     if setting.checkpointing:
@@ -214,13 +214,16 @@ def _met_in_order(items: Sequence[TokenizedJudgment], seed: int, batch: int) -> 
     return [placed[index] for index in range(len(items))]
 
 
-def run_trl(files: Path, rows: Rows, setting: Setting) -> Measurement:
-    """TRL on the decoder's files."""
+def run_trl(files: Path, rows: Rows, setting: Setting, accumulation: int = 1) -> Measurement:
+    """TRL on the decoder's files, a step in so many batches."""
     quiet()
     with tempfile.TemporaryDirectory() as directory:
         model, tokenizer = _trl_model(files)
-        trainer = trl_trainer(model, tokenizer, rows, setting, directory)
-        return measure(trainer, rows, setting, equal_share(trainer, rows))
+        sizes = {
+            "per_device_train_batch_size": setting.batch // accumulation, "gradient_accumulation_steps": accumulation
+        }  # fmt: skip
+        trainer = trl_trainer(model, tokenizer, rows, setting, directory, **sizes)
+        return measure(trainer, rows, setting, equal_share(trainer, rows), accumulation)
 
 
 def run_trl_defaults(files: Path, rows: Rows, setting: Setting) -> Measurement:
