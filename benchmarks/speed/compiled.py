@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from benchmarks.speed.inputs import TOY, DecoderShape, read_rows
-from benchmarks.speed.measure import PRECISIONS, TOY_SIZE, Spread, in_turn, say, timed
+from benchmarks.speed.measure import PRECISIONS, Spread, in_turn, say, timed
 from benchmarks.speed.step_profile import batches_of, make_stepper
 from benchmarks.speed.tables import Table, finish, parser, quiet
 from transformers import BertConfig
@@ -30,11 +30,9 @@ from vrm.model.attention import PACKED_ATTENTION, packed_attention
 from vrm.train.objective import Objective
 
 EAGER, COMPILED = "eager", "compiled"
-BACKEND = "eager" if TOY_SIZE else "inductor"
-"""At toy size graphs are captured but run as they are: a C++ compiler takes longer than a test may."""
 
 
-def head_step(width: int, pairs: int, compiled: bool) -> Callable[[], None]:
+def head_step(width: int, pairs: int, backend: str, compiled: bool) -> Callable[[], None]:
     """A step of the `vrm` head on one batch of generated features."""
     torch.manual_seed(0)
     backbone = BertConfig(
@@ -46,7 +44,7 @@ def head_step(width: int, pairs: int, compiled: bool) -> Callable[[], None]:
     labels = TargetEncoder(tuple(model.config.objective_names))([judgment] * pairs)
     objective, prior = Objective(), model.score.prior_concentration
     optimizer = torch.optim.AdamW(model.score.parameters(), lr=1e-3, fused=True)
-    forward: Any = torch.compile(model.forward, backend=BACKEND) if compiled else model.forward
+    forward: Any = torch.compile(model.forward, backend=backend) if compiled else model.forward
 
     def step() -> None:
         output = forward(prompt_features=prompts, completion_features=completions)
@@ -58,13 +56,13 @@ def head_step(width: int, pairs: int, compiled: bool) -> Callable[[], None]:
 
 
 def backbone_step(
-    shape: DecoderShape, batches: Sequence[Any], precision: str, limit: int, compiled: bool
+    shape: DecoderShape, batches: Sequence[Any], precision: str, options: argparse.Namespace, compiled: bool
 ) -> Callable[[], None]:
     """Steps on all batches by the packed route; attention stays outside the compiled layers."""
-    stepper = make_stepper(shape, "packed", precision, limit)
+    stepper = make_stepper(shape, "packed", precision, options.limit)
     passes = [stepper.passes(items) for items in batches]
     if compiled:
-        compile_layers(stepper.model.backbone)
+        compile_layers(stepper.model.backbone, options.backend)
 
     def steps() -> None:
         for items, found in zip(batches, passes, strict=True):
@@ -73,14 +71,14 @@ def backbone_step(
     return steps
 
 
-def compile_layers(backbone: Any) -> None:
+def compile_layers(backbone: Any, backend: str) -> None:
     """Compile every layer with dynamic shapes; one graph serves all.
 
     Attention over packed rows is left out: its calls differ with every batch, and it would be compiled for each.
     """
     ALL_ATTENTION_FUNCTIONS.register(PACKED_ATTENTION, torch.compiler.disable(packed_attention))
     for layer in backbone.layers:
-        layer.compile(dynamic=True, backend=BACKEND)
+        layer.compile(dynamic=True, backend=backend)
 
 
 def measure(make: Callable[[bool], Callable[[], None]], steps: int, rounds: int) -> dict[str, Any]:
@@ -113,10 +111,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--limit", type=int, default=1024)
     options.add_argument("--width", type=int, default=384, help="features of a text")
     options.add_argument("--pairs", type=int, default=1024, help="pairs of a batch of the head")
+    options.add_argument("--backend", default="inductor", help="of torch.compile")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     found = options.parse_args(given)
     if found.quick:
-        vars(found).update(batch=2, steps=1, limit=256, width=8, pairs=4, rounds=1, precision=["float32"])
+        # Graphs are captured but run as they are: a C++ compiler takes longer than a test may.
+        vars(found).update(backend="eager", precision=["float32"])
+        vars(found).update(batch=2, steps=2, limit=256, width=8, pairs=4, rounds=1)
     return found
 
 
@@ -131,11 +132,11 @@ def main() -> None:
         "torch.compile on this CPU",
         ["step of", "eager, ms", "compiled, ms", "times faster", "compiler, s", "pays after"],
     )
-    figures = {"head": measure(partial(head_step, options.width, options.pairs), 1, options.rounds)}
+    figures = {"head": measure(partial(head_step, options.width, options.pairs, options.backend), 1, options.rounds)}
     add_row(table, f"vrm head, {options.width} features, {options.pairs:,} pairs, float32", figures["head"])
     say("head done")
     for precision in options.precision:
-        make = partial(backbone_step, shape, batches, precision, options.limit)
+        make = partial(backbone_step, shape, batches, precision, options)
         figures[precision] = measure(make, options.steps, options.rounds)
         add_row(table, f"decoder, packed, {options.batch} pairs, {precision}", figures[precision])
         say(f"{precision} done")

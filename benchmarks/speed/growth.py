@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmarks.speed.inputs import TOY, DecoderShape, WordSource, bare_reward_model, benchmark_tokenizer, judgment_of
-from benchmarks.speed.measure import PRECISIONS, PeakMemory, alone, say, timed
+from benchmarks.speed.measure import PRECISIONS, Alone, PeakMemory, say, timed
 from benchmarks.speed.steps import Stepper
 from benchmarks.speed.tables import Table, finish, parser, quiet
 from transformers import BertConfig, PrinterCallback, TrainingArguments
@@ -144,11 +144,12 @@ def ranked(words: WordSource, prompt: int, count: int, mean: int) -> Judgment:
 
 def pair_curve(options: argparse.Namespace) -> Curve:
     """Head training by number of pairs."""
-    points = [alone(head_epoch, count, options.width) for count in options.pairs]
+    points = [Alone(options.quick)(head_epoch, count, options.width) for count in options.pairs]
     return Curve("pairs, frozen features", "pairs", f"epoch of the head, {options.width} features", points)
 
 
 def _curve(name: str, unit: str, cost: str, jobs: list[tuple[Any, ...]], options: argparse.Namespace) -> Curve:
+    alone = Alone(options.quick)
     return Curve(name, unit, cost, [alone(training_step, *job, options.precision, options.rounds) for job in jobs])
 
 

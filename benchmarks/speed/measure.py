@@ -24,7 +24,6 @@ Result = TypeVar("Result")
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 STATUS = Path("/proc/self/status")
-TOY_SIZE = "--quick" in sys.argv
 
 
 def autocast(precision: str, device: str = "cpu") -> AbstractContextManager[None]:
@@ -84,16 +83,23 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def alone(function: Callable[..., Result], *arguments: Any) -> Result:
-    """Call a function of an importable module in a fresh process: its memory is its own, its caches are cold.
+class Alone:
+    """Calls a function of an importable module in a fresh process: its memory is its own, its caches are cold.
 
-    At toy size, where nothing is measured, in this process: starting one takes longer than the work.
+    Attributes:
+        here: call in this process instead; for toy sizes, where nothing is measured and starting takes longest.
     """
-    if TOY_SIZE:
-        return function(*arguments)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
+
+    def __init__(self, here: bool = False) -> None:
+        self.here = here
+
+    def __call__(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """The function's result; what it raises is raised here."""
+        if self.here:
+            return function(*arguments)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(function, *arguments).result()
 
 
 class PeakMemory:

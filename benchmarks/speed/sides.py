@@ -227,9 +227,9 @@ def run_trl(files: Path, rows: Rows, setting: Setting, accumulation: int = 1) ->
 
 
 def run_trl_defaults(files: Path, rows: Rows, setting: Setting) -> Measurement:
-    """TRL as it comes: only the batch's size, which is its default too, and where to write are given.
+    """TRL as it comes: the model by its path, bfloat16, checkpointing, whatever the setting says of these.
 
-    Its default precision and checkpointing are bfloat16 and on; those of the setting do not matter.
+    Given are the batch's size, which is its default too, the order of the rows, and that nothing is saved or reported.
     """
     from datasets import Dataset
     from trl import RewardConfig, RewardTrainer

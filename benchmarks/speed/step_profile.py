@@ -60,6 +60,8 @@ class Grouping:
                 return "head and loss"
             if "attention" in ancestor.name or "ScaledDotProduct" in ancestor.name:
                 return "attention"
+            if ancestor.name.startswith("aten::embedding"):
+                return "embedding"
         return _by_name(event.name)
 
     def _is_backward_of_head(self, event: Any) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmarks.speed.inputs import TOY, DecoderShape, Rows, described, read_rows, save_decoder
-from benchmarks.speed.measure import PRECISIONS, Spread, alone, in_turn, matrix_rate, say
+from benchmarks.speed.measure import PRECISIONS, Alone, Spread, in_turn, matrix_rate, say
 from benchmarks.speed.routes import gradient_differences
 from benchmarks.speed.sides import Measurement, Setting, losses, run_trl, run_trl_defaults, run_vrm
 from benchmarks.speed.tables import Table, finish, parser, quiet
@@ -97,8 +97,11 @@ def positions_table(rows: Rows, batch: int, seed: int = 0) -> tuple[Table, dict[
     return table, found
 
 
-def comparison_sides(files: Path, plan: Orders, setting: Setting, routes: bool) -> dict[str, Callable[[], Measurement]]:
+def comparison_sides(
+    files: Path, plan: Orders, setting: Setting, options: argparse.Namespace
+) -> dict[str, Callable[[], Measurement]]:
     """The sides of one precision, with or without checkpointing."""
+    alone, routes = Alone(options.quick), options.routes
     sides: dict[str, Callable[[], Measurement]] = {
         "TRL": partial(alone, run_trl, files, plan.random, setting),
         "TRL, sorted by length": partial(alone, run_trl, files, plan.grouped, setting),
@@ -157,17 +160,18 @@ def run(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[Tabl
     for precision in options.precision:
         for checkpointing in options.checkpointing:
             setting = replace(base, precision=precision, checkpointing=checkpointing == "on")
-            found = in_turn(comparison_sides(files, plan, setting, options.routes), options.rounds, say)
+            found = in_turn(comparison_sides(files, plan, setting, options), options.rounds, say)
             equal = min([equal, *(run.shares for runs in found.values() for run in runs)])
             tables.append(comparison_table(f"Training, {setting.describe()}", found))
             figures[setting.describe()] = {name: [asdict(run) for run in runs] for name, runs in found.items()}
     if options.defaults:
-        found = in_turn(default_sides(files, plan, base), options.rounds, say)
+        found = in_turn(default_sides(files, plan, base, Alone(options.quick)), options.rounds, say)
         title = (
             "Training, the defaults of both (TRL: bfloat16, checkpointing on; VRM: bfloat16 where the CPU has it, off)"
         )
         tables.append(comparison_table(title, found, "TRL, its defaults"))
         figures["defaults"] = {name: [asdict(run) for run in runs] for name, runs in found.items()}
+    alone = Alone(options.quick)
     compared = alone(losses, files, plan.random, base)
     few = plan.random.take(range(min(4, len(plan.random))))
     gradients = alone(gradient_differences, files, few, options.limit) if options.routes else None
@@ -175,7 +179,7 @@ def run(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[Tabl
     return tables, {**figures, "losses": compared, "gradients": gradients, "tokenized_alike": equal}
 
 
-def default_sides(files: Path, plan: Orders, base: Setting) -> dict[str, Callable[[], Measurement]]:
+def default_sides(files: Path, plan: Orders, base: Setting, alone: Alone) -> dict[str, Callable[[], Measurement]]:
     """Both as they come."""
     from vrm.inference.extraction import resolve_precision
 
@@ -203,7 +207,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     found = options.parse_args(given)
     if found.quick:
         vars(found).update(rows=64, batch=4, steps=2, warmup=1, rounds=1, limit=256)
-        vars(found).update(precision=["float32"], checkpointing=["off"], defaults=False)
+        vars(found).update(precision=["float32"], checkpointing=["off"])
     return found
 
 
