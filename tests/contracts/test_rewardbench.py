@@ -105,3 +105,49 @@ def test_rewardbench_computes_with_our_rewards(make_tiny_model, rewardbench_pyth
         assert row["results"] == int(chosen > rejected)
     summary = json.loads((tmp_path / "out" / "vrm.json").read_text())
     assert summary["accuracy"] == pytest.approx(float((wanted[:, 0] > wanted[:, 1]).float().mean()))
+
+
+LOAD = """
+import json, sys
+import torch, transformers
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1]).eval()
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+texts = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in json.loads(sys.argv[2])]
+batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
+with torch.no_grad():
+    rewards = model(**batch).logits[:, 0].tolist()
+print(json.dumps({"version": transformers.__version__, "rewards": rewards}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_a_plain_student_gives_its_rewards_in_transformers_4_too(make_tiny_model, rewardbench_python, tmp_path, kind):
+    """Servers that load students often run on it; RewardBench's environment has it."""
+    from vrm.cli.main import main
+
+    words = ["good", "bad", "safe", "plan", "water"]
+    rows = [{"prompt": f"how {words[n % 5]}", "completions": [words[n % 3], words[n % 4]]} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["distill-linear", make_tiny_model(kind=kind), tmp_path / "rows.jsonl", "-o", tmp_path / "student"]
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in [*arguments, "--held-out", 0.4]])
+    assert not stop.value.code
+    conversations = [
+        [{"role": "user", "content": prompt.strip()}, {"role": "assistant", "content": text.strip()}]
+        for prompt, *texts in ROWS
+        for text in texts
+    ]
+    found = [
+        json.loads(
+            subprocess.run(
+                [python, "-c", LOAD, str(tmp_path / "student"), json.dumps(conversations)],
+                check=True, capture_output=True, text=True, cwd=tmp_path,
+            ).stdout
+        )
+        for python in (sys.executable, rewardbench_python)
+    ]  # fmt: skip
+    assert [entry["version"].split(".")[0] for entry in found] == ["5", "4"]
+    assert found[1]["rewards"] == pytest.approx(found[0]["rewards"], abs=1e-5)

@@ -25,7 +25,7 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
 
 HEADS = {
-    "vrm": "variational: Dirichlet objective weights from the prompt, Gaussian semantic features of the completion",
+    "vrm": "Dirichlet objective weights from the prompt and Gaussian semantic features of the completion",
     "gated": "a deterministic mixture of objectives, weighted by the prompt",
     "bottleneck": "one objective, Gaussian features (an information bottleneck)",
     "mlp": "a multilayer perceptron with one output",
@@ -113,7 +113,7 @@ def _summary(facts: CardFacts) -> str:
     beside = f"; {BESIDE_THE_REWARD[head]}" if head in BESIDE_THE_REWARD else ""
     return (
         "A reward model: it maps a prompt and a completion to a reward. It was trained with the package `vrm` "
-        f"([variational reward modeling](https://arxiv.org/abs/2603.04974)), head `{head}`: {HEADS[head]}. "
+        f"([variational reward modeling](https://arxiv.org/abs/2603.04974)); its head is `{head}`, {HEADS[head]}. "
         f"`.logits` is the expected reward{beside}."
     )
 

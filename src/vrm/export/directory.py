@@ -127,6 +127,8 @@ def make_tokenizer_portable(directory: Path) -> None:
     settings = json.loads(file.read_text(encoding="utf-8"))
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        # Of that class transformers 4 would also expect token types, which decoders do not take.
+        settings.setdefault("model_input_names", ["input_ids", "attention_mask"])
     if isinstance(settings.get("extra_special_tokens"), list):
         settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
     file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

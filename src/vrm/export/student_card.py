@@ -12,6 +12,8 @@ FORMS = {
     "without_line_ends": "the same without line ends at its end (OpenRLHF)",
 }
 
+AGREEMENT_HEAD = ("text", "completions", "Pearson", "Spearman", "pairs ordered alike", "mean difference", "largest")
+
 
 def agreement_rows(agreements: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """A line a form of the text, the cells of `AGREEMENT_HEAD`."""
@@ -27,9 +29,6 @@ def agreement_rows(agreements: Mapping[str, Mapping[str, Any]]) -> list[list[str
         ]
         for name, found in agreements.items()
     ]
-
-
-AGREEMENT_HEAD = ("text", "completions", "Pearson", "Spearman", "pairs ordered alike", "mean difference", "largest")
 
 
 def student_card(name: str, document: Mapping[str, Any]) -> str:

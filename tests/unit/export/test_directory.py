@@ -99,6 +99,7 @@ def test_the_tokenizer_is_named_as_older_versions_name_it(tiny_decoder_dir, tmp_
     make_tokenizer_portable(tmp_path)
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
     assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert settings["model_input_names"] == tokenizer.model_input_names
     assert settings["additional_special_tokens"] == ["<|tool|>"]
     assert "extra_special_tokens" not in settings
     again = AutoTokenizer.from_pretrained(tmp_path)
