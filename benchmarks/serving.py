@@ -244,18 +244,20 @@ async def ask_all(url: str, texts: list[Text], clients: int) -> list[float]:
     seconds: list[float] = []
     waiting = iter(texts)
 
-    async def client() -> None:
-        async with httpx2.AsyncClient(base_url=url, timeout=180) as http:
-            for text in waiting:
-                body = {"query": [text.prompt + text.completion], "prompts": [text.prompt], "labels": [None]}
-                start = time.perf_counter()
-                response = await http.post("/get_reward", json=body)
-                if response.status_code != 200:
-                    raise SystemExit(f"{url} answers {response.status_code}: {response.text}")
-                assert len(response.json()["rewards"]) == 1
-                seconds.append(time.perf_counter() - start)
+    async def client(http: httpx2.AsyncClient) -> None:
+        for text in waiting:
+            body = {"query": [text.prompt + text.completion], "prompts": [text.prompt], "labels": [None]}
+            start = time.perf_counter()
+            response = await http.post("/get_reward", json=body)
+            if response.status_code != 200:
+                raise SystemExit(f"{url} answers {response.status_code}: {response.text}")
+            assert len(response.json()["rewards"]) == 1
+            seconds.append(time.perf_counter() - start)
 
-    await asyncio.gather(*(client() for _ in range(clients)))
+    # One pool, a connection a client: a pool each would spend more time on reading certificates than on asking.
+    limits = httpx2.Limits(max_connections=clients, max_keepalive_connections=clients)
+    async with httpx2.AsyncClient(base_url=url, timeout=180, limits=limits) as http:
+        await asyncio.gather(*(client(http) for _ in range(clients)))
     assert len(seconds) == len(texts)
     return seconds
 
