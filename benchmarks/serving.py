@@ -119,7 +119,7 @@ def make_model(backbone: str, directory: Path, texts: list[Text]) -> Path:
 
 
 def make_decoder(directory: Path, texts: list[Text]) -> Path:
-    """A Qwen3 of 4 layers and width 256, random, with a byte-level BPE of the texts."""
+    """A Qwen3 of 6 layers and width 384, random, with a byte-level BPE of the texts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
@@ -138,12 +138,12 @@ def make_decoder(directory: Path, texts: list[Text]) -> Path:
     )
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=6,
         num_key_value_heads=2,
         head_dim=64,
-        intermediate_size=768,
+        intermediate_size=1152,
         max_position_embeddings=1024,
         pad_token_id=0,
         bos_token_id=None,
