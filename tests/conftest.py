@@ -5,6 +5,7 @@ Fixtures, all of the session:
     tiny_model_dir, tiny_decoder_dir              saved models (head vrm, objectives below, one free objective)
     make_tiny_model                               make_tiny_model(head=..., kind=..., **VRMConfig fields) -> directory
     serve                                         with serve(directory, **ServeSettings fields) as server: server.url
+    tiny_policy_dir                               a random language model on the tiny decoder's tokenizer
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def _save_tiny(backbone: Path, directory: Path, head: str, kind: str, fields: di
     import torch
     from transformers import AutoTokenizer
 
-    from vrm.data.chat import ensure_chat_template, prompt_boundary_ids
+    from vrm.data.chat import describe_prompts, ensure_chat_template
     from vrm.model import VRMForSequenceClassification, save_model
 
     tokenizer = AutoTokenizer.from_pretrained(backbone)
@@ -164,7 +165,7 @@ def _save_tiny(backbone: Path, directory: Path, head: str, kind: str, fields: di
         "reward_mean": 0.25,
         "reward_std": 1.5,
         "objectives_with_ratings": OBJECTIVES,
-        "prompt_boundary_ids": prompt_boundary_ids(tokenizer),
+        **describe_prompts(tokenizer),
         **fields,
     }
     with torch.random.fork_rng():
@@ -257,3 +258,30 @@ def serve() -> Callable[..., Any]:
             running.stop()
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def tiny_policy_dir(tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3 of one layer with a language head, for trainers of policies."""
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    directory = tmp_path_factory.mktemp("tiny-policy")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_backbone)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        intermediate_size=32,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        Qwen3ForCausalLM(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory

@@ -25,7 +25,10 @@ from vrm.cli.main import COMMANDS
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-CODE = [*SOURCES, *(file for name in ("tests", "benchmarks", "docs") for file in sorted((ROOT / name).rglob("*.py")))]
+CODE = [
+    *SOURCES,
+    *(file for name in ("tests", "benchmarks", "docs", "examples") for file in sorted((ROOT / name).rglob("*.py"))),
+]
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60

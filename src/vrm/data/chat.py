@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vrm.data.schema import Judgment, Message, Text
+from vrm.data.template_guard import guarded_template, has_guard, special_tokens
 from vrm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class TokenizedPrompt:
         gap: that trailing whitespace; it is tokenized with the completion.
         lead: text the template puts between the generation prompt and the completion's content, usually none.
         tail: text the template puts after the content (end of turn).
+        anchor: end of `text` from its last special token on, the trailing whitespace left out.
     """
 
     ids: list[int]
@@ -46,6 +48,7 @@ class TokenizedPrompt:
     gap: str
     lead: str
     tail: str
+    anchor: str = ""
 
 
 def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, backbone_kind: str) -> None:
@@ -58,18 +61,66 @@ def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, backbone_kind: str)
     tokenizer.chat_template = template
 
 
+def describe_prompts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What a model has to know of its tokenizer's prompts, as fields of `VRMConfig`; guards the chat template first."""
+    guarded = guard_chat_template(tokenizer)
+    opening = None
+    if getattr(tokenizer, "chat_template", None):
+        ids = tokenizer.encode(_rendered(tokenizer, [{"role": "user", "content": "."}]), add_special_tokens=False)
+        opening = ids[0] if ids[0] in tokenizer.all_special_ids else None
+    return {
+        "prompt_boundary_ids": prompt_boundary_ids(tokenizer),
+        "guarded_template": guarded,
+        "prompt_opening_id": opening,
+    }
+
+
+def guard_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Put a guard before the tokenizer's chat template (see `vrm.data.template_guard`), if it can be relied on.
+
+    It can if the boundary's pattern holds what no text can spell, the template prints the same with it, and the last
+    match of the pattern is then the prompt's end. Otherwise, and without a template, the tokenizer is left as it is.
+
+    Returns:
+        Whether the template is guarded: what `VRMConfig.guarded_template` stores.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    if has_guard(tokenizer):
+        return True
+    pattern = prompt_boundary_ids(tokenizer)
+    if not isinstance(template, str) or not pattern:
+        return False
+    unspellable = _unspellable_texts(tokenizer, pattern)
+    if unspellable is None:
+        return False
+    before = _probe_texts(tokenizer)
+    tokenizer.chat_template = guarded_template(template, unspellable)
+    if _probe_texts(tokenizer) != before or not _last_match_ends_prompts(tokenizer, pattern):
+        tokenizer.chat_template = template
+        return False
+    return True
+
+
+def texts_guarded_against(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Texts that the guard of the tokenizer's chat template breaks in messages; none without a guard."""
+    pattern = prompt_boundary_ids(tokenizer) if has_guard(tokenizer) else None
+    return (_unspellable_texts(tokenizer, pattern) if pattern else None) or []
+
+
 def generation_prompt(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Text that the chat template ends a prompt with, trailing whitespace included; None without a template.
 
-    Templates without a generation prompt of their own end it with what follows the user's content.
+    Without what completions do not repeat (`<think>` of some templates). Templates without a generation prompt of
+    their own end a prompt with what follows the user's content.
     """
     if not getattr(tokenizer, "chat_template", None):
         return None
-    messages: list[Message] = [{"role": "user", "content": _SENTINEL}]
-    without = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
-    with_prompt = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    pattern = with_prompt[len(without) :] if with_prompt.startswith(without) else ""
-    return pattern if pattern.strip() else with_prompt.split(_SENTINEL)[-1]
+    user: Message = {"role": "user", "content": _SENTINEL}
+    without, prompt = (_rendered(tokenizer, [user], add_generation_prompt=asked) for asked in (False, True))
+    answered = _rendered(tokenizer, [user, {"role": "assistant", "content": "."}])
+    prompt = prompt[: _common_prefix(prompt, answered)]
+    pattern = prompt[len(without) :] if prompt.startswith(without) else ""
+    return pattern if pattern.strip() else prompt.split(_SENTINEL)[-1]
 
 
 def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
@@ -83,12 +134,67 @@ def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     return list(tokenizer.encode(pattern.rstrip(), add_special_tokens=False)) or None
 
 
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], **options: Any) -> str:
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+
+
+def _unspellable_texts(tokenizer: PreTrainedTokenizerBase, pattern: list[int]) -> list[str] | None:
+    """Texts to break in messages, so that no message tokenizes to `pattern`; None if that cannot be promised."""
+    tokens = special_tokens(tokenizer)
+    if any(_is_unspellable(tokenizer, token) for token in pattern):
+        return tokens
+    # A pattern of plain text (`ASSISTANT:`) is broken itself, unless a normalizer makes it out of other texts.
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    lines = str(tokenizer.decode(pattern)).strip().splitlines()
+    if backend is None or backend.normalizer is not None or not lines or len(lines[-1]) < 2:
+        return None
+    return [*tokens, lines[-1]]
+
+
+def _is_unspellable(tokenizer: PreTrainedTokenizerBase, token_id: int) -> bool:
+    """Whether the id stands for a special token that is matched as written, and that plain text never becomes."""
+    token = tokenizer.added_tokens_decoder.get(token_id)
+    if token is None or not token.special or token.normalized or len(token.content) < 2:
+        return False
+    texts = (token.content, f"a {token.content} a", f"a{token.content}a")
+    return all(
+        token_id not in tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) for text in texts
+    )
+
+
+def _probes() -> list[tuple[list[Message], list[Message]]]:
+    """Conversations of one and more turns, and completions that begin with each kind of character."""
+    question: Message = {"role": "user", "content": "Why?"}
+    turns: list[Message] = [{"role": "assistant", "content": f"{start}."} for start in ("Yes", "1", ")", " a", "\n\nb")]
+    prompts = [[question], [question, turns[0], question], [question, turns[-1], question, turns[0], question]]
+    return [(prompt, [turn]) for prompt in prompts for turn in turns]
+
+
+def _probe_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    prompts = [_rendered(tokenizer, prompt, add_generation_prompt=True) for prompt, _ in _probes()]
+    return prompts + [_rendered(tokenizer, [*prompt, *completion]) for prompt, completion in _probes()]
+
+
+def _last_match_ends_prompts(tokenizer: PreTrainedTokenizerBase, pattern: list[int]) -> bool:
+    chat = ChatTokenizer(tokenizer)
+    for messages, completion in _probes():
+        judgment = Judgment(messages, [completion])
+        prompt = chat.prompt(judgment)
+        row = prompt.ids + chat.completion(prompt, completion, judgment)
+        whole = tokenizer.encode(_rendered(tokenizer, [*messages, *completion]), add_special_tokens=False)
+        starts = (index for index in range(len(row) - len(pattern)) if row[index : index + len(pattern)] == pattern)
+        if row != whole or max(starts, default=-1) + len(pattern) != len(prompt.ids):
+            return False
+    return True
+
+
 class ChatTokenizer:
     """Tokenizes prompts and completions apart.
 
     Completion text never parses to special tokens, whatever it spells, so a policy cannot forge a boundary or an end
-    of turn. Conversational rows go through the chat template; plain text is concatenated and ends with EOS, as TRL
-    does, unless `wrap_text` turns it into messages first.
+    of turn. Behind a guarded template the ids of prompt and completion are those of the whole text, which is what
+    programs tokenize that know nothing of this class. Conversational rows go through the chat template; plain text is
+    concatenated and ends with EOS, as TRL does, unless `wrap_text` turns it into messages first.
 
     Args:
         tokenizer: a fast or slow `transformers` tokenizer.
@@ -98,6 +204,7 @@ class ChatTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, wrap_text: bool = False) -> None:
         self.tokenizer = tokenizer
         self.wrap_text = wrap_text
+        self._guarded = has_guard(tokenizer)
 
     def prompt(self, judgment: Judgment) -> TokenizedPrompt:
         """Tokenize the prompt of a judgment."""
@@ -106,9 +213,12 @@ class ChatTokenizer:
             return TokenizedPrompt(self._special(prompt, add_special_tokens=True), prompt, "", "", self._eos())
         text = self._render(prompt, judgment, add_generation_prompt=True)
         probe = self._render([*prompt, {"role": "assistant", "content": _SENTINEL}], judgment)
+        if self._guarded:
+            text = text[: _common_prefix(text, probe)]
         lead, tail = self._around_sentinel(text, probe)
         stripped = text.rstrip()
-        return TokenizedPrompt(self._special(stripped), text, text[len(stripped) :], lead, tail)
+        anchor = stripped[max([0, *(stripped.rfind(token) for token in self._special_tokens)]) :]
+        return TokenizedPrompt(self._special(stripped), text, text[len(stripped) :], lead, tail, anchor)
 
     def completion(self, prompt: TokenizedPrompt, completion: Text, judgment: Judgment) -> list[int]:
         """Token ids of a completion of that prompt, its end of turn included."""
@@ -119,6 +229,8 @@ class ChatTokenizer:
         if isinstance(history, str):
             raise DataError("a row must not mix a plain-text prompt with a completion of messages")
         rendered = self._render([*history, *completion], judgment)
+        if self._guarded:
+            return self._after_anchor(prompt, rendered)
         if not _is_plain_turn(completion) or not rendered.startswith(prompt.text):
             return self._with_markers(prompt, history, completion, judgment)
         body = rendered[len(prompt.text) :]
@@ -128,6 +240,13 @@ class ChatTokenizer:
         if prompt.lead.strip():
             return self._special(prompt.gap + prompt.lead) + self._plain(content) + self._special(tail)
         return self._plain(prompt.gap + prompt.lead + content) + self._special(tail)
+
+    def _after_anchor(self, prompt: TokenizedPrompt, rendered: str) -> list[int]:
+        """Ids that the whole text has after the prompt's: special tokens part it, so its end alone is tokenized."""
+        text = prompt.text.rstrip()
+        body = rendered[_common_prefix(text, rendered) :]
+        before, ids = self._special(prompt.anchor), self._special(prompt.anchor + body)
+        return ids[len(before) :] if ids[: len(before)] == before else self._special(body)
 
     def _with_markers(
         self, prompt: TokenizedPrompt, history: list[Message], completion: list[Message], judgment: Judgment
@@ -146,9 +265,7 @@ class ChatTokenizer:
 
     @cached_property
     def _special_tokens(self) -> list[str]:
-        added = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
-        # The longest first: one may be a part of another.
-        return sorted({*added, *self.tokenizer.all_special_tokens}, key=lambda token: (-len(token), token))
+        return special_tokens(self.tokenizer)
 
     def _around_sentinel(self, text: str, probe: str) -> tuple[str, str]:
         if not probe.startswith(text) or _SENTINEL not in probe[len(text) :]:

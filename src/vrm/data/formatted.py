@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vrm.data.chat import ChatTokenizer, generation_prompt
+from vrm.data.chat import ChatTokenizer, generation_prompt, texts_guarded_against
 from vrm.data.schema import Judgment
+from vrm.data.template_guard import broken_text
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import BoundaryError
 
@@ -156,5 +157,10 @@ class FormattedTokenizer(ChatTokenizer):
     def _completion_ids(self, completion: str) -> list[int]:
         opening, tail = self._frame.opening, self._frame.tail
         if opening.strip() and completion.startswith(opening):
-            return self._special(opening) + self._plain(completion[len(opening) :]) + self._special(tail)
-        return self._plain(completion) + self._special(tail)
+            content = broken_text(completion[len(opening) :], self._guarded_against)
+            return self._special(opening) + self._plain(content) + self._special(tail)
+        return self._plain(broken_text(completion, self._guarded_against)) + self._special(tail)
+
+    @cached_property
+    def _guarded_against(self) -> list[str]:
+        return texts_guarded_against(self.tokenizer)

@@ -40,6 +40,9 @@ class VRMConfig(PretrainedConfig):
             last); several are concatenated.
         poolings: encoders only, any of `mean`, `max`, `cls`; several are concatenated.
         prompt_boundary_ids: token ids that end a prompt, for callers that pass ids alone.
+        guarded_template: whether the saved chat template keeps messages from spelling special tokens
+            (`vrm.data.template_guard`); the last match of the pattern is then the prompt's end.
+        prompt_opening_id: special token that prompts begin with, kept where a long one is cut.
         conversational: whether it was trained on messages; plain text is then wrapped into messages before scoring.
         max_input_tokens: longest row in tokens.
         reward_mean: mean reward on the dev fold.
@@ -75,6 +78,8 @@ class VRMConfig(PretrainedConfig):
         feature_layers: list[int] | None = None,
         poolings: list[str] | None = None,
         prompt_boundary_ids: list[int] | None = None,
+        guarded_template: bool = False,
+        prompt_opening_id: int | None = None,
         conversational: bool = True,
         max_input_tokens: int = 1024,
         reward_mean: float = 0.0,
@@ -92,23 +97,20 @@ class VRMConfig(PretrainedConfig):
         self.backbone_name_or_path = backbone_name_or_path
         self.head = head
         self.objectives = list(objectives or [])
-        self.num_free_objectives = num_free_objectives
-        self.num_features = num_features
-        self.hidden_size_head = hidden_size_head
-        self.head_dropout = head_dropout
+        self.num_free_objectives, self.num_features = num_free_objectives, num_features
+        self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
         self.prior_concentration = prior_concentration
         self.initial_log_variance = initial_log_variance
         self.loss = loss
         self.feature_layers = list(feature_layers or [-1])
         self.poolings = list(poolings or ["mean"])
         self.prompt_boundary_ids = prompt_boundary_ids
+        self.guarded_template, self.prompt_opening_id = guarded_template, prompt_opening_id
         self.conversational = conversational
         self.max_input_tokens = max_input_tokens
-        self.reward_mean = reward_mean
-        self.reward_std = reward_std
+        self.reward_mean, self.reward_std = reward_mean, reward_std
         self.reward_scale = reward_scale
-        self.rating_mean = dict(rating_mean or {})
-        self.rating_std = dict(rating_std or {})
+        self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
         self.objectives_with_votes = list(objectives_with_votes or [])
         self.objectives_with_ratings = list(objectives_with_ratings or [])
         self.nuisance = nuisance

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
+from transformers.utils.logging import warning_once
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.losses import Posteriors
@@ -26,7 +27,7 @@ from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads import JudgmentHead
 from vrm.model.packing import pack_trees, part_of, plan_passes, trees_of_rows
-from vrm.model.pooling import checked_start, find_completion_start, pack_right
+from vrm.model.pooling import checked_start, find_completion_start, pack_right, shorten_rows
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +223,14 @@ class VRMForSequenceClassification(PreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         ids, mask, offsets = pack_right(input_ids, attention_mask)
         if start is None:
-            start = find_completion_start(ids, mask.sum(1), self.config.prompt_boundary_ids)
+            pattern, last = self.config.prompt_boundary_ids, self.config.guarded_template
+            start = find_completion_start(ids, mask.sum(1), pattern, last=last)
+            limit = self.config.max_input_tokens
+            if ids.shape[1] > limit:
+                warning_once(
+                    logger, "rows over the model's limit of %d tokens are cut, as `vrm score` cuts them", limit
+                )
+                ids, mask, start = shorten_rows(ids, mask.sum(1), start, limit, self.config.prompt_opening_id)
         else:
             start = checked_start(start - offsets, mask.sum(1))
         if self.packing_problem is not None:

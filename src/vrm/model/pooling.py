@@ -21,7 +21,9 @@ def pack_right(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tenso
     return input_ids.gather(1, order)[:, :longest], mask.gather(1, order)[:, :longest], offsets
 
 
-def find_completion_start(input_ids: Tensor, lengths: Tensor, boundary_ids: list[int] | None) -> Tensor:
+def find_completion_start(
+    input_ids: Tensor, lengths: Tensor, boundary_ids: list[int] | None, *, last: bool = False
+) -> Tensor:
     """Index of the first token after the prompt, (rows,), by the pattern that ends a prompt.
 
     Only a match that leaves at least one token counts: the closing token of an encoder's row is no boundary.
@@ -30,9 +32,11 @@ def find_completion_start(input_ids: Tensor, lengths: Tensor, boundary_ids: list
         input_ids: (rows, length), right-padded.
         lengths: (rows,) number of real tokens.
         boundary_ids: the pattern; None if the model has none.
+        last: whether the last of several matches is the boundary, as where no text can spell the pattern; several
+            are an error otherwise.
 
     Raises:
-        BoundaryError: if there is no pattern, or a row has no match or more than one.
+        BoundaryError: if there is no pattern, or a row has no match, or more than one where that is an error.
     """
     if not boundary_ids:
         raise BoundaryError(
@@ -46,10 +50,42 @@ def find_completion_start(input_ids: Tensor, lengths: Tensor, boundary_ids: list
     ends = torch.arange(windows.shape[1], device=input_ids.device) + len(boundary_ids)
     matches = (windows == pattern).all(-1) & (ends < lengths.unsqueeze(1))
     counts = matches.sum(1)
-    if bool((counts != 1).any()):
-        row = int((counts != 1).nonzero()[0])
+    wrong = counts < 1 if last else counts != 1
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
         raise _boundary_error(row, int(counts[row]))
-    return ends[matches.to(torch.int8).argmax(1)]
+    return torch.where(matches, ends, 0).amax(1)
+
+
+def shorten_rows(
+    input_ids: Tensor, lengths: Tensor, start: Tensor, limit: int, opening_id: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of at most `limit` tokens, cut as `vrm.data.tokenized` cuts with `truncate`; for callers that cut nothing.
+
+    Of a prompt the end remains, a quarter of the row at least, after `opening_id` if it begins with that; of a
+    completion the beginning and the last token.
+
+    Args:
+        input_ids: (rows, length), right-padded.
+        lengths: (rows,) number of real tokens.
+        start: (rows,) index of the first completion token.
+        limit: longest row.
+        opening_id: special token that stays where it begins a row.
+
+    Returns:
+        ids (rows, at most `limit`), bool mask of the same shape, and start (rows,).
+    """
+    device = input_ids.device
+    room = torch.maximum(limit - (lengths - start), start.clamp(max=limit // 4))
+    kept_prompt = torch.minimum(start, room)
+    kept = torch.minimum(lengths, kept_prompt + (lengths - start)).clamp(max=limit)
+    positions = torch.arange(int(kept.max()), device=device).expand(len(kept), -1)
+    source = positions + (start - kept_prompt).unsqueeze(1)
+    if opening_id is not None:
+        source = torch.where((positions == 0) & (input_ids[:, :1] == opening_id), 0, source)
+    source = torch.where(positions == (kept - 1).unsqueeze(1), (lengths - 1).unsqueeze(1), source)
+    mask = positions < kept.unsqueeze(1)
+    return input_ids.gather(1, source.clamp(max=input_ids.shape[1] - 1)) * mask, mask, kept_prompt
 
 
 def checked_start(start: Tensor, lengths: Tensor) -> Tensor:
@@ -71,7 +107,8 @@ def checked_start(start: Tensor, lengths: Tensor) -> Tensor:
 def _boundary_error(row: int, count: int) -> BoundaryError:
     return BoundaryError(
         f"row {row}: the pattern that ends a prompt was found {count} times, expected once. Format rows with "
-        "the model's own chat template, or pass completion_start (required for prompts of several turns)"
+        "the model's own chat template, or pass completion_start (required for prompts of several turns where "
+        "guarded_template is false)"
     )
 
 

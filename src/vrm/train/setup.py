@@ -13,7 +13,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
 from vrm.core.votes import ratings_as_votes
-from vrm.data.chat import ensure_chat_template, prompt_boundary_ids
+from vrm.data.chat import describe_prompts, ensure_chat_template
 from vrm.data.load import Source, load_judgments
 from vrm.data.mixture import mix
 from vrm.data.schema import Judgment
@@ -124,7 +124,7 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     if tokenizer.pad_token_id is None:
         # Never read by the model; only batches need it.
         tokenizer.pad_token = tokenizer.eos_token
-    model.config.prompt_boundary_ids = prompt_boundary_ids(tokenizer)
+    model.config.update(describe_prompts(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     if settings.tuning == "frozen":
         model.backbone.requires_grad_(False)

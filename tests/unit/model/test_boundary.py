@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from vrm.data.schema import Judgment
+from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import BoundaryError
 from vrm.model import load_model
-from vrm.model.pooling import find_completion_start, masked_pool, pack_right, take_token
+from vrm.model.pooling import find_completion_start, masked_pool, pack_right, shorten_rows, take_token
 
 PATTERN = [7, 8]
 
 
-def start(*rows, pattern=PATTERN):
+def start(*rows, pattern=PATTERN, **options):
     length = max(len(row) for row in rows)
     ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
-    return find_completion_start(ids, torch.tensor([len(row) for row in rows]), pattern).tolist()
+    return find_completion_start(ids, torch.tensor([len(row) for row in rows]), pattern, **options).tolist()
 
 
 def test_the_completion_starts_after_the_pattern():
@@ -39,13 +43,19 @@ def test_absent_and_ambiguous_boundaries_are_errors(rows, found):
     assert "completion_start" in str(error.value)
 
 
+def test_the_last_match_is_the_boundary_where_no_text_can_spell_the_pattern():
+    assert start([1, 7, 8, 3, 7, 8, 4], [7, 8, 5], [7, 8, 7, 8, 7, 8], last=True) == [6, 2, 4]
+    with pytest.raises(BoundaryError, match="row 1: the pattern that ends a prompt was found 0 times"):
+        start([1, 7, 8, 3], [1, 2, 3, 4], last=True)
+
+
 def test_no_pattern_at_all():
     with pytest.raises(BoundaryError, match="no prompt boundary pattern"):
         start([1, 2], pattern=None)
 
 
-def test_an_explicit_start_wins_over_the_pattern(tiny_decoder_dir):
-    model, tokenizer = load_model(tiny_decoder_dir)
+def test_an_explicit_start_wins_over_the_pattern(make_tiny_model):
+    model, tokenizer = load_model(make_tiny_model(kind="decoder", guarded_template=False))
     turn = "<|im_start|>assistant\nvery good<|im_end|>\n"
     ids = tokenizer(f"how{turn}why{turn}", return_tensors="pt")["input_ids"]
     with pytest.raises(BoundaryError, match="found 2 times"):
@@ -56,6 +66,35 @@ def test_an_explicit_start_wins_over_the_pattern(tiny_decoder_dir):
     # One causal pass: the completion's features are those of the last token, the weights those of the prompt's end.
     assert torch.allclose(late.loc, early.loc, atol=1e-6)
     assert not torch.allclose(late.weights, early.weights, atol=1e-3)
+
+
+@pytest.mark.parametrize("opening", [None, 100])
+@pytest.mark.parametrize("limit", [9, 16, 40])
+def test_long_rows_are_cut_as_judgments_are(limit, opening):
+    """The reference is `vrm.data.tokenized`, on ids: rows of every mixture of short and long."""
+    lengths = [(p, c) for p in (1, 3, 8, 30) for c in (1, 5, 30) if p + c > 1]
+    rows = [([100 + i for i in range(p)], [500 + i for i in range(c)]) for p, c in lengths]
+    width = max(p + c for p, c in lengths)
+    ids = torch.tensor([[*p, *c, *[0] * (width - len(p) - len(c))] for p, c in rows])
+    total, starts = torch.tensor([p + c for p, c in lengths]), torch.tensor([p for p, _ in lengths])
+    cut, mask, cut_start = shorten_rows(ids, total, starts, limit, opening)
+
+    class Ids:
+        tokenizer = SimpleNamespace(all_special_ids=[opening])
+
+        def prompt(self, judgment):
+            return SimpleNamespace(ids=judgment.prompt)
+
+        def completion(self, _, ids, judgment):
+            return ids
+
+    reference = JudgmentTokenizer(Ids(), limit, "truncate")
+    for index, (prompt, completion) in enumerate(rows):
+        expected = reference(Judgment(prompt, [completion]))
+        assert cut[index][mask[index]].tolist() == expected.prompt + expected.completions[0]
+        assert cut_start[index] == len(expected.prompt)
+    assert reference.report.prompt_truncated > 0
+    assert mask.shape[1] <= limit
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 6])

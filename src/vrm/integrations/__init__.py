@@ -1,0 +1,1 @@
+"""Variational reward models inside the trainers that people already use."""

@@ -1,0 +1,65 @@
+"""The scripts of `examples/` run, in their quick mode, and leave what they say they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(script, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
+
+
+def test_the_closed_loop(tmp_path):
+    pytest.importorskip("matplotlib")
+    printed = run("grpo_closed_loop.py", "--quick", "--output", tmp_path)
+    document = json.loads((tmp_path / "closed_loop.json").read_text("utf-8"))
+    assert list(document["runs"]) == ["bt", "vrm, mean", "vrm, pessimistic"]
+    for label, (series,) in document["runs"].items():
+        assert label in printed
+        assert {name: len(values) for name, values in series.items()} == {"gold": 3, "proxy": 3, "shortcut": 3}
+        assert all(0 <= share <= 1 for share in series["shortcut"])
+        assert all(0 <= gold <= 2.45 for gold in series["gold"])
+    assert document["runs"]["vrm, mean"][0]["proxy"][0] > document["runs"]["vrm, pessimistic"][0]["proxy"][0]
+    assert (tmp_path / "closed_loop.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dpo_on_selected_pairs(tmp_path):
+    printed = run(
+        "dpo_selected_pairs.py", "--quick", "--min-probability", "0.5", "--max-weight-std", "9", "--output", tmp_path
+    )
+    rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text("utf-8").splitlines()]
+    assert f"{len(rows)} of 104 pairs kept" in printed
+    assert len(rows) > 52
+    assert all(row["preference"] >= 0.5 and row["chosen"] != row["rejected"] for row in rows)
+    assert "after DPO" in printed
+
+
+def test_planted_scores_are_those_of_the_corpus(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import toy_policy
+
+    from vrm.data.planted.generator import true_score
+
+    by_kind = {(sentence.objective, sentence.level): sentence for sentence in toy_policy.sentences()}
+    levels = {"safety": 2, "evidence": 1, "honesty": 0, "empathy": 2, "creativity": 0, "actionability": 1}
+    said = [by_kind[name, level] for name, level in levels.items()]
+    flattery = by_kind[None, 0]
+    assert toy_policy.gold_score("medical", [flattery, *said]) == pytest.approx(true_score("medical", levels))
+    assert toy_policy.gold_score("medical", [*said, by_kind["safety", 0]]) == pytest.approx(
+        true_score("medical", {**levels, "safety": 1})
+    )
+    assert toy_policy.gold_score("medical", [flattery]) == 0
+    assert toy_policy.shortcut_share([flattery, *said, flattery]) == pytest.approx(2 / 8)
