@@ -5,13 +5,18 @@ Fixtures, all of the session:
     tiny_model_dir, tiny_decoder_dir              saved models (head vrm, objectives below, one free objective)
     make_tiny_model                               make_tiny_model(head=..., kind=..., **VRMConfig fields) -> directory
     tiny_policy_dir                               a random language model on the tiny decoder's tokenizer
+    serve                                         with serve(directory, **ServeSettings fields) as server: server.url
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +235,53 @@ def tiny_policy_dir(tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPa
         Qwen3ForCausalLM(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+@dataclass
+class RunningServer:
+    """A server in a thread of this process; `stop` is what SIGTERM does to one of its own."""
+
+    url: str
+    service: Any
+    _server: Any
+    _thread: threading.Thread
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=30)
+        assert not self._thread.is_alive(), "the server does not end"
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """serve(directory, on_overlong="truncate", **ServeSettings fields): a context manager around a `RunningServer`."""
+    import uvicorn
+
+    from vrm.inference.engine import RewardEngine
+    from vrm.inference.extraction import ExtractionOptions
+    from vrm.serve.app import create_app
+    from vrm.serve.run import listen, url_of
+    from vrm.serve.service import Service
+    from vrm.serve.settings import ServeSettings
+
+    @contextmanager
+    def serve(directory: Path, on_overlong: str = "truncate", **settings: Any) -> Iterator[RunningServer]:
+        options = ExtractionOptions(precision="float32")
+        engine = RewardEngine.from_pretrained(directory, options=options, on_overlong=on_overlong)
+        service = Service(engine, ServeSettings(name="tiny", **settings))
+        bound = listen("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+        thread.start()
+        running = RunningServer(url_of(bound), service, server, thread)
+        limit = time.monotonic() + 30
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < limit, "the server does not start"
+            time.sleep(0.01)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    return serve

@@ -11,7 +11,10 @@
     │   ├── CheckpointError  missing or unexpected weights, wrong hash, wrong format
     │   └── BoundaryError    the end of the prompt was not found, or found more than once
     ├── NumericsError      a loss or reward is not finite
-    └── MissingExtraError  an optional dependency is not installed
+    ├── MissingExtraError  an optional dependency is not installed
+    └── ServerError        a reward server did not give what it was asked for
+        ├── RefusedError       it says that the request is wrong, or that the token is
+        └── UnavailableError   it cannot be reached, is busy or failed, after all retries
 
 Errors that users meet for wrong arguments also derive from `ValueError` (or `ImportError`), so that code which
 expects Python's own exceptions keeps working.
@@ -81,3 +84,24 @@ class MissingExtraError(VrmError, ImportError):
             f"{feature} needs the package '{package}', which is not installed. "
             f"Install it with: pip install 'vrm[{extra}]'"
         )
+
+
+class ServerError(VrmError):
+    """A reward server did not give what it was asked for; raised by `vrm.client`.
+
+    Attributes:
+        status: HTTP status of the last answer; None if there was none.
+        param: the field of the request that is wrong, if the server named one.
+    """
+
+    def __init__(self, message: str, status: int | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.param = status, param
+
+
+class RefusedError(ServerError, ValueError):
+    """The server refuses the request itself (4xx); sending it again would not help."""
+
+
+class UnavailableError(ServerError):
+    """The server cannot be reached, is too busy, takes too long or fails, even after retries."""

@@ -1,15 +1,58 @@
-"""What the contract tests share: prompts for the tiny policy, and what `vrm score` says."""
+"""A server of a decoder, the rewards that `vrm score` gives, requests as the peers' HTTP library sends them, and what
+trainers of policies need: a tokenizer and prompts.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-pytest.importorskip("trl")
+
+@pytest.fixture(scope="session")
+def decoder_server(serve: Callable[..., Any], tiny_decoder_dir: Path) -> Iterator[Any]:
+    with serve(tiny_decoder_dir) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def scored(tiny_decoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[float]]:
+    """scored(rows): the rewards that `vrm score` writes for rows of one completion."""
+    from vrm.cli.main import main
+
+    def scored(rows: list[dict[str, Any]], *options: str) -> list[float]:
+        directory = tmp_path_factory.mktemp("scored")
+        source, output = directory / "rows.jsonl", directory / "out.jsonl"
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        with pytest.raises(SystemExit) as stop:
+            main(["score", str(tiny_decoder_dir), str(source), "-o", str(output), "--device", "cpu", *options])
+        assert not stop.value.code
+        return [json.loads(line)["rewards"][0] for line in output.read_text(encoding="utf-8").splitlines()]
+
+    return scored
+
+
+@pytest.fixture(scope="session")
+def aiohttp_post() -> Callable[..., httpx2.Response]:
+    """aiohttp_post(url, payload): the request of aiohttp 3.13's `ClientSession().post(url, json=payload)`."""
+
+    def post(url: str, payload: dict[str, Any]) -> httpx2.Response:
+        headers = {
+            "Accept": "*/*",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": "Python/3.12 aiohttp/3.13.3",
+            "Content-Type": "application/json",
+        }
+        # A session is made for every request, so a connection too.
+        with httpx2.Client(headers=headers, timeout=60) as session:
+            return session.post(url, content=json.dumps(payload).encode())
+
+    return post
+
 
 QUESTIONS = ["how do you help", "why is the city safe", "what is a good plan", "tell a short story"]
 
@@ -33,17 +76,17 @@ def questions() -> Any:
 
 @pytest.fixture
 def vrm_score(tmp_path: Path) -> Callable[..., list[float]]:
-    """vrm_score(model directory, prompts, completions, *options): what the command writes, one reward a row."""
+    """vrm_score(model directory, prompts, completions): what the command writes, one reward a row."""
     from vrm.cli.main import main
 
-    def score(model: Path, prompts: list[Any], completions: list[Any], *options: str, field: str = "rewards") -> Any:
+    def score(model: Path, prompts: list[Any], completions: list[Any]) -> list[float]:
         source, target = tmp_path / "rows.jsonl", tmp_path / "scores.jsonl"
         rows = [{"prompt": prompt, "completion": text} for prompt, text in zip(prompts, completions, strict=True)]
         source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         target.unlink(missing_ok=True)
         with pytest.raises(SystemExit) as stop:
-            main(["score", str(model), str(source), "-o", str(target), *options])
+            main(["score", str(model), str(source), "-o", str(target), "--device", "cpu"])
         assert not stop.value.code
-        return [row[field][0] for row in map(json.loads, target.read_text("utf-8").splitlines())]
+        return [row["rewards"][0] for row in map(json.loads, target.read_text("utf-8").splitlines())]
 
     return score

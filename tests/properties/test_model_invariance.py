@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -59,6 +61,58 @@ def test_padding_of_any_side_amount_and_id_changes_nothing(loaded, batch, side, 
     plain, other = outputs(model, batch), outputs(model, batch, side, extra, pad)
     assert torch.allclose(plain.logits, other.logits, atol=TOLERANCE)
     assert close(plain, other)
+
+
+@contextmanager
+def rows_padded(model):
+    """As for a backbone that cannot read packed rows."""
+    model.packing_problem = "told so"
+    try:
+        yield
+    finally:
+        model.packing_problem = None
+
+
+some_or_none = st.lists(st.integers(10, 60), max_size=12)
+
+
+@FEW
+@given(ids, st.lists(some_or_none, min_size=1, max_size=8), rows, st.sampled_from(["left", "right"]))
+def test_packed_rows_give_the_rewards_and_gradients_of_padded_ones(loaded, prompt, completions, others, side):
+    model, _ = loaded
+    # One prompt of up to eight completions, some of them empty, among other rows.
+    batch = padded([*((prompt, ids) for ids in completions), *others], side, 0, 0)
+    found = {}
+    for route in (nullcontext(), rows_padded(model)):
+        with route:
+            model.zero_grad()
+            output = model(**batch)
+            (output.logits * torch.arange(1, len(output.logits) + 1).unsqueeze(1)).sum().backward()
+            gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        found[isinstance(route, nullcontext)] = output, gradients
+    (one, packed), (other, reference) = found[True], found[False]
+    assert close(one, other)
+    assert packed.keys() == reference.keys()
+    for name, value in reference.items():
+        assert torch.allclose(packed[name], value, rtol=1e-3, atol=1e-5 * max(1.0, float(value.abs().max()))), name
+
+
+@pytest.mark.parametrize("policy", ["truncate_prompt", "truncate"])
+def test_prompts_at_the_limit_are_the_same_packed_and_padded(loaded, policy):
+    model, tokenizer = loaded
+    limit = model.config.max_input_tokens
+    rows = [
+        Judgment("the city of good help " * limit, ["good", "no " * 30, "why " * (limit // 6)], scores=[1, 2, 3]),
+        Judgment("how", ["you " * (limit // 6), "no"], preference=1.0),
+    ]
+    rewards = []
+    for route in (nullcontext(), rows_padded(model)):
+        with route:
+            engine = RewardEngine(model, tokenizer, ExtractionOptions(precision="float32"), on_overlong=policy)
+            batch = engine.judge(rows)
+            rewards.append(batch.moments.mean[batch.mask])
+            assert engine.report.prompt_truncated == 1
+    assert torch.allclose(*rewards, atol=TOLERANCE)
 
 
 @FEW

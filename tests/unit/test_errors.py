@@ -20,6 +20,9 @@ EXPECTED = {
     "BoundaryError": (errors.ModelError, ValueError),
     "NumericsError": (VrmError, ArithmeticError),
     "MissingExtraError": (VrmError, ImportError),
+    "ServerError": (VrmError,),
+    "RefusedError": (errors.ServerError, ValueError),
+    "UnavailableError": (errors.ServerError,),
 }
 CLASSES = {name: found for name, found in vars(errors).items() if inspect.isclass(found)}
 

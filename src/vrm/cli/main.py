@@ -54,6 +54,7 @@ COMMANDS = {
     "audit": Entry("vrm.cli.audit", "audit", "Try edits of completions that should not pay, and see whether they do."),
     "doctor": Entry("vrm.cli.doctor", "doctor", "Find out what is wrong with preference data."),
     "report": Entry("vrm.cli.report", "report", "Write one HTML page of runs and results, with charts."),
+    "serve": Entry("vrm.cli.serve", "serve", "Serve a model over HTTP, to trainers and programs of your own."),
 }
 
 

@@ -101,11 +101,11 @@ def guard_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     return True
 
 
-def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
-    """Token ids of the template's generation prompt without its trailing whitespace; None without a template.
+def generation_prompt(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Text that the chat template ends a prompt with, trailing whitespace included; None without a template.
 
-    A byte-level BPE may merge that whitespace with the start of a completion, so it cannot be part of a pattern; nor
-    can what completions do not repeat (`<think>` of some templates).
+    Templates without a generation prompt of their own end it with what follows the user's content. What completions do
+    not repeat (`<think>` of some templates) is no part of it.
     """
     if not getattr(tokenizer, "chat_template", None):
         return None
@@ -114,11 +114,18 @@ def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     answered = _rendered(tokenizer, [user, {"role": "assistant", "content": "."}])
     prompt = prompt[: _common_prefix(prompt, answered)]
     pattern = prompt[len(without) :] if prompt.startswith(without) else ""
-    if not pattern.strip():
-        # No generation prompt of its own: what follows the user's content ends the prompt.
-        pattern = prompt.split(_SENTINEL)[-1]
-    ids = tokenizer.encode(pattern.rstrip(), add_special_tokens=False)
-    return list(ids) or None
+    return pattern if pattern.strip() else prompt.split(_SENTINEL)[-1]
+
+
+def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    """Token ids of the template's generation prompt without its trailing whitespace; None without a template.
+
+    A byte-level BPE may merge that whitespace with the start of a completion, so it cannot be part of a pattern.
+    """
+    pattern = generation_prompt(tokenizer)
+    if pattern is None:
+        return None
+    return list(tokenizer.encode(pattern.rstrip(), add_special_tokens=False)) or None
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], **options: Any) -> str:

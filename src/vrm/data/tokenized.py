@@ -87,12 +87,16 @@ class JudgmentTokenizer:
 
     def __call__(self, judgment: Judgment) -> TokenizedJudgment | None:
         """Tokenize one judgment; None if it was dropped (and counted)."""
+        return self.fit(self.whole(judgment))
+
+    def whole(self, judgment: Judgment) -> TokenizedJudgment:
+        """Tokenize one judgment, however long it is."""
         prompt = self.chat.prompt(judgment)
         completions = [self.chat.completion(prompt, text, judgment) for text in judgment.completions]
-        return self.fit(TokenizedJudgment(prompt.ids, completions, judgment))
+        return TokenizedJudgment(prompt.ids, completions, judgment)
 
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
-        """A tokenized judgment within the limit: itself, or what `on_overlong` makes of it; counted either way."""
+        """The same object if it is within the limit; else what the policy makes of it, None if dropped; counted."""
         self.report.total += 1
         if self._longest(tokenized) <= self.max_tokens:
             return tokenized

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._triton import has_triton
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -180,6 +181,10 @@ def flex_packed_attention(
 
     kernel = _flex_kernel() if query.is_cuda else flex_attention
     mask = segments.block_mask(window, query.device)
+    # Autocast casts for the library's own attention, but not for this one.
+    autocast = torch.is_autocast_enabled(query.device.type)
+    dtype = torch.get_autocast_dtype(query.device.type) if autocast else value.dtype
+    query, key, value = (states.to(dtype) for states in (query, key, value))
     return kernel(query, key, value, block_mask=mask, scale=scaling, enable_gqa=key.shape[1] != query.shape[1])
 
 
@@ -236,7 +241,7 @@ def packed_attention(
         raise ConfigError(f"packed rows do not support attention with {', '.join(asked)}")
     segments.calls += 1
     dropout, scaling = kwargs.get("dropout", 0.0), kwargs.get("scaling")
-    if query.is_cuda and not dropout:
+    if query.is_cuda and not dropout and has_triton():
         output = flex_packed_attention(query, key, value, segments, scaling, window)
     else:
         output = sdpa_packed_attention(

@@ -124,6 +124,16 @@ def test_flex_attention_equals_sdpa(name):
     assert torch.allclose(one, other, atol=1e-10)
 
 
+def test_flex_attention_takes_what_autocast_leaves_in_two_precisions():
+    packed = pack_trees(random_trees(1, [3, 1]), "decoder")
+    segments = Segments.of(packed["parts"], True)
+    query, key, value = torch.randn(3, 1, 2, packed["input_ids"].shape[1], 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = flex_packed_attention(query, key, value.bfloat16(), segments, None, None)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), sdpa_packed_attention(query, key, value, segments), atol=3e-2)
+
+
 def test_a_tree_attends_the_same_way_in_one_call_and_part_by_part(monkeypatch):
     packed = pack_trees(random_trees(2, [1, 2, 7]), "decoder")
     query, key, value = torch.randn(3, 1, 2, packed["input_ids"].shape[1], 8, dtype=torch.float64)

@@ -1,0 +1,151 @@
+"""`vrm serve`: a model behind HTTP."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vrm.cli import options
+from vrm.cli.console import note
+from vrm.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from vrm.serve.settings import ServeSettings
+
+# The same names as in the library; a test compares them.
+ON_OVERLONG = ("truncate", "truncate_prompt", "error")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+TOKEN_VARIABLE = "VRM_SERVER_TOKEN"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+_Host = Annotated[str, typer.Option("--host", help="Address to listen on; the default is reachable from here only.")]
+_Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
+_Name = Annotated[
+    str | None,
+    typer.Option("--name", help="Of the model, in answers. Default: the last two parts of MODEL.", show_default=False),
+]
+_TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help=f"Requests must bear the token that this file (or {TOKEN_VARIABLE}) holds.",
+        show_default=False,
+    ),
+]
+_Overlong = Annotated[
+    str,
+    typer.Option(
+        "--on-overlong", **options.one_of(ON_OVERLONG), help="Cut texts over the model's limit, or refuse them."
+    ),
+]
+_Delay = Annotated[
+    float, typer.Option("--queue-delay", min=0, metavar="MS", help="Wait this long for others to share a batch.")
+]
+_Budget = Annotated[
+    int, typer.Option("--token-budget", min=1, metavar="N", help="Tokens that are judged together, about.")
+]
+_Queue = Annotated[
+    int, typer.Option("--max-queue", min=1, metavar="N", help="Completions waiting; above it, 429 and Retry-After.")
+]
+_Timeout = Annotated[float, typer.Option("--timeout", min=0.001, metavar="S", help="Seconds a request may take; 504.")]
+_Body = Annotated[int, typer.Option("--max-body", min=1, metavar="BYTES", help="Size of a body; 413.")]
+_Texts = Annotated[int, typer.Option("--max-texts", min=1, metavar="N", help="Completions of a request; 422.")]
+_Characters = Annotated[
+    int, typer.Option("--max-characters", min=1, metavar="N", help="Length of a prompt or completion; 422.")
+]
+_LogLevel = Annotated[
+    str, typer.Option("--log-level", **options.one_of(LOG_LEVELS), help="`info` logs requests, never their texts.")
+]
+
+
+def serve(
+    model: options.ModelArgument,
+    host: _Host = "127.0.0.1",
+    port: _Port = 5000,
+    name: _Name = None,
+    token_file: _TokenFile = None,
+    on_overlong: _Overlong = "truncate",
+    queue_delay: _Delay = 5.0,
+    token_budget: _Budget = 8192,
+    max_queue: _Queue = 4096,
+    timeout: _Timeout = 120.0,
+    max_body: _Body = 4 << 20,
+    max_texts: _Texts = 64,
+    max_characters: _Characters = 200_000,
+    log_level: _LogLevel = "info",
+    precision: options.PrecisionOption = "float32",
+    device: options.DeviceOption = "auto",
+) -> None:
+    """Serve a model over HTTP, to trainers and to programs of your own.
+
+    One process batches across requests. It speaks a native API (`POST /v1/score`, `POST /v1/explain`; `vrm.client` is
+    the Python client), OpenRLHF's `/get_reward`, slime's `/slime/reward`, and vLLM's `/classify` and `/pooling`. The
+    page `/docs` describes them. SIGINT and SIGTERM end it after it has answered what it accepted.
+    """
+    _check_installed()
+    from vrm.serve.settings import ServeSettings
+
+    settings = ServeSettings(
+        name=name or _short_name(model),
+        queue_delay=queue_delay / 1e3,
+        batch_tokens=token_budget,
+        max_queue_texts=max_queue,
+        request_timeout=timeout,
+        max_body_bytes=max_body,
+        max_texts=max_texts,
+        max_characters=max_characters,
+        token=_token(token_file),
+    )
+    _run(settings, model, (host, port), (on_overlong, precision, device), log_level)
+
+
+def _run(
+    settings: ServeSettings, model: str, address: tuple[str, int], engine_options: tuple[str, str, str], log_level: str
+) -> None:
+    from vrm.serve.run import listen, serve_forever, url_of
+
+    bound = listen(*address)  # a taken port is found before the model is loaded
+    on_overlong, precision, device = engine_options
+    engine = options.load_engine(
+        model,
+        device=device,
+        precision=precision,
+        on_overlong=on_overlong,
+        steering=None,
+        token_budget=settings.batch_tokens,
+    )
+    from vrm.serve.service import Service
+
+    service = Service(engine, settings)
+    service.try_model()
+    if address[0] not in _LOOPBACK and settings.token is None:
+        note(f"warning: {address[0]} may be reached from elsewhere, and no token is asked for; see --token-file")
+    note(f"serving {settings.name} on {url_of(bound)} (its routes: {url_of(bound)}/docs); Ctrl-C ends it")
+    serve_forever(service, bound, log_level)
+    note("stopped; everything that was accepted has been answered")
+
+
+def _short_name(model: str) -> str:
+    """A Hub name as it is, and a directory as one: its own name and its parent's."""
+    path = Path(model)
+    return "/".join(part.strip("/") for part in path.resolve().parts[-2:]) if path.exists() else model
+
+
+def _check_installed() -> None:
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "serve", "vrm serve")
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE)
+    token = file.read_text(encoding="utf-8").strip()
+    if not token:
+        raise ConfigError(f"{file} is empty: a token is needed, or leave --token-file out")
+    return token

@@ -1,0 +1,132 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import httpx2
+
+from vrm.client.calls import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_URL,
+    Attempts,
+    Call,
+    Outcome,
+    Response,
+    RetryPolicy,
+    Text,
+    base_headers,
+    checked_url,
+    judgment_body,
+    read_answer,
+)
+from vrm.client.schema import ExplainResponse, ScoreResponse, VersionResponse
+
+
+class AsyncClient:
+    """Asks a reward server from one event loop. Close it, or use it as an asynchronous context manager.
+
+    Args:
+        url: of the server, without a path.
+        token: that the server wants; None reads the environment variable `VRM_SERVER_TOKEN`.
+        timeout: seconds for one attempt.
+        retries: when to try again; None is `RetryPolicy()`.
+        transport: of httpx2, for tests and proxies.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        token: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: RetryPolicy | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url, self.retries = checked_url(url), retries or RetryPolicy()
+        self._http = httpx2.AsyncClient(
+            base_url=self.url, headers=base_headers(token), timeout=timeout, transport=transport
+        )
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def score(
+        self,
+        prompt: Text,
+        completions: Sequence[Text],
+        *,
+        kappa: float | None = None,
+        reward_scale: str | None = None,
+        probabilities: bool = True,
+        emphasis: Mapping[str, float] | None = None,
+        without: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> ScoreResponse:
+        """Rewards of the completions of a prompt.
+
+        Args:
+            prompt: text or messages.
+            completions: texts, or lists of messages.
+            kappa: >= 0, adds pessimistic rewards.
+            reward_scale: `raw` or `standardized`; None: as the model is set.
+            probabilities: whether to ask for them; their cost grows with the square of the completions.
+            emphasis: {objective: count >= 0}, steering.
+            without: objectives left out, steering.
+            tools: tool definitions for the model's chat template.
+
+        Raises:
+            RefusedError: the request is wrong, or the token; UnavailableError: no answer after all attempts.
+        """
+        body = judgment_body(
+            prompt,
+            completions,
+            kappa=kappa,
+            reward_scale=reward_scale,
+            probabilities=None if probabilities else False,
+            emphasis=emphasis,
+            without=without,
+            tools=tools,
+        )
+        return await self._send(Call("POST", "/v1/score", body), ScoreResponse)
+
+    async def explain(
+        self,
+        prompt: Text,
+        completions: Sequence[Text],
+        *,
+        emphasis: Mapping[str, float] | None = None,
+        without: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> ExplainResponse:
+        """Why one completion is preferred to another; arguments and errors as for `score`."""
+        body = judgment_body(prompt, completions, emphasis=emphasis, without=without, tools=tools)
+        return await self._send(Call("POST", "/v1/explain", body), ExplainResponse)
+
+    async def version(self) -> VersionResponse:
+        """What is served: the model, its objectives and limits; errors as for `score`."""
+        return await self._send(Call("GET", "/version"), VersionResponse)
+
+    async def _send(self, call: Call, kind: type[Response]) -> Response:
+        attempts = Attempts(self.url, self.retries)
+        while True:
+            outcome: Outcome
+            try:
+                outcome = await self._http.request(call.method, call.path, json=call.body)
+            except httpx2.RequestError as error:
+                outcome = error
+            step = attempts.next_wait(outcome)
+            if isinstance(step, httpx2.Response):
+                return read_answer(step, kind)
+            await asyncio.sleep(step)

@@ -1,0 +1,161 @@
+"""What both clients share: the calls as requests, answers as typed results, and when to try again."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from vrm.client.schema import ErrorResponse
+from vrm.errors import ConfigError, RefusedError, ServerError, UnavailableError
+
+TOKEN_VARIABLE = "VRM_SERVER_TOKEN"
+DEFAULT_URL = "http://127.0.0.1:5000"
+DEFAULT_TIMEOUT = 180.0
+RETRIED_STATUS = frozenset((429, 502, 503, 504))
+
+Text = str | Sequence[Mapping[str, Any]]
+"""A plain text, or chat messages."""
+
+Response = TypeVar("Response", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When to try again, and how long to wait before: after connection errors, timeouts, 429, 502, 503 and 504.
+
+    Waits grow exponentially with a random part, so that clients that were refused together do not come back together;
+    a `Retry-After` of the server is the least wait.
+
+    Attributes:
+        attempts: in all, the first one included.
+        first_wait: seconds before the second attempt, about.
+        longest_wait: seconds before any attempt, at most; a longer `Retry-After` is cut to it.
+
+    Raises:
+        ConfigError: for fewer than one attempt, or a negative wait.
+    """
+
+    attempts: int = 5
+    first_wait: float = 0.25
+    longest_wait: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.first_wait < 0 or self.longest_wait < 0:
+            raise ConfigError(f"a retry policy has at least one attempt and waits of 0 s or more, got {self}")
+
+    def wait_before(self, attempt: int, retry_after: float | None) -> float:
+        """Seconds to wait before an attempt (2 is the second), given what the server asked for."""
+        wait = self.first_wait * 2 ** (attempt - 2) * random.uniform(0.75, 1.25)
+        return min(max(wait, retry_after or 0.0), self.longest_wait)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, and the type of its answer."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+
+
+def judgment_body(prompt: Text, completions: Sequence[Text], **options: Any) -> dict[str, Any]:
+    """The body of a native request; options that are None are left out."""
+    if isinstance(completions, str):
+        raise ConfigError("completions must be a list of texts, not one text: put it into a list")
+    body = {"prompt": _plain(prompt), "completions": [_plain(completion) for completion in completions]}
+    return body | {name: value for name, value in options.items() if value is not None}
+
+
+def _plain(text: Text) -> Any:
+    return text if isinstance(text, str) else [dict(message) for message in text]
+
+
+def base_headers(token: str | None) -> dict[str, str]:
+    """Headers of every request: the token given, else that of the environment variable `VRM_SERVER_TOKEN`, if any."""
+    token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+    return {"Authorization": f"Bearer {token.strip()}"} if token else {}
+
+
+def read_answer(response: httpx2.Response, kind: type[Response]) -> Response:
+    """The typed result of an answer that is not to be retried.
+
+    Raises:
+        RefusedError: for a 4xx; UnavailableError for 429 and 5xx; ServerError if the body is not what was asked for.
+    """
+    if response.is_success:
+        try:
+            return kind.model_validate_json(response.content)
+        except ValidationError as error:
+            fields = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:5])
+            raise ServerError(
+                f"{response.url} does not answer as a reward server does (wrong or missing: {fields}); "
+                "is it `vrm serve`, and not much older than this client?",
+                response.status_code,
+            ) from None
+    raise failure(response)
+
+
+def failure(response: httpx2.Response) -> ServerError:
+    """The error of an answer that is no success, with the server's own words where it has some."""
+    status = response.status_code
+    try:
+        detail = ErrorResponse.model_validate_json(response.content).error
+        message, param = detail.message, detail.param
+    except ValidationError:
+        message, param = response.reason_phrase or "no reason given", None
+    kind = RefusedError if 400 <= status < 500 and status != 429 else UnavailableError
+    return kind(f"{response.url}: {status}: {message}", status, param)
+
+
+Outcome = httpx2.Response | httpx2.RequestError
+"""What an attempt ends with."""
+
+
+class Attempts:
+    """The attempts at one call, counted; the clients do the sending and the waiting.
+
+    Args:
+        url: of the server, for messages.
+        policy: how often, and how long to wait between.
+    """
+
+    def __init__(self, url: str, policy: RetryPolicy) -> None:
+        self._url, self._policy, self._made = url, policy, 0
+
+    def next_wait(self, outcome: Outcome) -> float | httpx2.Response:
+        """Seconds to wait before the next attempt; or the answer, if it is the one to be read.
+
+        Raises:
+            UnavailableError: the last attempt got no answer at all.
+        """
+        self._made += 1
+        last = self._made == self._policy.attempts
+        if isinstance(outcome, httpx2.Response):
+            if last or outcome.status_code not in RETRIED_STATUS:
+                return outcome
+            return self._policy.wait_before(self._made + 1, _retry_after(outcome))
+        if last:
+            reason = f"{type(outcome).__name__}: {outcome}".removesuffix(": ")
+            raise UnavailableError(
+                f"{self._url} does not answer ({reason}; attempts: {self._made}). Is `vrm serve` running there, and "
+                "is it ready (GET /ready)?"
+            ) from outcome
+        return self._policy.wait_before(self._made + 1, None)
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
+
+
+def checked_url(url: str) -> str:
+    """A server's URL without a slash at its end; ConfigError if it is none."""
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{url!r} is no URL of a server: it must begin with http:// or https://")
+    return url.rstrip("/")

@@ -1,0 +1,229 @@
+"""What the native API takes and gives, typed: the server and its client share these models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+AS_TEXT, AS_MESSAGES = "as_text", "as_messages"
+"""Tags of the two forms of a text, as they stand in the places of validation errors."""
+
+
+class Request(BaseModel):
+    """A body of a request: unknown fields and values of another type are errors, nothing is ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Message(BaseModel):
+    """One chat message. Further keys (`tool_calls`, `name`, ...) go to the model's chat template as they are."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | None = Field("", description="Text of the message; empty or null where it only calls tools.")
+
+
+def _form(value: Any) -> str:
+    return AS_MESSAGES if isinstance(value, list) else AS_TEXT
+
+
+Text = Annotated[
+    Annotated[str, Tag(AS_TEXT)] | Annotated[list[Message], Tag(AS_MESSAGES), Field(min_length=1)],
+    Discriminator(_form),
+]
+"""A plain text, or chat messages."""
+
+Amount = Annotated[float, Field(ge=0, le=1e6)]
+"""A count of emphasis, or kappa: bounded, so that rewards stay finite in float32."""
+
+
+class JudgmentRequest(Request):
+    """Completions of one prompt, judged together, and steering."""
+
+    prompt: Text = Field(description="Plain text, or the messages of a conversation up to the completion.")
+    completions: list[Text] = Field(
+        min_length=1,
+        description="Texts, or lists of messages that end with the assistant's. An empty text is a completion too: "
+        "policies do write them. A text under a prompt of messages is the assistant's message.",
+    )
+    tools: list[dict[str, Any]] | None = Field(None, description="Tool definitions for the model's chat template.")
+    emphasis: dict[str, Amount] = Field(
+        default_factory=dict,
+        description="Steering: {objective: count}, added to the concentration of the objective's weight. "
+        "`total_concentration` says how much a count moves.",
+    )
+    without: list[str] = Field(default_factory=list, description="Steering: objectives left out; their weight is 0.")
+
+
+_EXAMPLE: dict[str, Any] = {
+    "prompt": "How do I boil an egg?",
+    "completions": ["Ten minutes in boiling water.", "No idea."],
+}
+
+
+class ScoreRequest(JudgmentRequest):
+    """What to score."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                _EXAMPLE,
+                {
+                    "prompt": [{"role": "user", "content": "How do I boil an egg?"}],
+                    "completions": ["Ten minutes in boiling water."],
+                    "kappa": 1.0,
+                },
+            ]
+        }
+    )
+
+    kappa: Amount | None = Field(None, description="Adds `pessimistic_rewards`: mean minus kappa standard deviations.")
+    probabilities: bool = Field(
+        True, description="Whether to give `probabilities`; their cost grows with the square of the completions."
+    )
+    reward_scale: Literal["raw", "standardized"] | None = Field(
+        None, description="`standardized`: by mean and spread of rewards on the dev fold. Default: as the model is set."
+    )
+
+
+class ExplainRequest(JudgmentRequest):
+    """What to explain."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+
+class Answer(BaseModel):
+    """A body of an answer. Fields that a later server adds are kept by an earlier client."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ScoreResponse(Answer):
+    """Rewards of the completions, in the order given; the names are those of `vrm score`'s output."""
+
+    model: str = Field(description="Name of the model that is served.")
+    reward_scale: Literal["raw", "standardized"]
+    rewards: list[float] = Field(description="E[r], one number a completion.")
+    reward_std: list[float] = Field(description="Standard deviation of r; 0 for heads that have no uncertainty.")
+    kappa: float | None = None
+    pessimistic_rewards: list[float] | None = Field(None, description="E[r] - kappa sqrt(Var[r]); null without kappa.")
+    objective_weights: dict[str, float] = Field(description="E[w] for this prompt; they sum to 1.")
+    total_concentration: float | None = Field(
+        description="Of the weights' Dirichlet, emphasis included; null where weights carry no uncertainty."
+    )
+    objective_scores: list[dict[str, float]] = Field(description="One object a completion: {objective: score}.")
+    probabilities: list[list[float]] | None = Field(
+        description="probabilities[i][j] is the probability that completion i is preferred to completion j, both "
+        "judged under the same weights; 0.5 on the diagonal."
+    )
+    truncated: bool = Field(description="Whether prompt or completions were cut to the model's limit of tokens.")
+    tokens: int = Field(description="Tokens of the prompt and of all completions, as the model read them.")
+
+
+class Interval(Answer):
+    """Mean and central credible interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class WeightReport(Answer):
+    """An objective's weight for the prompt."""
+
+    objective: str
+    named: bool = Field(description="False for free objectives, which have no meaning of their own.")
+    weight: Interval
+    concentration: float | None
+
+
+class UncertaintyReport(Answer):
+    """A variance in its three parts, and their shares of it."""
+
+    variance: float
+    features: float = Field(description="How good is it?")
+    weights: float = Field(description="What matters here?")
+    interaction: float
+    shares: dict[str, float]
+
+
+class CompletionReport(Answer):
+    """One completion."""
+
+    label: str = Field(description="A, B, ...")
+    text: str
+    reward: Interval
+    standardized_reward: Interval
+    reward_std: float
+    objective_scores: dict[str, float]
+    contributions: dict[str, float] = Field(description="Weight times score; they sum to the mean reward.")
+    uncertainty: UncertaintyReport | None
+
+
+class PairReport(Answer):
+    """Two completions, the one that is more likely to be preferred first."""
+
+    first: str
+    second: str
+    probability: float = Field(description="That the first is preferred; at least 0.5.")
+    margin: Interval
+    contributions: dict[str, float] = Field(description="Largest in size first; they sum to the mean margin.")
+    uncertainty: UncertaintyReport | None
+    reasons: str = Field(description="The largest contributions in words.")
+
+
+class IdentifiabilityReport(Answer):
+    """What can be read into the model's weights."""
+
+    status: Literal["identified", "votes", "ambiguous", "single"]
+    rank: int
+    num_objectives: int
+    num_features: int
+    statements: list[str]
+
+
+class ExplainResponse(Answer):
+    """Why the model prefers one completion to another: the document of `vrm explain --json`."""
+
+    model: str = Field(description="Name of the model that is served.")
+    prompt: str
+    head: str
+    level: float = Field(description="Probability that intervals cover.")
+    weights: list[WeightReport]
+    total_concentration: float | None
+    emphasis: dict[str, float]
+    without: list[str]
+    counts_meaning: str
+    completions: list[CompletionReport]
+    pairs: list[PairReport] = Field(description="All pairs of up to four completions; else the best against each.")
+    identifiability: IdentifiabilityReport
+    notes: list[str]
+
+
+class VersionResponse(Answer):
+    """What is served."""
+
+    version: str = Field(description="Of the package.")
+    model: str
+    head: str
+    objectives: list[str]
+    reward_scale: Literal["raw", "standardized"]
+    max_input_tokens: int
+    on_overlong: str
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong, as OpenAI's and vLLM's errors say it."""
+
+    message: str
+    type: str
+    param: str | None = Field(None, description="The field that is wrong.")
+    code: int = Field(description="The HTTP status.")
+
+
+class ErrorResponse(BaseModel):
+    """The body of every answer that is no success."""
+
+    error: ErrorDetail

@@ -1,0 +1,297 @@
+"""Batches across requests: texts are tokenized, judged and answered in threads, never in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.inference.engine import JudgedBatch
+from vrm.serve.errors import BusyError, StoppingError, TimeLimitError
+from vrm.serve.metrics import ServeMetrics
+from vrm.serve.settings import ServeSettings
+
+T = TypeVar("T")
+
+THREADS = ("tokenize", "judge", "answer", "slow-answer")
+"""One thread each: tokenizers keep state between calls, and a model has one device."""
+
+LONGEST_RETRY = 60
+"""Seconds of `Retry-After`, at most."""
+
+_RATE_MEMORY = 0.8
+
+
+class Judge(Protocol):
+    """What a batch needs of an engine."""
+
+    def judge_tokenized(self, tokenized: Sequence[TokenizedJudgment]) -> JudgedBatch:
+        """Judge tokenized judgments, in the order given."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work judgments are.
+
+    Attributes:
+        texts: number of completions.
+        completion_tokens: tokens of all completions.
+        prompts: {hash of a prompt: its tokens}; equal prompts are work once, whichever requests they come in.
+    """
+
+    texts: int
+    completion_tokens: int
+    prompts: dict[int, int]
+
+    @classmethod
+    def of(cls, judgments: Sequence[TokenizedJudgment]) -> Size:
+        """Size of judgments."""
+        completions = [ids for judgment in judgments for ids in judgment.completions]
+        prompts = {hash(tuple(judgment.prompt)): len(judgment.prompt) for judgment in judgments}
+        return cls(len(completions), sum(map(len, completions)), prompts)
+
+    @property
+    def tokens(self) -> int:
+        """Distinct tokens."""
+        return self.completion_tokens + sum(self.prompts.values())
+
+    def tokens_beside(self, prompts: Mapping[int, int]) -> int:
+        """Distinct tokens in a batch that has these prompts already."""
+        return self.completion_tokens + sum(count for key, count in self.prompts.items() if key not in prompts)
+
+
+@dataclass(eq=False)
+class Job:
+    """A request on its way: its judgments, and the future of what the model says about each."""
+
+    judgments: list[TokenizedJudgment]
+    size: Size
+    judged: asyncio.Future[list[JudgedBatch]]
+    arrived: float = field(default_factory=time.monotonic)
+
+
+def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[list[JudgedBatch] | Exception]:
+    """What the model says about each job, all in one call; a job that makes it fail harms no other."""
+    try:
+        return _judge_together(judge, jobs)
+    except Exception as error:
+        if len(jobs) == 1:
+            return [error]
+        return [outcome for job in jobs for outcome in judge_jobs(judge, [job])]
+
+
+def _judge_together(judge: Judge, jobs: Sequence[Job]) -> list[list[JudgedBatch] | Exception]:
+    rows = [(index, judgment) for index, job in enumerate(jobs) for judgment in job.judgments]
+    # Completions of one prompt stand together, whichever requests they came in.
+    order = sorted(range(len(rows)), key=lambda row: rows[row][1].prompt)
+    batch = judge.judge_tokenized([rows[row][1] for row in order])
+    place = {row: position for position, row in enumerate(order)}
+    found: list[list[JudgedBatch] | Exception] = [[] for _ in jobs]
+    for row, (index, _) in enumerate(rows):
+        found[index].append(batch.row(place[row]))  # type: ignore[union-attr]
+    return found
+
+
+def _measured(tokenize: Callable[[], list[TokenizedJudgment]]) -> tuple[list[TokenizedJudgment], Size]:
+    judgments = tokenize()
+    return judgments, Size.of(judgments)
+
+
+class Batcher:
+    """Takes requests of many clients and gives the model as much as it can do at once.
+
+    `start` and `stop` are called in the event loop that `submit` runs in.
+
+    Args:
+        judge: the engine; called in one thread only.
+        settings: batch size, delays and limits.
+        metrics: what is counted.
+    """
+
+    def __init__(self, judge: Judge, settings: ServeSettings, metrics: ServeMetrics) -> None:
+        self._judge, self._settings, self._metrics = judge, settings, metrics
+        self._waiting: deque[Job] = deque()
+        self._waiting_tokens = 0
+        self._pending_requests = self._pending_texts = 0
+        self._texts_per_second = 0.0
+        self._accepting = False
+        self._loop_task: asyncio.Task[None] | None = None
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new requests are taken, as long as there is room."""
+        return self._accepting and self._loop_task is not None and not self._loop_task.done()
+
+    async def start(self) -> None:
+        """Begin to take requests; also after `stop`."""
+        self._threads = {name: ThreadPoolExecutor(1, f"vrm-{name}") for name in THREADS}
+        self._arrived, self._full, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._accepting = True
+        self._loop_task = asyncio.create_task(self._run(), name="vrm-batches")
+
+    def refuse_new(self) -> None:
+        """Take no new requests; those that were accepted go on."""
+        self._accepting = False
+
+    async def stop(self) -> None:
+        """Answer what was accepted, then end all threads."""
+        self.refuse_new()
+        if self._loop_task is None:
+            return
+        await self._idle.wait()
+        self._loop_task.cancel()
+        await asyncio.gather(self._loop_task, return_exceptions=True)
+        for thread in self._threads.values():
+            thread.shutdown()
+
+    async def submit(
+        self,
+        texts: int,
+        tokenize: Callable[[], list[TokenizedJudgment]],
+        answer: Callable[[list[JudgedBatch], list[TokenizedJudgment]], T],
+        slow: bool = False,
+    ) -> T:
+        """The answer to a request.
+
+        Whoever cancels the call takes the request back: if the model has not begun with it, it never will.
+
+        Args:
+            texts: completions of the request.
+            tokenize: gives its judgments; called in the tokenizers' thread.
+            answer: makes the answer of the judged rows and of their judgments; called in the answers' thread.
+            slow: whether that takes long; such answers have a thread of their own and hold nobody else up.
+
+        Raises:
+            BusyError: there is no room; StoppingError: the server shuts down; TimeLimitError: it took too long.
+        """
+        self._admit(texts)
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                judgments, size = await self._in_thread("tokenize", _measured, tokenize)
+                rows = await self._judged(judgments, size)
+                return await self._in_thread("slow-answer" if slow else "answer", answer, rows, judgments)
+        except TimeoutError:
+            self._metrics.dropped.labels("timeout").inc()
+            limit = self._settings.request_timeout
+            raise TimeLimitError(f"no answer within {limit:g} s, the limit of this server") from None
+        finally:
+            self._leave(texts)
+
+    def _admit(self, texts: int) -> None:
+        if not self.accepting:
+            raise StoppingError("the server is shutting down", retry_after=5)
+        room = self._settings.max_queue_texts - self._pending_texts
+        if texts > room:
+            self._metrics.refused.inc()
+            raise BusyError(
+                f"{self._pending_texts:,} completions are waiting, of at most {self._settings.max_queue_texts:,}; "
+                f"there is no room for {texts:,} more",
+                retry_after=self._seconds_to_wait(),
+            )
+        self._count(1, texts)
+        self._idle.clear()
+
+    def _leave(self, texts: int) -> None:
+        self._count(-1, -texts)
+        if not self._pending_requests:
+            self._idle.set()
+
+    def _count(self, requests: int, texts: int) -> None:
+        self._pending_requests += requests
+        self._pending_texts += texts
+        self._metrics.pending_requests.set(self._pending_requests)
+        self._metrics.pending_texts.set(self._pending_texts)
+
+    def _seconds_to_wait(self) -> int:
+        if not self._texts_per_second:
+            return 1
+        return min(max(math.ceil(self._pending_texts / self._texts_per_second), 1), LONGEST_RETRY)
+
+    async def _in_thread(self, name: str, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads[name], work, *arguments)
+
+    async def _judged(self, judgments: list[TokenizedJudgment], size: Size) -> list[JudgedBatch]:
+        if not judgments:
+            return []
+        job = Job(judgments, size, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        self._waiting_tokens += size.tokens
+        self._arrived.set()
+        if self._waiting_tokens >= self._settings.batch_tokens:
+            self._full.set()
+        # A cancelled future is how the queue learns that nobody waits for the job any more.
+        return await job.judged
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            await self._gather()
+            jobs, tokens = self._take()
+            if jobs:
+                await self._run_batch(jobs, tokens)
+
+    async def _gather(self) -> None:
+        """Give others the time to join the oldest request's batch, unless there is enough for one already."""
+        if not self._waiting:
+            return
+        remaining = self._waiting[0].arrived + self._settings.queue_delay - time.monotonic()
+        if remaining > 0:
+            try:
+                async with asyncio.timeout(remaining):
+                    await self._full.wait()
+            except TimeoutError:
+                pass
+
+    def _take(self) -> tuple[list[Job], int]:
+        """Jobs of the next batch, the oldest first, and their distinct tokens; those that were given up are dropped."""
+        jobs: list[Job] = []
+        prompts: dict[int, int] = {}
+        total = 0
+        while self._waiting:
+            job = self._waiting[0]
+            tokens = job.size.tokens_beside(prompts)
+            given_up = job.judged.done()
+            if jobs and not given_up and total + tokens > self._settings.batch_tokens:
+                break
+            self._waiting.popleft()
+            self._waiting_tokens -= job.size.tokens
+            if not given_up:
+                jobs.append(job)
+                prompts |= job.size.prompts
+                total += tokens
+        if not self._waiting:
+            self._arrived.clear()
+        if self._waiting_tokens < self._settings.batch_tokens:
+            self._full.clear()
+        return jobs, total
+
+    async def _run_batch(self, jobs: list[Job], tokens: int) -> None:
+        start = time.monotonic()
+        outcomes = await self._in_thread("judge", judge_jobs, self._judge, jobs)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.judged.done():  # given up while the model was at work
+                continue
+            if isinstance(outcome, Exception):
+                job.judged.set_exception(outcome)
+            else:
+                job.judged.set_result(outcome)
+        self._observe(sum(job.size.texts for job in jobs), tokens, time.monotonic() - start)
+
+    def _observe(self, texts: int, tokens: int, seconds: float) -> None:
+        rate = texts / max(seconds, 1e-6)
+        memory = _RATE_MEMORY if self._texts_per_second else 0.0
+        self._texts_per_second = memory * self._texts_per_second + (1 - memory) * rate
+        metrics = self._metrics
+        metrics.batch_texts.observe(texts)
+        metrics.batch_tokens.observe(tokens)
+        metrics.batch_seconds.observe(seconds)
+        metrics.texts.inc(texts)
+        metrics.tokens.inc(tokens)

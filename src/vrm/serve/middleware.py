@@ -1,0 +1,118 @@
+"""Around every request: who may come in, how large a body may be, what is counted and what is logged."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import HTTPException
+
+from vrm.serve.errors import TooLargeError, UnauthorizedError, error_response, plain_error
+from vrm.serve.metrics import ServeMetrics
+from vrm.serve.settings import ServeSettings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOGGER = logging.getLogger("vrm.serve")
+
+OPEN_ROUTES = frozenset(("/health", "/ready"))
+"""Answered without a token: orchestrators ask them, and they say nothing about the model."""
+
+
+class Observe:
+    """Counts and logs each answer by its route, and answers 500 to errors that nobody expected.
+
+    Neither the log nor that answer has any text of a request: of an exception it gives the type and the places in the
+    code, since messages quote what they complain about.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: ServeMetrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            LOGGER.error("%s in\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            if status:  # half of an answer is out: the connection ends, and the client sees that it does
+                return
+            answer = plain_error(500, "internal", f"the server failed ({type(error).__name__}); its log says where")
+            await answer(scope, receive, watched)
+        finally:
+            self._note(scope, status, time.perf_counter() - start)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route and not the path: a path may say anything, and every new one would be a new time series.
+        route = str(getattr(scope.get("route"), "path", "unmatched"))
+        self._metrics.requests.labels(route, status).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        level = logging.DEBUG if route in (*OPEN_ROUTES, "/metrics") else logging.INFO
+        LOGGER.log(level, "%s %s %d %.1f ms", scope["method"], route, status, 1e3 * seconds)
+
+
+class Gate:
+    """Refuses requests without the token, and bodies that are too large, before anything is read."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+        self._app, self._settings = app, settings
+        self._token = None if settings.token is None else settings.token.strip().encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if scope["path"] not in OPEN_ROUTES and not self._admits(headers.get(b"authorization", b"")):
+            message = "this server wants a token: send the header 'Authorization: Bearer TOKEN' with the right one"
+            await error_response(UnauthorizedError(message))(scope, receive, send)
+            return
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._settings.max_body_bytes:
+            await error_response(self._too_large(int(length)))(scope, receive, send)
+            return
+        await self._app(scope, self._counted(receive), send)
+
+    def _admits(self, authorization: bytes) -> bool:
+        if self._token is None:
+            return True
+        scheme, _, token = authorization.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+
+    def _too_large(self, size: int) -> TooLargeError:
+        return TooLargeError(f"body: {size:,} bytes; at most {self._settings.max_body_bytes:,} are read")
+
+    def _counted(self, receive: Receive) -> Receive:
+        # A body in chunks does not say its length before.
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._settings.max_body_bytes:
+                error = self._too_large(size)
+                raise HTTPException(error.status, str(error))
+            return message
+
+        return counted

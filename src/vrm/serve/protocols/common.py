@@ -1,0 +1,37 @@
+"""What protocols share: the reward that a URL asks for, and the errors that a route may answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Query
+
+from vrm.client.schema import Amount, ErrorResponse
+from vrm.serve.answers import RewardChoice
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": description}
+    for status, description in {
+        400: "The body is no JSON.",
+        401: "The token is missing or wrong.",
+        413: "The body is too large.",
+        422: "A field is wrong: the message names it, its value and what is allowed.",
+        429: "The queue is full: try again after `Retry-After` seconds.",
+        500: "The model failed on this request.",
+        503: "The server is shutting down.",
+        504: "There was no answer within the server's limit of time.",
+    }.items()
+}
+
+
+def _reward_choice(
+    reward_scale: Annotated[
+        Literal["raw", "standardized"] | None, Query(description="Default: as the model is set.")
+    ] = None,
+    kappa: Annotated[Amount | None, Query(description="Pessimistic: mean minus kappa standard deviations.")] = None,
+) -> RewardChoice:
+    return RewardChoice(reward_scale, kappa)
+
+
+UrlChoice = Annotated[RewardChoice, Depends(_reward_choice)]
+"""The reward that the query of a URL chooses: programs whose bodies are fixed can still be given another URL."""

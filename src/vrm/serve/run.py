@@ -1,0 +1,77 @@
+"""Running the application with uvicorn: where it listens, how it ends, and what it writes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+
+from vrm.errors import ConfigError
+from vrm.serve.app import create_app
+from vrm.serve.service import Service
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_GRACE = 10
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to an address; port 0 takes a free one.
+
+    Raises:
+        ConfigError: if the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another --host or --port"
+        ) from None
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """The URL of a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve_forever(service: Service, bound: socket.socket, log_level: str = "info") -> None:
+    """Serve until SIGINT or SIGTERM, then answer what was accepted and return.
+
+    Args:
+        service: the model and its limits.
+        bound: the socket to listen on.
+        log_level: one of `LOG_LEVELS`; `info` logs every request: its route, status and time, nothing that it said.
+    """
+    import uvicorn
+
+    _log_to_stderr(log_level)
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(service.settings.request_timeout) + _GRACE,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal that stopped it once more, for the process's own handler; an ordered end is no failure.
+    earlier = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.run(sockets=[bound])
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name, least in (("vrm.serve", level.upper()), ("uvicorn.error", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(least)

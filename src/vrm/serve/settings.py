@@ -1,0 +1,53 @@
+"""How a server runs and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from vrm.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """Limits and times of a server.
+
+    Attributes:
+        name: of the model, as answers give it.
+        queue_delay: seconds that a request waits for others to share its batch, at most, while the model is idle.
+        batch_tokens: distinct tokens of one batch; a request with more is a batch of its own.
+        max_queue_texts: completions accepted and not yet answered; beyond them requests are refused (429).
+        request_timeout: seconds from acceptance to answer, after which a request is given up (504).
+        max_body_bytes: of a request's body (413).
+        max_texts: completions of one request (422).
+        max_explained: completions of one request to explain (422); explanations cost more than rewards.
+        max_characters: of one prompt, and of one completion (422).
+        token: that requests must bear; None asks for none.
+
+    Raises:
+        ConfigError: for a value out of its range.
+    """
+
+    name: str = "vrm"
+    queue_delay: float = 0.005
+    batch_tokens: int = 8192
+    max_queue_texts: int = 4096
+    request_timeout: float = 120.0
+    max_body_bytes: int = 4 << 20
+    max_texts: int = 64
+    max_explained: int = 16
+    max_characters: int = 200_000
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name == "queue_delay" else 1 if isinstance(value, int) else 1e-3
+            if isinstance(value, int | float) and not least <= value < float("inf"):
+                raise ConfigError(f"{field.name} must be a finite number of at least {least}, got {value}")
+        if self.max_texts > self.max_queue_texts:
+            raise ConfigError(
+                f"max_texts ({self.max_texts}) must not exceed max_queue_texts ({self.max_queue_texts}): "
+                "the largest request would never be accepted"
+            )
+        if self.token is not None and not self.token.strip():
+            raise ConfigError("the token is empty: every request would be let in. Give one, or none at all")

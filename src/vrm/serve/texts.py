@@ -1,0 +1,156 @@
+"""From texts of a request to tokenized judgments, within the server's limits; what is wrong is named, not repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vrm.client.schema import JudgmentRequest, Message
+from vrm.client.schema import Text as WireText
+from vrm.data.formatted import FormattedTokenizer
+from vrm.data.schema import Judgment, Text
+from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
+from vrm.errors import BoundaryError, OverlongError, VrmError
+from vrm.inference.engine import RewardEngine
+from vrm.serve.errors import RequestError
+from vrm.serve.metrics import ServeMetrics
+from vrm.serve.settings import ServeSettings
+
+SOURCE = "request"
+
+
+def check_number(texts: Sequence[object], most: int, param: str) -> None:
+    """Raise RequestError if there are too many texts."""
+    if len(texts) > most:
+        raise RequestError(f"{param}: {len(texts):,} texts; at most {most:,} in one request", param)
+
+
+def check_length(text: str, most: int, param: str) -> None:
+    """Raise RequestError if a text has too many characters."""
+    if len(text) > most:
+        raise RequestError(f"{param}: {len(text):,} characters; at most {most:,} are read", param)
+
+
+def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
+    """The judgment that a native request asks for.
+
+    Raises:
+        RequestError: for a text that is too long, a prompt that says nothing, or texts of two formats.
+    """
+    prompt = _text(request.prompt, "prompt", settings)
+    completions = [
+        _text(completion, f"completions[{index}]", settings) for index, completion in enumerate(request.completions)
+    ]
+    if not (prompt.strip() if isinstance(prompt, str) else any(_says_something(message) for message in prompt)):
+        raise RequestError("prompt: it is empty or blank; there is nothing to judge completions by", "prompt")
+    for index, completion in enumerate(completions):
+        if isinstance(prompt, list) and isinstance(completion, str):
+            completions[index] = [{"role": "assistant", "content": completion}]
+        elif not isinstance(completion, str):
+            _check_turns(prompt, completion, f"completions[{index}]")
+    return Judgment(prompt, completions, tools=request.tools, file=SOURCE)
+
+
+def _text(value: WireText, param: str, settings: ServeSettings) -> Text:
+    if isinstance(value, str):
+        check_length(value, settings.max_characters, param)
+        return value
+    return messages_of(value, param, settings)
+
+
+def messages_of(messages: Sequence[Message], param: str, settings: ServeSettings) -> list[dict[str, Any]]:
+    """Messages as the chat template reads them; RequestError if they are too long together."""
+    check_length("".join(message.content or "" for message in messages), settings.max_characters, param)
+    # Templates read `content` of every message, also of one that only calls tools.
+    return [{**message.model_dump(exclude_none=True), "content": message.content or ""} for message in messages]
+
+
+def _says_something(message: dict[str, Any]) -> bool:
+    return bool(message["content"].strip() or message.get("tool_calls"))
+
+
+def _check_turns(prompt: Text, completion: list[dict[str, Any]], param: str) -> None:
+    if isinstance(prompt, str):
+        raise RequestError(f"{param}: messages, but the prompt is a text; a request has one format throughout", param)
+    if completion[-1]["role"] != "assistant":
+        role = completion[-1]["role"]
+        raise RequestError(f"{param}: the last message is the {role}'s; a completion ends with the assistant's", param)
+
+
+@dataclass(frozen=True)
+class Formatted:
+    """A text that the chat template has formatted.
+
+    Attributes:
+        text: prompt and completion.
+        prompt: the prompt's text, if the request has it.
+        param: the field that it stands in.
+    """
+
+    text: str
+    prompt: str | None
+    param: str
+
+
+class RequestTokenizer:
+    """Tokenizes what requests hold. Tokenizers keep state between calls: use it from one thread.
+
+    Args:
+        engine: whose limit and policy for overlong texts hold.
+        settings: limits.
+        metrics: where cut judgments are counted.
+    """
+
+    def __init__(self, engine: RewardEngine, settings: ServeSettings, metrics: ServeMetrics) -> None:
+        self._tokenizer: JudgmentTokenizer = engine.tokenize
+        self._settings, self._metrics = settings, metrics
+        self._formatted = FormattedTokenizer(engine.tokenizer, wrap_text=engine.model.config.conversational)
+
+    def __call__(self, item: Judgment | Formatted) -> tuple[TokenizedJudgment, bool]:
+        """Token ids of a judgment or formatted text, and whether it was cut.
+
+        Raises:
+            RequestError: the chat template refuses it, the end of the prompt is not certain (see `FormattedTokenizer`),
+                or it does not fit into the model.
+        """
+        if isinstance(item, Judgment):
+            return self._fitted(_tokenized(lambda: self._tokenizer.whole(item), "prompt"), "completions")
+        check_length(item.text, 2 * self._settings.max_characters, item.param)
+        return self._fitted(
+            _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param), item.param
+        )
+
+    def _fitted(self, whole: TokenizedJudgment, param: str) -> tuple[TokenizedJudgment, bool]:
+        if not whole.prompt:
+            raise RequestError("prompt: the model reads no token of it", "prompt")
+        try:
+            fitted = self._tokenizer.fit(whole)
+        except OverlongError:
+            fitted = None
+        if fitted is None:
+            tokens = len(whole.prompt) + max(map(len, whole.completions))
+            policy = self._tokenizer.on_overlong
+            raise RequestError(
+                f"{param}: prompt and completion have {tokens:,} tokens together; the model reads at most "
+                f"{self._tokenizer.max_tokens:,}, and this server refuses what is longer (--on-overlong {policy})",
+                param,
+            )
+        if fitted is not whole:
+            self._metrics.truncated.inc()
+        return fitted, fitted is not whole
+
+
+def _tokenized(tokenize: Callable[[], TokenizedJudgment], param: str) -> TokenizedJudgment:
+    try:
+        return tokenize()
+    except BoundaryError as error:
+        raise RequestError(f"{param}: {error}", param) from None
+    except VrmError as error:
+        raise RequestError(str(error), param) from None
+    except Exception as error:
+        # Templates are programs: what they cannot render fails in any way, and may say the text.
+        reason = type(error).__name__
+        raise RequestError(
+            f"{param}: the model's chat template cannot render these messages ({reason})", param
+        ) from None
