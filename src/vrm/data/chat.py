@@ -198,7 +198,7 @@ class ChatTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, wrap_text: bool = False) -> None:
         self.tokenizer = tokenizer
         self.wrap_text = wrap_text
-        self._guarded = has_guard(tokenizer)
+        self.guarded = has_guard(tokenizer)
 
     def prompt(self, judgment: Judgment) -> TokenizedPrompt:
         """Tokenize the prompt of a judgment."""
@@ -207,7 +207,7 @@ class ChatTokenizer:
             return TokenizedPrompt(self._special(prompt, add_special_tokens=True), prompt, "", "", self._eos())
         text = self._render(prompt, judgment, add_generation_prompt=True)
         probe = self._render([*prompt, {"role": "assistant", "content": _SENTINEL}], judgment)
-        if self._guarded:
+        if self.guarded:
             text = text[: _common_prefix(text, probe)]
         lead, tail = self._around_sentinel(text, probe)
         stripped = text.rstrip()
@@ -223,7 +223,7 @@ class ChatTokenizer:
         if isinstance(history, str):
             raise DataError("a row must not mix a plain-text prompt with a completion of messages")
         rendered = self._render([*history, *completion], judgment)
-        if self._guarded:
+        if self.guarded:
             return self._after_anchor(prompt, rendered)
         if not _is_plain_turn(completion) or not rendered.startswith(prompt.text):
             return self._with_markers(prompt, history, completion, judgment)

@@ -155,6 +155,15 @@ class FormattedTokenizer(ChatTokenizer):
 
     def _completion_ids(self, completion: str) -> list[int]:
         opening, tail = self._frame.opening, self._frame.tail
+        if self.guarded:
+            return self._guarded_ids(completion)
         if opening.strip() and completion.startswith(opening):
             return self._special(opening) + self._plain(completion[len(opening) :]) + self._special(tail)
         return self._plain(completion) + self._special(tail)
+
+    def _guarded_ids(self, completion: str) -> list[int]:
+        """Ids of the completion as a message: a guarded template breaks what it spells, so it has to go through it."""
+        question = Judgment([{"role": "user", "content": "x"}])
+        prompt, opening = self.prompt(question), self._frame.opening
+        content = completion.removeprefix(opening if completion.startswith(opening) else prompt.gap)
+        return self.completion(prompt, [{"role": "assistant", "content": content}], question)
