@@ -4,8 +4,8 @@ Fixtures, all of the session:
     tiny_encoder_backbone, tiny_decoder_backbone  directories for `VRMForSequenceClassification.from_backbone`
     tiny_model_dir, tiny_decoder_dir              saved models (head vrm, objectives below, one free objective)
     make_tiny_model                               make_tiny_model(head=..., kind=..., **VRMConfig fields) -> directory
-    tiny_policy_dir                               a random language model on the tiny decoder's tokenizer
     serve                                         with serve(directory, **ServeSettings fields) as server: server.url
+    tiny_policy_dir                               a random language model on the tiny decoder's tokenizer
 """
 
 from __future__ import annotations
@@ -210,33 +210,6 @@ def tiny_decoder_dir(make_tiny_model: MakeTinyModel) -> Path:
     return make_tiny_model(kind="decoder")
 
 
-@pytest.fixture(scope="session")
-def tiny_policy_dir(tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Qwen3 of one layer with a language head, for trainers of policies."""
-    import torch
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
-
-    directory = tmp_path_factory.mktemp("tiny-policy")
-    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_backbone)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-        intermediate_size=32,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        Qwen3ForCausalLM(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
-
-
 @dataclass
 class RunningServer:
     """A server in a thread of this process; `stop` is what SIGTERM does to one of its own."""
@@ -285,3 +258,30 @@ def serve() -> Callable[..., Any]:
             running.stop()
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def tiny_policy_dir(tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3 of one layer with a language head, for trainers of policies."""
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    directory = tmp_path_factory.mktemp("tiny-policy")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_backbone)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        intermediate_size=32,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        Qwen3ForCausalLM(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory

@@ -1,6 +1,4 @@
-"""A server of a decoder, the rewards that `vrm score` gives, requests as the peers' HTTP library sends them, and what
-trainers of policies need: a tokenizer and prompts.
-"""
+"""What the contract tests share: servers, prompts for the tiny policy, and what `vrm score` says."""
 
 from __future__ import annotations
 
@@ -11,6 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
+
+QUESTIONS = ["how do you help", "why is the city safe", "what is a good plan", "tell a short story"]
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +54,6 @@ def aiohttp_post() -> Callable[..., httpx2.Response]:
     return post
 
 
-QUESTIONS = ["how do you help", "why is the city safe", "what is a good plan", "tell a short story"]
-
-
 @pytest.fixture(scope="session")
 def policy_tokenizer(tiny_policy_dir: Path) -> Any:
     """The policy's tokenizer, padding to the left, as generation wants it."""
@@ -76,17 +73,17 @@ def questions() -> Any:
 
 @pytest.fixture
 def vrm_score(tmp_path: Path) -> Callable[..., list[float]]:
-    """vrm_score(model directory, prompts, completions): what the command writes, one reward a row."""
+    """vrm_score(model directory, prompts, completions, *options): what the command writes, one reward a row."""
     from vrm.cli.main import main
 
-    def score(model: Path, prompts: list[Any], completions: list[Any]) -> list[float]:
+    def score(model: Path, prompts: list[Any], completions: list[Any], *options: str, field: str = "rewards") -> Any:
         source, target = tmp_path / "rows.jsonl", tmp_path / "scores.jsonl"
         rows = [{"prompt": prompt, "completion": text} for prompt, text in zip(prompts, completions, strict=True)]
         source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         target.unlink(missing_ok=True)
         with pytest.raises(SystemExit) as stop:
-            main(["score", str(model), str(source), "-o", str(target), "--device", "cpu"])
+            main(["score", str(model), str(source), "-o", str(target), *options])
         assert not stop.value.code
-        return [row["rewards"][0] for row in map(json.loads, target.read_text("utf-8").splitlines())]
+        return [row[field][0] for row in map(json.loads, target.read_text("utf-8").splitlines())]
 
     return score

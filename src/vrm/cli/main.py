@@ -53,6 +53,12 @@ COMMANDS = {
     "explain": Entry("vrm.cli.explain", "explain", "Show why a model prefers one completion to another."),
     "audit": Entry("vrm.cli.audit", "audit", "Try edits of completions that should not pay, and see whether they do."),
     "doctor": Entry("vrm.cli.doctor", "doctor", "Find out what is wrong with preference data."),
+    "export": Entry("vrm.cli.export", "export", "Write a model directory to share, with its code and a model card."),
+    "distill-linear": Entry(
+        "vrm.cli.distill_linear",
+        "distill_linear",
+        "Fit a plain backbone and score layer, for loaders that know no VRM.",
+    ),
     "report": Entry("vrm.cli.report", "report", "Write one HTML page of runs and results, with charts."),
     "serve": Entry("vrm.cli.serve", "serve", "Serve a model over HTTP, to trainers and programs of your own."),
 }

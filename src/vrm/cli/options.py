@@ -160,8 +160,7 @@ def load_engine(
     """
     from vrm.cli.console import quiet_libraries
 
-    if not Path(model).exists() and model.count("/") != 1:
-        raise CheckpointError(f"{model}: there is no such directory, and Hub names have the form OWNER/NAME")
+    check_model_name(model)
     quiet_libraries()
     from vrm.inference.engine import RewardEngine
     from vrm.inference.extraction import ExtractionOptions
@@ -170,6 +169,12 @@ def load_engine(
     return RewardEngine.from_pretrained(
         model, device=resolve_device(device), options=options, on_overlong=on_overlong, steering=steering
     )
+
+
+def check_model_name(model: str) -> None:
+    """Raise CheckpointError for a MODEL argument that is neither a path nor a Hub name, before anything is imported."""
+    if not Path(model).exists() and model.count("/") != 1:
+        raise CheckpointError(f"{model}: there is no such directory, and Hub names have the form OWNER/NAME")
 
 
 def resolve_device(device: str) -> str:

@@ -101,11 +101,17 @@ def guard_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     return True
 
 
+def texts_guarded_against(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Texts that the guard of the tokenizer's chat template breaks in messages; none without a guard."""
+    pattern = prompt_boundary_ids(tokenizer) if has_guard(tokenizer) else None
+    return (_unspellable_texts(tokenizer, pattern) if pattern else None) or []
+
+
 def generation_prompt(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Text that the chat template ends a prompt with, trailing whitespace included; None without a template.
 
-    Templates without a generation prompt of their own end it with what follows the user's content. What completions do
-    not repeat (`<think>` of some templates) is no part of it.
+    Without what completions do not repeat (`<think>` of some templates). Templates without a generation prompt of
+    their own end a prompt with what follows the user's content.
     """
     if not getattr(tokenizer, "chat_template", None):
         return None
@@ -198,7 +204,7 @@ class ChatTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, wrap_text: bool = False) -> None:
         self.tokenizer = tokenizer
         self.wrap_text = wrap_text
-        self.guarded = has_guard(tokenizer)
+        self._guarded = has_guard(tokenizer)
 
     def prompt(self, judgment: Judgment) -> TokenizedPrompt:
         """Tokenize the prompt of a judgment."""
@@ -207,7 +213,7 @@ class ChatTokenizer:
             return TokenizedPrompt(self._special(prompt, add_special_tokens=True), prompt, "", "", self._eos())
         text = self._render(prompt, judgment, add_generation_prompt=True)
         probe = self._render([*prompt, {"role": "assistant", "content": _SENTINEL}], judgment)
-        if self.guarded:
+        if self._guarded:
             text = text[: _common_prefix(text, probe)]
         lead, tail = self._around_sentinel(text, probe)
         stripped = text.rstrip()
@@ -223,7 +229,7 @@ class ChatTokenizer:
         if isinstance(history, str):
             raise DataError("a row must not mix a plain-text prompt with a completion of messages")
         rendered = self._render([*history, *completion], judgment)
-        if self.guarded:
+        if self._guarded:
             return self._after_anchor(prompt, rendered)
         if not _is_plain_turn(completion) or not rendered.startswith(prompt.text):
             return self._with_markers(prompt, history, completion, judgment)

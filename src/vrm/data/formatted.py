@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vrm.data.chat import ChatTokenizer, generation_prompt
+from vrm.data.chat import ChatTokenizer, generation_prompt, texts_guarded_against
 from vrm.data.schema import Judgment
+from vrm.data.template_guard import broken_text
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import BoundaryError
 
@@ -155,15 +156,11 @@ class FormattedTokenizer(ChatTokenizer):
 
     def _completion_ids(self, completion: str) -> list[int]:
         opening, tail = self._frame.opening, self._frame.tail
-        if self.guarded:
-            return self._guarded_ids(completion)
         if opening.strip() and completion.startswith(opening):
-            return self._special(opening) + self._plain(completion[len(opening) :]) + self._special(tail)
-        return self._plain(completion) + self._special(tail)
+            content = broken_text(completion[len(opening) :], self._guarded_against)
+            return self._special(opening) + self._plain(content) + self._special(tail)
+        return self._plain(broken_text(completion, self._guarded_against)) + self._special(tail)
 
-    def _guarded_ids(self, completion: str) -> list[int]:
-        """Ids of the completion as a message: a guarded template breaks what it spells, so it has to go through it."""
-        question = Judgment([{"role": "user", "content": "x"}])
-        prompt, opening = self.prompt(question), self._frame.opening
-        content = completion.removeprefix(opening if completion.startswith(opening) else prompt.gap)
-        return self.completion(prompt, [{"role": "assistant", "content": content}], question)
+    @cached_property
+    def _guarded_against(self) -> list[str]:
+        return texts_guarded_against(self.tokenizer)

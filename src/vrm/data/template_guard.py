@@ -82,14 +82,30 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 def guarded_template(template: str, texts: list[str]) -> str:
     """`template` behind a guard against `texts`; texts of one character cannot be broken and are left out."""
-    openings: dict[str, list[list[str]]] = {}
-    for text in texts:
-        if len(text) > 1:
-            openings.setdefault(text[:2], []).append([text, _broken(text)])
+    openings = _replacements(texts)
     # Python's text of a conversation escapes some characters: where a token begins with one, each one is rewritten.
     looked_for = sorted({text if repr(f"'{text}")[2:-1] == text else "" for text in openings})
     prelude = _PRELUDE.replace("OPENINGS", _literal(looked_for)).replace("TOKENS", _literal(openings))
     return _MARK + prelude + template
+
+
+def broken_text(content: str, texts: list[str]) -> str:
+    """What a template behind a guard against `texts` makes of a message's content."""
+    result = content
+    for opening, pairs in _replacements(texts).items():
+        if opening in content:
+            for text, broken in pairs:
+                result = result.replace(text, broken)
+    return result
+
+
+def _replacements(texts: list[str]) -> dict[str, list[list[str]]]:
+    """Pairs of texts and what replaces them, by the two characters that they begin with."""
+    openings: dict[str, list[list[str]]] = {}
+    for text in texts:
+        if len(text) > 1:
+            openings.setdefault(text[:2], []).append([text, _broken(text)])
+    return openings
 
 
 def _literal(value: object) -> str:

@@ -96,7 +96,7 @@ class JudgmentTokenizer:
         return TokenizedJudgment(prompt.ids, completions, judgment)
 
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
-        """The same object if it is within the limit; else what the policy makes of it, None if dropped; counted."""
+        """A tokenized judgment within the limit: itself, or what `on_overlong` makes of it; counted either way."""
         self.report.total += 1
         if self._longest(tokenized) <= self.max_tokens:
             return tokenized

@@ -17,9 +17,9 @@ from vrm.evaluate.benchmarks.base import BenchmarkExample, LoadedBenchmark, Rewa
 from vrm.evaluate.benchmarks.outcomes import Outcomes
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import backbone_fingerprint
+from vrm.model.checkpoint import weights_sha256
 
 SCHEMA = 1
-_CHUNK = 1 << 20
 
 
 def document_header(
@@ -52,30 +52,6 @@ def model_hashes(model: str, engine: RewardEngine) -> dict[str, Any]:
         "template_sha256": template_sha256(engine.tokenizer),
         "backbone_sha256": backbone_fingerprint(engine.model),
     }
-
-
-def weights_sha256(model: str) -> str | None:
-    """SHA-256 over a model's safetensors files in the order of their names; for one file, what `sha256sum` prints.
-
-    None if there are none, as in a Hub model that is stored in another format.
-    """
-    directory = Path(model)
-    if not directory.is_dir():
-        directory = _snapshot(model)
-    files = sorted(directory.glob("*.safetensors"))
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest() if files else None
-
-
-def _snapshot(name: str) -> Path:
-    """Where the files of a Hub model lie that has been loaded just now: beside its configuration."""
-    from transformers.utils import cached_file
-
-    return Path(str(cached_file(name, "config.json", local_files_only=True))).parent
 
 
 def template_sha256(tokenizer: Any) -> str | None:

@@ -14,6 +14,7 @@ from vrm.metrics.accuracy import (
     pairwise_hits,
     preferred_sign,
 )
+from vrm.metrics.agreement import Agreement, reward_agreement
 from vrm.metrics.auroc import auroc, auroc_difference_interval, auroc_interval
 from vrm.metrics.best_of_n import (
     ORACLE,
@@ -90,6 +91,7 @@ __all__ = [
     "RANDOM",
     "UNLABELLED",
     "Accuracy",
+    "Agreement",
     "BestOfN",
     "BestOfNCurve",
     "CalibrationError",
@@ -143,6 +145,7 @@ __all__ = [
     "preference_summary",
     "preferred_sign",
     "reliability_bins",
+    "reward_agreement",
     "rows_to_tell",
     "selective_accuracy",
     "selective_area_interval",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,30 @@ _HEAD_FIELDS = frozenset(VRMConfig.__init__.__code__.co_varnames[1 : VRMConfig._
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     """Tokenizer of a backbone directory, Hub name or `embedded`."""
     return AutoTokenizer.from_pretrained(resolve_backbone(name_or_path))
+
+
+_CHUNK = 1 << 20
+
+
+def weights_sha256(model: str) -> str | None:
+    """SHA-256 over a model's safetensors files in the order of their names; for one file, what `sha256sum` prints.
+
+    None if there are none, as in a Hub model that is stored in another format.
+    """
+    directory = Path(model)
+    if not directory.is_dir():
+        directory = _snapshot(model)
+    files = sorted(directory.glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest() if files else None
+
+
+def _snapshot(name: str) -> Path:
+    """Where the files of a Hub model lie that has been loaded just now: beside its configuration."""
+    from transformers.utils import cached_file
+
+    return Path(str(cached_file(name, "config.json", local_files_only=True))).parent

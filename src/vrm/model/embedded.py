@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from vrm.errors import CheckpointError, MissingExtraError
+from vrm.model.sentence_model import transformer_directory
 
 EMBEDDED = "embedded"
 """Name under which every command and function takes the embedded backbone."""
@@ -38,5 +39,13 @@ def embedded_path() -> Path:
 
 
 def resolve_backbone(name_or_path: str) -> str:
-    """`embedded` to its directory; anything else unchanged."""
-    return str(embedded_path()) if name_or_path == EMBEDDED else name_or_path
+    """`embedded` to its directory, a sentence-transformers model to its transformer's; anything else unchanged.
+
+    Raises:
+        CheckpointError: for a sentence-transformers model without a transformer.
+    """
+    if name_or_path == EMBEDDED:
+        return str(embedded_path())
+    if Path(name_or_path).is_dir():
+        return str(transformer_directory(Path(name_or_path)))
+    return name_or_path

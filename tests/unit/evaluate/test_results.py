@@ -8,31 +8,7 @@ from types import SimpleNamespace
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import OverlongReport
 from vrm.evaluate.benchmarks import BenchmarkExample, ExampleRewards
-from vrm.evaluate.results import overlong_counts, reward_rows, template_sha256, weights_sha256, write_rows
-
-
-def test_weights_are_hashed_as_sha256sum_does(tmp_path):
-    assert weights_sha256(str(tmp_path)) is None
-    (tmp_path / "model.safetensors").write_bytes(b"abc")
-    assert weights_sha256(str(tmp_path)) == hashlib.sha256(b"abc").hexdigest()
-    (tmp_path / "adapter.safetensors").write_bytes(b"xyz")
-    (tmp_path / "config.json").write_text("{}")
-    assert weights_sha256(str(tmp_path)) == hashlib.sha256(b"xyzabc").hexdigest()
-
-
-def test_weights_of_a_hub_model_are_those_beside_its_configuration(tmp_path, monkeypatch):
-    import transformers.utils
-
-    asked = []
-
-    def cached_file(name, file, local_files_only):
-        asked.append((name, file, local_files_only))
-        return str(tmp_path / file)
-
-    monkeypatch.setattr(transformers.utils, "cached_file", cached_file)
-    (tmp_path / "model.safetensors").write_bytes(b"abc")
-    assert weights_sha256("owner/name") == hashlib.sha256(b"abc").hexdigest()
-    assert asked == [("owner/name", "config.json", True)]
+from vrm.evaluate.results import overlong_counts, reward_rows, template_sha256, write_rows
 
 
 def test_templates_are_hashed_as_text():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import vrm
 from vrm.errors import CheckpointError
 from vrm.model import VRMForSequenceClassification, load_model
+from vrm.model.checkpoint import weights_sha256
 
 TEXTS = ["<|im_start|>user\nhow<|im_end|>\n<|im_start|>assistant\nvery good", "x<|im_start|>assistant\nno"]
 
@@ -118,3 +120,27 @@ def test_standardized_rewards_are_a_matter_of_configuration(tiny_decoder_dir, co
     assert torch.allclose(other.logits, (one.logits - config["reward_mean"]) / config["reward_std"])
     assert torch.allclose(other.reward_variance, one.reward_variance / config["reward_std"] ** 2)
     assert torch.equal(one.objective_scores, other.objective_scores)
+
+
+def test_weights_are_hashed_as_sha256sum_does(tmp_path):
+    assert weights_sha256(str(tmp_path)) is None
+    (tmp_path / "model.safetensors").write_bytes(b"abc")
+    assert weights_sha256(str(tmp_path)) == hashlib.sha256(b"abc").hexdigest()
+    (tmp_path / "adapter.safetensors").write_bytes(b"xyz")
+    (tmp_path / "config.json").write_text("{}")
+    assert weights_sha256(str(tmp_path)) == hashlib.sha256(b"xyzabc").hexdigest()
+
+
+def test_weights_of_a_hub_model_are_those_beside_its_configuration(tmp_path, monkeypatch):
+    import transformers.utils
+
+    asked = []
+
+    def cached_file(name, file, local_files_only):
+        asked.append((name, file, local_files_only))
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(transformers.utils, "cached_file", cached_file)
+    (tmp_path / "model.safetensors").write_bytes(b"abc")
+    assert weights_sha256("owner/name") == hashlib.sha256(b"abc").hexdigest()
+    assert asked == [("owner/name", "config.json", True)]

@@ -1,0 +1,260 @@
+"""`vrm distill-linear`: a plain backbone and score layer that imitates a reward model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vrm.cli import options
+from vrm.cli.console import Meter, note, results
+from vrm.errors import DataError
+
+if TYPE_CHECKING:
+    from vrm.data.schema import Judgment
+    from vrm.inference.engine import RewardEngine
+    from vrm.train.distill import FineTuning
+    from vrm.train.student import StudentExample
+
+# The same names as in `vrm.train.distill`, which imports torch; a test compares them.
+TUNINGS = ("head", "full")
+
+_Teacher = Annotated[
+    str,
+    typer.Argument(metavar="TEACHER", help="Directory written by save_pretrained, or a Hub name.", show_default=False),
+]
+_Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...", help="Prompts with completions, as for `vrm score`; labels are not read.", show_default=False
+    ),
+]
+_Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Directory of the student.", show_default=False)
+]
+_Tuning = Annotated[
+    str,
+    typer.Option(
+        "--tuning", **options.one_of(TUNINGS), help="The score layer by ridge regression, or all weights after that."
+    ),
+]
+_Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Of --tuning full [default: 3].", show_default=False)
+]
+_BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, help="Of --tuning full, completions [default: 16].", show_default=False),
+]
+_LearningRate = Annotated[
+    float | None, typer.Option("--learning-rate", help="Of --tuning full [default: 5e-05].", show_default=False)
+]
+_HeldOut = Annotated[
+    float, typer.Option("--held-out", min=0.0, max=0.9, help="Share of prompts kept for measuring the agreement.")
+]
+_Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split, of fresh layers and of the order of steps.")]
+_License = Annotated[
+    str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card.", show_default=False)
+]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
+
+
+def distill_linear(
+    teacher: _Teacher,
+    sources: _Sources,
+    output: _Output,
+    tuning: _Tuning = "head",
+    epochs: _Epochs = None,
+    batch_size: _BatchSize = None,
+    learning_rate: _LearningRate = None,
+    held_out: _HeldOut = 0.1,
+    seed: _Seed = 0,
+    column: options.ColumnOption = None,
+    license_id: _License = None,
+    overwrite: _Overwrite = False,
+    as_json: options.JsonFlag = False,
+    device: options.DeviceOption = "auto",
+) -> None:
+    """Fit a plain classifier of the backbone's own architecture to a model's mean rewards.
+
+    For loaders that know a backbone and a linear layer only (vLLM, SGLang, OpenRLHF). Prints how well it agrees with
+    its teacher on held-out prompts and stores that in distillation.json and the model card. Uncertainty, weights and
+    steering are lost.
+    """
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if tuning == "head" and chosen:
+        option = f"--{next(iter(chosen)).replace('_', '-')}"
+        raise typer.BadParameter("it is of --tuning full; the head alone is fitted in closed form", param_hint=option)
+    if held_out == 0.0:
+        raise typer.BadParameter("without held-out prompts the agreement cannot be measured", param_hint="--held-out")
+    rows = _read(sources, options.pairs(column, "--column"))
+    engine = options.load_engine(teacher, device=device, precision="float32", on_overlong="drop", steering=None)
+    from vrm.export.directory import new_directory
+    from vrm.train.distill import FineTuning
+
+    settings = FineTuning(seed=seed, **chosen) if tuning == "full" else None
+    with new_directory(output, source=teacher, overwrite=overwrite) as directory:
+        document = _distill(engine, teacher, rows, directory, held_out, seed, settings)
+        document["license"] = license_id
+        _write(directory, output, document)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        _print(document, output)
+
+
+def _read(sources: Sequence[str], mapping: dict[str, str]) -> list[Judgment]:
+    from vrm.data.columns import check_mapping
+    from vrm.data.readers import locate
+    from vrm.inference.score import read_scoring_rows
+
+    check_mapping(mapping)
+    for source in sources:
+        locate(source)  # a wrong path is found before anything is read
+    found = []
+    for source in sources:
+        for row in read_scoring_rows(source, mapping):
+            if row.judgment is None:
+                assert row.error is not None
+                raise row.error
+            found.append(row.judgment)
+    return found
+
+
+def _distill(
+    engine: RewardEngine,
+    teacher: str,
+    rows: list[Judgment],
+    directory: Path,
+    held_out: float,
+    seed: int,
+    settings: FineTuning | None,
+) -> dict[str, Any]:
+    """Fit a student and write its weights and tokenizer; what `distillation.json` is to hold."""
+    from vrm.data.splits import split_by_prompt
+    from vrm.export.directory import make_tokenizer_portable
+    from vrm.train.distill import fine_tune, fit_score_layer
+    from vrm.train.student import build_student, check_last_token, fresh_parameters
+
+    tokenizer = engine.tokenizer
+    train, test = (_examples(engine, part) for part in split_by_prompt(rows, held_out, seed))
+    for part, kind in ((train, "training"), (test, "held-out")):
+        if not part:
+            raise DataError(f"no {kind} rows remain: {engine.report.render()}; give more rows, or another --held-out")
+    check_last_token(tokenizer, [*train, *test])
+    student = build_student(engine.model, tokenizer, seed).to(engine.model.device)
+    penalty = fit_score_layer(student, tokenizer, train).penalty
+    if settings is not None:
+        with Meter("fine-tuning") as meter:
+            fine_tune(student, tokenizer, train, settings, lambda done, total: meter.update(f"step {done} of {total}"))
+    student.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    make_tokenizer_portable(directory)
+    fitted = {"ridge_penalty": penalty} if settings is None else vars(settings)
+    return {
+        **_about(engine, teacher, test),
+        "architecture": type(student).__name__,
+        "tuning": "head" if settings is None else "full",
+        "fresh_parameters": fresh_parameters(student),
+        "settings": {"seed": seed, "held_out": held_out, **fitted},
+        "rows": {"train": _count(train), "held_out": _count(test), "overlong": engine.report.dropped},
+        "agreement": _agreement(directory, tokenizer, test),
+    }
+
+
+def _about(engine: RewardEngine, teacher: str, test: list[StudentExample]) -> dict[str, Any]:
+    import torch
+
+    from vrm.export.card import hub_name
+    from vrm.model.checkpoint import weights_sha256
+    from vrm.train.run import versions
+
+    config = engine.model.config
+    spread = float(torch.tensor([example.reward for example in test]).std()) if len(test) > 1 else 0.0
+    return {
+        "kind": "distillation",
+        "schema": 1,
+        "teacher": {
+            # Of a path the end alone: `run/model`, without where it lies on this machine.
+            "name": "/".join(Path(teacher).resolve().parts[-2:]) if Path(teacher).exists() else teacher,
+            "sha256": weights_sha256(teacher),
+            "head": config.head,
+            "reward_std": spread,
+        },
+        "backbone": hub_name(config.backbone_name_or_path),
+        "conversational": config.conversational,
+        "max_input_tokens": config.max_input_tokens,
+        "versions": versions(),
+    }
+
+
+def _examples(engine: RewardEngine, rows: list[Judgment]) -> list[StudentExample]:
+    """The teacher's `.logits` for rows that it reads whole, with the ids that a plain loader makes of them."""
+    from vrm.train.student import StudentExample, loader_ids, loader_texts
+
+    config = engine.model.config
+    conversational = config.conversational
+    loc, scale = (config.reward_mean, config.reward_std) if config.reward_scale == "standardized" else (0.0, 1.0)
+    found = []
+    with Meter("teacher") as meter:
+        position = 0
+        for batch in engine.stream(rows):
+            for judgment, rewards in zip(batch.judgments, (batch.moments.mean - loc) / scale, strict=True):
+                for text, reward in zip(loader_texts(engine.tokenizer, judgment, conversational), rewards.tolist()):
+                    forms = loader_ids(engine.tokenizer, text, conversational)
+                    found.append(StudentExample(forms, reward, position))
+                position += 1
+            meter.update(f"{position} of {len(rows)} rows")
+    return found
+
+
+def _count(examples: list[StudentExample]) -> int:
+    return len({example.judgment for example in examples})
+
+
+def _agreement(directory: Path, tokenizer: Any, test: list[StudentExample]) -> dict[str, Any]:
+    """Of the student as it is loaded, on each form of the held-out texts."""
+    from transformers import AutoModelForSequenceClassification
+
+    from vrm.export.student_card import FORMS
+    from vrm.metrics import json_ready, reward_agreement
+    from vrm.train.student import student_outputs
+
+    loaded = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    given, groups = [example.reward for example in test], [example.judgment for example in test]
+    found = {}
+    for position, name in enumerate(FORMS):
+        if all(len(example.forms) > position for example in test):
+            rewards = student_outputs(loaded, tokenizer, [example.forms[position] for example in test])[:, 0]
+            found[name] = json_ready(reward_agreement(given, rewards, groups))
+    return found
+
+
+def _write(directory: Path, output: Path, document: dict[str, Any]) -> None:
+    from vrm.export.student_card import student_card
+
+    (directory / "distillation.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (directory / "README.md").write_text(student_card(output.resolve().name, document), encoding="utf-8")
+
+
+def _print(document: dict[str, Any], output: Path) -> None:
+    from rich.table import Table
+
+    from vrm.export.student_card import AGREEMENT_HEAD, agreement_rows
+
+    rows = document["rows"]
+    title = f"{document['architecture']} against its teacher, on {rows['held_out']:,} held-out rows"
+    table = Table(title=title, title_justify="left")
+    for name in AGREEMENT_HEAD:
+        table.add_column(name, justify="left" if name == "text" else "right")
+    for line in agreement_rows(document["agreement"]):
+        table.add_row(*line)
+    console = results()
+    console.print(table)
+    console.print(f"the teacher's rewards there have a standard deviation of {document['teacher']['reward_std']:.3f}")
+    if rows["overlong"]:
+        note(f"{rows['overlong']:,} rows over {document['max_input_tokens']:,} tokens were left out")
+    console.print(f"model {output}", markup=False, soft_wrap=True)

@@ -1,0 +1,91 @@
+"""`vrm export`: a model directory for others, with a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vrm.cli.console import note, quiet_libraries, results
+from vrm.cli.options import ModelArgument, check_model_name, one_of
+
+# The same names as in `vrm.export.directory`, which imports torch; a test compares them.
+DTYPES = ("float32", "bfloat16", "float16")
+
+_Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write.", show_default=False)]
+_RemoteCode = Annotated[
+    bool,
+    typer.Option("--remote-code", help="Add the modeling code, for trust_remote_code=True where vrm is not installed."),
+]
+_Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        **one_of(DTYPES),
+        help="Of the backbone's weights; the head stays float32. Default: as they are stored.",
+        show_default=False,
+    ),
+]
+_Results = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--results",
+        metavar="FILE.json",
+        help="What `vrm evaluate --json` wrote about MODEL, for the card; may be repeated.",
+        show_default=False,
+    ),
+]
+_License = Annotated[
+    str | None,
+    typer.Option(
+        "--license", metavar="ID", help="Licence of the weights for the card, such as apache-2.0.", show_default=False
+    ),
+]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
+
+
+def export(
+    model: ModelArgument,
+    directory: _Directory,
+    remote_code: _RemoteCode = False,
+    dtype: _Dtype = None,
+    result_files: _Results = None,
+    license_id: _License = None,
+    overwrite: _Overwrite = False,
+) -> None:
+    """Write a model directory for others: adapters merged, tokenizer and chat template, and a model card.
+
+    The card (README.md) is filled from `run.json` beside MODEL and from --results; what they do not say is called
+    unknown there.
+    """
+    check_model_name(model)
+    quiet_libraries()
+    from vrm.export.card import CardFacts, model_card
+    from vrm.export.directory import ExportOptions, backbone_name, new_directory, write_model
+    from vrm.export.facts import read_results, read_run
+
+    options = ExportOptions(remote_code, dtype)
+    run, files = read_run(model), result_files or []
+    # Weights of a Hub model can be hashed once they are here; a wrong file beside a local one is found at once.
+    measured = read_results(files, model) if Path(model).is_dir() else None
+    with new_directory(directory, source=model, overwrite=overwrite) as target:
+        exported = write_model(model, target, options)
+        measured = read_results(files, model) if measured is None else measured
+        facts = CardFacts(
+            name=directory.resolve().name,
+            model=exported,
+            backbone=backbone_name(model),
+            remote_code=remote_code,
+            run=run,
+            results=measured,
+            license=license_id,
+            rounded_to=dtype if dtype != "float32" else None,
+        )
+        (target / "README.md").write_text(model_card(facts), encoding="utf-8")
+    if run is None:
+        note(f"no run.json beside {model}: the card calls its training data unknown")
+    console = results()
+    for file in sorted(directory.iterdir()):
+        console.print(f"{file.stat().st_size:>12,}  {file.name}", markup=False)
+    console.print(f"model {directory}", markup=False, soft_wrap=True)

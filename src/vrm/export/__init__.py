@@ -1,0 +1,1 @@
+"""Models for other programs: merged directories, code that travels with them, model cards."""

@@ -1,0 +1,347 @@
+"""The model card: README.md of an exported model, filled from the run. What is not known is said to be unknown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrm import __version__
+from vrm.export.directory import is_local
+from vrm.export.facts import ResultRow, Results
+from vrm.export.markdown import UNKNOWN, code, front_matter, names, number, plural, share, table
+from vrm.inference.identifiability import identifiability
+
+if TYPE_CHECKING:
+    from vrm.model.configuration_vrm import VRMConfig
+    from vrm.model.modeling_vrm import VRMForSequenceClassification
+
+EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+"""What the Hub calls the embedded backbone; its weights are checked to be the published ones."""
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
+
+HEADS = {
+    "vrm": "variational: Dirichlet objective weights from the prompt, Gaussian semantic features of the completion",
+    "gated": "a deterministic mixture of objectives, weighted by the prompt",
+    "bottleneck": "one objective, Gaussian features (an information bottleneck)",
+    "mlp": "a multilayer perceptron with one output",
+    "bt": "one linear layer (Bradley-Terry)",
+}
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is written from.
+
+    Attributes:
+        name: of the model.
+        model: as exported.
+        backbone: where its weights came from, as the run names it; None if unknown.
+        remote_code: whether the directory holds its own code.
+        run: `run.json`, or None.
+        results: documents of `vrm evaluate`.
+        license: identifier for the Hub; None if not stated.
+        rounded_to: dtype that the backbone's weights were stored in after everything was measured; None if the same.
+    """
+
+    name: str
+    model: VRMForSequenceClassification
+    backbone: str | None = None
+    remote_code: bool = False
+    run: Mapping[str, Any] | None = None
+    results: Sequence[Results] = field(default=())
+    license: str | None = None
+    rounded_to: str | None = None
+
+
+def model_card(facts: CardFacts) -> str:
+    """The card as Markdown with YAML front matter."""
+    sections = [
+        ("", _summary(facts)),
+        ("Model", _model(facts)),
+        ("How to load", _loading(facts)),
+        ("Training data", _data(facts.run)),
+        ("Training", _training(facts.run)),
+        ("Results", _results(facts)),
+        ("Intended use", _use()),
+        ("Limits", _limits(facts)),
+        ("Versions", _versions(facts)),
+    ]
+    body = "\n\n".join(f"## {title}\n\n{text}" if title else text for title, text in sections)
+    return f"{_front_matter(facts)}\n# {facts.name}\n\n{body}\n"
+
+
+def hub_name(name: str | None) -> str | None:
+    """The Hub's name of a backbone or data set; None if it is a file or directory, or unknown."""
+    if name is None or name == "embedded":
+        return name and EMBEDDED_NAME
+    if name.startswith("hub:"):
+        return "/".join(name.removeprefix("hub:").partition(":")[0].split("/")[:2])
+    plain = name.partition(":")[0]
+    is_file = plain.endswith(FILE_SUFFIXES) or is_local(plain)
+    return plain if HUB_NAME.fullmatch(plain) and not is_file else None
+
+
+def _front_matter(facts: CardFacts) -> str:
+    run = facts.run or {"config": {"data": {"train": []}}}
+    datasets = [hub_name(source["path"]) for source in run["config"]["data"]["train"]]
+    return front_matter(
+        {
+            "library_name": "transformers",
+            "pipeline_tag": "text-classification",
+            "license": facts.license,
+            "base_model": hub_name(facts.backbone),
+            "datasets": list(dict.fromkeys(name for name in datasets if name)),
+            "tags": ["reward-model", "preference-learning", "vrm", *(["custom_code"] if facts.remote_code else [])],
+        }
+    )
+
+
+BESIDE_THE_REWARD = {
+    "vrm": "its variance, the objective weights and every objective's score stand beside it",
+    "gated": "the objective weights and every objective's score stand beside it, without uncertainty",
+    "bottleneck": "its variance stands beside it",
+}
+
+
+def _summary(facts: CardFacts) -> str:
+    head = facts.model.config.head
+    beside = f"; {BESIDE_THE_REWARD[head]}" if head in BESIDE_THE_REWARD else ""
+    return (
+        "A reward model: it maps a prompt and a completion to a reward. It was trained with the package `vrm` "
+        f"([variational reward modeling](https://arxiv.org/abs/2603.04974)), head `{head}`: {HEADS[head]}. "
+        f"`.logits` is the expected reward{beside}."
+    )
+
+
+def _model(facts: CardFacts) -> str:
+    model, config = facts.model, facts.model.config
+    rows = [
+        ["backbone", f"{_backbone(facts)}; {config.backbone_kind}, `{config.backbone_config.model_type}`"],
+        ["parameters", f"backbone {_count(model.backbone)}, head {_count(model.score)}"],
+        ["weights stored as", f"{str(config.dtype).removeprefix('torch.')} (head: float32)"],
+        ["input", "messages, through the chat template" if config.conversational else "plain text"],
+        ["longest input", f"{config.max_input_tokens:,} tokens, prompt and completion together"],
+        ["scale of rewards", _scale(facts)],
+        ["`.logits`", "in units of that standard deviation" if config.reward_scale == "standardized" else "raw"],
+    ]
+    if config.models_objectives:
+        rows += [
+            ["objectives", names(config.objectives)],
+            ["trained on ratings of", names(config.objectives_with_ratings)],
+            ["trained on votes for", names(config.objectives_with_votes)],
+            ["free objectives", f"{config.num_free_objectives}"],
+            ["semantic features", f"{config.num_features}"],
+        ]
+    rows.append(["license", facts.license or "not stated by whoever exported it; the backbone's terms apply too"])
+    return table(["", ""], rows)
+
+
+def _backbone(facts: CardFacts) -> str:
+    if facts.run is not None and facts.run["config"]["model"].get("from_scratch"):
+        return "trained from random weights"
+    if facts.backbone is None:
+        return UNKNOWN
+    known = hub_name(facts.backbone)
+    if known is None:
+        return f"`{Path(facts.backbone).name}`, as its training run called it"
+    return f"[{known}](https://huggingface.co/{known})"
+
+
+def _scale(facts: CardFacts) -> str:
+    config = facts.model.config
+    if (config.reward_mean, config.reward_std) == (0.0, 1.0):
+        return "not recorded"
+    rows = "evaluation or training rows" if facts.run is None else "evaluation rows"
+    if facts.run is not None and not facts.run["rows"]["eval"]:
+        rows = "training rows"
+    return f"mean {config.reward_mean:.3f}, standard deviation {config.reward_std:.3f}, on the run's {rows}"
+
+
+def _count(module: Any) -> str:
+    return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
+
+
+def _loading(facts: CardFacts) -> str:
+    command = f'vrm explain {facts.name} --prompt "..." --completion "..." --completion "..."'
+    imports = _IMPORTS if facts.model.config.conversational else f"import torch\n{_IMPORTS}"
+    parts = [
+        "Replace the name by the directory or repository that holds these files. With the package `vrm`, which also "
+        "scores files, explains, steers and evaluates:",
+        code("bash", command),
+        code("python", f"{imports}\nimport vrm\n\nvrm.register()\n{_python(facts, '')}"),
+    ]
+    if facts.remote_code:
+        parts += [
+            "Without it, by the code in this directory, which needs torch and transformers 5 alone:",
+            code("python", f"{imports}\n\n{_python(facts, ', trust_remote_code=True')}"),
+        ]
+    else:
+        parts.append("This directory holds no code of its own: where the package is not installed it does not load.")
+    return "\n\n".join(parts)
+
+
+_IMPORTS = "from transformers import AutoModelForSequenceClassification, AutoTokenizer"
+
+
+def _python(facts: CardFacts, trust: str) -> str:
+    lines = [
+        f'model = AutoModelForSequenceClassification.from_pretrained("{facts.name}"{trust}).eval()',
+        f'tokenizer = AutoTokenizer.from_pretrained("{facts.name}"{trust})',
+    ]
+    if facts.model.config.conversational:
+        lines += [
+            'messages = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]',
+            "text = tokenizer.apply_chat_template(messages, tokenize=False)",
+            'output = model(**tokenizer(text, return_tensors="pt", add_special_tokens=False))',
+        ]
+    else:
+        lines += [
+            'prompt = tokenizer("...", return_tensors="pt").input_ids',
+            'completion = tokenizer("...", add_special_tokens=False, return_tensors="pt").input_ids',
+            "start = prompt.new_tensor([prompt.shape[1]])  # of the completion, in tokens",
+            "output = model(torch.cat([prompt, completion], 1), completion_start=start)",
+        ]
+    return "\n".join([*lines, "output.logits, output.reward_variance, output.weights"])
+
+
+def _data(run: Mapping[str, Any] | None) -> str:
+    if run is None:
+        return "Unknown: no `run.json` stood beside the model that was exported."
+    data, rows = run["config"]["data"], run["rows"]
+    sources = [("training", source) for source in data["train"]] + [("evaluation", source) for source in data["eval"]]
+    lines = [
+        [_source(source["path"]), use, f"{source['weight']:g}", source["recipe"] or "–"] for use, source in sources
+    ]
+    held = "" if data["eval"] else f", held out by {data['held_out_by']} ({share(data['held_out'])})"
+    parts = [
+        table(["source", "for", "weight", "recipe"], lines),
+        f"{plural(rows['train'], 'row')} for training and {plural(rows['eval'], 'row')} for choosing the checkpoint"
+        f"{held}. Rows of a single source, and where local files came from, are not recorded.",
+        _overlong(run.get("overlong", {})),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _source(path: str) -> str:
+    known = hub_name(path)
+    return f"[{known}](https://huggingface.co/datasets/{known})" if known else f"`{Path(path).name}` (local)"
+
+
+def _overlong(counts: Mapping[str, int]) -> str:
+    found = {
+        name.replace("_", " "): count for name, count in counts.items() if name not in ("limit", "total") and count
+    }
+    if not counts:
+        return ""
+    what = ", ".join(f"{name} {count:,}" for name, count in found.items())
+    return f"Over the limit of {counts['limit']} tokens: {what or 'none'} of {plural(counts['total'], 'row')}."
+
+
+def _training(run: Mapping[str, Any] | None) -> str:
+    if run is None:
+        return "Unknown."
+    config = run["config"]
+    model, loss, train = config["model"], config["loss"], config["train"]
+    rows = [
+        ["tuning", model["tuning"]],
+        ["loss", f"{loss['name']}; weights: ratings {loss['ratings']:g}, votes {loss['votes']:g}, "
+         f"KL of weights {loss['kl_weights']:g}, KL of features {loss['kl_features']:g}"],
+        ["epochs, batch size", f"at most {train['epochs']:g}, {train['batch_size']}"],
+        ["learning rate", f"head {train['learning_rate']:g}" + (
+            "" if model["tuning"] == "frozen" else f", backbone {train['backbone_learning_rate']:g}")],
+        ["seed", f"{config['seed']}"],
+        ["training time", f"{run['seconds']['train']:.0f} s" if "seconds" in run else UNKNOWN],
+    ]  # fmt: skip
+    measures = config.get("nuisance", {}).get("measures")
+    if measures:
+        rows.append(["nuisance offset", f"{names(measures)}: part of the labels' explanation, left out of rewards"])
+    return table(["", ""], rows)
+
+
+def _results(facts: CardFacts) -> str:
+    parts = []
+    if facts.run is not None and facts.run["metrics"]:
+        shown = {
+            name: number(facts.run["metrics"][name])
+            for name in ("accuracy", "nll", "calibration_error")
+            if name in facts.run["metrics"]
+        }
+        figures = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+        parts.append(f"On the dev fold, which chose the checkpoint and so flatters it: {figures or 'no comparisons'}.")
+    for found in facts.results:
+        steered = f" Steered at inference: {found.steering}." if found.steering else ""
+        versions = ", ".join(f"{name} {found.versions.get(name, UNKNOWN)}" for name in ("vrm", "torch", "transformers"))
+        caption = (
+            "Accuracy with 95 % intervals by bootstrap over prompts; length-controlled: mean of the accuracies where "
+            "the chosen is the longer and the shorter; ECE: expected calibration error; a dash: not measured."
+        )
+        parts += [_result_table(found.rows), f"{caption}{steered} Measured with {versions}."]
+    if parts and facts.rounded_to is not None:
+        parts.append(f"All of this was measured before the backbone's weights were stored as {facts.rounded_to}.")
+    if not facts.results:
+        parts.append("No results on other data were given when this card was written.")
+    return "\n\n".join(parts)
+
+
+def _result_table(rows: Sequence[ResultRow]) -> str:
+    head = ["data", "n", "accuracy", "length-controlled", "the longer wins", "NLL (nats)", "ECE"]
+    return table(
+        head,
+        [
+            [
+                row.data,
+                f"{row.count:,}",
+                share(row.accuracy.value, row.accuracy.low, row.accuracy.high),
+                share(row.length_controlled),
+                share(row.longer_wins),
+                number(row.nll),
+                number(row.calibration_error),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _use() -> str:
+    return (
+        "Ranking completions of one prompt: best-of-n, selecting preference pairs, the reward of reinforcement "
+        "learning from human feedback, finding mislabelled comparisons. It sums up the judgments it was trained on: it "
+        "is no measure of truth or safety, and no basis for decisions about people."
+    )
+
+
+def _limits(facts: CardFacts) -> str:
+    config = facts.model.config
+    lines = [
+        "Rewards are known up to a constant per prompt: compare completions of one prompt, not of different ones.",
+        "It learned whatever correlates with the labels, length and format included. Quote what 'the longer wins' "
+        "scores beside its accuracy, and try `vrm audit` on data of your own before optimizing against it.",
+        "Data outside the training distribution, other languages and inputs that were cut to the limit of "
+        f"{config.max_input_tokens:,} tokens were not examined for this card.",
+        *identifiability(facts.model).statements,
+    ]
+    if config.head in ("vrm", "bottleneck"):
+        lines.append(
+            "The reward's variance says how unsure it is of what matters and of how good the completion is; it is not "
+            "a detector of inputs that the model does not know."
+        )
+    if config.head == "vrm":
+        lines.append(_counts(config))
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _counts(config: VRMConfig) -> str:
+    if config.loss == "marginal":
+        return "Counts of `--emphasize` are pseudo-observations, beside the prompt's own concentration."
+    return "Counts of `--emphasize` are no pseudo-observations: this loss does not learn a calibrated concentration."
+
+
+def _versions(facts: CardFacts) -> str:
+    trained = facts.run["versions"] if facts.run is not None else {}
+    told = ", ".join(f"{name} {version}" for name, version in trained.items()) or UNKNOWN
+    return f"Trained with: {told}. Exported with vrm {__version__}."

@@ -1,0 +1,158 @@
+"""A model directory for others: adapters merged, one dtype, no paths of this machine, optionally with its own code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from vrm.errors import ConfigError
+from vrm.export.flatten import flatten
+from vrm.model.checkpoint import load_model, save_model
+from vrm.model.configuration_vrm import VRMConfig
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+ENTRIES = {
+    "vrm.model.configuration_vrm": ["VRMConfig"],
+    "vrm.model.modeling_vrm": ["VRMForSequenceClassification"],
+}
+AUTO_MAP = {
+    "AutoConfig": "configuration_vrm.VRMConfig",
+    "AutoModelForSequenceClassification": "modeling_vrm.VRMForSequenceClassification",
+}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a model is written.
+
+    Attributes:
+        remote_code: add the modeling code, for `trust_remote_code=True`.
+        dtype: of the backbone's weights, one of `DTYPES`; None keeps the stored one. The head is always float32.
+
+    Raises:
+        ConfigError: for another dtype.
+    """
+
+    remote_code: bool = False
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
+
+
+@contextmanager
+def new_directory(target: Path, *, source: str | Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary directory beside `target`, which takes its place when the block ends without an error.
+
+    Args:
+        target: must not exist, be empty, or (with `overwrite`) hold a model.
+        source: what is read meanwhile; it is never overwritten.
+        overwrite: replace a model that is there.
+
+    Raises:
+        ConfigError: if `target` must not be written.
+    """
+    origin, place = Path(source).resolve(), target.resolve()
+    if Path(source).exists() and (origin == place or place in origin.parents):
+        raise ConfigError(f"{target} is, or contains, the model that is read: choose another directory")
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        if not overwrite:
+            raise ConfigError(f"{target} exists: choose another directory, or replace it with --overwrite")
+        if not (place / "config.json").is_file():
+            raise ConfigError(f"{target} holds something else than a model (no config.json), so it is not overwritten")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Not `tempfile`'s, which nobody else could read after it has taken its place.
+    temporary = place.parent / f".{place.name}-{uuid4().hex}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        if place.exists():
+            shutil.rmtree(place)
+        temporary.rename(place)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_model(source: str | Path, directory: Path, options: ExportOptions) -> Any:
+    """Write the weights, configuration, tokenizer and chat template, and the code if asked for.
+
+    Args:
+        source: model directory or Hub name; an adapter's is merged into its backbone.
+        directory: where to.
+        options: see there.
+
+    Returns:
+        the model as written.
+
+    Raises:
+        CheckpointError: if `source` is not a variational reward model.
+    """
+    dtype = _dtype(options.dtype, source)
+    # Adapters are merged in float32; whole models need no more memory than they will have.
+    is_adapter = (Path(source) / "adapter_config.json").is_file()
+    model, tokenizer = load_model(source, dtype=None if is_adapter else dtype)
+    model.backbone.to(dtype)
+    model.config.dtype = dtype
+    _forget_places(model.config)
+    # A model that was exported with its code before brings its map along, but not the files.
+    vars(model.config).pop("auto_map", None)
+    if options.remote_code:
+        model.config.auto_map = dict(AUTO_MAP)
+    save_model(model, tokenizer, directory)
+    make_tokenizer_portable(directory)
+    if options.remote_code:
+        for name, text in flatten(ENTRIES).items():
+            (directory / name).write_text(text, encoding="utf-8")
+    return model
+
+
+def make_tokenizer_portable(directory: Path) -> None:
+    """Write a saved tokenizer's settings by their older names, which transformers 4 and 5 both read.
+
+    Programs that load rewards or templates (RewardBench, servers) often still run on transformers 4.
+    """
+    file = directory / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(settings.get("extra_special_tokens"), list):
+        settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _dtype(name: str | None, source: str | Path) -> torch.dtype:
+    """The dtype asked for, else that of the stored weights, which `load_model` reads as float32."""
+    import torch
+
+    wanted = name or VRMConfig.from_pretrained(str(source)).dtype or "float32"
+    return wanted if isinstance(wanted, torch.dtype) else getattr(torch, wanted)
+
+
+def _forget_places(config: Any) -> None:
+    """Leave out where the backbone lay on this machine: of no use elsewhere, and nobody's business."""
+    if config.backbone_name_or_path and is_local(config.backbone_name_or_path):
+        config.backbone_name_or_path = None
+    if is_local(config.backbone_config._name_or_path):
+        config.backbone_config._name_or_path = ""
+
+
+def is_local(name: str) -> bool:
+    """Whether a name of a model is, or can only be, a path."""
+    return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or Path(name).exists()
+
+
+def backbone_name(source: str | Path) -> str | None:
+    """Where a model says that its backbone's weights came from; None if it does not say."""
+    return VRMConfig.from_pretrained(str(source)).backbone_name_or_path

@@ -1,0 +1,54 @@
+"""Small pieces of a model card: front matter, tables, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+UNKNOWN = "unknown"
+
+
+def front_matter(fields: Mapping[str, Any]) -> str:
+    """YAML between two lines of dashes, as the Hub reads it; empty fields are left out."""
+    text = yaml.safe_dump({name: value for name, value in fields.items() if value}, sort_keys=False, allow_unicode=True)
+    return f"---\n{text}---\n"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; `|` and line ends in cells are made harmless."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(language: str, text: str) -> str:
+    """A fenced block."""
+    return f"```{language}\n{text.strip()}\n```"
+
+
+def names(values: Sequence[str]) -> str:
+    """Names as code, or `none`."""
+    return ", ".join(f"`{value}`" for value in values) or "none"
+
+
+def share(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A share in per cent with its interval, or a dash."""
+    if value is None:
+        return "–"
+    interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * value:.1f} %{interval}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 row`, `2,400 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

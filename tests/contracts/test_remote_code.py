@@ -1,0 +1,163 @@
+"""`vrm export --remote-code`: what loads the directory is transformers alone, in a process that cannot import vrm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from vrm.export.directory import ExportOptions, write_model
+from vrm.model import load_model
+
+CONVERSATIONS = [
+    [{"role": "user", "content": "how can i help"}, {"role": "assistant", "content": "the plan is very good"}],
+    [{"role": "user", "content": "is the city safe ?"}, {"role": "assistant", "content": "no sorry"}],
+]
+
+LOAD = """
+import importlib.util, json, sys
+directory, again, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+assert importlib.util.find_spec("vrm") is None, "vrm can be imported here"
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+def rewards(path):
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=True)
+    model = AutoModelForSequenceClassification.from_pretrained(path, trust_remote_code=True, num_labels=1).eval()
+    batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
+    with torch.no_grad():
+        output = model(**batch)
+    return model, tokenizer, output
+
+model, tokenizer, output = rewards(directory)
+assert not any(name == "vrm" or name.startswith("vrm.") for name in sys.modules)
+model.save_pretrained(again)
+tokenizer.save_pretrained(again)
+_, _, second = rewards(again)
+found = {"module": type(model).__module__, "dtype": str(output.logits.dtype), "output": type(output).__name__,
+         "backbone": str(next(model.backbone.parameters()).dtype), "score": str(model.score.decoder.dtype)}
+print(json.dumps(found | {"rewards": output.logits[:, 0].tolist(), "variance": output.reward_variance[:, 0].tolist(),
+                          "weights": output.weights.tolist(), "again": second.logits[:, 0].tolist()}))
+"""
+
+
+def texts_of(directory: Path) -> list[str]:
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    return [tokenizer.apply_chat_template(messages, tokenize=False) for messages in CONVERSATIONS]
+
+
+def expected(source: Path) -> torch.Tensor:
+    model, tokenizer = load_model(source)
+    batch = tokenizer(
+        texts_of(source), return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False
+    )
+    with torch.no_grad():
+        return model(**batch).logits[:, 0]
+
+
+def run_script(script: str, *arguments: object, python: list[str], cache: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    environment |= {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    command = [*python, "-c", script, *(str(argument) for argument in arguments)]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=cache, stdin=subprocess.DEVNULL
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def without_vrm(script: str, *arguments: object, cache: Path) -> str:
+    """Run in a process that has this environment's packages, but neither its .pth files nor vrm."""
+    packages = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    return run_script(
+        f"import sys; sys.path += {packages!r}\n{script}", *arguments, python=[sys.executable, "-S"], cache=cache
+    )
+
+
+@pytest.mark.parametrize(("head", "kind"), [("vrm", "encoder"), ("vrm", "decoder"), ("bt", "decoder")])
+def test_the_directory_loads_without_vrm_and_rewards_are_the_same(make_tiny_model, tmp_path, head, kind):
+    source, directory = make_tiny_model(head, kind), tmp_path / "shared-model.v1"
+    write_model(source, directory, ExportOptions(remote_code=True))
+    printed = without_vrm(LOAD, directory, tmp_path / "again", json.dumps(texts_of(source)), cache=tmp_path)
+    found = json.loads(printed)
+    assert found["module"].startswith("transformers_modules.")
+    assert found["output"] == "VRMOutput"
+    torch.testing.assert_close(torch.tensor(found["rewards"]), expected(source), rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(found["again"]), expected(source), rtol=0, atol=1e-6)
+    if head == "vrm":
+        assert min(found["variance"]) > 0
+        assert torch.tensor(found["weights"]).sum(-1).allclose(torch.ones(2))
+    code = sorted(path.name for path in directory.glob("*.py"))
+    assert sorted(path.name for path in (tmp_path / "again").glob("*.py")) == code
+
+
+def test_in_bfloat16_the_head_stays_in_float32(tiny_decoder_dir, tmp_path):
+    directory = tmp_path / "half"
+    write_model(tiny_decoder_dir, directory, ExportOptions(remote_code=True, dtype="bfloat16"))
+    printed = without_vrm(LOAD, directory, tmp_path / "again", json.dumps(texts_of(tiny_decoder_dir)), cache=tmp_path)
+    found = json.loads(printed)
+    assert (found["backbone"], found["score"]) == ("torch.bfloat16", "torch.float32")
+    torch.testing.assert_close(torch.tensor(found["rewards"]), expected(tiny_decoder_dir), rtol=0.1, atol=0.1)
+
+
+WITH_VRM = """
+import json, sys
+directory, texts, register = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "registered"
+import torch, vrm
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+if register:
+    vrm.register()
+model = AutoModelForSequenceClassification.from_pretrained(directory, trust_remote_code=True).eval()
+tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=True)
+batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
+with torch.no_grad():
+    rewards = model(**batch).logits[:, 0].tolist()
+from vrm.model import load_model
+package = type(load_model(directory)[0]).__module__
+print(json.dumps({"module": type(model).__module__, "package": package, "rewards": rewards}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "module"), [("registered", "vrm.model.modeling_vrm"), ("unregistered", "transformers_modules.")]
+)
+def test_where_vrm_is_installed_the_directory_loads_too(tiny_decoder_dir, tmp_path, how, module):
+    directory = tmp_path / "shared"
+    write_model(tiny_decoder_dir, directory, ExportOptions(remote_code=True))
+    source = Path(sys.modules["vrm"].__file__).parents[1]
+    script = f"import sys; sys.path.insert(0, {str(source)!r})\n{WITH_VRM}"
+    arguments = (directory, json.dumps(texts_of(directory)), how)
+    found = json.loads(run_script(script, *arguments, python=[sys.executable], cache=tmp_path))
+    assert found["module"].startswith(module)
+    assert found["package"] == "vrm.model.modeling_vrm"
+    torch.testing.assert_close(torch.tensor(found["rewards"]), expected(tiny_decoder_dir), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_in_an_environment_of_its_own(tiny_decoder_dir, tmp_path):
+    """torch and transformers from the registry, and nothing else by name."""
+    directory, own = tmp_path / "shared", tmp_path / "venv"
+    write_model(tiny_decoder_dir, directory, ExportOptions(remote_code=True))
+    venv.create(own, with_pip=True)
+    pins = [f"{name}=={version}" for name, version in wanted_versions().items()]
+    subprocess.run([own / "bin" / "python", "-m", "pip", "install", "-q", *pins], check=True)
+    arguments = (directory, tmp_path / "again", json.dumps(texts_of(tiny_decoder_dir)))
+    found = json.loads(run_script(LOAD, *arguments, python=[str(own / "bin" / "python")], cache=tmp_path))
+    torch.testing.assert_close(torch.tensor(found["rewards"]), expected(tiny_decoder_dir), rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(found["again"]), expected(tiny_decoder_dir), rtol=0, atol=1e-6)
+
+
+def wanted_versions() -> dict[str, str]:
+    """torch and transformers as constraints.txt pins them."""
+    lines = (Path(__file__).parents[2] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {name: pins[name] for name in ("torch", "transformers")}

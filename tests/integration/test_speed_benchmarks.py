@@ -1,0 +1,201 @@
+"""The benchmarks of `benchmarks/speed` at toy size: their tables and counts, and that both sides do the same work."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from benchmarks.speed import inputs, step_profile, training
+from benchmarks.speed.measure import Alone, PeakMemory, Spread, in_turn
+from benchmarks.speed.routes import tokens_packed
+from benchmarks.speed.tables import Table
+from transformers.utils import logging
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run a benchmark with --quick in this process; what it printed, and its figures."""
+    verbosity = logging.get_verbosity()
+
+    def run(name: str, *options: str) -> tuple[str, dict[str, Any]]:
+        file = tmp_path / f"{name}.json"
+        monkeypatch.setattr(sys, "argv", [name, "--quick", "--markdown", "--json", str(file), *options])
+        importlib.import_module(f"benchmarks.speed.{name}").main()
+        document = json.loads(file.read_text("utf-8"))
+        assert document["quick"]
+        assert document["environment"]["torch"]
+        return capsys.readouterr().out, document["figures"]
+
+    yield run
+    logging.set_verbosity(verbosity)
+    logging.enable_progress_bar()
+
+
+def header(*columns: str) -> str:
+    return f"| {' | '.join(columns)} |"
+
+
+def test_training_compares_like_with_like(run):
+    pytest.importorskip("trl")
+    printed, figures = run("training", "--routes")
+    assert header(*training.COLUMNS) in printed
+    sides = figures["float32, gradient checkpointing off"]
+    first = {name: runs[0] for name, runs in sides.items()}
+    assert list(first)[:4] == ["TRL", "TRL, sorted by length", "VRM, bt head", "VRM, vrm head"]
+    # The same pairs on every side, tokenized alike, and the same loss of the same weights.
+    assert len({(one["pairs"], one["tokens"]) for one in first.values()}) == 1
+    assert figures["tokenized_alike"] == 1.0
+    assert figures["losses"][0] == pytest.approx(figures["losses"][1], abs=1e-5)
+    assert max(figures["gradients"].values()) < 1e-4
+    assert list(figures["defaults"]) == ["TRL, its defaults", "VRM, its defaults"]
+    # TRL pads both completions to the longest row of the batch, packed rows hold no padding.
+    assert first["TRL"]["positions"] - first["TRL"]["padding"] == first["TRL"]["tokens"]
+    assert first["VRM, bt head"]["padding"] == 0
+    assert first["VRM, bt head"]["positions"] < first["TRL, sorted by length"]["positions"]
+
+
+def test_positions_of_the_packed_route_are_the_unique_tokens(run):
+    pytest.importorskip("trl")
+    _, figures = run("training")
+    rows = inputs.read_rows([], 64, 256)
+    timed = training.orders(rows, batch=4, warmup=1, steps=2).random.take(range(4, 12))
+    unique = sum(len(item.prompt) + sum(map(len, item.completions)) for item in timed.tokenized)
+    (packed,) = figures["float32, gradient checkpointing off"]["VRM, bt head"]
+    assert packed["positions"] == unique == tokens_packed(timed)
+    assert figures["positions"]["packed (prompt once)"] == pytest.approx(tokens_packed(rows) / len(rows))
+
+
+def test_both_orders_hold_the_same_pairs_and_the_sorted_one_pads_less():
+    rows = inputs.read_rows([], 200, 512)
+    plan = training.orders(rows, batch=8, warmup=2, steps=5)
+    for part in (slice(0, 16), slice(16, 56)):
+        random, grouped = ({id(row) for row in one.judgments[part]} for one in (plan.random, plan.grouped))
+        assert random == grouped
+        assert len(random) == part.stop - part.start
+
+    def padded(items: list[Any]) -> int:
+        batches = [items[first : first + 8] for first in range(16, 56, 8)]
+        return sum(step_profile.needed_scores(batch, "padded")[0] for batch in batches)
+
+    assert padded(plan.grouped.tokenized) < padded(plan.random.tokenized)
+
+
+def test_generated_lengths_are_those_stated():
+    lengths = inputs.read_rows([], 1500, 8192).lengths()
+    # Seven tokens of the template come with a prompt, one with a completion.
+    assert abs(lengths[:, 0].mean() - 7 - 120) < 15
+    assert abs(lengths[:, 1:].mean() - 1 - 75) < 6
+
+
+def test_scoring(run):
+    printed, figures = run("scoring")
+    columns = ("prompt, completions", "VRM texts/s", "TRL's way texts/s", "x TRL's way", "x pipeline, batches of 2")
+    assert header(*columns) in printed
+    assert set(figures) == {"decoder, float32", "one prompt", "encoder, float32"}
+    assert list(figures["decoder, float32"]) == [
+        f"{name} ({length} tokens), {count}" for name, length in (("short", 10), ("long", 40)) for count in (1, 4)
+    ]
+
+
+def test_growth_and_its_plot(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    plot = tmp_path / "growth.png"
+    printed, figures = run("growth", "--plot", str(plot))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert header("tokens of prompt and completion", "seconds", "x before", "size x before", "peak MiB") in printed
+    assert [len(curve["points"]) for curve in figures["curves"].values()] == [2, 2, 2, 2]
+
+
+def test_profile_names_where_the_time_goes(run):
+    printed, figures = run("step_profile")
+    assert header("what", "padded, ms", "share", "packed, ms", "share") in printed
+    for route in figures["profiles"]["float32"].values():
+        assert set(route["groups"]) == set(step_profile.GROUPS)
+        named = sum(milliseconds for group, milliseconds in route["groups"].items() if group != "other")
+        assert named > 0.5 * sum(route["groups"].values())
+        for group in ("matrix products", "attention", "head and loss", "optimizer", "data loading"):
+            assert route["groups"][group] > 0
+        assert route["operations"] > 0
+
+
+def test_operations_equal_those_that_torch_counts():
+    """Of the matrices, by torch's own counter; attention is counted apart, since it computes what no token sees."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    rows = inputs.read_rows([], 8, 256)
+    stepper = step_profile.make_stepper(inputs.TOY, "padded", "float32", 256)
+    (part,) = stepper.passes(rows.tokenized[:2])
+    with FlopCounterMode(display=False) as counter:
+        stepper.forward(part).backward()
+    found = counter.get_flop_counts()["Global"]
+    positions = part["input_ids"].numel()
+    expected = 3 * inputs.TOY.forward_operations(positions, 0)
+    matrices = sum(count for name, count in found.items() if "mm" in str(name))
+    head = 3 * 2 * sum(p.numel() for p in stepper.model.score.parameters()) * len(rows)
+    assert expected * 0.99 <= matrices <= expected + head
+
+
+def test_gpu_runs_toy_shapes_without_a_gpu(run):
+    pytest.importorskip("trl")
+    printed, figures = run("gpu")
+    assert (
+        header("model, route", "steps", "pairs/s", "tokens/s", "positions a pair", "utilization", "peak GiB") in printed
+    )
+    jobs = figures["jobs"]
+    assert [name for name, one in jobs.items() if isinstance(one, str)] == []
+    assert jobs["toy Qwen3, TRL"]["positions"] == jobs["toy Qwen3, padded"]["positions"]
+    assert jobs["toy Qwen3, packed"]["positions"] < jobs["toy Qwen3, padded"]["positions"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is at hand")
+def test_gpu_without_a_gpu_says_so(monkeypatch):
+    from benchmarks.speed import gpu
+
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    with pytest.raises(SystemExit, match="no CUDA device"):
+        gpu.main()
+
+
+@pytest.mark.slow
+def test_compiled():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.speed.compiled", "--quick", "--markdown"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert header("step of", "eager, ms", "compiled, ms", "times faster", "compiler, s", "pays after") in done.stdout
+
+
+def test_measuring():
+    assert Alone()(os.getpid) != os.getpid()
+    assert Alone(here=True)(os.getpid) == os.getpid()
+    found = in_turn({"a": lambda: 1, "b": lambda: 2}, 3)
+    assert found == {"a": [1, 1, 1], "b": [2, 2, 2]}
+    ratios = Spread.of_ratios([2.0, 6.0, 4.0], [1.0, 2.0, 4.0])
+    assert (ratios.median, ratios.lowest, ratios.highest) == (2.0, 1.0, 3.0)
+    assert ratios.text(1) == "2.0 (1.0..3.0)"
+
+
+def test_peak_memory_sees_what_was_freed():
+    memory = PeakMemory()
+    memory.start()
+    block = torch.ones(64, 2**20)
+    del block
+    assert 200 * 2**20 < memory.bytes() < 400 * 2**20
+
+
+def test_tables_in_markdown():
+    table = Table("Title", ["side", "speed"], notes=["How to read it."])
+    table.add("ours", "2.0")
+    assert table.markdown() == "**Title**\n\n| side | speed |\n| --- | ---: |\n| ours | 2.0 |\n\nHow to read it."

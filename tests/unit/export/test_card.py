@@ -1,0 +1,241 @@
+"""The card: valid front matter, figures as measured, unknown where nothing is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from vrm.errors import ConfigError, DataError
+from vrm.export.card import EMBEDDED_NAME, CardFacts, hub_name, model_card
+from vrm.export.facts import Figure, ResultRow, Results, read_results, read_run
+from vrm.export.markdown import number, share, table
+from vrm.model import load_model
+from vrm.model.checkpoint import weights_sha256
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir):
+    return load_model(tiny_model_dir)[0]
+
+
+def run_document(**data) -> dict:
+    source = {"path": "/home/me/secret/train.jsonl", "weight": 1.0, "recipe": None}
+    config = {
+        "seed": 7,
+        "data": {"train": [source], "eval": [], "held_out": 0.1, "held_out_by": "prompt", **data},
+        "model": {"tuning": "lora"},
+        "loss": {"name": "marginal", "ratings": 0.5, "votes": 1.0, "kl_weights": 0.001, "kl_features": 0.001},
+        "train": {"epochs": 3.0, "batch_size": 32, "learning_rate": 1e-3, "backbone_learning_rate": 2e-5},
+        "nuisance": {"measures": ["log_length"]},
+    }
+    return {
+        "config": config,
+        "rows": {"train": 2400, "eval": 1},
+        "overlong": {"limit": 128, "total": 2401, "prompt_truncated": 3, "dropped": 0},
+        "metrics": {"accuracy": 0.8333, "nll": 0.481},
+        "versions": {"torch": "2.13.0"},
+        "seconds": {"train": 12.4},
+    }
+
+
+def sections(text: str) -> dict[str, str]:
+    """Text of a card by heading; the front matter under an empty one."""
+    parts = text.split("\n## ")
+    return {"": parts[0], **{part.partition("\n")[0]: part.partition("\n")[2] for part in parts[1:]}}
+
+
+def test_without_a_run_nothing_is_claimed(model):
+    text = model_card(CardFacts("m", model))
+    found = sections(text)
+    assert found["Training data"].strip().startswith("Unknown")
+    assert found["Training"].strip() == "Unknown."
+    assert found["Results"].strip() == "No results on other data were given when this card was written."
+    assert "| backbone | unknown; encoder, `bert` |" in found["Model"]
+    assert "not stated" in found["Model"]
+    data = ModelCard(text).data.to_dict()
+    assert set(data) == {"library_name", "pipeline_tag", "tags"}
+    assert "custom_code" not in data["tags"]
+    assert "trust_remote_code" not in text
+
+
+def test_the_run_is_told_without_paths_of_the_machine(model):
+    facts = CardFacts("m", model, "/home/me/secret/qwen", run=run_document(), license="mit", remote_code=True)
+    text = model_card(facts)
+    found = sections(text)
+    assert "secret" not in text
+    assert "| `train.jsonl` (local) | training | 1 | – |" in found["Training data"]
+    assert "2,400 rows for training and 1 row for choosing the checkpoint, held out by prompt (10.0 %)" in text
+    assert "Over the limit of 128 tokens: prompt truncated 3 of 2,401 rows." in text
+    assert "`qwen`, as its training run called it; encoder" in found["Model"]
+    assert "| tuning | lora |" in found["Training"]
+    assert "head 0.001, backbone 2e-05" in found["Training"]
+    assert "`log_length`" in found["Training"]
+    assert "accuracy 0.833, nll 0.481" in found["Results"]
+    assert "torch 2.13.0" in found["Versions"]
+    data = ModelCard(text).data.to_dict()
+    assert (data["license"], "custom_code" in data["tags"]) == ("mit", True)
+    assert text.count("trust_remote_code=True") == 2
+
+
+def test_names_of_the_hub_are_in_the_front_matter(model):
+    source = {"path": "owner/data:train", "weight": 2.0, "recipe": "ultrafeedback"}
+    text = model_card(CardFacts("m", model, "embedded", run=run_document(train=[source, source])))
+    data = ModelCard(text).data.to_dict()
+    assert data["base_model"] == EMBEDDED_NAME
+    assert data["datasets"] == ["owner/data"]
+    assert "(https://huggingface.co/datasets/owner/data) | training | 2 | ultrafeedback |" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "hub"),
+    [
+        ("embedded", EMBEDDED_NAME),
+        ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("hub:owner/data/config:train", "owner/data"),
+        ("data/train.jsonl", None),
+        ("/a/b", None),
+        ("./x", None),
+        (None, None),
+    ],
+)
+def test_what_is_taken_for_a_name_of_the_hub(name, hub):
+    assert hub_name(name) == hub
+
+
+def test_a_directory_that_is_there_is_no_name_of_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert hub_name("owner/data") == "owner/data"
+    Path("owner/data").mkdir(parents=True)
+    assert hub_name("owner/data") is None
+
+
+def test_results_have_intervals_and_dashes(model):
+    rows = (
+        ResultRow("test.jsonl", 504, Figure(0.8075, 0.7698, 0.8393), 0.798, 0.656, 0.5146, 0.1593),
+        ResultRow("rm-bench / hard", 1200, Figure(0.5)),
+    )
+    text = model_card(CardFacts("m", model, results=[Results(rows, "without brevity", {"vrm": "0.1.0"})]))
+    found = sections(text)["Results"]
+    assert "| test.jsonl | 504 | 80.8 % [77.0, 83.9] | 65.6 % | 79.8 % | 0.515 | 0.159 |" in found
+    assert "| rm-bench / hard | 1,200 | 50.0 % | – | – | – | – |" in found
+    assert "Steered at inference: without brevity." in found
+    assert "vrm 0.1.0, torch unknown" in found
+    assert "stored as" not in found
+    rounded = model_card(CardFacts("m", model, results=[Results(rows, "", {})], rounded_to="bfloat16"))
+    assert "before the backbone's weights were stored as bfloat16" in sections(rounded)["Results"]
+
+
+def test_limits_say_what_can_be_read_into_the_weights(model):
+    from vrm.inference.identifiability import identifiability
+
+    limits = sections(model_card(CardFacts("m", model)))["Limits"]
+    for statement in identifiability(model).statements:
+        assert f"- {statement}" in limits
+    assert "- Counts of `--emphasize` are pseudo-observations" in limits  # the tiny model's loss is marginal
+
+
+def test_a_backbone_of_random_weights_and_a_scale_never_recorded_are_said_to_be(make_tiny_model):
+    run = run_document()
+    run["config"]["model"]["from_scratch"] = "tiny.json"
+    model = load_model(make_tiny_model(reward_mean=0.0, reward_std=1.0))[0]
+    found = sections(model_card(CardFacts("m", model, None, run=run)))["Model"]
+    assert "| backbone | trained from random weights; encoder, `bert` |" in found
+    assert "| scale of rewards | not recorded |" in found
+
+
+def test_the_scale_of_rewards_names_its_rows(model):
+    run = run_document()
+    assert "standard deviation 1.500, on the run's evaluation rows" in model_card(CardFacts("m", model, run=run))
+    run["rows"]["eval"] = 0
+    assert "standard deviation 1.500, on the run's training rows" in model_card(CardFacts("m", model, run=run))
+    assert "on the run's evaluation or training rows" in model_card(CardFacts("m", model))
+
+
+@pytest.mark.parametrize("head", ["bt", "gated"])
+def test_heads_without_uncertainty_claim_none(make_tiny_model, head):
+    text = model_card(CardFacts("m", load_model(make_tiny_model(head))[0]))
+    assert "variance says" not in text
+    assert "pseudo-observations" not in text
+
+
+def test_plain_text_models_are_loaded_as_such(make_tiny_model):
+    text = model_card(CardFacts("m", load_model(make_tiny_model(conversational=False))[0]))
+    assert "completion_start=start" in text
+    assert "apply_chat_template" not in text
+
+
+def evaluation(model_dir: Path, **more) -> dict:
+    pairs = {
+        "count": 9,
+        "accuracy": {"estimate": 0.75, "low": 0.5, "high": 1.0},
+        "longer_wins": {"value": 0.4},
+        "length_controlled": {"value": None},
+        "negative_log_likelihood": 0.6,
+        "calibration": {"value": 0.1},
+    }
+    figure = {"row": "Chat", "column": "accuracy", "estimate": 0.9, "low": 0.8, "high": 1.0, "examples": 5}
+    return {
+        "kind": "evaluation",
+        "model": str(model_dir),
+        "model_sha256": weights_sha256(str(model_dir)),
+        "settings": {"steering": {"emphasis": ["safety=5"], "without": None}},
+        "versions": {"vrm": "0.1.0"},
+        "files": {"/secret/test.jsonl": {"pairs": pairs}, "votes.jsonl": {"pairs": None}},
+        "benchmarks": {"rewardbench": {"figures": [figure | {"longer_wins": 0.5}]}, "bon": {"curves": {}}},
+        **more,
+    }
+
+
+def test_results_are_read_and_belong_to_the_model(tiny_model_dir, tiny_decoder_dir, tmp_path):
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(evaluation(tiny_model_dir)))
+    (found,) = read_results([file], tiny_model_dir)
+    assert found.rows == (
+        ResultRow("test.jsonl", 9, Figure(0.75, 0.5, 1.0), 0.4, None, 0.6, 0.1),
+        ResultRow("rewardbench / Chat / accuracy", 5, Figure(0.9, 0.8, 1.0), 0.5),
+    )
+    assert found.steering == "emphasis safety=5"
+    with pytest.raises(ConfigError, match=r"result\.json was measured on the weights [0-9a-f]{64}"):
+        read_results([file], tiny_decoder_dir)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "expected one JSON object, found list"),
+        ('{"kind": "audit"}', "of kind 'audit': expected a document of `vrm evaluate --json`"),
+    ],
+)
+def test_other_documents_are_refused(tiny_model_dir, tmp_path, text, reason):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=reason):
+        read_results([tmp_path / "x.json"], tiny_model_dir)
+
+
+def test_a_missing_document_is_an_error(tiny_model_dir, tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read_results([tmp_path / "x.json"], tiny_model_dir)
+
+
+def test_the_run_is_the_one_beside_the_model(tmp_path):
+    (tmp_path / "model").mkdir()
+    assert read_run(tmp_path / "model") is None
+    assert read_run("owner/name") is None
+    (tmp_path / "run.json").write_text(json.dumps(run_document()))
+    assert read_run(tmp_path / "model") == run_document()
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(DataError, match=r"run\.json lacks config, metrics, rows, versions"):
+        read_run(tmp_path / "model")
+
+
+def test_cells_cannot_break_a_table():
+    assert table(["a|b"], [["x\ny"]]) == "| a\\|b |\n| --- |\n| x y |"
+
+
+def test_numbers():
+    assert (share(None), share(0.5), share(0.5, 0.25, 0.75)) == ("–", "50.0 %", "50.0 % [25.0, 75.0]")
+    assert (number(None), number(0.12345)) == ("–", "0.123")
