@@ -124,7 +124,7 @@ def _smoothed(values: list[float], window: int) -> list[float]:
 
 
 def draw(runs: dict[str, list[dict[str, list[float]]]], window: int, target: Path) -> None:
-    """Three panels over steps: gold, proxy, shortcut; a line is the mean over seeds, a band their range."""
+    """Three panels over steps: gold, proxy, shortcut; thin lines are seeds, bold ones their mean."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -134,12 +134,11 @@ def draw(runs: dict[str, list[dict[str, list[float]]]], window: int, target: Pat
     for axis, (name, title) in zip(axes, SERIES.items(), strict=True):
         for (label, seeds), color in zip(runs.items(), ("#b2182b", "#1f78b4", "#1b7837"), strict=True):
             curves = [_smoothed(run[name], window) for run in seeds]
-            at_step = list(zip(*curves, strict=True))
-            steps = range(window, window + len(at_step))
-            axis.plot(steps, [_mean(list(values)) for values in at_step], color=color, label=label, linewidth=1.8)
-            if len(seeds) > 1:
-                low, high = [min(values) for values in at_step], [max(values) for values in at_step]
-                axis.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+            steps = range(window, window + len(curves[0]))
+            for curve in curves:
+                axis.plot(steps, curve, color=color, alpha=0.35, linewidth=0.9)
+            means = [_mean(list(values)) for values in zip(*curves, strict=True)]
+            axis.plot(steps, means, color=color, label=label, linewidth=2.4)
         axis.set_title(title, fontsize=11)
         axis.set_xlabel("GRPO steps")
         axis.grid(alpha=0.25)
