@@ -11,7 +11,8 @@ import typer
 from vrm.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from vrm.inference.engine import RewardEngine, Steering
+    from vrm.inference.engine import RewardEngine
+    from vrm.inference.steering import Steering
 
 # The same names as in the library, whose modules import torch; a test compares them.
 PRECISIONS = ("float32", "bfloat16", "auto")
@@ -131,7 +132,7 @@ def steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> 
     Raises:
         typer.BadParameter: for values that are not of their form, or an objective that is in both.
     """
-    from vrm.inference.engine import Steering
+    from vrm.inference.steering import Steering
 
     if not emphasize and not without:
         return None

@@ -16,7 +16,8 @@ from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.statistics import without_unknown
 from vrm.data.style import style_measures, text_length
-from vrm.inference.engine import JudgedBatch, RewardEngine
+from vrm.inference.engine import RewardEngine
+from vrm.inference.judged import JudgedBatch
 from vrm.inference.rater import RaterOffset, rater_offset
 from vrm.inference.targets import target_encoder
 

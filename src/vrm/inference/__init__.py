@@ -7,7 +7,7 @@ from typing import Any
 
 _WHERE = {
     "RewardEngine": "vrm.inference.engine",
-    "Steering": "vrm.inference.engine",
+    "Steering": "vrm.inference.steering",
     "Explanation": "vrm.inference.explanation",
     "ExtractionOptions": "vrm.inference.extraction",
     "ScoreOptions": "vrm.inference.score",

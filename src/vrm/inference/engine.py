@@ -3,81 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.losses import Posteriors
-from vrm.core.predictive import PredictiveMoments
-from vrm.core.steering import emphasize, without
 from vrm.data.chat import ChatTokenizer
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
-from vrm.errors import ConfigError, DataError
+from vrm.errors import DataError
 from vrm.inference.ahead import ahead
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, Progress
+from vrm.inference.judged import JudgedBatch
+from vrm.inference.steering import Steering, check_steering, steer
 from vrm.model.checkpoint import load_model
-from vrm.model.modeling_vrm import VRMForSequenceClassification, completion_moments
+from vrm.model.modeling_vrm import VRMForSequenceClassification
 
 WINDOW = 512
 """Judgments tokenized and sorted by length together; bounds memory for input of any size."""
-
-
-@dataclass(frozen=True)
-class Steering:
-    """What to change at inference, equation (13).
-
-    Attributes:
-        emphasis: {objective: count >= 0}, added to the concentration.
-        without: objectives left out.
-    """
-
-    emphasis: dict[str, float]
-    without: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class JudgedBatch:
-    """Judgments and what the model says about them, steering applied; on the CPU, without gradients.
-
-    Attributes:
-        judgments: the rows, in the order given.
-        mask: (batch, num_completions) bool.
-        posteriors: distributions of the batch.
-        objectives: names of the objectives the posteriors range over.
-    """
-
-    judgments: list[Judgment]
-    mask: Tensor
-    posteriors: Posteriors
-    objectives: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.judgments)
-
-    @property
-    def moments(self) -> PredictiveMoments:
-        """Moments of every reward, (batch, num_completions), in raw units."""
-        return completion_moments(self.posteriors)
-
-    def row(self, index: int) -> JudgedBatch:
-        """One judgment as a batch of one, its padding removed."""
-        count = max(len(self.judgments[index].completions), 1)
-        weights, features = self.posteriors.weights, self.posteriors.features
-        concentration = None if weights.concentration is None else weights.concentration[index : index + 1]
-        posteriors = Posteriors(
-            ObjectiveWeights(weights.mean[index : index + 1], concentration),
-            SemanticFeatures(features.loc[index : index + 1, :count], features.variance[index : index + 1, :count]),
-            self.posteriors.decoder,
-            self.posteriors.rating_model,
-        )
-        return JudgedBatch([self.judgments[index]], self.mask[index : index + 1, :count], posteriors, self.objectives)
 
 
 class RewardEngine:
@@ -162,40 +109,8 @@ class RewardEngine:
             device = next(self.model.score.parameters()).device
             posteriors = _to_cpu(self.model.score(prompts.to(device), completions.to(device)))
         judgments = [item.judgment for item in tokenized]
-        return JudgedBatch(judgments, mask, self._steer(posteriors), self.objectives)
-
-    def _steer(self, posteriors: Posteriors) -> Posteriors:
-        if self.steering is None:
-            return posteriors
-        names = self.model.config.objective_names
-        weights, decoder, rating = posteriors.weights, posteriors.decoder, posteriors.rating_model
-        if self.steering.emphasis:
-            counts = torch.tensor([float(self.steering.emphasis.get(name, 0.0)) for name in names])
-            weights = emphasize(weights, counts)
-        if self.steering.without:
-            keep = torch.tensor([name not in self.steering.without for name in names])
-            weights, decoder = without(weights, decoder, keep)
-            rating = type(rating)(rating.slope, rating.offset[keep], rating.scale[keep])
-        return Posteriors(weights, posteriors.features, decoder, rating)
-
-
-def check_steering(model: VRMForSequenceClassification, steering: Steering | None) -> None:
-    """Check steering against a model before anything is computed; raises ConfigError."""
-    if steering is None:
-        return
-    names = model.config.objective_names
-    unknown = sorted((set(steering.emphasis) | set(steering.without)) - set(names))
-    if unknown:
-        raise ConfigError(f"steering names {', '.join(unknown)}, but the model's objectives are: {', '.join(names)}")
-    if steering.emphasis and model.config.head != "vrm":
-        raise ConfigError(
-            f"head '{model.config.head}' has no concentration to add counts to; only 'vrm' can be emphasized"
-        )
-    wrong = {name: count for name, count in steering.emphasis.items() if not 0 <= count < float("inf")}
-    if wrong:
-        raise ConfigError(f"emphasis counts must be finite and >= 0, got {wrong}")
-    if not set(names) - set(steering.without):
-        raise ConfigError("at least one objective must remain; all were left out")
+        names = tuple(self.model.config.objective_names)
+        return steer(JudgedBatch(judgments, mask, posteriors, names), self.steering)
 
 
 def _to_cpu(posteriors: Posteriors) -> Posteriors:

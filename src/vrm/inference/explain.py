@@ -21,7 +21,7 @@ from vrm.core.quadrature import margin_given_weights
 from vrm.core.reward import objective_scores
 from vrm.data.schema import Judgment, Text
 from vrm.data.style import plain_text
-from vrm.inference.engine import JudgedBatch, RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.explanation import (
     CompletionReport,
     Explanation,
@@ -31,6 +31,8 @@ from vrm.inference.explanation import (
     WeightReport,
 )
 from vrm.inference.identifiability import identifiability
+from vrm.inference.judged import JudgedBatch
+from vrm.inference.steering import Steering
 from vrm.model.configuration_vrm import VRMConfig
 
 LEVEL = 0.9

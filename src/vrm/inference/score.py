@@ -34,7 +34,8 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError, NumericsError, VrmError
 from vrm.inference.ahead import ahead
-from vrm.inference.engine import JudgedBatch, RewardEngine
+from vrm.inference.engine import RewardEngine
+from vrm.inference.judged import JudgedBatch
 from vrm.model.configuration_vrm import REWARD_SCALES
 
 ON_BAD_ROWS = ("error", "skip")

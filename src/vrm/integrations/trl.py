@@ -22,9 +22,10 @@ from vrm.core.reward import objective_scores
 from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError, NumericsError
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.score import ScoreOptions, Scorer
+from vrm.inference.steering import Steering
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 
 Model: TypeAlias = str | Path | RewardEngine | VRMForSequenceClassification

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vrm.core.predictive import log_probabilities, pessimistic_reward
 from vrm.core.reward import objective_scores
-from vrm.inference.engine import JudgedBatch
+from vrm.inference.judged import JudgedBatch
 from vrm.inference.score import numbers
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.serve.errors import RequestError

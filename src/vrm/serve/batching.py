@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.inference.engine import JudgedBatch
+from vrm.inference.judged import JudgedBatch
 from vrm.serve.errors import BusyError, StoppingError, TimeLimitError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings

@@ -12,7 +12,9 @@ from fastapi import Request
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError
-from vrm.inference.engine import JudgedBatch, RewardEngine, Steering, check_steering
+from vrm.inference.engine import RewardEngine
+from vrm.inference.judged import JudgedBatch
+from vrm.inference.steering import Steering, check_steering
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.serve.answers import RewardChoice, Rewards, rewards_of
 from vrm.serve.batching import Batcher

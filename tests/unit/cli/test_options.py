@@ -9,7 +9,7 @@ from vrm.cli import options
 from vrm.data import tokenized
 from vrm.errors import CheckpointError, ConfigError
 from vrm.inference import extraction, score
-from vrm.inference.engine import Steering
+from vrm.inference.steering import Steering
 from vrm.model import configuration_vrm
 
 

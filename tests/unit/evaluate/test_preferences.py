@@ -13,8 +13,9 @@ from vrm.core.predictive import log_probabilities
 from vrm.data.schema import Judgment
 from vrm.evaluate.collect import collect
 from vrm.evaluate.preferences import evaluate_judgments
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
+from vrm.inference.steering import Steering
 from vrm.model import load_model
 
 FLOAT32 = ExtractionOptions(precision="float32")

@@ -8,8 +8,9 @@ import torch
 from vrm.core.predictive import reward_moments
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, OverlongError
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
+from vrm.inference.steering import Steering
 from vrm.model import load_model
 
 FLOAT32 = ExtractionOptions(precision="float32")

@@ -11,11 +11,12 @@ from scipy import stats
 
 from vrm.core.predictive import log_probabilities, margin_moments
 from vrm.data.schema import Judgment
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain, explain_row, label, mixture_quantiles
 from vrm.inference.explanation import PairReport
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.identifiability import identifiability
+from vrm.inference.steering import Steering
 from vrm.model import load_model
 
 ROW = Judgment(

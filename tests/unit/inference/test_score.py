@@ -13,10 +13,11 @@ import torch
 
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError, NumericsError, OverlongError, RowError
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.score import ScoreOptions, Scorer, ScoringRow, read_scoring_rows
 from vrm.inference.score_output import ScoreFile, encode_row, model_fingerprint, scoring_settings, write_scores
+from vrm.inference.steering import Steering
 
 TEXT = "the water is good and you can plan a long story of the city for the doctor"
 WORDS = TEXT.split()

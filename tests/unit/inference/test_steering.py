@@ -7,8 +7,8 @@ import torch
 
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError
-from vrm.inference.engine import RewardEngine, Steering
-from vrm.inference.steering import steer
+from vrm.inference.engine import RewardEngine
+from vrm.inference.steering import Steering, steer
 
 ROWS = [Judgment("how do i plan", ["good", "no"]), Judgment("help", ["a safe story", "short", "yes please"])]
 

@@ -10,8 +10,9 @@ import torch
 
 from vrm.data.schema import Judgment
 from vrm.errors import CheckpointError, ConfigError, DataError, NumericsError
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
+from vrm.inference.steering import Steering
 from vrm.integrations.trl import objective_functions, reward_function
 from vrm.model import load_model
 

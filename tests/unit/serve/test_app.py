@@ -9,7 +9,8 @@ import pytest
 
 from vrm import __version__
 from vrm.errors import ConfigError
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
+from vrm.inference.steering import Steering
 from vrm.serve.service import Service
 from vrm.serve.settings import ServeSettings
 

@@ -8,10 +8,11 @@ import pytest
 
 from vrm.client import Client
 from vrm.data.schema import Judgment
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.score import ScoreOptions, Scorer, ScoringRow
+from vrm.inference.steering import Steering
 
 PROMPT, COMPLETIONS = "how do i plan a safe city", ["very good", "no", "it is short and safe"]
 CHAT = [{"role": "user", "content": "how"}, {"role": "assistant", "content": "so"}, {"role": "user", "content": "why"}]

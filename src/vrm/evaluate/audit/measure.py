@@ -18,7 +18,8 @@ from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import NumericsError
 from vrm.evaluate.audit.apply import OtherCompletions, edit_context, edited
 from vrm.evaluate.audit.edits import NOT_RAISE, Edit
-from vrm.inference.engine import JudgedBatch, RewardEngine
+from vrm.inference.engine import RewardEngine
+from vrm.inference.judged import JudgedBatch
 
 WINDOW_TEXTS = 768
 """Texts judged together, about; bounds memory whatever the size of the file."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from vrm.client.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
-from vrm.inference.engine import RewardEngine, Steering
+from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain_row
-from vrm.inference.steering import steer
+from vrm.inference.steering import Steering, steer
 from vrm.serve.answers import (
     RewardChoice,
     named_scores,

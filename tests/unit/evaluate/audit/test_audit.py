@@ -22,7 +22,7 @@ from vrm.errors import ConfigError, DataError, NumericsError
 from vrm.evaluate.audit import EDITS, LOWER, NOT_RAISE, Edit, Resampling, audit, print_audit
 from vrm.evaluate.audit.apply import OtherCompletions, answer_text, with_answer
 from vrm.evaluate.audit.summary import harm, verdict
-from vrm.inference.engine import JudgedBatch
+from vrm.inference.judged import JudgedBatch
 from vrm.metrics import Interval
 
 FEW = Resampling(resamples=60)
