@@ -7,7 +7,7 @@ import copy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 
 from vrm.data.chat import ChatTokenizer, ensure_chat_template, guard_chat_template, prompt_boundary_ids
 from vrm.data.schema import Judgment
@@ -173,6 +173,24 @@ def test_parts_of_a_content_cannot_spell_tokens(make, parts):
     ordinary = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
     text = tokenizer.apply_chat_template([{"role": "user", "content": ordinary}], tokenize=False)
     assert text == "<|im_start|>user\na(image)b<|im_end|>\n"
+
+
+@pytest.mark.parametrize("content", ["good", "\n\ngood", " <|role|>\nx"])
+def test_tokens_that_take_the_whitespace_after_them(make, content):
+    """As Phi-3's: the line end after the role's token is part of it, in the whole text and in ours."""
+    template = "{% for m in messages %}{{ '<|role|>\n' ~ m.content ~ '<|im_end|>\n' }}{% endfor %}"
+    tokenizer = make(template + "{{ '<|role|>\n' if add_generation_prompt }}")
+    role = AddedToken("<|role|>", rstrip=True, special=True, normalized=False)
+    tokenizer.add_special_tokens({"extra_special_tokens": [role]})
+    assert guard_chat_template(tokenizer)
+    judgment = Judgment([user("why"), answer("no"), user("how")], [[answer(content)]])
+    chat = ChatTokenizer(tokenizer)
+    prompt = chat.prompt(judgment)
+    row = prompt.ids + chat.completion(prompt, judgment.completions[0], judgment)
+    whole = tokenizer.apply_chat_template([*judgment.prompt, answer(content)], tokenize=False)
+    assert row == tokenizer.encode(whole, add_special_tokens=False)
+    assert prompt.ids[-1] == tokenizer.convert_tokens_to_ids("<|role|>")
+    assert last_match(row, prompt_boundary_ids(tokenizer)) == len(prompt.ids)
 
 
 def test_texts_that_overlap_themselves_are_broken_everywhere(make):
