@@ -21,12 +21,11 @@ from benchmarks.speed.measure import PRECISIONS, Spread, in_turn, say, timed
 from benchmarks.speed.step_profile import batches_of, make_stepper
 from benchmarks.speed.tables import Table, finish, parser, quiet
 from transformers import BertConfig
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.model import VRMConfig, VRMForSequenceClassification
-from vrm.model.attention import PACKED_ATTENTION, packed_attention
+from vrm.model.attention import compile_layers
 from vrm.train.objective import Objective
 
 EAGER, COMPILED = "eager", "compiled"
@@ -69,16 +68,6 @@ def backbone_step(
             stepper.step_on(found, len(items))
 
     return steps
-
-
-def compile_layers(backbone: Any, backend: str) -> None:
-    """Compile every layer with dynamic shapes; one graph serves all.
-
-    Attention over packed rows is left out: its calls differ with every batch, and it would be compiled for each.
-    """
-    ALL_ATTENTION_FUNCTIONS.register(PACKED_ATTENTION, torch.compiler.disable(packed_attention))
-    for layer in backbone.layers:
-        layer.compile(dynamic=True, backend=backend)
 
 
 def measure(make: Callable[[bool], Callable[[], None]], steps: int, rounds: int) -> dict[str, Any]:

@@ -105,6 +105,9 @@ class ModelConfig(_Section):
     )
     max_input_tokens: int = Field(512, ge=8, description="Limit of prompt and completion together, in tokens.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations; less memory, more time.")
+    compile: bool = Field(
+        False, description="Compile the layers of a backbone that is tuned; needs a C++ compiler (CPU) or Triton (GPU)."
+    )
 
 
 class LossConfig(_Section):

@@ -38,7 +38,8 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
         status = "identified"
         statements.append(
             f"The weights are identified: A has rank {rank}, one for each objective, and ratings fix the scales. "
-            "A weight is an objective's importance per standard deviation of its ratings."
+            "A weight is an objective's importance per standard deviation of its ratings. More data would settle them; "
+            "whether this much has, only votes on held-out rows can tell (vrm evaluate)."
         )
     else:
         status = "ambiguous"

@@ -54,7 +54,9 @@ def fit_temperature(margin_logits: ArrayLike, preference: ArrayLike) -> Temperat
     unit = margin / scale
     spread = float(abs(unit).mean())
     inverse, at_bound = _optimal_inverse(unit, wanted, 1.0 / (spread * RANGE), RANGE / spread)
-    return TemperatureFit(scale / inverse, _nll(unit * inverse, wanted), before, at_bound)
+    # Margins next to nothing would need a temperature that no number stands for.
+    temperature = max(scale / inverse, float(np.finfo(np.float64).tiny))
+    return TemperatureFit(temperature, _nll(unit * inverse, wanted), before, at_bound)
 
 
 def _optimal_inverse(margin: Array, preference: Array, low: float, high: float) -> tuple[float, bool]:

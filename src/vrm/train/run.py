@@ -35,6 +35,7 @@ from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgm
 from vrm.errors import ConfigError
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, resolve_precision
 from vrm.inference.targets import target_encoder
+from vrm.model.attention import compile_layers
 from vrm.model.checkpoint import save_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -90,6 +91,8 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     """
     started = time.perf_counter()
     output = Path(config.output_dir)
+    if config.model.compile and config.model.tuning == "frozen":
+        raise ConfigError("model.compile: a frozen backbone is not trained; set model.tuning to full or lora")
     _check_output(output, resume)
     keep_configuration(config, resume)
     data = data or load_data(config.data, config.seed)
@@ -101,6 +104,8 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == "lora" else model
     if config.model.gradient_checkpointing and config.model.tuning != "frozen":
         model.gradient_checkpointing_enable()
+    if config.model.compile:
+        compile_layers(model.backbone)
     trainer = _trainer(config, trainable, prepared)
     trained_from = time.perf_counter()
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if resume else None)

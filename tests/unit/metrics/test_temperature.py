@@ -75,3 +75,8 @@ def test_wrong_input_is_named():
         fit_temperature([], [])
     with pytest.raises(DataError, match="'margin_logits' 2, 'preference' 1"):
         fit_temperature([1.0, 2.0], [1.0])
+
+
+def test_margins_next_to_nothing_have_a_temperature_above_zero():
+    fit = fit_temperature([1e-320, -1e-320, 1e-320], [1.0, 0.0, 1.0])
+    assert 0 < fit.temperature < 1e-300

@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen3Config, RobertaConfig
 
+from vrm.errors import ConfigError
 from vrm.model import VRMConfig, VRMForSequenceClassification
-from vrm.model.attention import Segments, flex_packed_attention, sdpa_packed_attention
+from vrm.model.attention import Segments, compile_layers, flex_packed_attention, sdpa_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem, pad_rows
 from vrm.model.packing import Branches, Tree, pack_trees, part_of, plan_passes, trees_of_rows
 
@@ -132,6 +133,27 @@ def test_flex_attention_takes_what_autocast_leaves_in_two_precisions():
         found = flex_packed_attention(query, key, value.bfloat16(), segments, None, None)
     assert found.dtype == torch.bfloat16
     assert torch.allclose(found.float(), sdpa_packed_attention(query, key, value, segments), atol=3e-2)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "bert"])
+def test_compiled_layers_give_the_same_features_and_gradients(name):
+    plain, compiled = make(name), make(name)
+    # Traced as for any backend, and then run as it is.
+    compile_layers(compiled.backbone, backend="eager")
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    for seed in (1, 2):
+        trees = random_trees(seed, [2, 3])
+        one, other = packed_features(plain, trees), packed_features(compiled, trees)
+        assert torch.allclose(one, other, atol=1e-5)
+        first, second = gradients(plain, one), gradients(compiled, other)
+        assert all(torch.allclose(second[key], value, rtol=1e-4, atol=1e-4) for key, value in first.items())
+
+
+def test_layers_that_cannot_be_found_are_not_compiled():
+    backbone = make("bert").backbone
+    backbone.config.num_hidden_layers = 7
+    with pytest.raises(ConfigError, match="BertModel has no list of its 7 layers"):
+        compile_layers(backbone)
 
 
 def test_a_tree_attends_the_same_way_in_one_call_and_part_by_part(monkeypatch):

@@ -312,3 +312,23 @@ def test_only_the_backbone_is_moved_before_frozen_features_are_extracted(make_co
     run._prepare(config, data, model, tokenizer)
     # The head is fitted to features that are on the CPU, before the trainer moves it.
     assert moved == [model.backbone]
+
+
+def test_a_frozen_backbone_is_not_compiled(make_config, run_data, rows):
+    with pytest.raises(ConfigError, match=r"model\.compile: a frozen backbone is not trained"):
+        run_training(make_config({"model.compile": True}), data=run_data(rows(8)))
+
+
+@pytest.mark.slow
+def test_compiled_training_gives_the_same_rewards(make_config, run_data, rows):
+    metrics = [
+        run_training(
+            make_config(
+                {"model.tuning": "full", "model.head": "gated", "model.compile": compiled}, output=f"run-{compiled}"
+            ),
+            data=run_data(rows(16), rows(8, seed=1)),
+        ).metrics
+        for compiled in (False, True)
+    ]
+    assert metrics[1]["kl_weights"] == metrics[0]["kl_weights"] == 0
+    assert metrics[1]["nll"] == pytest.approx(metrics[0]["nll"], abs=0.05)
