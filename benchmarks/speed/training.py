@@ -26,6 +26,7 @@ from benchmarks.speed.routes import gradient_differences
 from benchmarks.speed.sides import Measurement, Setting, losses, run_trl, run_trl_defaults, run_vrm
 from benchmarks.speed.tables import Table, finish, parser, quiet
 
+CACHE = "VRM, bt head, cache route"
 COLUMNS = ["side", "pairs/s", "x TRL", "x TRL sorted", "tokens/s", "positions a pair", "padding", "peak MiB"]
 NOTES = [
     "Median (lowest..highest) of the rounds; ratios are within a round. tokens/s: tokens of the pairs, a prompt "
@@ -112,8 +113,15 @@ def comparison_sides(
         sides["VRM, bt head, padded route"] = partial(alone, run_vrm, files, plan.random, setting, "bt", "padded")
     if routes and not setting.checkpointing:
         # A cache is filled in the forward pass: recomputing a layer would fill it twice.
-        sides["VRM, bt head, cache route"] = partial(alone, run_vrm, files, plan.random, setting, "bt", "cache")
+        sides[CACHE] = partial(alone, run_vrm, files, plan.random, setting, "bt", "cache")
     return sides
+
+
+def _positions(name: str, first: Measurement) -> tuple[str, str]:
+    """Positions a pair and share of padding; those of the cache route are not the ones of the batch it is given."""
+    if name == CACHE:
+        return "-", "-"
+    return f"{first.positions / first.pairs:.0f}", f"{first.padding / first.positions:.0%}"
 
 
 def comparison_table(title: str, found: dict[str, list[Measurement]], reference: str = "TRL") -> Table:
@@ -129,7 +137,7 @@ def comparison_table(title: str, found: dict[str, list[Measurement]], reference:
         table.add(
             name, Spread.of(speeds[name]).text(), *ratios,
             f"{Spread.of(one.tokens / one.seconds for one in runs).median:,.0f}",
-            f"{first.positions / first.pairs:.0f}", f"{first.padding / first.positions:.0%}",
+            *_positions(name, first),
             Spread.of(one.peak_bytes / 2**20 for one in runs).text(0),
         )  # fmt: skip
     if "VRM, vrm head" in found and "VRM, bt head" in found:
