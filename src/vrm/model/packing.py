@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-PACKED_KEYS = ("input_ids", "position_ids", "parts", "reads")
-"""What `pack_trees` returns and `vrm.model.backbones.encode_packed` takes."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,23 @@ def plan_passes(trees: Sequence[Tree], kind: str, token_budget: int) -> Iterator
     A tree over the budget is divided between passes, its prompt in each; a prompt with one completion is never divided,
     so a pass is over the budget only where a single row is.
     """
-    batch: list[Branches] = []
+    return within_budget(_divided(trees, kind, token_budget), token_budget)
+
+
+def within_budget(items: Iterable[tuple[Item, int]], budget: int) -> Iterator[list[Item]]:
+    """Items in order, in lists whose costs add up to `budget` at most; one that costs more is a list of its own.
+
+    Args:
+        items: each with its cost.
+        budget: of a list.
+    """
+    batch: list[Item] = []
     used = 0
-    for branches, cost in _divided(trees, kind, token_budget):
-        if batch and used + cost > token_budget:
+    for item, cost in items:
+        if batch and used + cost > budget:
             yield batch
             batch, used = [], 0
-        batch.append(branches)
+        batch.append(item)
         used += cost
     if batch:
         yield batch

@@ -18,7 +18,7 @@ from vrm.data.collate import JudgmentCollator, TargetEncoder
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.model.backbones import first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.model.packing import Tree, pack_trees
+from vrm.model.packing import Tree, pack_trees, within_budget
 
 PASSES = "passes"
 
@@ -85,17 +85,8 @@ class PassCollator:
         return {"judgments": torch.tensor([index for group in groups for index in group]), PASSES: passes}
 
     def _packed_groups(self, items: Sequence[TokenizedJudgment]) -> Iterator[list[int]]:
-        group: list[int] = []
-        used = 0
-        for index, item in enumerate(items):
-            cost = cost_of(item, self.kind)
-            if group and used + cost > self.token_budget:
-                yield group
-                group, used = [], 0
-            group.append(index)
-            used += cost
-        if group:
-            yield group
+        costs = ((index, cost_of(item, self.kind)) for index, item in enumerate(items))
+        return within_budget(costs, self.token_budget)
 
     def _padded_groups(self, items: Sequence[TokenizedJudgment]) -> Iterator[list[int]]:
         """By falling length, so that rows of a pass are alike."""
