@@ -43,7 +43,7 @@ $(BIN)/python:
 
 $(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	$(PIP_INSTALL) -e '.[embedded,doctor,report]'
+	$(PIP_INSTALL) -e '.[embedded,doctor,report,trl,serve,client]'
 	@touch $@
 
 # Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.

@@ -194,7 +194,7 @@ def test_the_makefile_names_the_pinned_torch():
     planned = subprocess.run(
         ["make", "-n", "install", "VENV=does-not-exist"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    assert f"-c constraints.txt torch=={pins()['torch']} -e '.[embedded,doctor,report]'" in planned
+    assert f"-c constraints.txt torch=={pins()['torch']} -e '.[embedded,doctor,report,trl,serve,client]'" in planned
 
 
 # Our own warnings are errors
