@@ -15,9 +15,11 @@ so in a comment: `<!-- needs: trl, matplotlib -->` skips it where one of these m
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -136,7 +138,17 @@ def test_a_guide_works(page, inputs, tmp_path, monkeypatch):
     directory = tmp_path / "guide"
     shutil.copytree(inputs, directory)
     monkeypatch.chdir(directory)
-    assert run_page(page, directory) > 0
+    try:
+        assert run_page(page, directory) > 0
+    finally:
+        end_servers(directory)
+
+
+def end_servers(directory: Path) -> None:
+    """End what a page that failed has left running; the pages keep process numbers in `server.pid`."""
+    for file in directory.glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(file.read_text()), signal.SIGTERM)
 
 
 def test_there_are_guides():
