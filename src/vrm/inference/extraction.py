@@ -156,8 +156,8 @@ class FeatureExtractor:
         prompts = {key: _Job(key, item.prompt, 0) for key, item in zip(prompt_keys, items, strict=True)}
         new_completions = [completions[key] for key in self.store.missing(completions)]
         total, done = len(new_completions) + len(self.store.missing(prompts)), 0
-        batches = self._padded(new_completions, prompts) if self.model.packing_problem else None
-        for count in batches or self._packed(new_completions, prompts):
+        route = self._padded if self.model.packing_problem else self._packed
+        for count in route(new_completions, prompts):
             done += count
             if progress:
                 progress(done, total)
@@ -170,21 +170,19 @@ class FeatureExtractor:
         groups: dict[tuple[int, ...], list[_Job]] = {tuple(prompts[key].ids): [] for key in self.store.missing(prompts)}
         for job in completions:
             groups.setdefault(tuple(job.ids[: job.start]), []).append(job)
-        jobs = {prompt: sorted(group, key=_longest_first) for prompt, group in groups.items()}
-        trees = [Tree(prompt, [job.ids[job.start :] for job in group]) for prompt, group in jobs.items()]
-        order = sorted(range(len(trees)), key=lambda index: (-trees[index].positions(kind), trees[index].prompt))
-        trees, groups_in_order = [trees[index] for index in order], [list(jobs.values())[index] for index in order]
+        trees, keys = [], {}
+        for prompt, group in groups.items():
+            group.sort(key=_longest_first)
+            trees.append(Tree(prompt, [job.ids[job.start :] for job in group]))
+            keys[prompt] = [job.key for job in group]
+        trees.sort(key=lambda tree: (-tree.positions(kind), tree.prompt))
         for branches in plan_passes(trees, kind, self.options.token_budget):
             packed = pack_trees([part_of(trees[item.tree], item) for item in branches], kind, self.first_position)
-            keys = [
-                key
-                for item in branches
-                for key in [
-                    content_key("prompt", trees[item.tree].prompt),
-                    *(groups_in_order[item.tree][index].key for index in item.completions),
-                ]
-            ]
-            yield self._keep(keys, self._forward_packed(packed))
+            read: list[bytes] = []
+            for item in branches:
+                prompt = tuple(trees[item.tree].prompt)
+                read += [content_key("prompt", prompt), *(keys[prompt][index] for index in item.completions)]
+            yield self._keep(read, self._forward_packed(packed))
 
     def _keep(self, keys: list[bytes], features: Tensor) -> int:
         """Store rows that are not there yet; how many."""
@@ -195,9 +193,12 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def _forward_packed(self, packed: dict[str, Tensor]) -> Tensor:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with self._autocast():
             on_device = {name: value.to(self.device) for name, value in packed.items()}
             return encode_packed(self.model.backbone, self.model.config, on_device)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def _padded(self, completions: list[_Job], prompts: dict[bytes, _Job]) -> Iterator[int]:
         """Compute row by row in batches of similar length. Yields numbers of texts done."""
@@ -220,8 +221,7 @@ class FeatureExtractor:
     def _forward(self, batch: list[_Job], prompts_alone: bool) -> tuple[Tensor, Tensor | None]:
         ids, mask = pad_right([job.ids for job in batch], self.pad_id)
         ids, mask = ids.to(self.device), mask.bool().to(self.device)
-        low = self.dtype == torch.bfloat16
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
+        with self._autocast():
             if prompts_alone:
                 return encode_prompts(self.model.backbone, self.model.config, ids, mask), None
             start = torch.tensor([job.start for job in batch], device=self.device)

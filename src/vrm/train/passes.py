@@ -171,11 +171,6 @@ class StepSampler(Sampler[int]):
         return [row for hand in hands for row in hand]
 
 
-def balanced_sampler(items: Sequence[TokenizedJudgment], kind: str, **settings: Any) -> StepSampler:
-    """`StepSampler` over tokenized judgments."""
-    return StepSampler([cost_of(item, kind) for item in items], **settings)
-
-
 def flat_tensors(inputs: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
     """A pass's tensors by dotted name, for saving."""
     flat: dict[str, Tensor] = {}

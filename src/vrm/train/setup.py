@@ -20,6 +20,7 @@ from vrm.data.schema import Judgment
 from vrm.data.splits import split_by_prompt
 from vrm.data.statistics import objective_names, rating_statistics, without_unknown
 from vrm.errors import ConfigError
+from vrm.model.backbones import first_position
 from vrm.model.checkpoint import load_tokenizer
 from vrm.model.configuration_vrm import MULTI_OBJECTIVE_HEADS, VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -135,9 +136,7 @@ def _check_positions(model: VRMForSequenceClassification) -> None:
     limit = getattr(model.config.backbone_config.get_text_config(), "max_position_embeddings", None)
     if limit is None:
         return
-    table = getattr(getattr(model.backbone, "embeddings", None), "position_embeddings", None)
-    # Some encoders count positions from the one after the padding's.
-    readable = limit - (table.padding_idx + 1 if getattr(table, "padding_idx", None) is not None else 0)
+    readable = limit - first_position(model.backbone)
     if model.config.max_input_tokens > readable:
         raise ConfigError(
             f"model.max_input_tokens is {model.config.max_input_tokens}, but the backbone reads at most {readable} "

@@ -24,7 +24,7 @@ from vrm.metrics.calibration import expected_calibration_error, negative_log_lik
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.datasets import TokenizedDataset
 from vrm.train.objective import Objective
-from vrm.train.passes import balanced_sampler, flat_tensors, passes_of, positions_of
+from vrm.train.passes import StepSampler, cost_of, flat_tensors, passes_of, positions_of
 
 ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""
@@ -77,9 +77,9 @@ class VRMTrainer(Trainer):
         if not isinstance(rows, TokenizedDataset):
             return super()._get_train_sampler(train_dataset)
         batches = self.args.world_size * self.args.gradient_accumulation_steps
-        return balanced_sampler(
-            rows.items,
-            self._base_model().config.backbone_kind,
+        kind = self._base_model().config.backbone_kind
+        return StepSampler(
+            [cost_of(item, kind) for item in rows.items],
             seed=self.args.seed,
             step_size=batches * self.args.train_batch_size,
             batches=batches,
@@ -175,16 +175,15 @@ class VRMTrainer(Trainer):
     def _record_positions(self, inputs: dict[str, Any]) -> None:
         positions, padding = positions_of(inputs)
         if positions:
-            for name, value, count in (
-                ("positions_per_judgment", positions, len(inputs["mask"])),
-                ("padding_share", padding, positions),
-            ):
-                self._sums[name] = self._sums.get(name, 0.0) + value
-                self._counts[name] = self._counts.get(name, 0.0) + count
+            self._add_to_mean("positions_per_judgment", positions, len(inputs["mask"]))
+            self._add_to_mean("padding_share", padding, positions)
 
     def _add(self, name: str, values: Tensor, present: Tensor) -> None:
-        self._sums[name] = self._sums.get(name, 0.0) + float(values[present].sum())
-        self._counts[name] = self._counts.get(name, 0.0) + float(present.sum())
+        self._add_to_mean(name, float(values[present].sum()), float(present.sum()))
+
+    def _add_to_mean(self, name: str, total: float, count: float) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + total
+        self._counts[name] = self._counts.get(name, 0.0) + count
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the means of the training terms since the last log."""
