@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import sleep
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -129,4 +129,4 @@ class AsyncClient:
             step = attempts.next_wait(outcome)
             if isinstance(step, httpx2.Response):
                 return read_answer(step, kind)
-            await asyncio.sleep(step)
+            await sleep(step)

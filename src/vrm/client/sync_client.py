@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from time import sleep
 from types import TracebackType
 from typing import Any
 
@@ -127,4 +127,4 @@ class Client:
             step = attempts.next_wait(outcome)
             if isinstance(step, httpx2.Response):
                 return read_answer(step, kind)
-            time.sleep(step)
+            sleep(step)

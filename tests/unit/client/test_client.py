@@ -63,10 +63,13 @@ class Script:
 def ask(request, monkeypatch):
     """ask(script, method, *arguments, client options): one call by either client; `ask.waits` are its sleeps."""
     waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
 
     async def no_sleep(seconds: float) -> None:
         waits.append(seconds)
+
+    # The clients' own names, not `time.sleep`: other threads of the process sleep too.
+    monkeypatch.setattr("vrm.client.sync_client.sleep", waits.append)
+    monkeypatch.setattr("vrm.client.async_client.sleep", no_sleep)
 
     def ask(script: Script, method: str, *arguments: Any, options: dict | None = None, **keywords: Any) -> Any:
         transport = httpx2.MockTransport(script)
@@ -78,9 +81,7 @@ def ask(request, monkeypatch):
             async with AsyncClient("http://server/", transport=transport, **(options or {})) as client:
                 return await getattr(client, method)(*arguments, **keywords)
 
-        with monkeypatch.context() as patch:
-            patch.setattr("vrm.client.async_client.asyncio.sleep", no_sleep)
-            return asyncio.run(main())
+        return asyncio.run(main())
 
     ask.waits = waits
     return ask
