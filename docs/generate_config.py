@@ -89,7 +89,8 @@ def _words(annotation: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join("null" if kind is NoneType else _words(kind) for kind in arguments)
     if origin is Literal:
-        return ", ".join(f"`{value}`" for value in arguments[:-1]) + f" or `{arguments[-1]}`"
+        *others, last = (f"`{value}`" for value in arguments)
+        return f"{', '.join(others)} or {last}" if others else last
     if origin is list:
         return "list of sections" if section_of(annotation) else f"list of {_words(arguments[0])}"
     if origin is dict:

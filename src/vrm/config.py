@@ -105,9 +105,18 @@ class ModelConfig(_Section):
     )
     max_input_tokens: int = Field(512, ge=8, description="Limit of prompt and completion together, in tokens.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations; less memory, more time.")
-    compile: bool = Field(
-        False, description="Compile the layers of a backbone that is tuned; needs a C++ compiler (CPU) or Triton (GPU)."
+    compile: bool | Literal["auto"] = Field(
+        "auto",
+        description="Compile the layers of a backbone that is tuned; needs a C++ compiler (CPU) or Triton (GPU). "
+        "`auto`: on a CPU with a compiler, where the run is long enough for it to pay.",
     )
+
+    @model_validator(mode="after")
+    def _trained(self) -> ModelConfig:
+        for name in ("gradient_checkpointing", "compile"):
+            if self.tuning == "frozen" and getattr(self, name) is True:
+                raise ConfigError(f"model.{name}: a frozen backbone is not trained; set model.tuning to full or lora")
+        return self
 
 
 class LossConfig(_Section):

@@ -150,12 +150,22 @@ RESUMABLE = {
 }
 
 
-@pytest.mark.parametrize("tuning", ["frozen", "full", "lora"])
-def test_resume_goes_on_to_the_weights_of_an_uninterrupted_run(write_config, monkeypatch, tuning):
+@pytest.mark.parametrize(
+    ("tuning", "compiled"),
+    [
+        ("frozen", False),
+        ("full", False),
+        ("lora", False),
+        pytest.param("full", True, marks=pytest.mark.slow),
+        pytest.param("lora", True, marks=pytest.mark.slow),
+    ],
+)
+def test_resume_goes_on_to_the_weights_of_an_uninterrupted_run(write_config, monkeypatch, tuning, compiled):
     """With dropout and Dirichlet samples, so that the state of the random generators matters."""
     from vrm.train import callbacks
 
-    changes = {**RESUMABLE, "model.tuning": tuning, "model.lora": {"r": 2, "alpha": 4, "dropout": 0.2}}
+    lora = {"r": 2, "alpha": 4, "dropout": 0.2}
+    changes = {**RESUMABLE, "model.tuning": tuning, "model.lora": lora, "model.compile": compiled}
     whole, broken = write_config(changes, "whole"), write_config(changes, "broken")
     run("train", whole)
 

@@ -258,20 +258,3 @@ def use_packed_attention(backbone: Any) -> None:
     """Let a backbone that runs on `sdpa` attend to packed rows too; any other is left as it is."""
     if getattr(backbone.config, "_attn_implementation", None) == "sdpa" and backbone._can_set_attn_implementation():
         backbone.set_attn_implementation(PACKED_ATTENTION)
-
-
-def compile_layers(backbone: Any, backend: str = "inductor") -> None:
-    """Compile every layer of a backbone in place, for lengths that change; names of weights stay.
-
-    Attention over packed rows is left out: its calls differ with every batch, and each would be compiled anew.
-
-    Raises:
-        ConfigError: if the layers cannot be found.
-    """
-    count = backbone.config.get_text_config().num_hidden_layers
-    lists = [found for found in backbone.modules() if isinstance(found, nn.ModuleList) and len(found) == count]
-    if not lists:
-        raise ConfigError(f"{type(backbone).__name__} has no list of its {count} layers, so they cannot be compiled")
-    ALL_ATTENTION_FUNCTIONS.register(PACKED_ATTENTION, torch.compiler.disable(packed_attention))
-    for layer in lists[0]:
-        layer.compile(dynamic=True, backend=backend)

@@ -35,12 +35,13 @@ from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgm
 from vrm.errors import ConfigError
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, resolve_precision
 from vrm.inference.targets import target_encoder
-from vrm.model.attention import compile_layers
 from vrm.model.checkpoint import save_model
+from vrm.model.compiling import compile_layers
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.adapters import with_adapters
 from vrm.train.callbacks import HistoryWriter, ProgressBar
+from vrm.train.compilation import compiles
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
 from vrm.train.nuisance import NuisanceFit, offset_of_run
 from vrm.train.objective import DEFAULT_SAMPLES, Objective
@@ -91,21 +92,22 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     """
     started = time.perf_counter()
     output = Path(config.output_dir)
-    if config.model.compile and config.model.tuning == "frozen":
-        raise ConfigError("model.compile: a frozen backbone is not trained; set model.tuning to full or lora")
     _check_output(output, resume)
     keep_configuration(config, resume)
     data = data or load_data(config.data, config.seed)
+    compiled, told = compiles(config, len(data.train), "cuda" if torch.cuda.is_available() else "cpu")
     _say(data.report)
     model, tokenizer = build_model(config, data)
     prepared = _prepare(config, data, model, tokenizer, resume)
     _say(f"training and evaluation rows: {prepared.overlong.render()}")
     _say_unused(model.config, data)
     trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == "lora" else model
-    if config.model.gradient_checkpointing and config.model.tuning != "frozen":
+    if config.model.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    if config.model.compile:
+    if compiled:
         compile_layers(model.backbone)
+    if told:
+        _say(told)
     trainer = _trainer(config, trainable, prepared)
     trained_from = time.perf_counter()
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if resume else None)
@@ -116,6 +118,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     final = final.merge_and_unload() if config.model.tuning == "lora" else final
     _store_reward_scale(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
+    summary["compiled"] = compiled
     summary["seconds"] = {"train": train_seconds, "total": time.perf_counter() - started}
     if trainer.is_world_process_zero():
         save_model(final, tokenizer, output / "model")

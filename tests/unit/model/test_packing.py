@@ -8,8 +8,9 @@ from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen3Config, Ro
 
 from vrm.errors import ConfigError
 from vrm.model import VRMConfig, VRMForSequenceClassification
-from vrm.model.attention import Segments, compile_layers, flex_packed_attention, sdpa_packed_attention
+from vrm.model.attention import Segments, flex_packed_attention, sdpa_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem, pad_rows
+from vrm.model.compiling import compile_layers
 from vrm.model.packing import Branches, Tree, pack_trees, part_of, plan_passes, trees_of_rows
 
 SIZES = {
@@ -135,11 +136,20 @@ def test_flex_attention_takes_what_autocast_leaves_in_two_precisions():
     assert torch.allclose(found.float(), sdpa_packed_attention(query, key, value, segments), atol=3e-2)
 
 
+@pytest.mark.parametrize("recomputed", [False, True])
 @pytest.mark.parametrize("name", ["qwen3", "bert"])
-def test_compiled_layers_give_the_same_features_and_gradients(name):
-    plain, compiled = make(name), make(name)
-    # Traced as for any backend, and then run as it is.
-    compile_layers(compiled.backbone, backend="eager")
+def test_compiled_layers_give_the_same_features_and_gradients(name, recomputed):
+    plain, compiled = make(name).train(), make(name).train()
+    graphs = []
+
+    def backend(graph, _):  # traced as for any backend, and then run as it is
+        graphs.append(graph)
+        return graph.forward
+
+    for model in (plain, compiled):
+        if recomputed:
+            model.gradient_checkpointing_enable()
+    compile_layers(compiled.backbone, backend=backend)
     assert plain.state_dict().keys() == compiled.state_dict().keys()
     for seed in (1, 2):
         trees = random_trees(seed, [2, 3])
@@ -147,6 +157,8 @@ def test_compiled_layers_give_the_same_features_and_gradients(name):
         assert torch.allclose(one, other, atol=1e-5)
         first, second = gradients(plain, one), gradients(compiled, other)
         assert all(torch.allclose(second[key], value, rtol=1e-4, atol=1e-4) for key, value in first.items())
+    # Layers share what is compiled, and so do lengths.
+    assert 0 < len(graphs) <= 8
 
 
 def test_layers_that_cannot_be_found_are_not_compiled():

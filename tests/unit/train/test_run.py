@@ -314,21 +314,26 @@ def test_only_the_backbone_is_moved_before_frozen_features_are_extracted(make_co
     assert moved == [model.backbone]
 
 
-def test_a_frozen_backbone_is_not_compiled(make_config, run_data, rows):
-    with pytest.raises(ConfigError, match=r"model\.compile: a frozen backbone is not trained"):
-        run_training(make_config({"model.compile": True}), data=run_data(rows(8)))
+@pytest.mark.parametrize("name", ["compile", "gradient_checkpointing"])
+def test_settings_of_a_tuned_backbone_are_refused_for_a_frozen_one(make_config, name):
+    with pytest.raises(ConfigError, match=rf"model\.{name}: a frozen backbone is not trained"):
+        make_config({f"model.{name}": True})
 
 
 @pytest.mark.slow
-def test_compiled_training_gives_the_same_rewards(make_config, run_data, rows):
-    metrics = [
+@pytest.mark.parametrize(
+    "more", [{}, {"model.gradient_checkpointing": True}, {"model.tuning": "lora"}], ids=["full", "recomputed", "lora"]
+)
+def test_compiled_training_gives_the_same_rewards(make_config, run_data, rows, more):
+    plain, compiled = (
         run_training(
             make_config(
-                {"model.tuning": "full", "model.head": "gated", "model.compile": compiled}, output=f"run-{compiled}"
+                {"model.tuning": "full", "model.head": "gated", "model.compile": asked, **more}, output=f"run-{asked}"
             ),
             data=run_data(rows(16), rows(8, seed=1)),
-        ).metrics
-        for compiled in (False, True)
-    ]
-    assert metrics[1]["kl_weights"] == metrics[0]["kl_weights"] == 0
-    assert metrics[1]["nll"] == pytest.approx(metrics[0]["nll"], abs=0.05)
+        )
+        for asked in (False, True)
+    )
+    assert (plain.summary["compiled"], compiled.summary["compiled"]) == (False, True)
+    assert compiled.metrics["kl_weights"] == plain.metrics["kl_weights"] == 0
+    assert compiled.metrics["nll"] == pytest.approx(plain.metrics["nll"], abs=0.05)
