@@ -31,6 +31,7 @@ from vrm.data.collate import JudgmentCollator
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
+from vrm.model.compiling import compile_layers
 from vrm.train.datasets import TokenizedDataset
 from vrm.train.objective import Objective
 from vrm.train.passes import PassCollator, StepSampler, passes_of, positions_of
@@ -49,6 +50,7 @@ class Setting:
         limit: tokens of prompt and completion together.
         token_budget: of this package's passes; its default.
         device: `cpu` or `cuda`.
+        backend: of `torch.compile`; without one nothing is compiled.
     """
 
     precision: str = "float32"
@@ -58,6 +60,7 @@ class Setting:
     limit: int = 1024
     token_budget: int = 8192
     device: str = "cpu"
+    backend: str | None = None
 
     def describe(self) -> str:
         """One line."""
@@ -163,6 +166,8 @@ def trl_trainer(model: Any, tokenizer: Any, rows: Rows, setting: Setting, direct
         {"prompt": row.prompt, "chosen": row.completions[0], "rejected": row.completions[1]} for row in rows.judgments
     ]
     settings = {"train_sampling_strategy": "sequential", "max_length": setting.limit, **more}
+    if setting.backend:
+        settings |= {"torch_compile": True, "torch_compile_backend": setting.backend}
     arguments = _arguments(RewardConfig, setting, directory, **settings)
     return RewardTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(texts), processing_class=tokenizer
@@ -194,6 +199,8 @@ def vrm_trainer(
         collator = JudgmentCollator(targets, pad)
     if setting.checkpointing:
         model.gradient_checkpointing_enable()
+    if setting.backend:
+        compile_layers(model.backbone, setting.backend)
     arguments = _arguments(
         TrainingArguments, setting, directory, remove_unused_columns=False, gradient_checkpointing=False
     )  # fmt: skip

@@ -26,7 +26,11 @@ from benchmarks.speed.routes import gradient_differences
 from benchmarks.speed.sides import Measurement, Setting, losses, run_trl, run_trl_defaults, run_vrm
 from benchmarks.speed.tables import Table, finish, parser, quiet
 
+from vrm.train.compilation import PAYS_AFTER
+
 CACHE = "VRM, bt head, cache route"
+SHORT = "VRM, its defaults, a short run"
+LONG = f"VRM, its defaults, from {PAYS_AFTER:,} judgments on: compiled"
 COLUMNS = ["side", "pairs/s", "x TRL", "x TRL sorted", "tokens/s", "positions a pair", "padding", "peak MiB"]
 NOTES = [
     "Median (lowest..highest) of the rounds; ratios are within a round. tokens/s: tokens of the pairs, a prompt "
@@ -114,6 +118,11 @@ def comparison_sides(
     if routes and not setting.checkpointing:
         # A cache is filled in the forward pass: recomputing a layer would fill it twice.
         sides[CACHE] = partial(alone, run_vrm, files, plan.random, setting, "bt", "cache")
+    if options.compiled:
+        compiled = replace(setting, backend=options.backend)
+        sides["TRL, compiled"] = partial(alone, run_trl, files, plan.random, compiled)
+        sides["VRM, bt head, compiled"] = partial(alone, run_vrm, files, plan.random, compiled, "bt")
+        sides["VRM, vrm head, compiled"] = partial(alone, run_vrm, files, plan.random, compiled, "vrm")
     return sides
 
 
@@ -173,7 +182,7 @@ def run(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[Tabl
             tables.append(comparison_table(f"Training, {setting.describe()}", found))
             figures[setting.describe()] = {name: [asdict(run) for run in runs] for name, runs in found.items()}
     if options.defaults:
-        found = in_turn(default_sides(files, plan, base, Alone(options.quick)), options.rounds, say)
+        found = in_turn(default_sides(files, plan, base, options), options.rounds, say)
         title = (
             "Training, the defaults of both (TRL: bfloat16, checkpointing on; VRM: bfloat16 where the CPU has it, off)"
         )
@@ -187,15 +196,19 @@ def run(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[Tabl
     return tables, {**figures, "losses": compared, "gradients": gradients, "tokenized_alike": equal}
 
 
-def default_sides(files: Path, plan: Orders, base: Setting, alone: Alone) -> dict[str, Callable[[], Measurement]]:
-    """Both as they come."""
+def default_sides(
+    files: Path, plan: Orders, base: Setting, options: argparse.Namespace
+) -> dict[str, Callable[[], Measurement]]:
+    """Both as they come; this package compiles where a run is long enough for it to pay."""
     from vrm.inference.extraction import resolve_precision
 
     low = resolve_precision("auto", torch.device("cpu")) == torch.bfloat16
-    setting = replace(base, precision="bfloat16" if low else "float32")
+    alone, setting = Alone(options.quick), replace(base, precision="bfloat16" if low else "float32")
+    compiled = replace(setting, backend=options.backend)
     return {
         "TRL, its defaults": partial(alone, run_trl_defaults, files, plan.random, base),
-        "VRM, its defaults": partial(alone, run_vrm, files, plan.random, setting, "vrm"),
+        SHORT: partial(alone, run_vrm, files, plan.random, setting, "vrm"),
+        LONG: partial(alone, run_vrm, files, plan.random, compiled, "vrm"),
     }
 
 
@@ -211,11 +224,14 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     options.add_argument("--checkpointing", nargs="+", choices=("off", "on"), default=["off", "on"])
     options.add_argument("--routes", action="store_true", help="also the padded and the cache route")
+    options.add_argument("--compiled", action="store_true", help="also both sides compiled")
+    options.add_argument("--backend", default="inductor", help="of torch.compile")
     options.add_argument("--no-defaults", dest="defaults", action="store_false", help="leave out the defaults of both")
     found = options.parse_args(given)
     if found.quick:
         vars(found).update(rows=64, batch=4, steps=2, warmup=1, rounds=1, limit=256)
-        vars(found).update(precision=["float32"], checkpointing=["off"])
+        # Graphs are captured but run as they are: a C++ compiler takes longer than a test may.
+        vars(found).update(precision=["float32"], checkpointing=["off"], backend="eager")
     return found
 
 

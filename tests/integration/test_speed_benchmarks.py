@@ -48,17 +48,18 @@ def header(*columns: str) -> str:
 
 def test_training_compares_like_with_like(run):
     pytest.importorskip("trl")
-    printed, figures = run("training", "--routes")
+    printed, figures = run("training", "--routes", "--compiled")
     assert header(*training.COLUMNS) in printed
     sides = figures["float32, gradient checkpointing off"]
     first = {name: runs[0] for name, runs in sides.items()}
     assert list(first)[:4] == ["TRL", "TRL, sorted by length", "VRM, bt head", "VRM, vrm head"]
+    assert list(first)[-3:] == ["TRL, compiled", "VRM, bt head, compiled", "VRM, vrm head, compiled"]
     # The same pairs on every side, tokenized alike, and the same loss of the same weights.
     assert len({(one["pairs"], one["tokens"]) for one in first.values()}) == 1
     assert figures["tokenized_alike"] == 1.0
     assert figures["losses"][0] == pytest.approx(figures["losses"][1], abs=1e-5)
     assert max(figures["gradients"].values()) < 1e-4
-    assert list(figures["defaults"]) == ["TRL, its defaults", "VRM, its defaults"]
+    assert list(figures["defaults"]) == ["TRL, its defaults", training.SHORT, training.LONG]
     # TRL pads both completions to the longest row of the batch, packed rows hold no padding.
     assert first["TRL"]["positions"] - first["TRL"]["padding"] == first["TRL"]["tokens"]
     assert first["VRM, bt head"]["padding"] == 0
