@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 from vrm.config import RunConfig
 from vrm.errors import ConfigError
-from vrm.model.compiling import compiler_problem
+from vrm.model.compiling import compile_layers, compiler_problem
+
+COMPILED = "the backbone's layers are compiled; the first steps and the first evaluation take longer for it"
+EAGER = "the backbone's layers are not compiled, which makes steps slower: "
 
 PAYS_AFTER = 10_000
 """Judgments of a run, over all epochs, from which compiling wins its own time back on a CPU."""
@@ -29,7 +36,26 @@ def compiles(config: RunConfig, num_rows: int, device: str) -> tuple[bool, str |
         return False, None
     problem = compiler_problem(device)
     if problem is None:
-        return True, "the backbone's layers are compiled; the first steps and the first evaluation take longer for it"
+        return True, COMPILED
     if asked is True:
         raise ConfigError(f"model.compile: the compiler does not work on this machine ({problem})")
-    return False, f"the backbone's layers are not compiled, which makes steps slower: {problem}"
+    return False, EAGER + problem
+
+
+def compile_backbone(backbone: Any, asked: bool | str) -> str | None:
+    """Compile its layers as `compiles` has decided; tells why a backbone of a run on `auto` remains as it is.
+
+    On `auto`, what the compiler cannot translate later is run as it is, with a warning of torch's.
+
+    Raises:
+        ConfigError: if compiling was asked for and the backbone has no layers that can be found.
+    """
+    try:
+        compile_layers(backbone)
+    except ConfigError as error:
+        if asked is True:
+            raise
+        return EAGER + str(error)
+    if asked == "auto":
+        torch._dynamo.config.suppress_errors = True
+    return None

@@ -36,12 +36,11 @@ from vrm.errors import ConfigError
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, resolve_precision
 from vrm.inference.targets import target_encoder
 from vrm.model.checkpoint import save_model
-from vrm.model.compiling import compile_layers
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.adapters import with_adapters
 from vrm.train.callbacks import HistoryWriter, ProgressBar
-from vrm.train.compilation import compiles
+from vrm.train.compilation import compile_backbone, compiles
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
 from vrm.train.nuisance import NuisanceFit, offset_of_run
 from vrm.train.objective import DEFAULT_SAMPLES, Objective
@@ -105,7 +104,8 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     if config.model.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     if compiled:
-        compile_layers(model.backbone)
+        problem = compile_backbone(model.backbone, config.model.compile)
+        compiled, told = problem is None, problem or told
     if told:
         _say(told)
     trainer = _trainer(config, trainable, prepared)

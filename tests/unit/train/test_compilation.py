@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from transformers import BertConfig, BertModel
 
 from vrm.errors import ConfigError
 from vrm.train import compilation
-from vrm.train.compilation import PAYS_AFTER, compiles
+from vrm.train.compilation import PAYS_AFTER, compile_backbone, compiles
 
 EPOCHS = 2
 ENOUGH = PAYS_AFTER // EPOCHS
@@ -60,3 +62,22 @@ def test_without_a_compiler_a_run_goes_on_unless_compiling_was_asked_for(decide)
     assert told.endswith("steps slower: InvalidCxxCompiler: none found")
     with pytest.raises(ConfigError, match=r"model\.compile: the compiler does not work .*\(InvalidCxxCompiler: none"):
         decide(True, ENOUGH, problem="InvalidCxxCompiler: none found")
+
+
+@pytest.fixture
+def backbone():
+    return BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2))
+
+
+@pytest.mark.parametrize("asked", [True, "auto"])
+def test_on_auto_what_cannot_be_translated_is_run_as_it_is(backbone, asked):
+    with torch._dynamo.config.patch(suppress_errors=False):
+        assert compile_backbone(backbone, asked) is None
+        assert torch._dynamo.config.suppress_errors == (asked == "auto")
+
+
+def test_a_backbone_without_layers_to_be_found_stays_as_it_is_unless_compiling_was_asked_for(backbone):
+    backbone.config.num_hidden_layers = 3
+    assert "BertModel has no list of its 3 layers" in compile_backbone(backbone, "auto")
+    with pytest.raises(ConfigError, match="BertModel has no list of its 3 layers"):
+        compile_backbone(backbone, True)
