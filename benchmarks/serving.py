@@ -25,8 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -244,22 +244,43 @@ async def ask_all(url: str, texts: list[Text], clients: int) -> list[float]:
     seconds: list[float] = []
     waiting = iter(texts)
 
-    async def client(http: httpx2.AsyncClient) -> None:
-        for text in waiting:
-            body = {"query": [text.prompt + text.completion], "prompts": [text.prompt], "labels": [None]}
-            start = time.perf_counter()
-            response = await http.post("/get_reward", json=body)
-            if response.status_code != 200:
-                raise SystemExit(f"{url} answers {response.status_code}: {response.text}")
-            assert len(response.json()["rewards"]) == 1
-            seconds.append(time.perf_counter() - start)
+    async def client() -> None:
+        async with connected(url) as ask:
+            for text in waiting:
+                body = {"query": [text.prompt + text.completion], "prompts": [text.prompt], "labels": [None]}
+                start = time.perf_counter()
+                status, answer = await ask("/get_reward", json.dumps(body).encode())
+                if status != 200:
+                    raise SystemExit(f"{url} answers {status}: {answer.decode()}")
+                assert len(json.loads(answer)["rewards"]) == 1
+                seconds.append(time.perf_counter() - start)
 
-    # One pool, a connection a client: a pool each would spend more time on reading certificates than on asking.
-    limits = httpx2.Limits(max_connections=clients, max_keepalive_connections=clients)
-    async with httpx2.AsyncClient(base_url=url, timeout=180, limits=limits) as http:
-        await asyncio.gather(*(client(http) for _ in range(clients)))
+    await asyncio.gather(*(client() for _ in range(clients)))
     assert len(seconds) == len(texts)
     return seconds
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Callable[[str, bytes], Awaitable[tuple[int, bytes]]]]:
+    """A connection that is kept: `ask(path, body)` posts JSON and gives status and body of the answer.
+
+    Written out, since a client library takes as much of the cores that the server shares as the server itself does.
+    """
+    host = url.removeprefix("http://")
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+
+    async def ask(path: str, body: bytes) -> tuple[int, bytes]:
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        writer.write(f"{head}\r\n\r\n".encode() + body)
+        status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        lengths = [field.split(":")[1] for field in fields if field.lower().startswith("content-length:")]
+        return int(status.split()[1]), await reader.readexactly(int(lengths[0]))
+
+    try:
+        yield ask
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 # Measuring

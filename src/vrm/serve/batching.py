@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count, islice
 from typing import Any, Protocol, TypeVar
 
 from vrm.data.tokenized import TokenizedJudgment
@@ -87,15 +88,10 @@ def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[list[JudgedBatch] | Ex
 
 
 def _judge_together(judge: Judge, jobs: Sequence[Job]) -> list[list[JudgedBatch] | Exception]:
-    rows = [(index, judgment) for index, job in enumerate(jobs) for judgment in job.judgments]
-    # Completions of one prompt stand together, whichever requests they came in.
-    order = sorted(range(len(rows)), key=lambda row: rows[row][1].prompt)
-    batch = judge.judge_tokenized([rows[row][1] for row in order])
-    place = {row: position for position, row in enumerate(order)}
-    found: list[list[JudgedBatch] | Exception] = [[] for _ in jobs]
-    for row, (index, _) in enumerate(rows):
-        found[index].append(batch.row(place[row]))  # type: ignore[union-attr]
-    return found
+    # The engine computes a prompt once, whichever requests it came in.
+    batch = judge.judge_tokenized([judgment for job in jobs for judgment in job.judgments])
+    rows = map(batch.row, count())
+    return [list(islice(rows, len(job.judgments))) for job in jobs]
 
 
 def _measured(tokenize: Callable[[], list[TokenizedJudgment]]) -> tuple[list[TokenizedJudgment], Size]:

@@ -92,7 +92,7 @@ def test_requests_that_come_together_are_judged_together():
     assert metrics.registry.get_sample_value("vrm_batch_texts_sum") == 20
 
 
-def test_equal_prompts_stand_together_and_answers_go_to_their_requests():
+def test_answers_go_to_their_requests():
     judge = HeldJudge()
     first = [judgment([1, 2], [index]) for index in range(3)]
     second = [judgment([0], [index]) for index in range(3)]
@@ -102,7 +102,7 @@ def test_equal_prompts_stand_together_and_answers_go_to_their_requests():
 
     found, _ = run(judge, work, queue_delay=0.2)
     assert found == [[a, b] for a, b in zip(first, second, strict=True)]
-    assert prompts(judge.batches[0]) == [[0]] * 3 + [[1, 2]] * 3
+    assert len(judge.batches) == 1
 
 
 def test_a_batch_has_no_more_tokens_than_it_may():
