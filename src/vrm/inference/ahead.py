@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from threading import Semaphore, Thread
 from typing import TypeVar
 
 Item = TypeVar("Item")
 _END = object()
 
 
+class _Failure:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
     """The items in order, the next one being made while the caller works on the last; never more than that one.
 
     Tokenizers and the model's matrix products run outside Python's lock, so the two overlap. An exception while an item
-    is made is raised where the item would have come. A caller that stops early waits for the one in the making.
+    is made is raised where the item would have come. A caller that stops early does not wait for the one in the
+    making, which may hang on input that never comes.
     """
-    iterator = iter(items)
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        coming = pool.submit(next, iterator, _END)
-        while (item := coming.result()) is not _END:
-            coming = pool.submit(next, iterator, _END)
+    made: Queue[object] = Queue()
+    wanted = Semaphore(0)
+    stopped = False
+
+    def make() -> None:
+        try:
+            for item in items:
+                made.put(item)
+                wanted.acquire()
+                if stopped:
+                    return
+            made.put(_END)
+        except BaseException as error:
+            made.put(_Failure(error))
+
+    # A daemon: the interpreter does not wait for it either.
+    Thread(target=make, name="ahead", daemon=True).start()
+    try:
+        while (item := made.get()) is not _END:
+            if isinstance(item, _Failure):
+                raise item.error
+            wanted.release()
             yield item  # type: ignore[misc]
+    finally:
+        stopped = True
+        wanted.release()

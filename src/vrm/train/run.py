@@ -298,7 +298,7 @@ def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) ->
     every = max(1, steps // train.evals)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     low_precision = config.model.tuning != "frozen" and resolve_precision(train.precision, device) == torch.bfloat16
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=config.output_dir,
         num_train_epochs=train.epochs,
         per_device_train_batch_size=per_device,
@@ -328,6 +328,15 @@ def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) ->
         ddp_backend="gloo" if processes > 1 and device.type == "cpu" else None,
         disable_tqdm=True,
     )
+    return on_one_device(arguments)
+
+
+def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
+    """Keep `Trainer` from spreading a process over all GPUs by `DataParallel`, which cuts packed rows apart."""
+    if arguments.n_gpu > 1:
+        _say(f"one of {arguments.n_gpu} GPUs is used; start with `torchrun --nproc_per_node={arguments.n_gpu}` for all")
+        arguments._n_gpu = 1
+    return arguments
 
 
 @torch.no_grad()
@@ -340,7 +349,9 @@ def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer
     for batch in DataLoader(rows, trainer.args.per_device_eval_batch_size, collate_fn=data.collator):
         for part in passes_of(batch):
             inputs = trainer._prepare_inputs(part)
-            rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
+            # In the precision of training and evaluation.
+            with trainer.compute_loss_context_manager():
+                rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
     values = torch.cat(rewards)
     if len(values) > 1:
         model.config.reward_mean = float(values.mean())

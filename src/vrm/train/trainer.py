@@ -24,7 +24,7 @@ from vrm.metrics.calibration import expected_calibration_error, negative_log_lik
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.datasets import TokenizedDataset
 from vrm.train.objective import Objective
-from vrm.train.passes import StepSampler, cost_of, flat_tensors, passes_of, positions_of
+from vrm.train.passes import PASSES, StepSampler, cost_of, flat_tensors, passes_of, positions_of
 
 ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""
@@ -67,8 +67,9 @@ class VRMTrainer(Trainer):
         self.objective = objective or Objective()
         self.save_backbone, self.rater_metrics = save_backbone, rater_metrics
         self.head_learning_rate = head_learning_rate or self.args.learning_rate
-        # The loss is a mean over judgments; Trainer must divide it by the accumulation steps itself.
+        # The loss is a mean over judgments; nothing is asked of the model.
         self.model_accepts_loss_kwargs = False
+        self._judgments_of_step = 0
         self._sums: dict[str, float] = {}
         self._counts: dict[str, float] = {}
 
@@ -87,13 +88,19 @@ class VRMTrainer(Trainer):
             epoch=lambda: int((self.state.epoch or 0.0) + 1e-6),
         )
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """As in `Trainer`; counts the judgments of the step, whose batches may differ in size at the end of an epoch."""
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        self._judgments_of_step = sum(map(_judgments, batches))
+        return batches, items
+
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Forward and backward of a batch, pass by pass; the loss is the mean over its judgments."""
+        """Forward and backward of a batch, pass by pass; every judgment of a step has the same weight."""
         passes = passes_of(inputs)
-        if len(passes) == 1:
+        judgments = max(self._judgments_of_step, _judgments(inputs))
+        if len(passes) == 1 and _judgments(inputs) == judgments:
             return super().training_step(model, passes[0], num_items_in_batch)
         model.train()
-        judgments = sum(len(part["mask"]) for part in passes)
         losses = []
         for number, part in enumerate(passes, 1):
             # Before the last pass, gradients stay with their process.
@@ -101,7 +108,6 @@ class VRMTrainer(Trainer):
                 part = self._prepare_inputs(part)
                 with self.compute_loss_context_manager():
                     loss = self.compute_loss(model, part) * (len(part["mask"]) / judgments)
-                loss = loss / self.current_gradient_accumulation_steps
                 self.accelerator.backward(loss)
                 losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -227,7 +233,10 @@ class VRMTrainer(Trainer):
         loss = (torch.stack(losses) * counts).sum() / counts.sum()
         if prediction_loss_only:
             return loss, None, None
-        return loss, tuple(torch.cat(columns) for columns in zip(*predictions, strict=True)), torch.cat(labels)
+        # In the order of the batch: what several processes have twice, and is cut, stands at its end.
+        order = inputs["judgments"].argsort() if PASSES in inputs else slice(None)
+        columns = tuple(torch.cat(parts)[order] for parts in zip(*predictions, strict=True))
+        return loss, columns, torch.cat(labels)[order]
 
     @torch.no_grad()
     def _predict(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
@@ -260,6 +269,10 @@ class VRMTrainer(Trainer):
             state_dict = state_dict or self.model.state_dict()
             state_dict = {name: value for name, value in state_dict.items() if not name.startswith("backbone.")}
         super()._save(output_dir, state_dict)
+
+
+def _judgments(batch: Mapping[str, Any]) -> int:
+    return sum(len(part["mask"]) for part in passes_of(batch))
 
 
 def _touch(output: VRMOutput) -> Tensor:

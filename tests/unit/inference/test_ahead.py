@@ -44,7 +44,20 @@ def test_an_exception_comes_in_its_place():
         next(found)
 
 
-def test_a_caller_may_stop_early():
-    found = ahead(iter(range(10)))
-    assert next(found) == 0
+def test_a_caller_that_stops_early_does_not_wait_for_an_item_that_never_comes():
+    forever, ended = threading.Event(), threading.Event()
+
+    def items():
+        yield 1
+        forever.wait(60)
+        yield 2
+        ended.set()
+        yield 3
+
+    found = ahead(items())
+    assert next(found) == 1
     found.close()
+    assert not forever.is_set()
+    forever.set()
+    # Nor is anything made that nobody wants.
+    assert not ended.wait(0.2)

@@ -304,6 +304,15 @@ def test_features_are_extracted_where_the_trainer_will_train(monkeypatch):
     assert moved == [torch.device("cuda", 0), torch.device("cuda", 3)]
 
 
+def test_a_process_uses_one_gpu(make_config, capsys):
+    arguments = run.training_arguments(make_config(), 8, None)
+    assert run.on_one_device(arguments)._n_gpu == arguments._n_gpu
+    assert capsys.readouterr().err == ""
+    arguments._n_gpu = 4
+    assert run.on_one_device(arguments).n_gpu == 1
+    assert "one of 4 GPUs is used; start with `torchrun --nproc_per_node=4`" in capsys.readouterr().err
+
+
 def test_only_the_backbone_is_moved_before_frozen_features_are_extracted(make_config, run_data, rows, monkeypatch):
     moved = []
     monkeypatch.setattr(run, "_to_training_device", moved.append)

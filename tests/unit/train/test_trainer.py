@@ -126,7 +126,10 @@ def test_a_frozen_backbone_is_no_part_of_optimizer_or_checkpoints(make_config, r
 
 
 def test_batches_of_8_are_the_same_as_2_times_4_accumulated(make_config, run_data, rows, tiny_decoder_backbone):
-    """For a deterministic head; the usual mistake is a loss that is divided once too often, or not at all."""
+    """For a deterministic head; the usual mistake is a loss that is divided once too often, or not at all.
+
+    The last step has six judgments, in batches of four and two.
+    """
     weights = []
     for accumulation in (1, 2):
         changes = {
@@ -137,7 +140,7 @@ def test_batches_of_8_are_the_same_as_2_times_4_accumulated(make_config, run_dat
             "train.max_grad_norm": 1e9,
         }
         config = make_config(changes, output=f"run{accumulation}")
-        result = run_training(config, data=run_data(rows(32), rows(8, seed=1)))
+        result = run_training(config, data=run_data(rows(38), rows(8, seed=1)))
         weights.append(load_file(result.model_dir / "model.safetensors"))
     assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-6
     losses = [
@@ -145,6 +148,28 @@ def test_batches_of_8_are_the_same_as_2_times_4_accumulated(make_config, run_dat
         for accumulation in (1, 2)
     ]
     assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+
+
+def test_predictions_come_in_the_order_of_the_batch(make_config, run_data, rows, monkeypatch):
+    """Padded passes are in order of length; of several processes' rows, the last ones of the batch are cut."""
+    monkeypatch.setattr("vrm.model.modeling_vrm.packing_problem", lambda *_: "told so")
+    judgments = [
+        Judgment("how", ["good " * length, "bad"], preference=preference)
+        for length, preference in ((1, 0.1), (9, 0.2), (3, 0.3), (20, 0.4))
+    ]
+    config = make_config({"model.tuning": "full", "train.token_budget": 24})
+    trainer = trainer_for(config, run_data(judgments))
+    batch = trainer.data_collator(trainer.train_dataset.items)
+    assert batch["judgments"].tolist() == [3, 1, 2, 0]
+    assert len(batch["passes"]) > 1
+    _, predictions, labels = trainer.prediction_step(trainer.model, batch, False)
+    assert labels.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    alone = [
+        trainer.prediction_step(trainer.model, trainer.data_collator([item]), False)[1]
+        for item in trainer.train_dataset.items
+    ]
+    for column, found in zip(zip(*alone, strict=True), predictions, strict=True):
+        assert torch.allclose(torch.cat(column), found, atol=1e-5)
 
 
 def test_the_warning_about_an_ignored_prompt_fires_once(make_config, run_data, rows):
