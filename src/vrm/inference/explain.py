@@ -182,7 +182,8 @@ def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
     a, b = quantities.features.completion(first), quantities.features.completion(second)
     log_first, log_second = log_probabilities(quantities.weights, a, b, quantities.decoder)
     if float(log_second) > float(log_first):
-        return _pair(quantities, second, first)
+        # Not computed anew: near a tie, rounding may favour the second in either order.
+        first, second, a, b, log_first = second, first, b, a, log_second
     moments = margin_moments(quantities.weights, a, b, quantities.decoder)
     differences = quantities.weights.mean[0] * objective_scores(a.loc - b.loc, quantities.decoder)[0]
     ordered = sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1]))

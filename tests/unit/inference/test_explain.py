@@ -63,6 +63,14 @@ def test_pairs_carry_the_probability_and_moments_of_the_core(engine, explanation
         assert sum(pair.uncertainty.shares.values()) == pytest.approx(1.0)
 
 
+def test_rounding_that_favours_the_second_in_either_order_ends(engine, monkeypatch):
+    half = torch.full((1,), 0.5).log()
+    monkeypatch.setattr("vrm.inference.explain.log_probabilities", lambda *_: (half - 1e-7, half))
+    (pair,) = explain(engine, Judgment("How?", ["Start with the water.", "No thanks."])).pairs
+    assert (pair.first, pair.second) == ("B", "A")
+    assert pair.probability == pytest.approx(0.5)
+
+
 def test_weight_intervals_are_those_of_the_marginal_beta(explanation):
     for report in explanation.weights:
         marginal = stats.beta(report.concentration, explanation.total_concentration - report.concentration)
