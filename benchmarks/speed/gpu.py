@@ -90,9 +90,10 @@ class Job:
 JOBS = [
     Job("Qwen3-0.6B", QWEN3_600M, "packed"),
     Job("Qwen3-0.6B", QWEN3_600M, "padded"),
-    Job("Qwen3-0.6B", QWEN3_600M, "TRL"),
     Job("Llama-3.1-8B", LLAMA_8B, "packed", llama=True, low_weights=True, checkpointing=True),
     Job("Llama-3.1-8B", LLAMA_8B, "padded", llama=True, low_weights=True, checkpointing=True),
+    # Last, because its steps cannot be stopped when the time is up.
+    Job("Qwen3-0.6B", QWEN3_600M, "TRL"),
 ]
 TOY_LLAMA = replace(TOY, kv_heads=1)
 TOY_JOBS = [
@@ -146,6 +147,8 @@ def run_job(job: Job, rows: Rows, options: argparse.Namespace, until: float) -> 
     batches = [rows.tokenized[first : first + options.batch] for first in range(0, len(rows), options.batch)]
     for items in batches[: options.warmup]:
         stepper.step(items)
+        if time.perf_counter() > until:
+            raise RuntimeError("the warm-up took all of the time")
     synchronize(options.device)
     started, done = time.perf_counter(), 0
     for items in batches[options.warmup : options.warmup + options.steps]:
@@ -188,8 +191,8 @@ def attempt(job: Job, run: Callable[[], Found], device: str) -> Found | str:
     """A job's figures, or in words why it has none."""
     try:
         return run()
-    except RuntimeError as error:  # out of memory is one
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except Exception as error:  # out of memory, a kernel that does not compile, a missing package: others go on
+        return f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
     finally:
         gc.collect()
         if device == "cuda":
@@ -227,7 +230,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--warmup", type=int, default=3)
     options.add_argument("--limit", type=int, default=1024)
     options.add_argument("--token-budget", type=int, default=16_384)
-    options.add_argument("--minutes", type=float, default=9.0, help="no job is begun after this, and none goes on")
+    options.add_argument("--minutes", type=float, default=9.0, help="no job but TRL's goes on after this")
     options.add_argument("--models", nargs="+", default=["Qwen3-0.6B", "Llama-3.1-8B"])
     found = options.parse_args(given)
     if found.quick:
@@ -250,7 +253,7 @@ def measure(options: argparse.Namespace, rows: Rows) -> tuple[list[tuple[Job, Fo
             continue
         until = time.perf_counter() + left / (len(jobs) - place)
         found.append((job, attempt(job, partial(run_job, job, rows, options, until), options.device)))
-        say(f"{job.name}, {job.route}: done")
+        say(f"{job.name}, {job.route}: {found[-1][1]}")
     return found, rate
 
 

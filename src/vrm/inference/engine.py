@@ -17,7 +17,7 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import DataError
 from vrm.inference.ahead import ahead
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, Progress
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable, Progress
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.steering import Steering, check_steering, steer
 from vrm.model.checkpoint import load_model
@@ -25,6 +25,9 @@ from vrm.model.modeling_vrm import VRMForSequenceClassification
 
 WINDOW = 512
 """Judgments tokenized and sorted by length together; bounds memory for input of any size."""
+
+HEAD_VALUES = 2**26
+"""Numbers of completions' features that the head reads at once, padding included: 256 MiB."""
 
 
 class RewardEngine:
@@ -104,21 +107,35 @@ class RewardEngine:
         extractor = self._shared or FeatureExtractor(self.model, self._pad_id, self.options)
         table = extractor.table(tokenized, progress)
         mask = torch.from_numpy(table.completions >= 0)
-        prompts, completions = table.batch(np.arange(len(table)))
-        with torch.inference_mode():
-            device = next(self.model.score.parameters()).device
-            posteriors = _to_cpu(self.model.score(prompts.to(device), completions.to(device)))
+        posteriors = self._posteriors(table)
         judgments = [item.judgment for item in tokenized]
         names = tuple(self.model.config.objective_names)
         return steer(JudgedBatch(judgments, mask, posteriors, names), self.steering)
 
+    @torch.inference_mode()
+    def _posteriors(self, table: FeatureTable) -> Posteriors:
+        """In slices: one long list pads every judgment's features to its length."""
+        device = next(self.model.score.parameters()).device
+        values = table.completions.shape[1] * self.model.config.feature_size
+        size = max(HEAD_VALUES // max(values, 1), 1)
+        slices = [np.arange(first, min(first + size, len(table))) for first in range(0, max(len(table), 1), size)]
+        batches = (table.batch(index) for index in slices)
+        return _on_cpu([self.model.score(prompts.to(device), texts.to(device)) for prompts, texts in batches])
 
-def _to_cpu(posteriors: Posteriors) -> Posteriors:
-    weights, features, rating = posteriors.weights, posteriors.features, posteriors.rating_model
-    concentration = None if weights.concentration is None else weights.concentration.cpu()
+
+def _on_cpu(found: Sequence[Posteriors]) -> Posteriors:
+    """One after the other; what belongs to the head and not to a judgment is that of the first."""
+    concentrations = [part.weights.concentration for part in found]
+    head, rating = found[0], found[0].rating_model
     return Posteriors(
-        ObjectiveWeights(weights.mean.cpu(), concentration),
-        SemanticFeatures(features.loc.cpu(), features.variance.cpu()),
-        posteriors.decoder.detach().cpu(),
+        ObjectiveWeights(
+            torch.cat([part.weights.mean.cpu() for part in found]),
+            None if concentrations[0] is None else torch.cat([one.cpu() for one in concentrations if one is not None]),
+        ),
+        SemanticFeatures(
+            torch.cat([part.features.loc.cpu() for part in found]),
+            torch.cat([part.features.variance.cpu() for part in found]),
+        ),
+        head.decoder.detach().cpu(),
         type(rating)(rating.slope.detach().cpu(), rating.offset.detach().cpu(), rating.scale.detach().cpu()),
     )

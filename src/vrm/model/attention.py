@@ -8,8 +8,8 @@ Without `segments`, the implementation is the library's `sdpa`.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -20,8 +20,12 @@ from torch.utils._triton import has_triton
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.logging import warning_once
 
 from vrm.errors import ConfigError
+from vrm.model.flex import flex_attend, flex_mask
+
+logger = logging.getLogger(__name__)
 
 PACKED_ATTENTION = "vrm_packed"
 """Name of the implementation in `transformers`' registry."""
@@ -34,6 +38,9 @@ Measured for pairs on a CPU in bfloat16: one call a tree takes 0.85 of the time 
 
 DENSE_LENGTH = 1024
 """Longest tree whose mask is written out."""
+
+FLEX_TOLERANCE = 2e-2
+"""Relative difference of FlexAttention to SDPA, above which it is not used; a wrong mask is far above it."""
 
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias", "head_mask")
 
@@ -106,7 +113,7 @@ class Segments:
         """FlexAttention's mask of the whole row."""
         key = ("flex", window, device)
         if key not in self._plans:
-            self._plans[key] = _flex_mask(self, window, device)
+            self._plans[key] = flex_mask(self.lengths, self.prefixes, self.causal, window, device)
         return self._plans[key]
 
 
@@ -128,7 +135,7 @@ class _Masks:
         if (length, before) not in self._made:
             query = torch.arange(before, before + length, device=self._device).unsqueeze(1)
             key = torch.arange(before + length, device=self._device)
-            self._made[length, before] = (key <= query) & self._near(query, key)
+            self._made[length, before] = self._near(key <= query, query, key)
         return self._made[length, before]
 
     def tree(self, lengths: tuple[int, ...]) -> Tensor:
@@ -139,53 +146,65 @@ class _Masks:
             index = torch.arange(len(part), device=self._device)
             position = index - (torch.cumsum(sizes, 0) - sizes)[part] + torch.where(part > 0, lengths[0], 0)
             seen = (index.unsqueeze(1) >= index) & ((part.unsqueeze(1) == part) | (part == 0))
-            self._made[-1, *lengths] = seen & self._near(position.unsqueeze(1), position)
+            self._made[-1, *lengths] = self._near(seen, position.unsqueeze(1), position)
         return self._made[-1, *lengths]
 
-    def _near(self, query: Tensor, key: Tensor) -> Tensor:
-        return query - key < (self._window or sys.maxsize)
-
-
-def _flex_mask(segments: Segments, window: int | None, device: torch.device) -> Any:
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    sizes = torch.tensor(segments.lengths, device=device)
-    part = torch.repeat_interleave(torch.arange(len(sizes), device=device), sizes)
-    prefix = torch.tensor(segments.prefixes, device=device)[part]
-    starts = torch.cumsum(sizes, 0) - sizes
-    index = torch.arange(len(part), device=device)
-    position = index - starts[part] + torch.where(prefix >= 0, sizes[prefix.clamp_min(0)], 0)
-
-    def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        visible = (part[query] == part[key]) | (prefix[query] == part[key])
-        if segments.causal:
-            visible = visible & (key <= query)
-        return visible if window is None else visible & (position[query] - position[key] < window)
-
-    return create_block_mask(seen, None, None, len(part), len(part), device=device)
-
-
-@lru_cache(maxsize=1)
-def _flex_kernel() -> Callable[..., Tensor]:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    # Uncompiled, it writes out all scores. Lengths change with every batch.
-    return torch.compile(flex_attention, dynamic=True)
+    def _near(self, seen: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return seen if self._window is None else seen & (key > query - self._window)
 
 
 def flex_packed_attention(
     query: Tensor, key: Tensor, value: Tensor, segments: Segments, scaling: float | None, window: int | None
 ) -> Tensor:
     """The whole row in one kernel, (1, heads, tokens, width); keys and values may have fewer heads (GQA)."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    kernel = _flex_kernel() if query.is_cuda else flex_attention
-    mask = segments.block_mask(window, query.device)
     # Autocast casts for the library's own attention, but not for this one.
-    autocast = torch.is_autocast_enabled(query.device.type)
-    dtype = torch.get_autocast_dtype(query.device.type) if autocast else value.dtype
+    dtype = _computed_in(value)
     query, key, value = (states.to(dtype) for states in (query, key, value))
-    return kernel(query, key, value, block_mask=mask, scale=scaling, enable_gqa=key.shape[1] != query.shape[1])
+    return flex_attend(query, key, value, segments.block_mask(window, query.device), scaling)
+
+
+def _computed_in(states: Tensor) -> torch.dtype:
+    kind = states.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
+
+
+@lru_cache
+def flex_problem(device: torch.device, dtype: torch.dtype, width: int, repeats: int) -> str | None:
+    """Why FlexAttention does not work on a device, or None; it is tried once, forward and backward, beside SDPA.
+
+    Args:
+        device: of the states.
+        dtype: in which attention is computed.
+        width: of a head.
+        repeats: query heads that share keys and values.
+    """
+    segments = Segments([200, 60, 40, 90, 30], [-1, 0, 0, -1, 3], causal=True)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, heads, sum(segments.lengths), width) for heads in (repeats, 1, 1)]
+    states = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            found = _output_and_gradients(flex_packed_attention, states, segments)
+            expected = _output_and_gradients(sdpa_packed_attention, states, segments)
+    except Exception as error:  # a compiler or a kernel may fail in any way
+        reason = str(error).strip() or "no reason given"
+        return f"{type(error).__name__}: {reason.splitlines()[0]}"
+    error = max(float((one - other).norm() / other.norm()) for one, other in zip(found, expected, strict=True))
+    return None if error <= FLEX_TOLERANCE else f"its results differ by {error:.1e}"
+
+
+def _output_and_gradients(attend: Any, states: list[Tensor], segments: Segments) -> list[Tensor]:
+    leaves = [tensor.clone().requires_grad_() for tensor in states]
+    output = attend(*leaves, segments, scaling=None, window=None)
+    output.float().square().sum().backward()
+    return [tensor.float() for tensor in (output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None))]
+
+
+def _flex_works(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    problem = flex_problem(query.device, _computed_in(value), query.shape[-1], query.shape[1] // key.shape[1])
+    if problem is not None:
+        warning_once(logger, "packed rows are attended to tree by tree, FlexAttention does not work here: %s", problem)
+    return problem is None
 
 
 def sdpa_packed_attention(
@@ -241,7 +260,7 @@ def packed_attention(
         raise ConfigError(f"packed rows do not support attention with {', '.join(asked)}")
     segments.calls += 1
     dropout, scaling = kwargs.get("dropout", 0.0), kwargs.get("scaling")
-    if query.is_cuda and not dropout and has_triton():
+    if query.is_cuda and not dropout and has_triton() and _flex_works(query, key, value):
         output = flex_packed_attention(query, key, value, segments, scaling, window)
     else:
         output = sdpa_packed_attention(

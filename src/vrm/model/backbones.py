@@ -156,7 +156,7 @@ def packing_problem(backbone: Any, config: VRMConfig) -> str | None:
 
 @torch.no_grad()
 def _packing_error(backbone: Any, config: VRMConfig) -> float:
-    """Largest difference of head inputs between packed and padded rows, over their spread."""
+    """Largest difference of a text's head inputs between packed and padded rows, over their length."""
     device = next(backbone.parameters()).device
     vocabulary = int(config.backbone_config.get_text_config().vocab_size)
     ids = [10 + (7 * index) % max(vocabulary - 10, 1) for index in range(24)]
@@ -168,4 +168,4 @@ def _packing_error(backbone: Any, config: VRMConfig) -> float:
     starts = torch.tensor([6, 6, 3], device=device)
     prompts, completions = encode_padded_rows(backbone, config, padded, mask, starts)
     expected = torch.stack([prompts[0], completions[0], completions[1], prompts[2], completions[2]])
-    return float((found - expected).abs().max() / expected.std().clamp_min(1e-6))
+    return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1).clamp_min(1e-6)).max())

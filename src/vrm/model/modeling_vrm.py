@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -249,13 +248,13 @@ class VRMForSequenceClassification(PreTrainedModel):
     def _encode_rows(self, rows: list[list[int]], starts: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
         """Both inputs of the head for every row; rows of equal prompts share it.
 
-        Without gradients in passes of bounded size: trainers that call a reward model pass their whole batch at once.
+        In passes of bounded size: trainers that call a reward model pass their whole batch at once.
         """
         trees, places = trees_of_rows(rows, starts)
-        kind, budget = self.config.backbone_kind, sys.maxsize if torch.is_grad_enabled() else FORWARD_TOKEN_BUDGET
+        kind = self.config.backbone_kind
         prompts: list[Tensor] = [torch.empty(0)] * len(trees)
         completions: dict[tuple[int, int], Tensor] = {}
-        for branches in plan_passes(trees, kind, budget):
+        for branches in plan_passes(trees, kind, FORWARD_TOKEN_BUDGET):
             packed = pack_trees(
                 [part_of(trees[item.tree], item) for item in branches], kind, first_position(self.backbone)
             )

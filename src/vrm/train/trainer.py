@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class VRMTrainer(Trainer):
         )
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """As in `Trainer`; counts the judgments of the step, whose batches may differ in size at the end of an epoch."""
+        """As in `Trainer`; counts the step's judgments, since batches may differ in size at the end of an epoch."""
         batches, items = super().get_batch_samples(*args, **kwargs)
         self._judgments_of_step = sum(map(_judgments, batches))
         return batches, items

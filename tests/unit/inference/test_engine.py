@@ -51,6 +51,21 @@ def test_windows_keep_the_order_and_do_not_change_rewards(loaded, window):
         assert torch.allclose(rewards, reference[line], atol=1e-5)
 
 
+@pytest.mark.parametrize("head", ["vrm", "bt"])
+def test_the_head_reads_a_batch_in_slices_of_bounded_size(make_tiny_model, monkeypatch, head):
+    loaded = load_model(make_tiny_model(head, "encoder"))
+    reference = engine(loaded).judge(ROWS)
+    sizes = []
+    loaded[0].score.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[1].numel()))
+    longest = max(len(row.completions) for row in ROWS) * loaded[0].config.feature_size
+    monkeypatch.setattr("vrm.inference.engine.HEAD_VALUES", 4 * longest)
+    found = engine(loaded).judge(ROWS)
+    assert len(sizes) == 6
+    assert max(sizes) == 4 * longest
+    assert torch.allclose(found.moments.mean, reference.moments.mean, atol=1e-5)
+    assert torch.allclose(found.moments.variance, reference.moments.variance, atol=1e-5)
+
+
 def test_a_stream_reads_no_more_than_a_window_ahead(loaded):
     read = []
 

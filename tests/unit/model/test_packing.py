@@ -4,13 +4,15 @@ import copy
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import create_block_mask, create_mask
 from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen3Config, RobertaConfig
 
 from vrm.errors import ConfigError
 from vrm.model import VRMConfig, VRMForSequenceClassification
-from vrm.model.attention import Segments, flex_packed_attention, sdpa_packed_attention
+from vrm.model.attention import Segments, flex_packed_attention, flex_problem, sdpa_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem, pad_rows
 from vrm.model.compiling import compile_layers
+from vrm.model.flex import flex_mask
 from vrm.model.packing import Branches, Tree, pack_trees, part_of, plan_passes, trees_of_rows
 
 SIZES = {
@@ -124,6 +126,54 @@ def test_flex_attention_equals_sdpa(name):
     one = sdpa_packed_attention(query, key, value, segments, window=window)
     other = flex_packed_attention(query, key, value, segments, None, window)
     assert torch.allclose(one, other, atol=1e-10)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [None, 70])
+@pytest.mark.parametrize("lengths", [[40, 30, 58], [300, 150, 90, 600, 20, 1], [1500, 3, 800]])
+def test_flex_mask_is_the_librarys_of_the_whole_mask(lengths, window, causal):
+    prefixes = [-1, 0, 0] if len(lengths) == 3 else [-1, 0, 0, -1, 3, 3]
+    found = flex_mask(lengths, prefixes, causal, window, torch.device("cpu"))
+    size = sum(lengths)
+    expected = create_block_mask(found.mask_mod, None, None, size, size, device="cpu")
+    assert (found.seq_lengths, found.BLOCK_SIZE) == (expected.seq_lengths, expected.BLOCK_SIZE)
+    blocks = 0
+    for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
+        counts = getattr(found, name)
+        assert torch.equal(counts, getattr(expected, name)), name
+        blocks += int(counts.sum())
+        indices = name.replace("num_blocks", "indices")
+        for one, other, count in zip(
+            getattr(found, indices)[0, 0], getattr(expected, indices)[0, 0], counts[0, 0].tolist(), strict=True
+        ):
+            assert torch.equal(one[:count], other[:count]), indices
+    assert blocks > 0
+
+
+def test_flex_attention_is_tried_beside_sdpa_before_it_is_used(monkeypatch):
+    ask = flex_problem.__wrapped__
+    cpu = torch.device("cpu")
+    assert "FlexAttention does not support backward on CPU" in ask(cpu, torch.float32, 16, 2)
+
+    def right(query, key, value, mask, scaling):
+        seen = create_mask(mask.mask_mod, None, None, query.shape[2], key.shape[2], device="cpu")
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, seen, enable_gqa=True)
+
+    monkeypatch.setattr("vrm.model.attention.flex_attend", right)
+    for dtype in (torch.float32, torch.bfloat16):
+        assert ask(cpu, dtype, 16, 2) is None
+
+    def wrong(query, key, value, mask, scaling):
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+
+    monkeypatch.setattr("vrm.model.attention.flex_attend", wrong)
+    assert "its results differ by" in ask(cpu, torch.float32, 16, 2)
+
+    def fails(*_):
+        raise RuntimeError("Failed to find C compiler.\nSet CC")
+
+    monkeypatch.setattr("vrm.model.attention.flex_attend", fails)
+    assert ask(cpu, torch.float32, 16, 2) == "RuntimeError: Failed to find C compiler."
 
 
 def test_flex_attention_takes_what_autocast_leaves_in_two_precisions():
