@@ -21,7 +21,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     ProgressCallback,
-    TrainingArguments,
 )
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
@@ -33,12 +32,13 @@ from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import ConfigError
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, resolve_precision
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
 from vrm.inference.targets import target_encoder
 from vrm.model.checkpoint import save_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.adapters import with_adapters
+from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.compilation import compile_backbone, compiles
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
@@ -272,71 +272,6 @@ def _best_by(evaluation: Any) -> str | None:
     if evaluation is None:
         return None
     return "nll" if any(item.judgment.is_comparison for item in evaluation.items) else "loss"
-
-
-def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) -> TrainingArguments:
-    """Arguments of `transformers.Trainer` for a configuration; the batch size is over all processes.
-
-    Args:
-        config: the run.
-        num_rows: training rows.
-        best_by: metric, lower is better, that chooses the checkpoint; None without evaluation rows.
-
-    Raises:
-        ConfigError: for a batch size that cannot be divided over processes and accumulation steps.
-    """
-    has_eval = best_by is not None
-    train = config.train
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    per_device, rest = divmod(train.batch_size, processes * train.gradient_accumulation)
-    if rest or per_device < 1:
-        raise ConfigError(
-            f"train.batch_size ({train.batch_size}) must be a multiple of processes ({processes}) times "
-            f"gradient_accumulation ({train.gradient_accumulation})"
-        )
-    steps = max(1, int(num_rows / train.batch_size * train.epochs))
-    every = max(1, steps // train.evals)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    low_precision = config.model.tuning != "frozen" and resolve_precision(train.precision, device) == torch.bfloat16
-    arguments = TrainingArguments(
-        output_dir=config.output_dir,
-        num_train_epochs=train.epochs,
-        per_device_train_batch_size=per_device,
-        per_device_eval_batch_size=per_device,
-        gradient_accumulation_steps=train.gradient_accumulation,
-        learning_rate=train.backbone_learning_rate,
-        weight_decay=train.weight_decay,
-        lr_scheduler_type=train.lr_scheduler,
-        warmup_steps=int(steps * train.warmup),
-        max_grad_norm=train.max_grad_norm,
-        logging_steps=train.logging_steps,
-        eval_strategy="steps" if has_eval else "no",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=has_eval,
-        metric_for_best_model=best_by,
-        greater_is_better=False if has_eval else None,
-        report_to=train.report_to or "none",
-        seed=config.seed,
-        bf16=low_precision,
-        # Patience of early stopping is a part of the state: without it a resumed run would stop later.
-        restore_callback_states_from_checkpoint=True,
-        remove_unused_columns=False,
-        use_cpu=device.type == "cpu",
-        ddp_backend="gloo" if processes > 1 and device.type == "cpu" else None,
-        disable_tqdm=True,
-    )
-    return on_one_device(arguments)
-
-
-def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
-    """Keep `Trainer` from spreading a process over all GPUs by `DataParallel`, which cuts packed rows apart."""
-    if arguments.n_gpu > 1:
-        _say(f"one of {arguments.n_gpu} GPUs is used; start with `torchrun --nproc_per_node={arguments.n_gpu}` for all")
-        arguments._n_gpu = 1
-    return arguments
 
 
 @torch.no_grad()
