@@ -26,11 +26,9 @@ from benchmarks.speed.routes import gradient_differences
 from benchmarks.speed.sides import Measurement, Setting, losses, run_trl, run_trl_defaults, run_vrm
 from benchmarks.speed.tables import Table, finish, parser, quiet
 
-from vrm.train.compilation import PAYS_AFTER
-
 CACHE = "VRM, bt head, cache route"
 SHORT = "VRM, its defaults, a short run"
-LONG = f"VRM, its defaults, from {PAYS_AFTER:,} judgments on: compiled"
+LONG = "VRM, its defaults, a long run: compiled"
 COLUMNS = ["side", "pairs/s", "x TRL", "x TRL sorted", "tokens/s", "positions a pair", "padding", "peak MiB"]
 NOTES = [
     "Median (lowest..highest) of the rounds; ratios are within a round. tokens/s: tokens of the pairs, a prompt "

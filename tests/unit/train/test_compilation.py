@@ -10,19 +10,22 @@ from vrm.errors import ConfigError
 from vrm.train import compilation
 from vrm.train.compilation import PAYS_AFTER, compile_backbone, compiles
 
-EPOCHS = 2
-ENOUGH = PAYS_AFTER // EPOCHS
+EPOCHS, PARAMETERS = 2, 10_000_000
+ENOUGH = int(PAYS_AFTER / EPOCHS / PARAMETERS)
 
 
 @pytest.fixture
 def decide(make_config, monkeypatch):
     """decide(setting, rows, device, problem of the compiler): (whether to compile, what is told)."""
 
-    def decide(asked, rows, device="cpu", problem=None, tuning="full"):
+    def decide(asked, rows, device="cpu", problem=None, tuning="full", parameters=PARAMETERS):
         asked_for = []
         monkeypatch.setattr(compilation, "compiler_problem", lambda kind: asked_for.append(kind) or problem)
         found = compiles(
-            make_config({"model.compile": asked, "model.tuning": tuning, "train.epochs": EPOCHS}), rows, device
+            make_config({"model.compile": asked, "model.tuning": tuning, "train.epochs": EPOCHS}),
+            rows,
+            parameters,
+            device,
         )
         assert set(asked_for) <= {device}
         return found
@@ -30,11 +33,13 @@ def decide(make_config, monkeypatch):
     return decide
 
 
-def test_long_runs_on_a_cpu_are_compiled(decide):
+def test_long_runs_on_a_cpu_are_compiled_and_sooner_for_larger_models(decide):
     for tuning in ("full", "lora"):
         compiled, told = decide("auto", ENOUGH, tuning=tuning)
         assert compiled
         assert "the backbone's layers are compiled" in told
+    assert decide("auto", ENOUGH // 10, parameters=10 * PARAMETERS)[0]
+    assert decide("auto", ENOUGH, parameters=PARAMETERS // 10) == (False, None)
 
 
 @pytest.mark.parametrize(
