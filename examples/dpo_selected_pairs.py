@@ -161,7 +161,7 @@ def main() -> None:
     """Sample, select, write, train, and compare the policy before and after."""
     options = parse_arguments()
     quick = {"epochs": 1, "rows": 64} if options.quick else {}
-    model = options.model or train_reward_model("vrm", options.output / "reward-model", options.seed, **quick)
+    model = options.model or train_reward_model("vrm", options.output, options.seed, **quick)
     engine = RewardEngine.from_pretrained(model)
     rows = prompts(options.seed, ("dev",) if options.quick else ("dev", "test", "test_reversed"))
     tokenizer = build_tokenizer(rows)

@@ -183,8 +183,7 @@ def main() -> None:
     runs: dict[str, list[dict[str, list[float]]]] = {proxy.label: [] for proxy in PROXIES}
     for seed in options.seeds:
         for proxy in PROXIES:
-            directory = options.output / f"reward-models-{seed}"
-            model = train_reward_model(proxy.head, directory, seed, **quick)
+            model = train_reward_model(proxy.head, options.output, seed, **quick)
             runs[proxy.label].append(optimize(proxy, model, prompts(seed), seed, options))
             print(f"seed {seed}, {proxy.label}: {options.steps} steps", file=sys.stderr)
         found = write(runs, options)

@@ -181,16 +181,17 @@ def reward_tokenizer(texts: list[str]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials)
 
 
-def train_reward_model(head: str, directory: Path, seed: int, epochs: int = 6, rows: int | None = None) -> Path:
+def train_reward_model(head: str, output: Path, seed: int, epochs: int = 6, rows: int | None = None) -> Path:
     """Directory of a reward model with this head, an encoder trained from scratch on the corpus; made once.
 
     Args:
         head: `bt`, `vrm`, ...
-        directory: of corpus and models.
+        output: where a directory of corpus and models is made, whose name tells the other arguments.
         seed: of the corpus and of the training run.
         epochs: at most.
         rows: of the training file; None for all 2,400.
     """
+    directory = output / f"reward-models-seed{seed}-epochs{epochs}-rows{rows or 'all'}"
     model = directory / head / "model"
     if model.exists():
         return model

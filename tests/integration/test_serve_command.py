@@ -147,6 +147,7 @@ def started(monkeypatch):
     def keep(service, bound, log_level):
         found.append((service, bound.getsockname()[:2]))
         bound.close()
+        return True
 
     monkeypatch.setattr("vrm.serve.run.serve_forever", keep)
     monkeypatch.delenv("VRM_SERVER_TOKEN", raising=False)

@@ -148,6 +148,13 @@ class TestFixedDraws:
             assert torch.equal(alone[:, 0], whole[:, row])
         assert whole.dtype == self.alpha.dtype
 
+    def test_a_concentration_that_is_not_finite_gives_nan_in_its_row_alone(self) -> None:
+        broken = self.alpha.double().clone()
+        broken[0, 0], broken[2, 0] = float("nan"), float("inf")
+        draws = dirichlet_draws(broken, 8)
+        assert draws[:, [0, 2]].isnan().all()
+        assert torch.equal(draws[:, 1], dirichlet_draws(self.alpha.double(), 8)[:, 1])
+
     def test_global_generators_are_left_alone_and_seeds_differ(self) -> None:
         before = torch.get_rng_state()
         first = dirichlet_draws(self.alpha.double(), 8)

@@ -126,8 +126,8 @@ def _run(
     if address[0] not in _LOOPBACK and settings.token is None:
         note(f"warning: {address[0]} may be reached from elsewhere, and no token is asked for; see --token-file")
     note(f"serving {settings.name} on {url_of(bound)} (its routes: {url_of(bound)}/docs); Ctrl-C ends it")
-    serve_forever(service, bound, log_level)
-    note("stopped; everything that was accepted has been answered")
+    answered = serve_forever(service, bound, log_level)
+    note("stopped; " + ("everything that was accepted has been answered" if answered else "open requests were dropped"))
 
 
 def _short_name(model: str) -> str:

@@ -18,6 +18,7 @@ from vrm.client.calls import (
     Response,
     RetryPolicy,
     Text,
+    attempt_timeout,
     base_headers,
     checked_url,
     judgment_body,
@@ -47,7 +48,7 @@ class AsyncClient:
     ) -> None:
         self.url, self.retries = checked_url(url), retries or RetryPolicy()
         self._http = httpx2.AsyncClient(
-            base_url=self.url, headers=base_headers(token), timeout=timeout, transport=transport
+            base_url=self.url, headers=base_headers(token), timeout=attempt_timeout(timeout), transport=transport
         )
 
     async def __aenter__(self) -> AsyncClient:

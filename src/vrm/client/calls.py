@@ -64,6 +64,11 @@ class Call:
     body: dict[str, Any] | None = None
 
 
+def attempt_timeout(seconds: float) -> httpx2.Timeout:
+    """Of one attempt; waiting for one of the client's own connections to be free does not count."""
+    return httpx2.Timeout(seconds, pool=None)
+
+
 def judgment_body(prompt: Text, completions: Sequence[Text], **options: Any) -> dict[str, Any]:
     """The body of a native request; options that are None are left out."""
     if isinstance(completions, str):

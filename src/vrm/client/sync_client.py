@@ -18,6 +18,7 @@ from vrm.client.calls import (
     Response,
     RetryPolicy,
     Text,
+    attempt_timeout,
     base_headers,
     checked_url,
     judgment_body,
@@ -46,7 +47,9 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self.url, self.retries = checked_url(url), retries or RetryPolicy()
-        self._http = httpx2.Client(base_url=self.url, headers=base_headers(token), timeout=timeout, transport=transport)
+        self._http = httpx2.Client(
+            base_url=self.url, headers=base_headers(token), timeout=attempt_timeout(timeout), transport=transport
+        )
 
     def __enter__(self) -> Client:
         return self

@@ -22,6 +22,9 @@ def dirichlet_draws(concentration: Tensor, num_draws: int, seed: int = 0) -> Ten
         concentration: (batch, num_objectives), float64, on the CPU.
         num_draws: draws a row.
         seed: of the private generator.
+
+    Returns:
+        Draws; NaN for a row whose concentration is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     shape = torch.Size([num_draws, concentration.shape[-1]])
@@ -38,8 +41,10 @@ def _log_gamma_draws(alpha: Tensor, shape: torch.Size, generator: torch.Generato
     child = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
     offset = alpha - 1.0 / 3.0
     scale = (9.0 * offset).rsqrt()
-    result = torch.zeros(shape[0], *alpha.shape, dtype=torch.float64)
-    pending = torch.ones_like(result, dtype=torch.bool)
+    # What is not finite is never accepted, and stays as it is found out by.
+    finite = torch.isfinite(alpha)
+    result = torch.where(finite, 0.0, torch.nan).to(torch.float64).expand(shape[0], *alpha.shape)
+    pending = finite.expand(result.shape)
     while bool(pending.any()):
         normal = torch.randn(shape, generator=child, dtype=torch.float64).unsqueeze(1)
         log_uniform = torch.rand(shape, generator=child, dtype=torch.float64).log().unsqueeze(1)

@@ -325,9 +325,12 @@ def _replaced(value: Any, names: dict[str, str]) -> Any:
 
 
 def _common_prefix(first: str, second: str) -> int:
-    length = 0
-    for a, b in zip(first, second):
-        if a != b:
-            break
-        length += 1
-    return length
+    # By halves: slices are compared faster than characters, and texts may be long.
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

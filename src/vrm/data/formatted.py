@@ -23,12 +23,14 @@ _SENTINEL = "vrmFormattedSentinel"
 class _Frame:
     """What the template makes of a short conversation: all of it, and what stands around the completion's content.
 
-    `opening` follows the generation prompt (a line end, perhaps an empty thought); `tail` follows the content.
+    `opening` follows the generation prompt (a line end, perhaps an empty thought); `tail` follows the content, which
+    some templates strip of whitespace at both ends (`trims`).
     """
 
     rendered: str
     opening: str
     tail: str
+    trims: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +102,17 @@ class FormattedTokenizer(ChatTokenizer):
         return SplitText(before + self.pattern, after, is_chat=True)
 
     def _split_after(self, prompt: str, rest: str) -> SplitText:
-        completion, stripped = self._without_end(rest), prompt.rstrip()
+        completion = self._without_end(rest)
         if not self.pattern:
             return SplitText(prompt, completion, is_chat=False)
-        # A template may add to its generation prompt (an empty thought, say), so it need not be the very end.
-        continues = rest.lstrip().startswith(self.pattern) and not stripped.endswith(self.pattern)
-        if self.pattern in prompt and not continues:
-            return SplitText(stripped, prompt[len(stripped) :] + completion, is_chat=True)
-        if continues or any(token in prompt for token in self._special_tokens):
+        before, pattern, after = prompt.rpartition(self.pattern)
+        end, follows = self._frame.tail.strip(), rest.lstrip().startswith(self.pattern)
+        # The policy's template may add to the generation prompt (an empty thought, say): that is the completion's.
+        # What ends a turn after it shows that it opened an earlier turn.
+        earlier = end in after if end else follows and bool(after.strip())
+        if pattern and not earlier:
+            return SplitText(before + pattern, after + completion, is_chat=True)
+        if pattern or follows or any(token in prompt for token in self._special_tokens):
             raise BoundaryError(
                 "the prompt is formatted by a chat template but does not end with its generation prompt "
                 f"({self.pattern!r}): format it with add_generation_prompt=True, or pass plain text"
@@ -133,7 +138,9 @@ class FormattedTokenizer(ChatTokenizer):
         turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _SENTINEL}]
         rendered = self._render(turns, Judgment(""))
         before, _, tail = rendered.partition(_SENTINEL)
-        return _Frame(rendered, before.rpartition(self.pattern)[2] if self.pattern in before else "", tail)
+        opening = before.rpartition(self.pattern)[2] if self.pattern in before else ""
+        turns[1]["content"] = f" {_SENTINEL} "
+        return _Frame(rendered, opening, tail, trims=turns[1]["content"] not in self._render(turns, Judgment("")))
 
     def _without_end(self, text: str) -> str:
         """A text without its end of turn, and without the padding that may follow that."""
@@ -155,10 +162,13 @@ class FormattedTokenizer(ChatTokenizer):
         return self._special(prompt)
 
     def _completion_ids(self, completion: str) -> list[int]:
-        opening, tail = self._frame.opening, self._frame.tail
+        opening, tail, trims = self._frame.opening, self._frame.tail, self._frame.trims
         if opening.strip() and completion.startswith(opening):
-            content = broken_text(completion[len(opening) :], self._guarded_against)
+            content = completion[len(opening) :]
+            content = broken_text(content.strip() if trims else content, self._guarded_against)
             return self._special(opening) + self._plain(content) + self._special(tail)
+        if trims and not opening.strip():
+            completion = opening + completion.strip()
         return self._plain(broken_text(completion, self._guarded_against)) + self._special(tail)
 
     @cached_property

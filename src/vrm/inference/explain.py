@@ -32,6 +32,7 @@ from vrm.inference.explanation import (
 )
 from vrm.inference.identifiability import identifiability
 from vrm.inference.judged import JudgedBatch
+from vrm.inference.score import numbers
 from vrm.inference.steering import Steering
 from vrm.model.configuration_vrm import VRMConfig
 
@@ -62,9 +63,15 @@ def _truncated(engine: RewardEngine) -> tuple[int, int]:
 
 
 def explain_row(batch: JudgedBatch, index: int, engine: RewardEngine, notes: Sequence[str] = ()) -> Explanation:
-    """Explain one row of a batch that this engine has judged; see `Explanation`."""
+    """Explain one row of a batch that this engine has judged; see `Explanation`.
+
+    Raises:
+        NumericsError: if a reward, its variance or a weight is not finite.
+    """
     row = batch.row(index)
     judgment, config = row.judgments[0], engine.model.config
+    for values in (row.moments.mean, row.moments.variance, row.posteriors.weights.mean):
+        numbers(values.flatten(), judgment)
     quantities = _Quantities.of(row)
     completions = [
         _completion(quantities, position, text, config) for position, text in enumerate(judgment.completions)

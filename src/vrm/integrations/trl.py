@@ -1,5 +1,8 @@
 """Reward functions for TRL's GRPO, RLOO and online trainers: `reward_funcs=reward_function(MODEL)`.
 
+AsyncGRPO pickles its reward functions into another process, where a model does not follow: give it a function that asks
+`vrm serve` through `vrm.client`.
+
 They are plain callables with TRL's signature, so the trainer needs to know nothing of the model: messages go through
 the model's own chat template, the prompt's end is known and not searched, long texts are cut as `vrm score` cuts
 them, and the rewards are those of `vrm score`.
@@ -7,6 +10,7 @@ them, and the rewards are those of `vrm score`.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +25,7 @@ from vrm.core.predictive import PredictiveMoments, pessimistic_reward
 from vrm.core.reward import objective_scores
 from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import ConfigError, NumericsError
+from vrm.errors import ConfigError, DataError, NumericsError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.score import ScoreOptions, Scorer
@@ -81,6 +85,7 @@ class BatchJudge:
             NumericsError: if a reward is not finite.
         """
         used = [columns.get(name) or [None] * len(prompts) for name in ("tools", "chat_template_kwargs")]
+        used[0] = list(map(_parsed, used[0]))
         key = repr((prompts, completions, used))
         with _ONE_AT_A_TIME:
             if self._last is None or self._last[0] != key:
@@ -126,6 +131,16 @@ class BatchJudge:
             scores=objective_scores(posteriors.features.loc, posteriors.decoder)[row, column],
             concentration=posteriors.weights.total[row],
         )
+
+
+def _parsed(tools: Any) -> Any:
+    """Tool definitions of a row; columnar files hold them as JSON text."""
+    if not isinstance(tools, str):
+        return tools
+    try:
+        return json.loads(tools)
+    except ValueError as error:
+        raise DataError(f"tools: not the JSON text of a list of tools ({error})") from None
 
 
 def _nothing_judged(kept: list[bool], num_objectives: int) -> JudgedRows:

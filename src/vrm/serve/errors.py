@@ -97,6 +97,8 @@ def plain_error(
 def invalid_body(error: RequestValidationError) -> JSONResponse:
     """The answer for a body or query that is not of its form: field, value and what is allowed, for each problem."""
     problems = error.errors()
+    if any(isinstance(problem.get("input"), bytes) for problem in problems):
+        return plain_error(422, "invalid_request", "body: send it with the header Content-Type: application/json")
     messages = [f"{place(problem['loc']) or 'body'}: {problem['msg']}{_value(problem)}" for problem in problems]
     shown = "; ".join(messages[:5]) + (f"; and {len(messages) - 5} more" if len(messages) > 5 else "")
     malformed = any(problem["type"] == "json_invalid" for problem in problems)

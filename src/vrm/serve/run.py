@@ -40,13 +40,16 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve_forever(service: Service, bound: socket.socket, log_level: str = "info") -> None:
-    """Serve until SIGINT or SIGTERM, then answer what was accepted and return.
+def serve_forever(service: Service, bound: socket.socket, log_level: str = "info") -> bool:
+    """Serve until SIGINT or SIGTERM, then answer what was accepted and return; a second signal ends it at once.
 
     Args:
         service: the model and its limits.
         bound: the socket to listen on.
         log_level: one of `LOG_LEVELS`; `info` logs every request: its route, status and time, nothing that it said.
+
+    Returns:
+        Whether everything that was accepted has been answered.
     """
     import uvicorn
 
@@ -66,6 +69,7 @@ def serve_forever(service: Service, bound: socket.socket, log_level: str = "info
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+    return not server.force_exit
 
 
 def _log_to_stderr(level: str) -> None:

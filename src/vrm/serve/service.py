@@ -74,8 +74,13 @@ class Service:
         return self.engine.model.config
 
     def try_model(self) -> None:
-        """Judge one text, so that what is wrong with the model is said before anybody asks; raises as the engine."""
-        self.engine.judge([Judgment("Hello.", ["Hello."])])
+        """Judge one text, so that what is wrong with the model is said before anybody asks; raises as the engine.
+
+        Raises:
+            NumericsError: if its reward is not finite.
+        """
+        judged = self.engine.judge([Judgment("Hello.", ["Hello."], file="<trial>")])
+        rewards_of(judged, self.config, RewardChoice())
         self.engine.reset_report()
 
     def steering(self, emphasis: dict[str, float], without: Sequence[str]) -> Steering | None:
@@ -93,7 +98,8 @@ class Service:
         try:
             check_steering(self.engine.model, steering)
         except ConfigError as error:
-            raise RequestError(str(error), "emphasis" if emphasis else "without") from None
+            unknown = set(without) - set(self.config.objective_names)
+            raise RequestError(str(error), "without" if unknown or not emphasis else "emphasis") from None
         return steering
 
     async def judge(

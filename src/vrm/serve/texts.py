@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +29,13 @@ def check_number(texts: Sequence[object], most: int, param: str) -> None:
 
 def check_length(text: str, most: int, param: str) -> None:
     """Raise RequestError if a text has too many characters."""
-    if len(text) > most:
-        raise RequestError(f"{param}: {len(text):,} characters; at most {most:,} are read", param)
+    check_characters(len(text), most, param)
+
+
+def check_characters(count: int, most: int, param: str) -> None:
+    """Raise RequestError if there are too many characters."""
+    if count > most:
+        raise RequestError(f"{param}: {count:,} characters; at most {most:,} are read", param)
 
 
 def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
@@ -39,6 +45,7 @@ def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
         RequestError: for a text that is too long, a prompt that says nothing, or texts of two formats.
     """
     prompt = _text(request.prompt, "prompt", settings)
+    check_characters(len(json.dumps(request.tools or [])), settings.max_characters, "tools")
     completions = [
         _text(completion, f"completions[{index}]", settings) for index, completion in enumerate(request.completions)
     ]
@@ -61,7 +68,9 @@ def _text(value: WireText, param: str, settings: ServeSettings) -> Text:
 
 def messages_of(messages: Sequence[Message], param: str, settings: ServeSettings) -> list[dict[str, Any]]:
     """Messages as the chat template reads them; RequestError if they are too long together."""
-    check_length("".join(message.content or "" for message in messages), settings.max_characters, param)
+    further = [message.model_extra for message in messages if message.model_extra]
+    count = sum(len(message.content or "") for message in messages) + sum(len(json.dumps(extra)) for extra in further)
+    check_characters(count, settings.max_characters, param)
     # Templates read `content` of every message, also of one that only calls tools.
     return [{**message.model_dump(exclude_none=True), "content": message.content or ""} for message in messages]
 

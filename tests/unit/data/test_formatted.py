@@ -16,6 +16,9 @@ THINKING = (
     "{{ message['content'] }}<|im_end|>\n{% endfor -%}"
     "{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
 )
+TRIMMING = THINKING.replace("message['content']", "message['content'] | trim").replace(
+    "<think>\n\n</think>\n\n", "\n\n"
+)
 COMPLETIONS = [
     "a good plan",
     "\n\nno",
@@ -27,11 +30,13 @@ COMPLETIONS = [
 ]
 
 
-@pytest.fixture(params=["encoder", "decoder", "thinking", "with-bos"])
+@pytest.fixture(params=["encoder", "decoder", "thinking", "trimming", "with-bos"])
 def tokenizer(request, tiny_model_dir, tiny_decoder_dir):
     found = AutoTokenizer.from_pretrained(tiny_model_dir if request.param == "encoder" else tiny_decoder_dir)
     if request.param == "thinking":
         found.chat_template = THINKING
+    if request.param == "trimming":
+        found.chat_template = TRIMMING
     if request.param == "with-bos":
         found.bos_token = "<|endoftext|>"
         found.chat_template = "{{ bos_token }}" + found.chat_template
@@ -57,6 +62,16 @@ def test_a_formatted_text_has_the_ids_of_its_messages(tokenizer, completion, giv
     text = render(tokenizer, [*prompt, {"role": "assistant", "content": completion}])
     start = render(tokenizer, prompt, add_generation_prompt=True) if given else None
     found = FormattedTokenizer(tokenizer).tokenize(text, start)
+    assert (found.prompt, found.completions[0]) == messages_ids(tokenizer, prompt, completion)
+
+
+@pytest.mark.parametrize("completion", COMPLETIONS)
+def test_what_the_policys_template_adds_to_the_generation_prompt_is_the_completions(tiny_decoder_dir, completion):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_dir)
+    tokenizer.chat_template = THINKING
+    prompt = [{"role": "user", "content": "how do i plan"}]
+    start = render(tokenizer, prompt, add_generation_prompt=True) + "<think>\n\n</think>\n\n"
+    found = FormattedTokenizer(tokenizer).tokenize(f"{start}{completion}<|im_end|>", start)
     assert (found.prompt, found.completions[0]) == messages_ids(tokenizer, prompt, completion)
 
 
@@ -117,6 +132,11 @@ def test_plain_prompts_are_plain_text(tiny_decoder_dir):
         (
             "<|im_start|>user\nhow<|im_end|>\n<|im_start|>assistant\nso",
             "<|im_start|>user\nhow<|im_end|>\n",
+            "does not end with",
+        ),
+        (
+            "<|im_start|>user\nhow<|im_end|>\n<|im_start|>assistant\nso<|im_end|>\n<|im_start|>user\nwhy<|im_end|>\nyes",
+            "<|im_start|>user\nhow<|im_end|>\n<|im_start|>assistant\nso<|im_end|>\n<|im_start|>user\nwhy<|im_end|>\n",
             "does not end with",
         ),
     ],

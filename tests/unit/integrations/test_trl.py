@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -216,7 +217,12 @@ def test_tools_and_template_arguments_reach_the_template(tiny_decoder_dir):
     tools = [[{"type": "function", "function": {"name": "look"}}]]
     plain = function(prompts, completions, topic=["x"])
     assert function(prompts, completions, topic=["y"], tools=[None]) == plain
-    assert function(prompts, completions, tools=tools) != plain
+    with_tools = function(prompts, completions, tools=tools)
+    assert with_tools != plain
+    # As JSON text too, the form of columnar files.
+    assert function(prompts, completions, tools=[json.dumps(tools[0])]) == with_tools
+    with pytest.raises(DataError, match="tools: not the JSON text"):
+        function(prompts, completions, tools=["look"])
     assert function(prompts, completions, chat_template_kwargs=[{"loud": "!"}]) != plain
 
 

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from vrm import __version__
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, NumericsError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.steering import Steering
 from vrm.serve.service import Service
@@ -132,6 +132,13 @@ def test_a_large_body_in_chunks_is_refused_as_it_comes(limited):
         ("/get_reward", {"query": ["y" * 201]}, "query[0]", "201 characters; at most 200"),
         ("/classify", {"input": ["a"] * 4}, "input", "4 texts; at most 3"),
         ("/slime/reward", {"prompt": "p", "response": "y" * 101}, "response", "101 characters"),
+        ("/v1/score", {"prompt": "p", "completions": ["a"], "tools": [{"name": "z" * 99}]}, "tools", "at most 100"),
+        (
+            "/v1/score",
+            {"prompt": [{"role": "user", "content": "p", "name": "z" * 99}], "completions": ["a"]},
+            "prompt",
+            "at most 100",
+        ),
     ],
 )
 def test_limits_name_the_field_the_value_and_what_is_allowed(limited, path, body, param, words):
@@ -235,6 +242,44 @@ def test_a_reward_that_is_not_finite_is_a_500_that_says_so(make_client, tiny_mod
     assert "not finite" in error(failed)["message"]
 
 
+def test_a_model_that_gives_nothing_finite_is_not_served_nor_explained(make_client, tiny_model_dir):
+    import torch
+
+    broken = RewardEngine.from_pretrained(tiny_model_dir)
+    client = make_client(broken)
+    with torch.no_grad():
+        for parameter in broken.model.score.parameters():
+            parameter.fill_(float("nan"))
+    failed = client.post("/v1/explain", json=GOOD)
+    assert (failed.status_code, error(failed)["type"]) == (500, "computation_failed")
+    with pytest.raises(NumericsError, match="not finite"):
+        Service(broken).try_model()
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "allowed"),
+    [
+        ("/v1/score?kappa=1", GOOD, "none"),
+        ("/v1/explain?without=x", GOOD, "none"),
+        ("/get_reward?kapa=1", {"query": []}, "reward_scale, kappa"),
+        ("/classify?emphasis=x", {"input": []}, "reward_scale, kappa"),
+        ("/pooling?details=1", {"input": []}, "reward_scale, kappa"),
+        ("/slime/reward?detail=1", {"prompt": "p", "response": "a"}, "reward_scale, kappa, details"),
+    ],
+)
+def test_parameters_of_the_url_that_no_route_reads_are_refused(client, url, body, allowed):
+    refused = client.post(url, json=body)
+    name = url.split("?")[1].split("=")[0]
+    assert (refused.status_code, error(refused)["param"]) == (422, name)
+    assert f"{name}: no parameter of this URL; it may have {allowed}." in error(refused)["message"]
+
+
+def test_json_that_is_not_called_so_is_told(client):
+    refused = client.post("/v1/score", content=json.dumps(GOOD), headers={"Content-Type": "text/plain"})
+    assert refused.status_code == 422
+    assert error(refused)["message"] == "body: send it with the header Content-Type: application/json"
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -261,10 +306,10 @@ def test_no_text_in_errors_and_logs(client, caplog, path, body):
 
 def test_the_log_has_route_status_and_time(client, caplog):
     with caplog.at_level(logging.INFO, logger="vrm.serve"):
-        client.post("/v1/score?kappa=1", json={"prompt": SECRET, "completions": [SECRET]})
+        client.post("/get_reward?kappa=1", json={"query": [SECRET + " a"], "prompts": [SECRET]})
         client.get(f"/{SECRET}")
     messages = [record.getMessage() for record in caplog.records if record.name == "vrm.serve"]
-    assert [message.rsplit(" ", 2)[0] for message in messages] == ["POST /v1/score 200", "GET unmatched 404"]
+    assert [message.rsplit(" ", 2)[0] for message in messages] == ["POST /get_reward 200", "GET unmatched 404"]
     assert SECRET not in caplog.text
 
 

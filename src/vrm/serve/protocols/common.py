@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 
 from vrm.client.schema import Amount, ErrorResponse
 from vrm.serve.answers import RewardChoice
+from vrm.serve.errors import RequestError
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}
@@ -22,6 +23,25 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         504: "There was no answer within the server's limit of time.",
     }.items()
 }
+
+
+def only_parameters(*allowed: str) -> Any:
+    """A dependency that refuses parameters of the URL which the route does not read, so that none is ignored."""
+
+    def check(request: Request) -> None:
+        unknown = sorted(set(request.query_params) - set(allowed))
+        if unknown:
+            name = unknown[0][:40]
+            raise RequestError(
+                f"{name}: no parameter of this URL; it may have {', '.join(allowed) or 'none'}. What is asked for "
+                "beside goes into the body",
+                name,
+            )
+
+    return Depends(check)
+
+
+CHOICE_PARAMETERS = ("reward_scale", "kappa")
 
 
 def _reward_choice(

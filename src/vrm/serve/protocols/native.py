@@ -16,14 +16,15 @@ from vrm.serve.answers import (
     rewards_of,
     total_concentration,
 )
-from vrm.serve.protocols.common import ERRORS
+from vrm.serve.protocols.common import ERRORS, only_parameters
 from vrm.serve.service import ServedRow, Service
 from vrm.serve.texts import check_number, judgment_of
 
 
 def native_router(service: Service) -> APIRouter:
     """Routes under /v1."""
-    router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS)
+    settings = service.settings
+    router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, dependencies=[only_parameters()])
 
     @router.post("/score", summary="Rewards of the completions of a prompt")
     async def score(body: ScoreRequest, request: Request) -> ScoreResponse:
@@ -31,8 +32,8 @@ def native_router(service: Service) -> APIRouter:
         choice = RewardChoice(body.reward_scale, body.kappa)
         choice.check(service.config)
         steering = service.steering(body.emphasis, body.without)
-        check_number(body.completions, service.settings.max_texts, "completions")
-        judgment = judgment_of(body, service.settings)
+        check_number(body.completions, settings.max_texts, "completions")
+        judgment = judgment_of(body, settings)
         return await service.judge(
             request, [judgment], lambda rows: _score_response(rows[0], service, choice, steering, body.probabilities)
         )
@@ -41,8 +42,8 @@ def native_router(service: Service) -> APIRouter:
     async def explain(body: ExplainRequest, request: Request) -> ExplainResponse:
         """Weights and rewards with intervals, contributions, reasons, and where the uncertainty comes from."""
         steering = service.steering(body.emphasis, body.without)
-        check_number(body.completions, service.settings.max_explained, "completions")
-        judgment = judgment_of(body, service.settings)
+        check_number(body.completions, min(settings.max_explained, settings.max_texts), "completions")
+        judgment = judgment_of(body, settings)
         return await service.judge(
             request, [judgment], lambda rows: _explain_response(rows[0], service, steering), slow=True
         )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vrm.client.schema import Text
 from vrm.data.schema import Judgment
 from vrm.serve.errors import RequestError
-from vrm.serve.protocols.common import ERRORS, UrlChoice
+from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
 from vrm.serve.service import Service
 from vrm.serve.texts import SOURCE, Formatted, check_length, messages_of
 
@@ -43,7 +43,8 @@ class SlimeReward(BaseModel):
 
 def slime_router(service: Service) -> APIRouter:
     """The route for slime's `--rm-url`."""
-    router = APIRouter(prefix="/slime", tags=["slime"], responses=ERRORS)
+    allowed = only_parameters(*CHOICE_PARAMETERS, "details")
+    router = APIRouter(prefix="/slime", tags=["slime"], responses=ERRORS, dependencies=[allowed])
 
     @router.post("/reward", summary="slime's remote reward model")
     async def reward(

@@ -14,7 +14,7 @@ from vrm.client.schema import Message
 from vrm.client.schema import Request as Body
 from vrm.data.schema import Judgment
 from vrm.serve.errors import RequestError
-from vrm.serve.protocols.common import ERRORS, UrlChoice
+from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
 from vrm.serve.service import ServedRewards, Service
 from vrm.serve.texts import SOURCE, Formatted, check_number, messages_of
 
@@ -88,7 +88,7 @@ class PoolingResponse(Body):
 
 def vllm_router(service: Service) -> APIRouter:
     """Routes that vLLM's server has."""
-    router = APIRouter(tags=["vLLM"], responses=ERRORS)
+    router = APIRouter(tags=["vLLM"], responses=ERRORS, dependencies=[only_parameters(*CHOICE_PARAMETERS)])
 
     @router.post("/classify", summary="Rewards in vLLM's shape of a classification")
     async def classify(body: ClassifyRequest, request: Request, choice: UrlChoice) -> ClassifyResponse:
