@@ -264,7 +264,7 @@ async def ask_all(url: str, texts: list[Text], clients: int) -> list[float]:
 async def connected(url: str) -> AsyncIterator[Callable[[str, bytes], Awaitable[tuple[int, bytes]]]]:
     """A connection that is kept: `ask(path, body)` posts JSON and gives status and body of the answer.
 
-    Written out, since a client library takes as much of the cores that the server shares as the server itself does.
+    Written out, since what a client library does would be taken from the cores that the server shares.
     """
     host = url.removeprefix("http://")
     reader, writer = await asyncio.open_connection(*host.split(":"))

@@ -39,6 +39,7 @@ from benchmarks.speed.steps import Stepper
 from benchmarks.speed.tables import Table, finish, parser, quiet
 from transformers import LlamaConfig, PreTrainedConfig, Qwen3Config
 
+from vrm.errors import in_one_line
 from vrm.model import VRMConfig
 
 QWEN3_600M = DecoderShape(
@@ -192,7 +193,7 @@ def attempt(job: Job, run: Callable[[], Found], device: str) -> Found | str:
     try:
         return run()
     except Exception as error:  # out of memory, a kernel that does not compile, a missing package: others go on
-        return f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
+        return in_one_line(error)
     finally:
         gc.collect()
         if device == "cuda":

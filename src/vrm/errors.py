@@ -105,3 +105,9 @@ class RefusedError(ServerError, ValueError):
 
 class UnavailableError(ServerError):
     """The server cannot be reached, is too busy, takes too long or fails, even after retries."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Type and first line of somebody else's error, for a message that says what it kept us from."""
+    reason = str(error).strip() or "no reason given"
+    return f"{type(error).__name__}: {reason.splitlines()[0]}"

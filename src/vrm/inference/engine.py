@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -118,8 +117,7 @@ class RewardEngine:
         device = next(self.model.score.parameters()).device
         values = table.completions.shape[1] * self.model.config.feature_size
         size = max(HEAD_VALUES // max(values, 1), 1)
-        slices = [np.arange(first, min(first + size, len(table))) for first in range(0, max(len(table), 1), size)]
-        batches = (table.batch(index) for index in slices)
+        batches = (table.batch(slice(first, first + size)) for first in range(0, max(len(table), 1), size))
         return _on_cpu([self.model.score(prompts.to(device), texts.to(device)) for prompts, texts in batches])
 
 

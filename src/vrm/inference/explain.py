@@ -70,7 +70,8 @@ def explain_row(batch: JudgedBatch, index: int, engine: RewardEngine, notes: Seq
     """
     row = batch.row(index)
     judgment, config = row.judgments[0], engine.model.config
-    for values in (row.moments.mean, row.moments.variance, row.posteriors.weights.mean):
+    moments = row.moments
+    for values in (moments.mean, moments.variance, row.posteriors.weights.mean):
         numbers(values.flatten(), judgment)
     quantities = _Quantities.of(row)
     completions = [

@@ -85,14 +85,13 @@ class BatchJudge:
             NumericsError: if a reward is not finite.
         """
         used = [columns.get(name) or [None] * len(prompts) for name in ("tools", "chat_template_kwargs")]
-        used[0] = list(map(_parsed, used[0]))
         key = repr((prompts, completions, used))
         with _ONE_AT_A_TIME:
             if self._last is None or self._last[0] != key:
                 rows = [
                     Judgment(prompt, [completion], tools=tools, chat_template_kwargs=kwargs, file="<batch>", line=line)
                     for line, (prompt, completion, tools, kwargs) in enumerate(
-                        zip(prompts, completions, *used, strict=True), 1
+                        zip(prompts, completions, map(_parsed, used[0]), used[1], strict=True), 1
                     )
                 ]
                 self._last = (key, self._judge(rows))

@@ -22,7 +22,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.logging import warning_once
 
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, in_one_line
 from vrm.model.flex import flex_attend, flex_mask
 
 logger = logging.getLogger(__name__)
@@ -187,8 +187,7 @@ def flex_problem(device: torch.device, dtype: torch.dtype, width: int, repeats: 
             found = _output_and_gradients(flex_packed_attention, states, segments)
             expected = _output_and_gradients(sdpa_packed_attention, states, segments)
     except Exception as error:  # a compiler or a kernel may fail in any way
-        reason = str(error).strip() or "no reason given"
-        return f"{type(error).__name__}: {reason.splitlines()[0]}"
+        return in_one_line(error)
     error = max(float((one - other).norm() / other.norm()) for one, other in zip(found, expected, strict=True))
     return None if error <= FLEX_TOLERANCE else f"its results differ by {error:.1e}"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, in_one_line
 from vrm.model.attention import PACKED_ATTENTION, packed_attention
 
 
@@ -62,9 +62,7 @@ def compiler_problem(device: str) -> str | None:
     try:
         torch.compile(_probe, dynamic=True)(torch.ones(8, device=device))
     except Exception as error:  # every compiler fails in its own way
-        return (
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
-        )
+        return in_one_line(error)
     return None
 
 

@@ -13,6 +13,11 @@ from vrm.errors import ConfigError
 from vrm.inference.extraction import resolve_precision
 
 
+def training_device() -> torch.device:
+    """Kind of device that a run trains on."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) -> TrainingArguments:
     """Arguments of `transformers.Trainer` for a configuration; the batch size is over all processes.
 
@@ -35,7 +40,7 @@ def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) ->
         )
     steps = max(1, int(num_rows / train.batch_size * train.epochs))
     every = max(1, steps // train.evals)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     low_precision = config.model.tuning != "frozen" and resolve_precision(train.precision, device) == torch.bfloat16
     arguments = TrainingArguments(
         output_dir=config.output_dir,

@@ -38,7 +38,7 @@ from vrm.model.checkpoint import save_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.adapters import with_adapters
-from vrm.train.arguments import training_arguments
+from vrm.train.arguments import training_arguments, training_device
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.compilation import compile_backbone, compiles
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
@@ -97,7 +97,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     _say(data.report)
     model, tokenizer = build_model(config, data)
     parameters = model.backbone.num_parameters(exclude_embeddings=True)
-    compiled, told = compiles(config, len(data.train), parameters, "cuda" if torch.cuda.is_available() else "cpu")
+    compiled, told = compiles(config, len(data.train), parameters, training_device().type)
     prepared = _prepare(config, data, model, tokenizer, resume)
     _say(f"training and evaluation rows: {prepared.overlong.render()}")
     _say_unused(model.config, data)

@@ -97,9 +97,9 @@ class VRMTrainer(Trainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of a batch, pass by pass; every judgment of a step has the same weight."""
-        passes = passes_of(inputs)
-        judgments = max(self._judgments_of_step, _judgments(inputs))
-        if len(passes) == 1 and _judgments(inputs) == judgments:
+        passes, here = passes_of(inputs), _judgments(inputs)
+        judgments = max(self._judgments_of_step, here)
+        if len(passes) == 1 and here == judgments:
             return super().training_step(model, passes[0], num_items_in_batch)
         model.train()
         losses = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
@@ -41,9 +42,6 @@ def only_parameters(*allowed: str) -> Any:
     return Depends(check)
 
 
-CHOICE_PARAMETERS = ("reward_scale", "kappa")
-
-
 def _reward_choice(
     reward_scale: Annotated[
         Literal["raw", "standardized"] | None, Query(description="Default: as the model is set.")
@@ -52,6 +50,8 @@ def _reward_choice(
 ) -> RewardChoice:
     return RewardChoice(reward_scale, kappa)
 
+
+CHOICE_PARAMETERS = tuple(signature(_reward_choice).parameters)
 
 UrlChoice = Annotated[RewardChoice, Depends(_reward_choice)]
 """The reward that the query of a URL chooses: programs whose bodies are fixed can still be given another URL."""
