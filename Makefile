@@ -72,4 +72,4 @@ docs-config: install
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
-	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find src tests studies -name __pycache__ -prune -exec rm -rf {} +

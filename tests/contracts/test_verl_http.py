@@ -66,7 +66,7 @@ def run_single(function, solution: str, extra_info: dict, **reward_router) -> di
 
 @pytest.mark.parametrize("name", ["compute_score", "compute_score_sync"])
 def test_compute_score(decoder_server, reward, name):
-    function = custom_reward_function("pkg://vrm.client.verl", name, {"url": decoder_server.url})
+    function = custom_reward_function("pkg://vrm.integrations.verl", name, {"url": decoder_server.url})
     assert inspect.iscoroutinefunction(function) == (name == "compute_score")
     extra_info = {"prompt": np.array(PROMPT, dtype=object), "num_turns": None, "rollout_reward_scores": {}}
     router = {"reward_router_address": "127.0.0.1:1", "reward_model_tokenizer": None}
@@ -76,20 +76,20 @@ def test_compute_score(decoder_server, reward, name):
 
 
 def test_an_empty_completion_has_a_reward(decoder_server):
-    function = custom_reward_function("pkg://vrm.client.verl", "compute_score", {"url": decoder_server.url})
+    function = custom_reward_function("pkg://vrm.integrations.verl", "compute_score", {"url": decoder_server.url})
     result = run_single(function, "", {"prompt": PROMPT})
     assert np.isfinite(result["reward_score"])
 
 
 def test_the_pessimistic_reward_and_another_key(decoder_server):
     settings = {"url": decoder_server.url, "kappa": 1.0, "prompt_key": "question"}
-    function = custom_reward_function("pkg://vrm.client.verl", "compute_score", settings)
+    function = custom_reward_function("pkg://vrm.integrations.verl", "compute_score", settings)
     info = run_single(function, "well", {"question": "how do i plan"})["reward_extra_info"]
     assert info["score"] == pytest.approx(info["reward_mean"] - info["reward_std"], abs=1e-5)
 
 
 def test_a_batch_of_samples_is_gathered(decoder_server, reward):
-    function = custom_reward_function("pkg://vrm.client.verl", "compute_score", {"url": decoder_server.url})
+    function = custom_reward_function("pkg://vrm.integrations.verl", "compute_score", {"url": decoder_server.url})
     arguments = {"data_source": "chat", "ground_truth": None, "extra_info": {"prompt": PROMPT}}
 
     async def compute_score_batch():
@@ -108,13 +108,13 @@ def test_a_batch_of_samples_is_gathered(decoder_server, reward):
 )
 def test_wrong_settings_are_loud(decoder_server, settings, extra_info, words):
     settings = {"url": decoder_server.url, **settings}
-    function = custom_reward_function("pkg://vrm.client.verl", "compute_score_sync", settings)
+    function = custom_reward_function("pkg://vrm.integrations.verl", "compute_score_sync", settings)
     with pytest.raises(ConfigError, match=words):
         run_single(function, "well", extra_info)
 
 
 def test_a_refused_request_is_loud(decoder_server):
     settings = {"url": decoder_server.url, "reward_scale": "percent"}
-    function = custom_reward_function("pkg://vrm.client.verl", "compute_score_sync", settings)
+    function = custom_reward_function("pkg://vrm.integrations.verl", "compute_score_sync", settings)
     with pytest.raises(RefusedError, match="reward_scale"):
         run_single(function, "well", {"prompt": PROMPT})

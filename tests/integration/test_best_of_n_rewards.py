@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from vrm.benchmarks import ResampleOptions
+from vrm.benchmarks.best_of_n import BestOfNBenchmark
+from vrm.benchmarks.scoring import score_examples
 from vrm.core.predictive import pessimistic_reward
 from vrm.core.relative import relative_moments
-from vrm.evaluate.benchmarks import ResampleOptions
-from vrm.evaluate.benchmarks.scoring import score_examples
-from vrm.evaluate.best_of_n import BestOfNBenchmark
 from vrm.inference.engine import RewardEngine
 from vrm.metrics import best_of_n_curve
 

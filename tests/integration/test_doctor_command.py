@@ -12,7 +12,7 @@ import pytest
 from vrm.cli import doctor as command
 from vrm.cli.main import main
 from vrm.data.planted import write_planted
-from vrm.evaluate.doctor.findings import SPLITS
+from vrm.doctor.findings import SPLITS
 
 
 @pytest.fixture(scope="session")

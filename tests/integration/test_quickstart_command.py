@@ -36,7 +36,7 @@ def test_without_the_extra_there_is_a_note_and_no_report(tmp_path: Path, monkeyp
     def absent(*_: object, **__: object) -> None:
         raise MissingExtraError("matplotlib", "report", "the report")
 
-    monkeypatch.setattr("vrm.evaluate.report.read_inputs", absent)
+    monkeypatch.setattr("vrm.report.read_inputs", absent)
     assert _write_report(tmp_path) is None
     assert "vrm[report]" in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()

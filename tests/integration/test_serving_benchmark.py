@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "serving.py"
+BENCHMARK = Path(__file__).parents[2] / "studies" / "serving.py"
 
 
 def test_the_benchmark_runs_at_a_toy_size(tiny_model_dir, tmp_path):

@@ -1,4 +1,4 @@
-"""The benchmarks of `benchmarks/speed` at toy size: their tables and counts, and that both sides do the same work."""
+"""The benchmarks of `studies/speed` at toy size: their tables and counts, and that both sides do the same work."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.speed import inputs, step_profile, training
-from benchmarks.speed.measure import Alone, PeakMemory, Spread, in_turn
-from benchmarks.speed.routes import tokens_packed
-from benchmarks.speed.tables import Table
+from studies.speed import inputs, step_profile, training
+from studies.speed.measure import Alone, PeakMemory, Spread, in_turn
+from studies.speed.routes import tokens_packed
+from studies.speed.tables import Table
 from transformers.utils import logging
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def run(monkeypatch, tmp_path, capsys):
     def run(name: str, *options: str) -> tuple[str, dict[str, Any]]:
         file = tmp_path / f"{name}.json"
         monkeypatch.setattr(sys, "argv", [name, "--quick", "--markdown", "--json", str(file), *options])
-        importlib.import_module(f"benchmarks.speed.{name}").main()
+        importlib.import_module(f"studies.speed.{name}").main()
         document = json.loads(file.read_text("utf-8"))
         assert document["quick"]
         assert document["environment"]["torch"]
@@ -161,7 +161,7 @@ def test_gpu_runs_toy_shapes_without_a_gpu(run):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is at hand")
 def test_gpu_without_a_gpu_says_so(monkeypatch):
-    from benchmarks.speed import gpu
+    from studies.speed import gpu
 
     monkeypatch.setattr(sys, "argv", ["gpu"])
     with pytest.raises(SystemExit, match="no CUDA device"):
@@ -171,7 +171,7 @@ def test_gpu_without_a_gpu_says_so(monkeypatch):
 @pytest.mark.slow
 def test_compiled():
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.compiled", "--quick", "--markdown"],
+        [sys.executable, "-m", "studies.speed.compiled", "--quick", "--markdown"],
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.losses import Posteriors
 from vrm.core.ratings import RatingModel
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
 
 Check = Callable[[Tensor, Tensor], None]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from benchmarks.evidence.bnrm import FactorHead, factor_terms, weibull_gamma_kl, weibull_moments
-from benchmarks.evidence.regimes import with_shortcut
 from scipy import integrate, stats
+from studies.evidence.bnrm import FactorHead, factor_terms, weibull_gamma_kl, weibull_moments
+from studies.evidence.regimes import with_shortcut
 
 from vrm.core.losses import Judgments
 from vrm.model.configuration_vrm import VRMConfig

@@ -1,4 +1,4 @@
-"""What both losses find on data drawn from the model; `benchmarks/simulation.py` prints the full tables."""
+"""What both losses find on data drawn from the model; `studies/simulation.py` prints the full tables."""
 
 import math
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrm.evaluate.audit.context import EditContext
-from vrm.evaluate.audit.edits import EDITS
-from vrm.evaluate.audit.units import join_units, split_units
+from vrm.audit.context import EditContext
+from vrm.audit.edits import EDITS
+from vrm.audit.units import join_units, split_units
 
 SENTENCES = st.sampled_from(
     [

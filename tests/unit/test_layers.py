@@ -1,7 +1,7 @@
 """Which way imports point. All imports are read, those inside functions, under TYPE_CHECKING and by name too.
 
-    cli -> serve | train | evaluate | integrations | export -> inference -> model | data
-        -> config | metrics | core | client -> errors
+    cli -> the product folders (train, evaluate, benchmarks, audit, doctor, report, serve, integrations, export)
+        -> results -> inference -> model | data -> config | client -> core | metrics | wire -> errors
 
 A module imports its own part and parts further down; parts on one level are siblings and do not know each other.
 """
@@ -22,10 +22,12 @@ SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
     {"errors"},
-    {"core", "metrics", "config", "client"},
+    {"core", "metrics", "wire"},
+    {"config", "client"},
     {"model", "data"},
     {"inference"},
-    {"train", "evaluate", "serve", "integrations", "export"},
+    {"results"},
+    {"train", "evaluate", "benchmarks", "audit", "doctor", "report", "serve", "integrations", "export"},
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -24,12 +24,12 @@ from vrm.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vrm.evaluate.audit import AuditReport, Edit
+    from vrm.audit import AuditReport, Edit
 
 
 def _list_edits(wanted: bool) -> None:
     if wanted:
-        from vrm.evaluate.audit import print_edits
+        from vrm.audit import print_edits
 
         print_edits(results())
         raise typer.Exit
@@ -84,7 +84,7 @@ def audit(
         note(loaded.report.render())
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     engine = load_engine(model, **settings, steering=steering(emphasize, without), cache=cache)
-    from vrm.evaluate.audit import print_audit
+    from vrm.audit import print_audit
 
     report = _audited(engine, loaded.judgments, edits, kappa=kappa, resamples=resamples, seed=seed)
     if json_file is not None:
@@ -95,8 +95,8 @@ def audit(
 
 
 def _audited(engine: Any, judgments: Any, edits: Any, *, kappa: float, resamples: int, seed: int) -> AuditReport:
-    from vrm.evaluate.audit import Resampling
-    from vrm.evaluate.audit import audit as audit_model
+    from vrm.audit import Resampling
+    from vrm.audit import audit as audit_model
 
     resampling = Resampling(resamples=resamples, seed=seed)
     with Meter("auditing") as meter:
@@ -108,8 +108,8 @@ def _audited(engine: Any, judgments: Any, edits: Any, *, kappa: float, resamples
 
 
 def _edits(names: list[str] | None) -> dict[str, Edit]:
+    from vrm.audit import select_edits
     from vrm.errors import ConfigError
-    from vrm.evaluate.audit import select_edits
 
     try:
         return select_edits(names)
@@ -118,8 +118,8 @@ def _edits(names: list[str] | None) -> dict[str, Edit]:
 
 
 def _document(model: str, file: str, engine: Any, settings: dict[str, Any], data: Any, report: Any) -> dict[str, Any]:
-    from vrm.evaluate.results import document_header
-    from vrm.train.run import versions
+    from vrm.results.header import document_header
+    from vrm.results.versions import versions
 
     return {
         **document_header("audit", model, engine, settings, versions()),

@@ -20,13 +20,13 @@ from vrm.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from vrm.benchmarks import Outcomes
+    from vrm.benchmarks.compare import BenchmarkComparison
     from vrm.cli.evaluate import Input
-    from vrm.evaluate.benchmarks import Outcomes
     from vrm.evaluate.collect import Collected
     from vrm.evaluate.compare import Comparison
-    from vrm.evaluate.compare_benchmarks import BenchmarkComparison
-    from vrm.evaluate.resampling import ResampleOptions
     from vrm.inference.engine import RewardEngine
+    from vrm.metrics.resampling import ResampleOptions
 
 
 def compare(
@@ -55,8 +55,8 @@ def compare(
     Differences with intervals over prompts, tests, and in words what they let one conclude. Ties count in NLL only.
     One model is in memory at a time.
     """
-    from vrm.evaluate.resampling import ResampleOptions
-    from vrm.evaluate.results import model_hashes
+    from vrm.metrics.resampling import ResampleOptions
+    from vrm.results.header import model_hashes
 
     material = _load(targets, recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
@@ -103,9 +103,9 @@ def _judge(engine: RewardEngine, given: Input) -> tuple[Collected | Outcomes, st
 
 
 def _compare(first: Any, second: Any, options: ResampleOptions) -> Comparison | BenchmarkComparison:
+    from vrm.benchmarks.compare import compare_outcomes
     from vrm.evaluate.collect import Collected
     from vrm.evaluate.compare import compare_collected
-    from vrm.evaluate.compare_benchmarks import compare_outcomes
 
     if isinstance(first, Collected):
         return compare_collected(first, second, options)
@@ -121,7 +121,7 @@ def _document(
 ) -> dict[str, Any]:
     from vrm.evaluate.compare import Comparison
     from vrm.evaluate.compare_words import conclusions
-    from vrm.train.run import versions
+    from vrm.results.versions import versions
 
     files, benchmarks = {}, {}
     for target, found in compared.items():
@@ -146,8 +146,8 @@ def _document(
 
 
 def _print(models: list[dict[str, Any]], compared: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    from vrm.cli.compare_tables import print_benchmark_comparison, print_comparison
     from vrm.evaluate.compare import Comparison
-    from vrm.evaluate.compare_tables import print_benchmark_comparison, print_comparison
     from vrm.evaluate.compare_words import ABOUT_SEEDS
 
     console = results()

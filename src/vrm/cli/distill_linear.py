@@ -170,7 +170,7 @@ def _about(engine: RewardEngine, teacher: str, test: list[StudentExample]) -> di
 
     from vrm.export.card import hub_name
     from vrm.model.checkpoint import weights_sha256
-    from vrm.train.run import versions
+    from vrm.results.versions import versions
 
     config = engine.model.config
     spread = float(torch.tensor([example.reward for example in test]).std()) if len(test) > 1 else 0.0

@@ -11,7 +11,7 @@ from vrm.cli.console import Meter, quiet_libraries, results, write_json
 from vrm.cli.options import DeviceOption, JsonFileOption, RecipeOption, load_engine, one_of
 
 if TYPE_CHECKING:
-    from vrm.evaluate.doctor import DoctorReport, Reading
+    from vrm.doctor import DoctorReport, Reading
     from vrm.inference.engine import RewardEngine
 
 # The same as in the library; a test compares them.
@@ -79,8 +79,8 @@ def doctor(
     if model is not None and tokenizer is not None:
         raise typer.BadParameter("a model has its own tokenizer; give one of the two", param_hint="--tokenizer")
     from vrm.data.load import Source
-    from vrm.evaluate.doctor import DoctorSettings, diagnose
-    from vrm.evaluate.doctor.view import print_report
+    from vrm.doctor import DoctorSettings, diagnose
+    from vrm.doctor.view import print_report
 
     settings = DoctorSettings(
         allow=tuple(allow or ()), examples=examples, split_by=split_by, sample=sample, model_rows=model_rows
@@ -105,7 +105,7 @@ def doctor(
 def _reading(
     model: str | None, tokenizer: str | None, limit: int | None, device: str
 ) -> tuple[Reading | None, RewardEngine | None]:
-    from vrm.evaluate.doctor.tokens import default_reading, load_reading, model_reading
+    from vrm.doctor.tokens import default_reading, load_reading, model_reading
 
     if model is not None:
         engine = load_engine(model, device=device, precision="float32", on_overlong="truncate", steering=None)
@@ -119,7 +119,7 @@ def _reading(
 
 
 def _document(report: DoctorReport, files: list[str], model: str | None) -> dict[str, Any]:
-    from vrm.train.run import versions
+    from vrm.results.versions import versions
 
     return {
         "kind": "doctor",

@@ -31,14 +31,14 @@ MISTAKES = 10
 """Most confident mistakes that a JSON document explains."""
 
 if TYPE_CHECKING:
+    from vrm.benchmarks import Benchmark, ExampleRewards, LoadedBenchmark
     from vrm.data.load import LoadResult
-    from vrm.evaluate.benchmarks import Benchmark, ExampleRewards, LoadedBenchmark
     from vrm.inference.engine import RewardEngine
 
 
 def _print_list(wanted: bool) -> None:
     if wanted:
-        from vrm.evaluate.benchmarks.registry import BENCHMARKS, benchmark_names
+        from vrm.benchmarks.registry import BENCHMARKS, benchmark_names
 
         for name in benchmark_names():
             typer.echo(f"{name:<16}{BENCHMARKS[name].summary}")
@@ -187,8 +187,9 @@ class Input:
         self.print = lambda: print_evaluation(results(), evaluation, self.name)
 
     def _measure_benchmark(self, benchmark: Benchmark, engine: RewardEngine, resamples: int) -> None:
-        from vrm.evaluate.resampling import ResampleOptions
-        from vrm.evaluate.results import benchmark_entry, overlong_counts, reward_rows
+        from vrm.benchmarks.document import benchmark_entry, reward_rows
+        from vrm.metrics.resampling import ResampleOptions
+        from vrm.results.header import overlong_counts
 
         loaded: Any = self.loaded
         given = self.score(engine)
@@ -206,7 +207,7 @@ class Input:
 
     def score(self, engine: RewardEngine) -> list[ExampleRewards | None]:
         """Rewards of a benchmark's examples, with progress on stderr."""
-        from vrm.evaluate.benchmarks.scoring import score_examples
+        from vrm.benchmarks.scoring import score_examples
 
         loaded: Any = self.loaded
         with Meter(self.name) as meter:
@@ -218,7 +219,7 @@ class Input:
         """Write each example's rewards; files of judgments have none to write."""
         if self.benchmark is None:
             return
-        from vrm.evaluate.results import write_rows
+        from vrm.benchmarks.document import write_rows
 
         if path is not None:
             write_rows(path, self._rows)
@@ -233,9 +234,9 @@ def find_input(argument: str) -> Input:
     Raises:
         DataError: it is neither, nor the name of a data set.
     """
+    from vrm.benchmarks.registry import benchmark_names, get_benchmark
     from vrm.data.columns import suggestion
     from vrm.data.readers import locate
-    from vrm.evaluate.benchmarks.registry import benchmark_names, get_benchmark
 
     names = benchmark_names()
     name, equals, path = argument.partition("=")
@@ -276,7 +277,7 @@ def _configure_best_of_n(inputs: list[Input], kappas: list[float] | None, max_n:
     if unused:
         raise typer.BadParameter("it is of bon=FILE, which is not among the inputs", param_hint=unused[0])
     for item in found:
-        from vrm.evaluate.best_of_n import KAPPAS, BestOfNBenchmark
+        from vrm.benchmarks.best_of_n import KAPPAS, BestOfNBenchmark
 
         item.benchmark = BestOfNBenchmark(tuple(kappas) if kappas else KAPPAS, max_n, on_bad_rows)
 
@@ -293,8 +294,8 @@ def _rewards_path(item: Input, rewards: Path | None, json_file: Path | None) -> 
 
 
 def _document(model: str, engine: Any, settings: dict[str, Any], inputs: list[Input]) -> dict[str, Any]:
-    from vrm.evaluate.results import document_header
-    from vrm.train.run import versions
+    from vrm.results.header import document_header
+    from vrm.results.versions import versions
 
     return {
         **document_header("evaluation", model, engine, settings, versions()),

@@ -71,7 +71,7 @@ def quickstart(
 def _write_report(output: Path) -> Path | None:
     """One page of the results and runs; None, with a note, where the library that draws it is not installed."""
     from vrm.errors import MissingExtraError
-    from vrm.evaluate.report import read_inputs, render_report
+    from vrm.report import read_inputs, render_report
 
     try:
         page = render_report(read_inputs([output]), title="VRM quickstart")
@@ -156,7 +156,7 @@ def _true(corpus: PlantedCorpus, domain: str) -> list[float]:
 def _accuracy_table(found: dict[str, dict[str, Evaluation]]) -> Table:
     from rich.table import Table
 
-    from vrm.evaluate.tables import number, percent
+    from vrm.results.formats import number, percent
 
     table = Table(
         title="Quickstart corpus: the shortcut agrees with the label in 4 of 5 training pairs", title_justify="left"
@@ -187,7 +187,7 @@ def _accuracy_table(found: dict[str, dict[str, Evaluation]]) -> Table:
 def _weights_table(document: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    from vrm.evaluate.tables import number
+    from vrm.results.formats import number
 
     table = Table(
         title="Distance of inferred from true objective weights, by domain", title_justify="left",

@@ -31,7 +31,7 @@ def report(
     the end. The page loads nothing and runs no script. Needs the extra `report` (matplotlib).
     """
     from vrm.errors import ConfigError
-    from vrm.evaluate.report import read_inputs, render_report
+    from vrm.report import read_inputs, render_report
 
     if output.is_dir():
         raise ConfigError(f"--output: {output} is a directory; give the name of a file in it")

@@ -11,9 +11,9 @@ _WHERE = {
     "Client": "vrm.client.sync_client",
     "AsyncClient": "vrm.client.async_client",
     "RetryPolicy": "vrm.client.calls",
-    "ScoreResponse": "vrm.client.schema",
-    "ExplainResponse": "vrm.client.schema",
-    "VersionResponse": "vrm.client.schema",
+    "ScoreResponse": "vrm.wire.schema",
+    "ExplainResponse": "vrm.wire.schema",
+    "VersionResponse": "vrm.wire.schema",
 }
 
 __all__ = list(_WHERE)

@@ -24,7 +24,7 @@ from vrm.client.calls import (
     judgment_body,
     read_answer,
 )
-from vrm.client.schema import ExplainResponse, ScoreResponse, VersionResponse
+from vrm.wire.schema import ExplainResponse, ScoreResponse, VersionResponse
 
 
 class AsyncClient:

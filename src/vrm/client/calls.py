@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from vrm.client.schema import ErrorResponse
 from vrm.errors import ConfigError, RefusedError, ServerError, UnavailableError
+from vrm.wire.schema import ErrorResponse
 
 TOKEN_VARIABLE = "VRM_SERVER_TOKEN"
 DEFAULT_URL = "http://127.0.0.1:5000"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -12,13 +11,13 @@ from numpy.typing import NDArray
 
 from vrm.errors import DataError
 from vrm.evaluate.collect import Collected
-from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import (
     Interval,
     McNemar,
     balanced_mean_interval,
     by_group,
     cross_entropy_rows,
+    equality_test,
     holm,
     json_ready,
     mcnemar,
@@ -27,9 +26,9 @@ from vrm.metrics import (
     pairwise_hits,
     preferred_sign,
     rows_to_tell,
-    sign_flip_p_value,
     style_log_odds,
 )
+from vrm.metrics.resampling import ResampleOptions
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
@@ -162,27 +161,6 @@ def compare_collected(first: Collected, second: Collected, options: ResampleOpti
         by_source=grouped(first.sources),
         by_category=grouped(first.categories),
     )
-
-
-def equality_test(differences: Array, groups: Sequence[Any] | Indices, seed: int = 0) -> tuple[float, str]:
-    """P value of equal accuracy and the test it is of: exact McNemar, or sign flips over groups where it does not fit.
-
-    McNemar's test takes rows as independent and asks only who is right more often: where groups repeat it is too sure,
-    and it would take a third of a point for a whole one.
-
-    Args:
-        differences: (n,) hits, or shares of a point, of A minus those of B.
-        groups: n labels, such as prompts.
-        seed: of the sign flips.
-
-    Raises:
-        DataError: there are no rows.
-    """
-    labels = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
-    whole = bool(np.isin(differences, (-1.0, 0.0, 1.0)).all())
-    if whole and len(set(labels)) == len(labels):
-        return mcnemar(differences, np.zeros(len(differences))).p_value, "mcnemar"
-    return sign_flip_p_value(differences, labels, seed=seed), "sign_flip"
 
 
 def _common(first: Collected, second: Collected) -> Indices:

@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping
 
 from vrm.evaluate.compare import Comparison, PairedComparison, PairedMeasure
-from vrm.evaluate.formats import number, points, signed
 from vrm.metrics import Interval
+from vrm.results.formats import number, points, signed
+from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
 
-ALPHA = 0.05
-FEW_PROMPTS = 50
 FEW_DIFFERENCES = 10
 ABOUT_SEEDS = "All this is about these two trained models: other seeds of the same recipes may differ as much."
 """What no comparison of two models can tell."""
@@ -24,18 +23,6 @@ def conclusions(comparison: Comparison) -> list[str]:
         if groups:
             found.append(group_words(label, groups))
     return [*found, *cautions(comparison)]
-
-
-def p_words(p_value: float) -> str:
-    """`p = 0.012`, `p < 0.001`, or `p unknown`."""
-    if math.isnan(p_value):
-        return "p unknown"
-    return "p < 0.001" if p_value < 0.001 else f"p = {number(p_value, 3 if p_value < 0.1 else 2)}"
-
-
-def leaves_out_zero(interval: Interval) -> bool:
-    """Whether the interval is known and lies on one side of 0."""
-    return interval.low > 0.0 or interval.high < 0.0
 
 
 def accuracy_words(compared: PairedComparison) -> str:

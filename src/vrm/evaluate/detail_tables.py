@@ -6,8 +6,8 @@ from rich.table import Table
 
 from vrm.evaluate.diagnostics import StyleReport
 from vrm.evaluate.disagreement import Detection, SignalAuroc
-from vrm.evaluate.formats import number, percent, signed, span
 from vrm.evaluate.preferences import Evaluation
+from vrm.results.formats import number, percent, signed, span
 
 RANKINGS = {
     "probability": "probability",

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vrm.data.style import STYLE_MEASURES
 from vrm.evaluate.collect import Collected
-from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import (
     UNLABELLED,
     Interval,
@@ -25,6 +24,7 @@ from vrm.metrics import (
     style_regression,
     thinned,
 )
+from vrm.metrics.resampling import ResampleOptions
 
 Array: TypeAlias = NDArray[np.float64]
 

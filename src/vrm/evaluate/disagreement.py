@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from vrm.data.style import plain_text
 from vrm.evaluate.collect import Collected
 from vrm.evaluate.diagnostics import uncertainties
-from vrm.evaluate.resampling import ResampleOptions
 from vrm.metrics import Interval, auroc_difference_interval, auroc_interval
+from vrm.metrics.resampling import ResampleOptions
 
 Array: TypeAlias = NDArray[np.float64]
 

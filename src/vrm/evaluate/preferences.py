@@ -27,7 +27,6 @@ from vrm.evaluate.diagnostics import (
 from vrm.evaluate.disagreement import DisagreementReport, disagreement_report
 from vrm.evaluate.mistakes import Mistake, confident_mistakes
 from vrm.evaluate.rater import RaterSummary, rater_summary
-from vrm.evaluate.resampling import ResampleOptions
 from vrm.inference.engine import RewardEngine
 from vrm.inference.rater import rater_offset
 from vrm.metrics import (
@@ -43,6 +42,7 @@ from vrm.metrics import (
     spearman,
     top_k_recall_at_own_k,
 )
+from vrm.metrics.resampling import ResampleOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vrm.evaluate.collect import Collected
-from vrm.evaluate.resampling import ResampleOptions
 from vrm.inference.rater import RaterOffset
 from vrm.metrics import Interval, pair_predictions, preference_summary
+from vrm.metrics.resampling import ResampleOptions
 
 
 @dataclass(frozen=True, slots=True)

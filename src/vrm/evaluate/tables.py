@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vrm.evaluate.detail_tables import details_table
-from vrm.evaluate.formats import number, percent, span
 from vrm.evaluate.preferences import Evaluation, RatingSummary, VoteSummary
 from vrm.evaluate.rater import RaterSummary
 from vrm.metrics import PreferenceSummary
+from vrm.results.formats import number, percent, span
 
 MAX_GROUPS = 20
 """Groups that a table shows; JSON has all."""

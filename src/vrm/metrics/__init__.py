@@ -47,7 +47,7 @@ from vrm.metrics.intervals import (
     paired_difference_interval,
 )
 from vrm.metrics.logistic import LogisticFit, fit_logistic
-from vrm.metrics.paired import holm, rows_to_tell, sign_flip_p_value
+from vrm.metrics.paired import equality_test, holm, rows_to_tell, sign_flip_p_value
 from vrm.metrics.reliability import ReliabilityBin, reliability_bins, wilson_interval
 from vrm.metrics.selection import (
     SelectiveAccuracy,
@@ -124,6 +124,7 @@ __all__ = [
     "by_group",
     "compare_best_of_n",
     "cross_entropy_rows",
+    "equality_test",
     "expected_best_of_n",
     "expected_calibration_error",
     "fit_logistic",

@@ -13,7 +13,6 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from vrm import __version__
-from vrm.client.schema import ErrorResponse, VersionResponse
 from vrm.errors import NumericsError
 from vrm.serve.errors import ComputationError, RequestError, error_response, invalid_body, plain_error
 from vrm.serve.metrics import CONTENT_TYPE
@@ -23,6 +22,7 @@ from vrm.serve.protocols.openrlhf import openrlhf_router
 from vrm.serve.protocols.slime import slime_router
 from vrm.serve.protocols.vllm import vllm_router
 from vrm.serve.service import Service
+from vrm.wire.schema import ErrorResponse, VersionResponse
 
 DESCRIPTION = """
 Rewards of a variational reward model: how good each completion is, how sure the model is of it, and which objectives

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from vrm.client.schema import AS_MESSAGES, AS_TEXT, ErrorDetail, ErrorResponse
 from vrm.errors import VrmError
+from vrm.wire.schema import AS_MESSAGES, AS_TEXT, ErrorDetail, ErrorResponse
 
 TEXT_FIELDS = frozenset(
     ("prompt", "completions", "query", "prompts", "labels", "response", "label", "input", "messages", "tools")

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vrm.client.schema import JudgmentRequest, Message
-from vrm.client.schema import Text as WireText
 from vrm.data.formatted import FormattedTokenizer
 from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
@@ -17,6 +15,8 @@ from vrm.inference.engine import RewardEngine
 from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
+from vrm.wire.schema import JudgmentRequest, Message
+from vrm.wire.schema import Text as WireText
 
 SOURCE = "request"
 

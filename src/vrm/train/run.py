@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from transformers import (
 )
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
-import vrm
 from vrm.config import RunConfig
 from vrm.core.losses import LossWeights
 from vrm.data.chat import ChatTokenizer
@@ -37,6 +34,7 @@ from vrm.inference.targets import target_encoder
 from vrm.model.checkpoint import save_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.results.versions import versions
 from vrm.train.adapters import with_adapters
 from vrm.train.arguments import training_arguments, training_device
 from vrm.train.callbacks import HistoryWriter, ProgressBar
@@ -311,17 +309,6 @@ def _summary(
         "metrics": metrics,
         "versions": versions(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    found = {"python": platform.python_version(), "vrm": vrm.__version__}
-    for package in ("torch", "transformers", "accelerate", "datasets", "peft", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
 
 
 def _with_progress(rows: list[Judgment], label: str) -> Any:

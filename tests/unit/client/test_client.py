@@ -222,10 +222,10 @@ def test_all_errors_are_of_the_tree():
     assert {429, 502, 503, 504} == calls_module.RETRIED_STATUS
 
 
-@pytest.mark.parametrize("module", ["vrm.client", "vrm.client.verl", "vrm.client.schema"])
+@pytest.mark.parametrize("module", ["vrm.client", "vrm.integrations.verl", "vrm.wire.schema"])
 def test_the_client_is_light(module):
     code = (
-        f"import sys, {module}, vrm.client; vrm.client.Client if '{module}' != 'vrm.client.schema' else None\n"
+        f"import sys, {module}, vrm.client; vrm.client.Client if '{module}' != 'vrm.wire.schema' else None\n"
         "found = [name for name in ('torch', 'transformers', 'numpy', 'fastapi') if name in sys.modules]\n"
         "print(found); sys.exit(bool(found))"
     )
@@ -236,7 +236,7 @@ def test_the_client_is_light(module):
 def test_without_httpx2_the_error_says_what_to_install():
     code = (
         "import sys; sys.modules['httpx2'] = None\n"
-        "import vrm.client, vrm.client.schema\n"
+        "import vrm.client, vrm.wire.schema\n"
         "try: vrm.client.Client\n"
         "except ImportError as error: print(error)"
     )

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from vrm.benchmarks.outcomes import ResampleOptions
 from vrm.core.predictive import margin_moments
 from vrm.data.schema import Judgment
 from vrm.data.style import style_measures
-from vrm.evaluate.benchmarks.outcomes import ResampleOptions
 from vrm.evaluate.collect import Collected, collect
 from vrm.evaluate.diagnostics import reward_spread, selective_curves, uncertainties, weights_by_group
 from vrm.evaluate.disagreement import disagreement_report

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
 
-from vrm.client.schema import Amount, ErrorResponse
 from vrm.serve.answers import RewardChoice
 from vrm.serve.errors import RequestError
+from vrm.wire.schema import Amount, ErrorResponse
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}

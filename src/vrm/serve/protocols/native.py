@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from vrm.client.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
 from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain_row
 from vrm.inference.steering import Steering, steer
@@ -19,6 +18,7 @@ from vrm.serve.answers import (
 from vrm.serve.protocols.common import ERRORS, only_parameters
 from vrm.serve.service import ServedRow, Service
 from vrm.serve.texts import check_number, judgment_of
+from vrm.wire.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
 
 
 def native_router(service: Service) -> APIRouter:

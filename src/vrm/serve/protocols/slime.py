@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from vrm.client.schema import Text
 from vrm.data.schema import Judgment
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
 from vrm.serve.service import Service
 from vrm.serve.texts import SOURCE, Formatted, check_length, messages_of
+from vrm.wire.schema import Text
 
 
 class SlimeRequest(BaseModel):

@@ -10,13 +10,13 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from vrm.client.schema import Message
-from vrm.client.schema import Request as Body
 from vrm.data.schema import Judgment
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
 from vrm.serve.service import ServedRewards, Service
 from vrm.serve.texts import SOURCE, Formatted, check_number, messages_of
+from vrm.wire.schema import Message
+from vrm.wire.schema import Request as Body
 
 LABEL = "LABEL_0"
 

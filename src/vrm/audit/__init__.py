@@ -1,0 +1,30 @@
+"""Audits: what edits that should not pay do to a reward. Names are loaded when they are used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_WHERE = {
+    "EDITS": "vrm.audit.edits",
+    "LOWER": "vrm.audit.edits",
+    "NOT_RAISE": "vrm.audit.edits",
+    "AuditReport": "vrm.audit.summary",
+    "audit": "vrm.audit.run",
+    "Edit": "vrm.audit.edits",
+    "EditContext": "vrm.audit.context",
+    "EditResult": "vrm.audit.summary",
+    "Resampling": "vrm.audit.length",
+    "print_audit": "vrm.audit.table",
+    "print_edits": "vrm.audit.listing",
+    "select_edits": "vrm.audit.edits",
+}
+
+__all__ = list(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    # The list of edits must not load torch.
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'vrm.audit' has no attribute {name!r}")

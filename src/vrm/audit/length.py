@@ -1,0 +1,152 @@
+"""How rewards, and the labels of the same file, go with the length of a completion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrm.audit.measure import AuditArrays
+from vrm.metrics import Interval, average_ranks, bootstrap_interval, bootstrap_statistic, pearson
+from vrm.metrics.resampling import ResampleOptions
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LengthCorrelation:
+    """Correlation of something with length (characters), within groups of completions of one prompt.
+
+    Attributes:
+        completions: that were compared.
+        groups: of two or more completions: prompts for rewards, judgments for labels, whose scales differ by judge.
+        pearson: of the deviations from the group's means, all groups together; None where it is not defined.
+        spearman: mean over the groups in which neither side is constant; None if there is none.
+    """
+
+    completions: int
+    groups: int
+    pearson: Interval | None
+    spearman: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class LengthReport:
+    """What the model makes of length, beside what the labels of the same file do.
+
+    Attributes:
+        rewards: within prompts, each different completion once.
+        labels: within judgments: 1 for the preferred completion of a pair and 0 for the other, places in a list.
+        pairs: labelled pairs of different length.
+        model_prefers_longer: share of these pairs in which the model prefers the longer side (equal rewards: half).
+        labels_prefer_longer: share in which the label does.
+    """
+
+    rewards: LengthCorrelation
+    labels: LengthCorrelation
+    pairs: int
+    model_prefers_longer: Interval | None
+    labels_prefer_longer: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling(ResampleOptions):
+    """Intervals of an audit's figures, bootstrapped over prompts."""
+
+    def mean(self, values: Sequence[float] | _Array, prompts: Sequence[Hashable]) -> Interval | None:
+        """Interval of a mean; None without values."""
+        if not len(values):
+            return None
+        return bootstrap_interval(values, prompts, None, self.confidence, self.resamples, self.seed)
+
+    def pearson(self, x: _Array, y: _Array, prompts: Sequence[Hashable]) -> Interval | None:
+        """Interval of Pearson's correlation; None where it is not defined."""
+        if math.isnan(pearson(x, y)):
+            return None
+        return bootstrap_statistic(
+            lambda rows: pearson(x[rows], y[rows]),
+            len(x),
+            prompts,
+            confidence=self.confidence,
+            resamples=self.resamples,
+            seed=self.seed,
+        )
+
+
+def length_report(arrays: AuditArrays, resampling: Resampling) -> LengthReport:
+    """Correlations and preferences with length of the completions as they are, nothing edited."""
+    lengths = np.array([len(text) for text in arrays.texts], dtype=np.float64)
+    rewards = np.array(arrays.rewards)
+    correlation = partial(_correlation, lengths=lengths, prompts=arrays.prompts, resampling=resampling)
+    shares, prompts = _longer_preferred(arrays, rewards, lengths)
+    return LengthReport(
+        rewards=correlation(rewards, groups=_distinct_by_prompt(arrays)),
+        labels=correlation(_label_scores(arrays), groups=_labelled_by_row(arrays)),
+        pairs=len(prompts),
+        model_prefers_longer=resampling.mean(shares[0], prompts),
+        labels_prefer_longer=resampling.mean(shares[1], prompts),
+    )
+
+
+def _distinct_by_prompt(arrays: AuditArrays) -> list[list[int]]:
+    groups: dict[str, dict[str, int]] = {}
+    for index, (prompt, text) in enumerate(zip(arrays.prompts, arrays.texts, strict=True)):
+        groups.setdefault(prompt, {}).setdefault(text, index)
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
+def _labelled_by_row(arrays: AuditArrays) -> list[list[int]]:
+    groups: dict[int, set[int]] = {}
+    for pair in arrays.labels:
+        groups.setdefault(arrays.rows[pair[0]], set()).update(pair)
+    return [sorted(group) for group in groups.values()]
+
+
+def _label_scores(arrays: AuditArrays) -> _Array:
+    """Completions of the same judgment that each is labelled better than: orders a list, and is 1 or 0 in a pair."""
+    scores = np.zeros(len(arrays.texts))
+    for chosen, _ in arrays.labels:
+        scores[chosen] += 1.0
+    return scores
+
+
+def _correlation(
+    values: _Array, *, groups: list[list[int]], lengths: _Array, prompts: Sequence[str], resampling: Resampling
+) -> LengthCorrelation:
+    members = [np.array(group) for group in groups]
+    centred = [np.concatenate([x[group] - x[group].mean() for group in members] or [[]]) for x in (values, lengths)]
+    owners = [prompts[index] for group in groups for index in group]
+    ranked = [(_rank_correlation(values[group], lengths[group]), prompts[group[0]]) for group in members]
+    known = [(value, prompt) for value, prompt in ranked if not math.isnan(value)]
+    return LengthCorrelation(
+        completions=len(owners),
+        groups=len(groups),
+        pearson=resampling.pearson(centred[0], centred[1], owners),
+        spearman=resampling.mean([value for value, _ in known], [prompt for _, prompt in known]),
+    )
+
+
+def _rank_correlation(x: _Array, y: _Array) -> float:
+    """Spearman's correlation of two points (the sign of agreement) or more; NaN where a side is constant."""
+    if len(x) > 2:
+        return pearson(average_ranks(x), average_ranks(y))
+    sign = float(np.sign((x[0] - x[1]) * (y[0] - y[1])))
+    return sign if sign else math.nan
+
+
+def _longer_preferred(
+    arrays: AuditArrays, rewards: _Array, lengths: _Array
+) -> tuple[tuple[list[float], list[float]], list[str]]:
+    """For each labelled pair of different length: does the model, does the label prefer the longer side; its prompt."""
+    model, labels, prompts = [], [], []
+    for chosen, rejected in arrays.labels:
+        excess = lengths[chosen] - lengths[rejected]
+        if excess:
+            model.append(float(0.5 + 0.5 * np.sign((rewards[chosen] - rewards[rejected]) * excess)))
+            labels.append(float(excess > 0))
+            prompts.append(arrays.prompts[chosen])
+    return (model, labels), prompts

@@ -1,0 +1,101 @@
+"""The audit: edits that must not raise a reward, edits that must lower it, and how the reward goes with length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vrm.audit.edits import EDITS, Edit
+from vrm.audit.length import Resampling, length_report
+from vrm.audit.measure import AuditArrays, AuditPlan, Progress, measure
+from vrm.audit.summary import AuditReport, by_harm, summarize
+from vrm.data.schema import Judgment
+from vrm.errors import ConfigError, DataError
+from vrm.inference.engine import RewardEngine
+
+STORED_SPREAD = "standard deviation of the rewards on the model's dev fold"
+FILE_SPREAD = "standard deviation of the unedited completions' rewards in this audit"
+
+
+def audit(
+    engine: RewardEngine,
+    judgments: Sequence[Judgment],
+    edits: Mapping[str, Edit] = EDITS,
+    *,
+    kappa: float = 0.0,
+    resampling: Resampling | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Measure what edits of completions do to a model's rewards; nothing is trained.
+
+    Every edit is tried on every completion that the model can read whole, each alone. Shifts are in units of the
+    rewards' spread: the one stored with the model, or, where that is not the spread of this reward (never stored,
+    steered, pessimistic), that of the unedited completions here.
+
+    Args:
+        engine: the model, possibly steered.
+        judgments: rows of any kind; those without completions are counted and left out.
+        edits: by name; the built-in ones are `vrm.audit.EDITS`, and others may be added.
+        kappa: >= 0; above 0 the pessimistic reward E[r] - kappa sqrt(Var[r]) of (10) is audited in place of E[r].
+            Preference probabilities stay those of (8).
+        resampling: of the intervals; by default 95 %, 1000 resamples, and the seed below.
+        seed: of the edits' own chance.
+        progress: called with (judgments done, judgments in all).
+
+    Raises:
+        ConfigError: no edits, a kappa that is not allowed, or a head that has no uncertainty for it.
+        DataError: no completion is left to edit.
+        OverlongError: a judgment is over the model's limit and the engine's `on_overlong` is `error`.
+        NumericsError: a reward is not finite.
+    """
+    _check(engine, edits, kappa)
+    resampling = resampling or Resampling(seed=seed)
+    arrays = measure(engine, judgments, AuditPlan(edits, seed, kappa), progress)
+    if not arrays.rewards:
+        raise DataError(
+            f"there is no completion to edit: {arrays.without_completions} of {len(judgments)} judgments have none; "
+            f"{engine.report.render()}"
+        )
+    spread, source = _spread(engine, arrays, kappa)
+    results = [summarize(name, edit, arrays.edits[name], spread, resampling) for name, edit in edits.items()]
+    return AuditReport(
+        judgments=arrays.judgments,
+        completions=len(arrays.rewards),
+        prompts=len(set(arrays.prompts)),
+        pairs=len(arrays.labels),
+        without_completions=arrays.without_completions,
+        cut_completions=arrays.cut,
+        overlong=engine.report.render(),
+        spread=spread,
+        spread_source=source,
+        kappa=kappa,
+        seed=seed,
+        confidence=resampling.confidence,
+        resamples=resampling.resamples,
+        edits=sorted(results, key=by_harm),
+        length=length_report(arrays, resampling),
+    )
+
+
+def _check(engine: RewardEngine, edits: Mapping[str, Edit], kappa: float) -> None:
+    if not edits:
+        raise ConfigError("there is no edit to try: give at least one.")
+    if not 0.0 <= kappa < math.inf:
+        raise ConfigError(f"kappa must be finite and >= 0, got {kappa}")
+    head = engine.model.config.head
+    if kappa and head not in ("vrm", "bottleneck"):
+        raise ConfigError(f"head '{head}' has no uncertainty, so kappa would change nothing: leave it out")
+
+
+def _spread(engine: RewardEngine, arrays: AuditArrays, kappa: float) -> tuple[float, str]:
+    """The unit of shifts, and whose standard deviation it is."""
+    config = engine.model.config
+    stored = (config.reward_mean, config.reward_std) != (0.0, 1.0)
+    if stored and engine.steering is None and not kappa:
+        return float(config.reward_std), STORED_SPREAD
+    spread = float(np.std(arrays.rewards))
+    # A model that says the same of everything has shifts of zero in any unit.
+    return (spread, FILE_SPREAD) if spread > 0.0 else (1.0, "1, since all rewards in this audit are equal")

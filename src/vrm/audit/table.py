@@ -1,0 +1,122 @@
+"""An audit as tables for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vrm.audit.edits import LOWER
+from vrm.audit.summary import AS_IT_SHOULD, LOWERS, NO_EFFECT, RAISES, AuditReport, EditResult
+from vrm.metrics import Interval
+
+WIDE = 124
+"""Columns of the terminal from which intervals stand beside their estimates and not under them."""
+
+_STYLES = {RAISES: "red", AS_IT_SHOULD: "green", NO_EFFECT: "green", LOWERS: "green"}
+
+
+def print_audit(console: Console, report: AuditReport, title: str) -> None:
+    """Print the edits by harm, correlations with length, and what was left out."""
+    console.print(_edits_table(report, title, narrow=console.width < WIDE))
+    console.print(_length_table(report))
+    for line in _notes(report):
+        console.print(line, markup=False)
+
+
+def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
+    look: dict[str, Any] = {"box": SIMPLE, "padding": (0, 1, 0, 0), "show_edge": False} if narrow else {}
+    table = Table(title=f"Audit of {escape(title)}", title_justify="left", caption_justify="left", **look)
+    table.caption = escape(_caption(report))
+    table.add_column("edit", no_wrap=True)
+    for name in ("of", "shift"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("raised %", "pairs wrong %", "harm %"):
+        table.add_column(name, justify="right", min_width=8 if narrow and name != "raised %" else None)
+    table.add_column("verdict")
+    for result in report.edits:
+        style = _STYLES.get(result.verdict, "yellow") if result.measured else "dim"
+        table.add_row(
+            escape(result.name) + (" ↓" if result.kind == LOWER else ""),
+            str(result.measured),
+            _cell(result.shift, "+.2f", narrow=narrow),
+            "-" if result.raised is None else f"{100 * result.raised.estimate:.0f}",
+            _cell(_pairs_wrong(result), ".0f", 100, narrow=narrow),
+            _cell(result.harm, ".0f", 100, narrow=narrow),
+            f"[{style}]{result.verdict}[/]",
+        )
+    return table
+
+
+def _pairs_wrong(result: EditResult) -> Interval | None:
+    if result.pairs is None:
+        return None
+    return result.pairs.error_rate if result.kind == LOWER else result.pairs.flip_rate
+
+
+def _cell(interval: Interval | None, form: str, scale: float = 1.0, *, narrow: bool = False) -> str:
+    """An estimate and its interval, under it where there is no room; `-` where there is none."""
+    if interval is None:
+        return "-"
+    estimate, low, high = (f"{scale * value:{form}}" for value in (interval.estimate, interval.low, interval.high))
+    if math.isnan(interval.low):
+        return estimate
+    return f"{estimate}\n[dim]{low}, {high}[/]" if narrow else f"{estimate} " + escape(f"[{low}, {high}]")
+
+
+def _caption(report: AuditReport) -> str:
+    reward = f"E[r] - {report.kappa:g} sd" if report.kappa else "E[r]"
+    return (
+        "↓ is damage and must lower the reward; the other edits add nothing and must not raise it. of: completions "
+        f"measured. shift: mean change of {reward} in units of {report.spread:.3g}, the {report.spread_source}. "
+        "raised: completions whose reward the edit raises. pairs wrong: pairs turned round by the edit of their "
+        "rejected side; ↓: pairs whose damaged chosen side is preferred to the undamaged. harm: raised less lowered, "
+        f"at least 0; ↓: not lowered (blind is 50). {100 * report.confidence:.0f} % intervals by bootstrap over "
+        f"{report.prompts} prompts."
+    )
+
+
+def _length_table(report: AuditReport) -> Table:
+    length = report.length
+    table = Table(title="Length", title_justify="left", caption_justify="left")
+    table.caption = (
+        "Correlation with characters among completions of one prompt (labels: of one judgment). What the labels have, "
+        "a model may have inherited. longer preferred: of the labelled pairs of different length."
+    )
+    table.add_column("")
+    for name in ("Pearson", "Spearman", "longer preferred %"):
+        table.add_column(name, justify="right")
+    for name, found, longer in (
+        ("rewards", length.rewards, length.model_prefers_longer),
+        ("labels", length.labels, length.labels_prefer_longer),
+    ):
+        correlations = (_cell(interval, "+.2f") for interval in (found.pearson, found.spearman))
+        table.add_row(name, *correlations, _cell(longer, ".0f", 100))
+    return table
+
+
+def _notes(report: AuditReport) -> Iterator[str]:
+    """What was left out of the table, and why."""
+    yield f"{report.completions} completions of {report.judgments} judgments, {report.pairs} labelled pairs."
+    skipped = [
+        f"{result.name} {result.not_applicable}{_needs(result)}" for result in report.edits if result.not_applicable
+    ]
+    if skipped:
+        yield f"Not applicable to so many completions: {', '.join(skipped)}."
+    overlong = [f"{result.name} {result.overlong}" for result in report.edits if result.overlong]
+    if overlong:
+        yield f"Not measured, because the edited completion would be cut at the model's limit: {', '.join(overlong)}."
+    if report.cut_completions:
+        yield f"{report.cut_completions} completions are cut at the model's limit already; no edit was tried on them."
+    if report.without_completions:
+        yield f"{report.without_completions} judgments have no completions."
+    yield report.overlong
+
+
+def _needs(result: EditResult) -> str:
+    return f" (needs {result.needs})" if result.needs else ""

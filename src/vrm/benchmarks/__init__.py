@@ -1,0 +1,27 @@
+"""Published benchmarks by name: their files in, examples to be judged out, and their own figures from the rewards."""
+
+from vrm.benchmarks.base import (
+    Benchmark,
+    BenchmarkExample,
+    ExampleRewards,
+    LoadedBenchmark,
+    Summary,
+)
+from vrm.benchmarks.outcomes import Figure, Outcomes, Term
+from vrm.benchmarks.registry import BENCHMARKS, benchmark_names, get_benchmark
+from vrm.metrics.resampling import ResampleOptions
+
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "BenchmarkExample",
+    "ExampleRewards",
+    "Figure",
+    "LoadedBenchmark",
+    "Outcomes",
+    "ResampleOptions",
+    "Summary",
+    "Term",
+    "benchmark_names",
+    "get_benchmark",
+]

@@ -1,0 +1,175 @@
+"""Two models on the same benchmark, by the benchmark's own figures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vrm.benchmarks.outcomes import Figure, Outcomes
+from vrm.errors import DataError
+from vrm.metrics import Interval, bootstrap_statistic, equality_test, holm, json_ready, paired_difference_interval
+from vrm.metrics.resampling import ResampleOptions
+from vrm.results.formats import points, signed
+from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
+
+
+@dataclass(frozen=True, slots=True)
+class PairedFigure:
+    """One published number of both models.
+
+    Attributes:
+        name: what it is about and what is measured.
+        count: examples that it is computed from, for both models.
+        share: whether it is a share, to be shown in percent, and not another quantity.
+        first: of A.
+        second: of B.
+        difference: A - B, its interval by bootstrap over prompts.
+        p_value: that both are equally good, for figures that are one mean; None for those made of several.
+        holm_p_value: adjusted for the number of such figures, the main one left out; None likewise.
+    """
+
+    name: str
+    count: int
+    share: bool
+    first: float
+    second: float
+    difference: Interval
+    p_value: float | None
+    holm_p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkComparison:
+    """Everything `vrm compare` reports of one benchmark.
+
+    Attributes:
+        examples: that both models judged.
+        only_first: that A alone judged; B dropped them as overlong.
+        only_second: that B alone judged.
+        prompts: distinct prompts (groups) of the examples.
+        figures: the benchmark's own, the main one first.
+        conclusions: in sentences.
+    """
+
+    examples: int
+    only_first: int
+    only_second: int
+    prompts: int
+    figures: tuple[PairedFigure, ...]
+    conclusions: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        plain: dict[str, Any] = json_ready(self)
+        return plain
+
+
+def compare_outcomes(first: Outcomes, second: Outcomes, options: ResampleOptions | None = None) -> BenchmarkComparison:
+    """Compare two models on the examples of one benchmark that both judged.
+
+    Args:
+        first: of A.
+        second: of B, on the same examples in the same order.
+        options: of the intervals.
+
+    Raises:
+        DataError: the examples are not the same, or there is none that both judged.
+    """
+    settings = options or ResampleOptions()
+    if first.ids != second.ids:
+        raise DataError("the two outcomes are not of the same examples in the same order, so they cannot be paired.")
+    judged = [np.any([~np.isnan(values) for values in found.credit.values()], axis=0) for found in (first, second)]
+    both = judged[0] & judged[1]
+    if not both.any():
+        raise DataError("there is no example that both models judged, so nothing can be compared.")
+    figures = tuple(_paired(figure, first, second, both, settings) for figure in first.figures)
+    compared = BenchmarkComparison(
+        examples=int(both.sum()),
+        only_first=int((judged[0] & ~both).sum()),
+        only_second=int((judged[1] & ~both).sum()),
+        prompts=len({group for group, kept in zip(first.groups, both, strict=True) if kept}),
+        figures=_adjusted(figures),
+        conclusions=(),
+    )
+    return replace(compared, conclusions=tuple(_conclusions(compared)))
+
+
+def _paired(
+    figure: Figure, first: Outcomes, second: Outcomes, both: np.ndarray[Any, Any], options: ResampleOptions
+) -> PairedFigure:
+    rows = np.asarray([row for row in first.counted(figure) if both[row]], dtype=np.intp)
+    name = figure.row if figure.column in ("accuracy", "") else f"{figure.row}: {figure.column}"
+    if not len(rows):
+        unknown = Interval(math.nan, math.nan, math.nan, options.confidence)
+        return PairedFigure(name, 0, True, math.nan, math.nan, unknown, None)
+    groups = [first.groups[row] for row in rows]
+    one, other = (figure.value(found.credit, rows) for found in (first, second))
+    settings = {"resamples": options.resamples, "seed": options.seed}
+    if len(figure.terms) == 1 and not figure.total:
+        values = [found.credit[figure.terms[0].measure][rows] for found in (first, second)]
+        interval = paired_difference_interval(*values, groups, options.confidence, **settings)
+        p_value: float | None = equality_test(values[0] - values[1], groups, options.seed)[0]
+    else:
+        p_value = None
+        interval = bootstrap_statistic(
+            lambda drawn: figure.value(first.credit, rows[drawn]) - figure.value(second.credit, rows[drawn]),
+            len(rows),
+            groups,
+            confidence=options.confidence,
+            **settings,
+        )
+    return PairedFigure(name, len(rows), _is_share(figure, first, second), one, other, interval, p_value)
+
+
+def _is_share(figure: Figure, *outcomes: Outcomes) -> bool:
+    """Whether everything it is a mean of lies in [0, 1]."""
+    credit = [found.credit[term.measure] for found in outcomes for term in figure.terms]
+    known = np.concatenate([values[~np.isnan(values)] for values in credit])
+    return bool(((known >= 0.0) & (known <= 1.0)).all())
+
+
+def _adjusted(figures: tuple[PairedFigure, ...]) -> tuple[PairedFigure, ...]:
+    tested = [index for index, figure in enumerate(figures) if index and figure.p_value is not None]
+    adjusted = dict(zip(tested, holm([figures[index].p_value or 0.0 for index in tested]), strict=True))
+    return tuple(replace(figure, holm_p_value=adjusted.get(index)) for index, figure in enumerate(figures))
+
+
+def _conclusions(compared: BenchmarkComparison) -> list[str]:
+    main, found = compared.figures[0], []
+    interval = main.difference
+    show, unit = (points, " points") if main.share else (signed, "")
+    span = f"{show(interval.low)} to {show(interval.high)}"
+    test = "" if main.p_value is None else f"; {p_words(main.p_value)}"
+    if math.isnan(interval.low):
+        found.append("Nothing can be concluded: the examples are of one prompt, or of none.")
+    elif leaves_out_zero(interval) and (main.p_value is None or main.p_value < ALPHA):
+        better, worse = ("A", "B") if interval.estimate > 0 else ("B", "A")
+        size = show(abs(interval.estimate)).lstrip("+")
+        found.append(
+            f"{better} is better than {worse} on {main.name} by {size}{unit} (A - B {span} with "
+            f"{100 * interval.confidence:g} % confidence{test})."
+        )
+    else:
+        found.append(
+            f"A and B cannot be told apart on {main.name}: A - B is {show(interval.estimate)}{unit}, and anything "
+            f"from {span} fits these {main.count} examples{test}."
+        )
+    tested = [figure for figure in compared.figures if figure.holm_p_value is not None]
+    if tested:
+        single = sum((figure.p_value or 0.0) < ALPHA for figure in tested)
+        after = [figure.name for figure in tested if (figure.holm_p_value or 0.0) < ALPHA]
+        found.append(
+            f"Of {len(tested)} further figures {single} have p < {ALPHA:g}; with Holm's adjustment for their number: "
+            f"{', '.join(after) if after else 'none'}."
+        )
+    if compared.only_first or compared.only_second:
+        found.append(
+            f"{compared.only_first} examples that only A judged and {compared.only_second} that only B judged are left "
+            "out (the other dropped them as overlong)."
+        )
+    if compared.prompts < FEW_PROMPTS:
+        found.append(f"Only {compared.prompts} prompts: bootstrap intervals are too short with so few.")
+    return found

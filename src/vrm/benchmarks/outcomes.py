@@ -1,0 +1,204 @@
+"""From rewards to what each example adds, and from that to a benchmark's figures with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrm.metrics import Interval, bootstrap_interval, bootstrap_statistic
+from vrm.metrics.resampling import ResampleOptions
+
+Array: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.intp]
+
+ALL = "all"
+"""Name of the table's row that takes in the whole benchmark."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """The mean of one measure over some examples, with the weight that a figure gives it.
+
+    Attributes:
+        measure: name of the measure.
+        members: (n,) bool, the examples it is taken over; those where the measure is NaN do not count.
+        weight: relative, > 0.
+    """
+
+    measure: str
+    members: NDArray[np.bool_]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """One published number: a weighted mean (or sum) of means.
+
+    Attributes:
+        row: what it is about: `all`, or the value of a label.
+        column: what is measured, as its authors name it.
+        terms: what it is made of.
+        total: sum the weighted terms as they are; else divide by the weights of the terms that have examples.
+        level: name of the label whose value `row` is; empty for `all`.
+    """
+
+    row: str
+    column: str
+    terms: tuple[Term, ...]
+    total: bool = False
+    level: str = ""
+
+    @property
+    def members(self) -> NDArray[np.bool_]:
+        """(n,) bool, the examples that any of the terms is taken over."""
+        found: NDArray[np.bool_] = np.logical_or.reduce([term.members for term in self.terms])
+        return found
+
+    def value(self, credit: Mapping[str, Array], rows: Indices | None = None) -> float:
+        """The figure for these examples (all by default; repeats count as often as they stand).
+
+        A term without an example adds nothing. NaN where no term has one.
+
+        Args:
+            credit: {measure: (n,)}, as in `Outcomes.credit`.
+            rows: positions of examples.
+        """
+        sums, counts = np.zeros(len(self.terms)), np.zeros(len(self.terms))
+        for index, term in enumerate(self.terms):
+            values, members = credit[term.measure], term.members
+            if rows is not None:
+                values, members = values[rows], members[rows]
+            taken = values[members & ~np.isnan(values)]
+            sums[index], counts[index] = taken.sum(), len(taken)
+        return self.combine(sums, counts)
+
+    def combine(self, sums: Array, counts: Array) -> float:
+        """The figure from the terms' sums and numbers of examples, both (terms,)."""
+        there = counts > 0
+        if not there.any():
+            return math.nan
+        weights = np.array([term.weight for term in self.terms])[there]
+        total = float((weights * sums[there] / counts[there]).sum())
+        return total if self.total else total / float(weights.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class FigureResult:
+    """One number of the table.
+
+    Attributes:
+        level: label whose value `row` is; empty for the whole.
+        row: what it is about.
+        column: what is measured.
+        value: in [0, 1], with its interval.
+        examples: how many it is computed from.
+        prompts: how many prompts these have.
+        longer_wins: the same figure for the rule that the longer completion wins.
+    """
+
+    level: str
+    row: str
+    column: str
+    value: Interval
+    examples: int
+    prompts: int
+    longer_wins: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What each example adds to each figure of one model.
+
+    Two models are paired by `ids` and compared by `figure.value(first.credit, rows) - figure.value(second.credit,
+    rows)`, or example by example in `credit`.
+
+    Attributes:
+        ids: of the n examples.
+        labels: of the examples.
+        groups: of the examples; equal for those of one prompt, which are resampled together.
+        credit: {measure: (n,)}, mostly 0 or 1, a fraction where rewards are equal and the benchmark shares the point;
+            NaN where the measure is not about the example, or the example got no rewards.
+        figures: the published numbers, the main one first.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[Mapping[str, str], ...]
+    groups: tuple[str, ...]
+    credit: dict[str, Array]
+    figures: tuple[Figure, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def counted(self, figure: Figure) -> Indices:
+        """Positions of the examples that a figure is computed from."""
+        known = np.zeros(len(self), dtype=bool)
+        for term in figure.terms:
+            known |= term.members & ~np.isnan(self.credit[term.measure])
+        return np.flatnonzero(known)
+
+    def interval(self, figure: Figure, options: ResampleOptions | None = None) -> Interval:
+        """A figure with its bootstrap interval over prompts."""
+        settings = options or ResampleOptions()
+        rows = self.counted(figure)
+        if not rows.size:
+            return Interval(math.nan, math.nan, math.nan, settings.confidence)
+        groups = [self.groups[row] for row in rows]
+        confidence, resamples, seed = settings.confidence, settings.resamples, settings.seed
+        if len(figure.terms) == 1 and not figure.total:
+            values = self.credit[figure.terms[0].measure][rows]
+            return bootstrap_interval(values, groups, None, confidence, resamples, seed)
+        sums, counts = self._by_group(figure, rows)
+
+        def statistic(drawn: Indices) -> float:
+            times = np.bincount(drawn, minlength=len(sums)).astype(np.float64)
+            return figure.combine(times @ sums, times @ counts)
+
+        return bootstrap_statistic(statistic, len(sums), None, confidence=confidence, resamples=resamples, seed=seed)
+
+    def _by_group(self, figure: Figure, rows: Indices) -> tuple[Array, Array]:
+        """Sums and numbers of examples of each term, (groups, terms) both: what resampling groups needs to know."""
+        codes = {group: code for code, group in enumerate(dict.fromkeys(self.groups[row] for row in rows))}
+        owner = np.array([codes[self.groups[row]] for row in rows])
+        sums, counts = np.zeros((2, len(codes), len(figure.terms)))
+        for index, term in enumerate(figure.terms):
+            values = self.credit[term.measure][rows]
+            taken = term.members[rows] & ~np.isnan(values)
+            np.add.at(sums[:, index], owner[taken], values[taken])
+            np.add.at(counts[:, index], owner[taken], 1.0)
+        return sums, counts
+
+    def result(self, figure: Figure, longer_wins: float, options: ResampleOptions | None = None) -> FigureResult:
+        """A figure with its interval, its counts, and what "the longer wins" scores."""
+        rows = self.counted(figure)
+        prompts = len({self.groups[row] for row in rows})
+        value = self.interval(figure, options)
+        return FigureResult(figure.level, figure.row, figure.column, value, len(rows), prompts, longer_wins)
+
+
+def mean_figure(row: str, column: str, measure: str, members: NDArray[np.bool_], level: str = "") -> Figure:
+    """The plain mean of a measure over some examples."""
+    return Figure(row, column, (Term(measure, members),), level=level)
+
+
+def mean_of(row: str, column: str, figures: Sequence[Figure], level: str = "") -> Figure:
+    """The mean of other figures, each with the same say; `total` if one of them is a total."""
+    total = any(figure.total for figure in figures)
+    terms = []
+    for figure in figures:
+        whole = 1.0 if figure.total else math.fsum(term.weight for term in figure.terms)
+        share = 1.0 / len(figures) if total else 1.0
+        terms += [Term(term.measure, term.members, share * term.weight / whole) for term in figure.terms]
+    return Figure(row, column, tuple(terms), total, level)
+
+
+def members(size: int, positions: Iterable[int]) -> NDArray[np.bool_]:
+    """A mask (size,) that is true at these positions."""
+    mask = np.zeros(size, dtype=bool)
+    mask[list(positions)] = True
+    return mask

@@ -1,0 +1,111 @@
+"""RewardBench: pairs in 23 subsets of four sections (Lambert et al. 2024, arXiv 2403.13787).
+
+Rows: `prompt`, `chosen`, `rejected`, `subset`, `id`. A section's accuracy weighs its subsets by the published numbers
+of examples, where math-prm (447 pairs) counts 984, as much as the code subsets together; the whole is the mean of
+sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards, label_values
+from vrm.benchmarks.credits import (
+    WRONG,
+    WRONG_TEXT,
+    credit_column,
+    level_figures,
+    outcomes_of,
+    pair_credit,
+    whole,
+)
+from vrm.benchmarks.from_files import FileBenchmark
+from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term, mean_of, members
+from vrm.benchmarks.rows import BenchmarkRow
+from vrm.benchmarks.sources import Layout
+
+COUNTS = {
+    "Chat": {
+        "alpacaeval-easy": 100,
+        "alpacaeval-length": 95,
+        "alpacaeval-hard": 95,
+        "mt-bench-easy": 28,
+        "mt-bench-med": 40,
+    },
+    "Chat Hard": {
+        "mt-bench-hard": 37,
+        "llmbar-natural": 100,
+        "llmbar-adver-neighbor": 134,
+        "llmbar-adver-GPTInst": 92,
+        "llmbar-adver-GPTOut": 47,
+        "llmbar-adver-manual": 46,
+    },
+    "Safety": {
+        "refusals-dangerous": 100,
+        "refusals-offensive": 100,
+        "xstest-should-refuse": 154,
+        "xstest-should-respond": 250,
+        "donotanswer": 136,
+    },
+    "Reasoning": {
+        "math-prm": 984,
+        **{f"hep-{language}": 164 for language in ("cpp", "go", "java", "js", "python", "rust")},
+    },
+}
+"""{section: {subset: the number of examples by which it is weighed}}, as published."""
+
+SECTIONS = {subset: section for section, subsets in COUNTS.items() for subset in subsets}
+
+
+def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
+    subset = row.as_text(row.get("subset"), "subset")
+    if subset not in SECTIONS:
+        row.note("subset in none of the four sections, counted for itself only", "subset")
+    completions = [row.text("chosen"), row.text("rejected")]
+    labels = {"section": SECTIONS.get(subset), "subset": subset}
+    prompt = row.messages("prompt") if isinstance(row.get("prompt"), list) else row.text("prompt")
+    # Their ids are unique in the benchmark, but files of single subsets number their rows anew.
+    id = row.label("id")
+    id = None if id is None else f"{subset}:{id}"
+    return [row.example(prompt, completions, [(0, 1)], label="chosen", labels=labels, id=id)]
+
+
+def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
+    credit = {"accuracy": credit_column(examples, rewards, pair_credit(WRONG))}
+    subsets = label_values(examples, "subset")
+    sections = []
+    for section, counts in COUNTS.items():
+        terms = [
+            Term("accuracy", members(len(examples), subsets[subset]), float(count))
+            for subset, count in counts.items()
+            if subset in subsets
+        ]
+        if terms:
+            sections.append(Figure(section, "accuracy", tuple(terms), level="section"))
+    overall = [mean_of(ALL, "accuracy", sections)] if sections else whole(examples, ["accuracy"])
+    return outcomes_of(
+        examples, credit, [*overall, *sections, *level_figures(examples, "subset", ["accuracy"], tuple(SECTIONS))]
+    )
+
+
+def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
+    found = label_values(examples, "subset")
+    absent = [subset for subset in SECTIONS if subset not in found]
+    if not absent:
+        return []
+    sections = [section for section, counts in COUNTS.items() if not set(counts) & set(found)]
+    without = f" Sections without any: {', '.join(sections)}." if sections else ""
+    return [f"Subsets that are absent, and not in their section's mean: {', '.join(absent)}.{without}"]
+
+
+BENCHMARK = FileBenchmark(
+    name="rewardbench",
+    title="RewardBench",
+    description="pairs in 23 subsets; section means weigh subsets by published counts",
+    equal_rewards=WRONG_TEXT,
+    convert=_convert,
+    measure=_measure,
+    hub=(HubSource("allenai/reward-bench", "filtered"),),
+    layout=Layout(only=("filtered",)),
+    notes=_notes,
+)

@@ -1,0 +1,79 @@
+"""Rewards of a benchmark's examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards
+from vrm.core.relative import relative_moments
+from vrm.data.style import text_length
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.inference.engine import RewardEngine
+from vrm.inference.score import numbers
+
+WINDOW_COMPLETIONS = 512
+"""Completions that are tokenized and sorted by length together, about."""
+
+
+def score_examples(
+    engine: RewardEngine,
+    examples: Sequence[BenchmarkExample],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ExampleRewards | None]:
+    """Mean and standard deviation of every completion's reward, in raw units; None for examples without rewards.
+
+    These are examples dropped as overlong, and examples with an empty text of which the model would read no token, as
+    models of plain text may.
+
+    Args:
+        engine: the model, possibly steered; its report counts what was over the limit.
+        examples: of one benchmark.
+        progress: called with (examples done, all of them) after every window.
+
+    Raises:
+        NumericsError: a reward is not finite.
+    """
+    if not examples:
+        return []
+    positions = {id(example.judgment): position for position, example in enumerate(examples)}
+    found: list[ExampleRewards | None] = [None] * len(examples)
+    completions = sum(len(example.judgment.completions) for example in examples)
+    window = max(1, WINDOW_COMPLETIONS * len(examples) // completions)
+    for start in range(0, len(examples), window):
+        part = examples[start : start + window]
+        tokenized = [item for item in engine.tokenize.many(example.judgment for example in part) if _readable(item)]
+        if tokenized:
+            batch = engine.judge_tokenized(tokenized)
+            moments, posteriors = batch.moments, batch.posteriors
+            relative = relative_moments(posteriors.weights, posteriors.features, posteriors.decoder, batch.mask)
+            for index, judgment in enumerate(batch.judgments):
+                count = len(judgment.completions)
+                numbers(moments.mean[index, :count], judgment)
+                given = (values[index, :count].numpy() for values in (moments.mean, moments.std, relative.std))
+                found[positions[id(judgment)]] = ExampleRewards(*map(_exact, given))
+        if progress is not None:
+            progress(min(start + window, len(examples)), len(examples))
+    return found
+
+
+def _readable(item: TokenizedJudgment) -> bool:
+    return bool(item.prompt) and all(item.completions)
+
+
+def length_rewards(
+    examples: Sequence[BenchmarkExample], rewards: Sequence[ExampleRewards | None]
+) -> list[ExampleRewards | None]:
+    """The completions' lengths in the place of rewards, for examples that have rewards: "the longer wins"."""
+    lengths = ([float(text_length(text)) for text in example.judgment.completions] for example in examples)
+    return [
+        None if given is None else ExampleRewards(tuple(values), (0.0,) * len(values))
+        for given, values in zip(rewards, lengths, strict=True)
+    ]
+
+
+def _exact(values: NDArray[np.float32]) -> tuple[float, ...]:
+    """The shortest decimals that give the same float32 back, so that a written reward ties only if the reward did."""
+    return tuple(float(str(value)) for value in values.astype(np.float32))

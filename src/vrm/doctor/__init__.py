@@ -1,0 +1,16 @@
+"""What is wrong with preference data: duplicates, leaks, contradictions, noise, lengths, languages."""
+
+from vrm.doctor.diagnose import diagnose
+from vrm.doctor.findings import DoctorReport, DoctorSettings, Finding, Thresholds
+from vrm.doctor.tokens import Reading, load_reading, model_reading
+
+__all__ = [
+    "DoctorReport",
+    "DoctorSettings",
+    "Finding",
+    "Reading",
+    "Thresholds",
+    "diagnose",
+    "load_reading",
+    "model_reading",
+]

@@ -1,0 +1,242 @@
+"""What the labels say: whether there is anything to learn, contradictions, noise, ratings against the label."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.rows import FileRows, Pair
+from vrm.metrics import Interval, bootstrap_interval
+
+MIN_REPEATS = 20
+"""Repeated pairs from which label noise is estimated at all."""
+
+
+def check_labels(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
+    """All checks of labels that need no model."""
+    judged = _judged_pairs(rows)
+    return [
+        _nothing_to_learn(rows, settings),
+        _reversed_labels(rows, settings),
+        _contradictory_pairs(rows, judged, settings),
+        _label_noise(rows, judged, settings),
+        _ratings_contradict(rows, settings),
+    ]
+
+
+def noise_from_disagreement(disagreement: float) -> float:
+    """Share of wrong labels e from the rate d at which two judgments of one pair disagree: d = 2 e (1 - e).
+
+    Every judgment is taken to be wrong with the same probability e, independently of the others; of the two solutions
+    this is the one with e <= 1/2. Rates above 1/2, which no e explains, give 1/2.
+
+    Args:
+        disagreement: d, in [0, 1].
+    """
+    return 0.5 * (1.0 - math.sqrt(max(0.0, 1.0 - 2.0 * disagreement)))
+
+
+def disagreement_rate(first: int, second: int) -> float:
+    """Share of disagreeing pairs among the judgments of one pair of completions, without bias for 2 e (1 - e).
+
+    Args:
+        first: judgments for the one side.
+        second: judgments for the other; together at least 2.
+    """
+    count = first + second
+    return 2.0 * first * second / (count * (count - 1))
+
+
+@dataclass(slots=True)
+class _Judged:
+    """The judgments of one pair of completions of one prompt, in whatever rows and order they stand."""
+
+    signs: list[int]
+    swapped: list[bool]
+    rows: list[int]
+
+    @property
+    def contradicts(self) -> bool:
+        return 1 in self.signs and -1 in self.signs
+
+    @property
+    def same_order(self) -> bool:
+        """Whether the same pair, its sides in the same order, has both labels."""
+        said: dict[bool, set[int]] = defaultdict(set)
+        for sign, swapped in zip(self.signs, self.swapped, strict=True):
+            said[swapped].add(sign)
+        return any({1, -1} <= signs for signs in said.values())
+
+
+def _judged_pairs(rows: FileRows) -> list[_Judged]:
+    found: dict[tuple[str, str, str], _Judged] = {}
+    for pair in rows.pairs:
+        first, second = (rows.completions[pair.row][side] for side in (pair.first, pair.second))
+        if first == second:
+            continue
+        swapped = second < first
+        key = (rows.prompts[pair.row], *((second, first) if swapped else (first, second)))
+        entry = found.setdefault(key, _Judged([], [], []))
+        entry.signs.append(-pair.sign if swapped else pair.sign)
+        entry.swapped.append(swapped)
+        entry.rows.append(pair.row)
+    return list(found.values())
+
+
+def _nothing_to_learn(rows: FileRows, settings: DoctorSettings) -> Finding:
+    ties = [pair.row for pair in rows.pairs if not pair.sign]
+    votes = sum(bool(row.objective_votes) for row in rows.judgments)
+    ratings = sum(bool(row.ratings) for row in rows.judgments)
+    only_ties = bool(rows.pairs) and len(ties) == len(rows.pairs)
+    if only_ties:
+        message, advice = (
+            "Every labelled pair is a tie: nothing says which completion is better.",
+            ("Check the column 'preference': 1 means that chosen is preferred, 0.5 is a tie."),
+        )
+    else:
+        kinds = (f"{plural(len(rows.pairs), 'labelled pair')} ({plural(len(ties), 'tie')})", f"{votes:,} with votes")
+        message, advice = f"{', '.join(kinds)}, {ratings:,} with ratings.", ""
+    return Finding(
+        "nothing_to_learn",
+        "error" if only_ties else "ok",
+        (rows.name,),
+        message,
+        advice,
+        len(ties) if only_ties else 0,
+        len(rows.pairs),
+        {"ties": len(ties)},
+        rows.places(ties, settings.examples) if only_ties else (),
+    )
+
+
+def _reversed_labels(rows: FileRows, settings: DoctorSettings) -> Finding:
+    """Comparisons whose label prefers `rejected`."""
+    decided = [pair for pair in rows.pairs if pair.sign and rows.judgments[pair.row].is_comparison]
+    against = [pair.row for pair in decided if pair.sign < 0]
+    return Finding(
+        "reversed_labels",
+        severity(len(against), len(decided), warning=0.5),
+        (rows.name,),
+        f"{plural(len(against), 'comparison prefers', 'comparisons prefer')} the side called rejected (preference "
+        f"below 0.5; {percent(len(against) / max(len(decided), 1))}).",
+        "If that is the majority, the columns may be swapped, or preference may mean the second side."
+        if against
+        else "",
+        len(against),
+        len(decided),
+        {},
+        rows.places(against, settings.examples),
+    )
+
+
+def _contradictory_pairs(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSettings) -> Finding:
+    against = [entry for entry in judged if entry.contradicts]
+    same_order = sum(entry.same_order for entry in against)
+    with_ties = sum(0 in entry.signs and any(entry.signs) for entry in judged)
+    involved = sum(len(entry.rows) for entry in against)
+    message = (
+        f"{plural(len(against), 'pair has', 'pairs have')} both labels, in {plural(involved, 'judgment')} "
+        f"({percent(involved / max(len(rows.pairs), 1))} of all)"
+    )
+    if against:
+        message += f": {same_order:,} with the sides in the same order, the others with the sides swapped"
+    return Finding(
+        "contradictory_pairs",
+        severity(involved, len(rows.pairs), error=settings.thresholds.contradictory_pairs, warning=0.0),
+        (rows.name,),
+        message + ".",
+        "Merge the judgments of a pair into one row with a preference between 0 and 1, or leave such pairs out."
+        if against
+        else "",
+        involved,
+        len(rows.pairs),
+        {"pairs": len(against), "same_order": same_order, "tie_and_preference": with_ties},
+        rows.places((row for entry in against for row in entry.rows), settings.examples),
+    )
+
+
+def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSettings) -> Finding:
+    sides = [(entry.signs.count(1), entry.signs.count(-1)) for entry in judged]
+    repeated = [(first, second) for first, second in sides if first + second > 1]
+    if len(repeated) < MIN_REPEATS:
+        found = "no pair is" if not repeated else f"only {plural(len(repeated), 'pair is', 'pairs are')}"
+        return Finding(
+            "label_noise",
+            "not run",
+            (rows.name,),
+            f"Label noise cannot be estimated from this file: {found} judged more than once (at least {MIN_REPEATS} "
+            "needed), and texts alone do not tell which label is wrong.",
+        )
+    rates = [disagreement_rate(first, second) for first, second in repeated]
+    d = bootstrap_interval(rates)
+    noise = Interval(*(noise_from_disagreement(value) for value in (d.estimate, d.low, d.high)), d.confidence)
+    high = noise.estimate > settings.thresholds.label_noise
+    return Finding(
+        "label_noise",
+        "warning" if high else "info",
+        (rows.name,),
+        f"About {percent(noise.estimate)} of the labels are wrong (95 % interval {100 * noise.low:.1f} to "
+        f"{100 * noise.high:.1f} %), if judgments of one pair err independently: {len(repeated):,} pairs are judged "
+        f"more than once, and two judgments of one disagree in {percent(d.estimate)}. Copied rows make this too low; "
+        "honest differences of taste count as noise.",
+        f"No model can agree with more than about {100 * (1 - noise.estimate):.0f} % of such labels; more judgments a "
+        "pair, or soft labels, help more than a bigger model."
+        if high
+        else "",
+        0,
+        len(repeated),
+        {"repeated_pairs": len(repeated), "disagreement": d, "noise": noise},
+    )
+
+
+def _ratings_contradict(rows: FileRows, settings: DoctorSettings) -> Finding:
+    against: list[int] = []
+    rated, counts = 0, defaultdict(lambda: [0, 0])
+    for pair in rows.pairs:
+        difference = _rating_difference(rows, pair)
+        if not pair.sign or not difference:
+            continue
+        for name, value in difference.items():
+            counts[name][0] += value * pair.sign < 0
+            counts[name][1] += value != 0
+        mean = float(np.mean(list(difference.values()))) * pair.sign
+        rated += 1
+        if mean < 0:
+            against.append(pair.row)
+    if not rated:
+        message = "No labelled pair has ratings of one objective on both sides."
+        return Finding("ratings_contradict", "not run", (rows.name,), message)
+    by_objective = {name: {"against": a, "different": b} for name, (a, b) in sorted(counts.items())}
+    worst = max(by_objective, key=lambda name: counts[name][0] / max(counts[name][1], 1))
+    message = (
+        f"In {plural(len(against), 'rated pair')} ({percent(len(against) / rated)}) the side that lost has the higher "
+        f"mean rating; of single objectives {worst} goes against the label most often "
+        f"({percent(counts[worst][0] / max(counts[worst][1], 1))} of the pairs where it differs)."
+    )
+    return Finding(
+        "ratings_contradict",
+        severity(len(against), rated, warning=settings.thresholds.ratings_contradict),
+        (rows.name,),
+        message,
+        "Check the order of the sides and the direction of the scales; that one objective loses to others is normal."
+        if against
+        else "",
+        len(against),
+        rated,
+        {"by_objective": by_objective},
+        rows.places(against, settings.examples),
+    )
+
+
+def _rating_difference(rows: FileRows, pair: Pair) -> dict[str, float]:
+    """First minus second, for the objectives that are rated on both."""
+    ratings = rows.judgments[pair.row].ratings
+    if not ratings:
+        return {}
+    first, second = ratings[pair.first], ratings[pair.second]
+    return {name: first[name] - second[name] for name in first if name in second}

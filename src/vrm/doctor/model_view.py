@@ -1,0 +1,98 @@
+"""What a model says against the labels: a guess at their noise, after confident learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vrm.data.schema import Judgment
+from vrm.doctor.findings import DoctorSettings, Finding, percent, plural
+from vrm.doctor.rows import FileRows, evenly
+from vrm.metrics import Interval, bootstrap_interval
+
+if TYPE_CHECKING:
+    from vrm.inference.engine import RewardEngine
+
+MIN_CONFIDENCE = 0.55
+"""Mean probability of the labelled side under which a model knows too little to contradict anybody."""
+
+MIN_ROWS = 50
+_HONEST = "Only honest if the model was not trained on these rows."
+
+
+def confidently_contradicted(probabilities: ArrayLike) -> tuple[float, NDArray[np.bool_]]:
+    """Which rows a model contradicts as confidently as it agrees on average.
+
+    Confident learning (Northcutt, Jiang and Chuang 2021) counts a row labelled i as really j if the probability of j
+    reaches the mean probability of j over the rows labelled j. The sides of a comparison are exchangeable, so there is
+    one such mean: that of the labelled side.
+
+    Args:
+        probabilities: (n,) predicted probability of the side that the label prefers, in [0, 1].
+
+    Returns:
+        the mean, and (n,) bool: the probability of the other side reaches it.
+    """
+    labelled = np.asarray(probabilities, dtype=np.float64)
+    mean = float(labelled.mean())
+    return mean, 1.0 - labelled >= mean
+
+
+def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEngine) -> Finding:
+    """The share of comparisons that the model confidently contradicts, most confident first among the places."""
+    wanted = {pair.row: pair.sign for pair in rows.pairs if pair.sign and rows.judgments[pair.row].is_comparison}
+    looked = evenly(sorted(wanted), settings.model_rows)
+    by_place = {id(rows.judgments[row]): row for row in looked}
+    judged, probabilities = [], []
+    for judgment, first in _probabilities(engine, rows, looked):
+        row = by_place[id(judgment)]
+        judged.append(row)
+        probabilities.append(first if wanted[row] > 0 else 1.0 - first)
+    name = "model_contradicts"
+    if len(judged) < MIN_ROWS:
+        message = f"{plural(len(judged), 'comparison')} can be judged by the model; at least {MIN_ROWS} are needed."
+        return Finding(name, "not run", (rows.name,), message)
+    mean, against = confidently_contradicted(probabilities)
+    if mean < MIN_CONFIDENCE:
+        message = (
+            f"The model gives the labelled side a probability of {mean:.2f} on average (under {MIN_CONFIDENCE}): it "
+            "knows too little about these rows to say which labels are wrong."
+        )
+        return Finding(name, "not run", (rows.name,), message, details={"mean_probability": mean})
+    share = bootstrap_interval(against.astype(np.float64), [rows.prompts[row] for row in judged])
+    # The most confident first: those are to be looked at.
+    order = [judged[index] for index in np.argsort(probabilities, kind="stable") if against[index]]
+    sampled = f" of a sample of {len(judged):,}" if len(judged) < len(wanted) else ""
+    return Finding(
+        name,
+        "info",
+        (rows.name,),
+        f"The model contradicts {plural(len(order), 'label')}{sampled} ({percent(share.estimate)}{_interval(share)}) "
+        f"at least as confidently as it agrees on average (probability {mean:.2f}). A guess, not an estimate of label "
+        f"noise: too high where the model is wrong, too low where it errs as the judges did. {_HONEST}",
+        "Read the most confident ones (--examples) before trusting either side." if order else "",
+        len(order),
+        len(judged),
+        {"mean_probability": mean, "share_contradicted": share},
+        rows.places(order, settings.examples),
+    )
+
+
+def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> Iterator[tuple[Judgment, float]]:
+    """(judgment, P(first > second)) of the rows that the model can read."""
+    from vrm.core.distributions import SemanticFeatures
+    from vrm.core.predictive import log_probabilities
+
+    for batch in engine.stream(rows.judgments[row] for row in looked):
+        posteriors = batch.posteriors
+        loc, variance, full = posteriors.features.loc, posteriors.features.variance, posteriors.features.full
+        first, second = (SemanticFeatures(loc[:, side], variance[:, side], full) for side in (0, 1))
+        logs, _ = log_probabilities(posteriors.weights, first, second, posteriors.decoder)
+        yield from zip(batch.judgments, logs.double().exp().tolist(), strict=True)
+
+
+def _interval(share: Interval) -> str:
+    return "" if np.isnan(share.low) else f", 95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %"

@@ -1,0 +1,198 @@
+"""Lengths in tokens, and what the limit of tokens does to the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vrm.config import ModelConfig
+from vrm.data.chat import ChatTokenizer, TokenizedPrompt, ensure_chat_template
+from vrm.data.schema import Judgment, Text
+from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
+from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.lengths import quantiles
+from vrm.doctor.rows import FileRows, evenly
+from vrm.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from vrm.inference.engine import RewardEngine
+
+DEFAULT_LIMIT = int(ModelConfig.model_fields["max_input_tokens"].default)
+"""Tokens of a row that `vrm train` reads unless it is told otherwise."""
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a model reads rows.
+
+    Attributes:
+        tokenizer: with a chat template, if there are rows of messages.
+        limit: tokens of prompt and completion together.
+        name: of the tokenizer, for reports.
+        wrap_text: whether plain text is wrapped into messages.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    limit: int
+    name: str
+    wrap_text: bool = False
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ConfigError(f"the limit of tokens is {self.limit}; it must be at least 1")
+
+    @property
+    def english_only(self) -> bool:
+        """Whether this is the embedded backbone, which reads English."""
+        return self.name == EMBEDDED
+
+
+def load_reading(tokenizer: str = EMBEDDED, limit: int | None = None) -> Reading:
+    """The tokenizer of a backbone directory, Hub name or `embedded`; `limit` None takes `DEFAULT_LIMIT`.
+
+    An encoder's tokenizer without a chat template gets the one that training gives it.
+
+    Raises:
+        MissingExtraError: for `embedded` where its package is not installed.
+        ConfigError: there is no such tokenizer, or the limit is under 1.
+    """
+    from vrm.model.checkpoint import load_tokenizer
+
+    try:
+        loaded = load_tokenizer(tokenizer)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"no tokenizer can be loaded from {tokenizer!r}: {reason}") from None
+    if loaded.cls_token is not None and loaded.sep_token is not None:
+        ensure_chat_template(loaded, "encoder")
+    return Reading(loaded, DEFAULT_LIMIT if limit is None else limit, tokenizer)
+
+
+def default_reading(limit: int | None = None) -> Reading | str:
+    """The embedded backbone's reading, or why there is none."""
+    try:
+        return load_reading(EMBEDDED, limit)
+    except MissingExtraError as error:
+        return f"{error}; or name a tokenizer (--tokenizer) or a model (--model)"
+
+
+def model_reading(engine: RewardEngine, name: str, limit: int | None = None) -> Reading:
+    """How a loaded model reads rows; `limit` overrides its own."""
+    config = engine.model.config
+    return Reading(engine.tokenizer, limit or config.max_input_tokens, name, config.conversational)
+
+
+class _Measuring(ChatTokenizer):
+    """A chat tokenizer that keeps the lengths of the row it has read last, so that no row is tokenized twice."""
+
+    lengths: tuple[int, list[int]] = (0, [])
+
+    def prompt(self, judgment: Judgment) -> TokenizedPrompt:
+        found = super().prompt(judgment)
+        self.lengths = (len(found.ids), [])
+        return found
+
+    def completion(self, prompt: TokenizedPrompt, completion: Text, judgment: Judgment) -> list[int]:
+        ids = super().completion(prompt, completion, judgment)
+        self.lengths[1].append(len(ids))
+        return ids
+
+
+def check_tokens(
+    rows: FileRows, settings: DoctorSettings, reading: Reading | str
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Sides that truncation makes identical and rows over the limit; and quantiles of lengths in tokens.
+
+    Args:
+        rows: of one file.
+        settings: limits, and the number of rows to tokenize.
+        reading: tokenizer and limit, or why there is none.
+    """
+    try:
+        if not isinstance(reading, str):
+            return _measured(rows, settings, reading)
+    except ConfigError as error:
+        # Rows of messages and a tokenizer without a chat template.
+        reading = str(error)
+    names = ("cut_to_identical", "over_limit")
+    return [Finding(name, "not run", (rows.name,), f"No lengths in tokens: {reading}.") for name in names], {}
+
+
+def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tuple[list[Finding], dict[str, Any]]:
+    chat = _Measuring(reading.tokenizer, reading.wrap_text)
+    tokenize = JudgmentTokenizer(chat, reading.limit, "truncate")
+    looked = evenly(range(len(rows)), settings.sample)
+    prompts, first, second, totals = [], [], [], []
+    over, dropped, identical = [], [], []
+    for row in looked:
+        judgment = rows.judgments[row]
+        kept = tokenize(judgment)
+        prompt, completions = chat.lengths
+        longest = max(completions, default=0)
+        prompts.append(prompt)
+        totals.append(prompt + longest)
+        if judgment.is_comparison:
+            first.append(completions[0])
+            second.append(completions[1])
+        if totals[-1] > reading.limit:
+            over.append(row)
+        if longest + min(prompt, MIN_PROMPT) > reading.limit:
+            dropped.append(row)
+        if kept is None:
+            identical.append(row)
+    length = dict(zip(looked, totals, strict=True))
+    longest_first = sorted(over, key=lambda row: -length[row])
+    sampled = f" of a sample of {len(looked):,}" if len(looked) < len(rows) else ""
+    findings = [
+        _cut_to_identical(rows, settings, reading, (identical, len(first)), sampled),
+        _over_limit(rows, settings, reading, (longest_first, dropped, len(looked)), sampled),
+    ]
+    named = {"prompt": prompts, "chosen": first, "rejected": second, "row": totals}
+    return findings, {name: quantiles(values) for name, values in named.items() if values}
+
+
+def _cut_to_identical(
+    rows: FileRows, settings: DoctorSettings, reading: Reading, found: tuple[list[int], int], sampled: str
+) -> Finding:
+    identical, total = found
+    return Finding(
+        "cut_to_identical",
+        severity(len(identical), total, error=settings.thresholds.cut_to_identical, warning=0.0),
+        (rows.name,),
+        f"{plural(len(identical), 'comparison')}{sampled} ({percent(len(identical) / max(total, 1))}) would have "
+        f"identical sides if rows were cut to {reading.limit:,} tokens ({reading.name}).",
+        "Nothing is left to learn from them and they are dropped: raise the limit (a backbone that reads more), or use "
+        "shorter texts."
+        if identical
+        else "",
+        len(identical),
+        total,
+        {"limit": reading.limit, "tokenizer": reading.name},
+        rows.places(identical, settings.examples),
+    )
+
+
+def _over_limit(
+    rows: FileRows, settings: DoctorSettings, reading: Reading, found: tuple[list[int], list[int], int], sampled: str
+) -> Finding:
+    over, dropped, total = found
+    return Finding(
+        "over_limit",
+        severity(len(over), total, warning=settings.thresholds.over_limit),
+        (rows.name,),
+        f"{plural(len(over), 'row is', 'rows are')} over {reading.limit:,} tokens{sampled} "
+        f"({percent(len(over) / max(total, 1))}); {len(dropped):,} ({percent(len(dropped) / max(total, 1))}) even "
+        "without their prompt.",
+        "on_overlong truncate_prompt (the default of vrm train) drops the latter, truncate cuts their completions; a "
+        "higher limit reads them."
+        if over
+        else "",
+        len(over),
+        total,
+        {"limit": reading.limit, "tokenizer": reading.name, "completions_too_long": len(dropped)},
+        rows.places(over, settings.examples),
+    )

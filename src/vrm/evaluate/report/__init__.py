@@ -1,6 +1,0 @@
-"""The report: one self-contained HTML page from runs and results. `read_inputs`, then `render_report`."""
-
-from vrm.evaluate.report.inputs import Document, Inputs, Run, read_inputs
-from vrm.evaluate.report.render import render_report
-
-__all__ = ["Document", "Inputs", "Run", "read_inputs", "render_report"]

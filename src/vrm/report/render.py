@@ -1,0 +1,67 @@
+"""The page: sections that have something to show, what is missing, and the template."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import jinja2
+
+import vrm
+from vrm.report.blocks import Section
+from vrm.report.charts import Drawer
+from vrm.report.inputs import Inputs
+from vrm.report.sections import SECTIONS
+from vrm.report.view import View, view_of
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def render_report(inputs: Inputs, title: str = "Reward model report") -> str:
+    """One self-contained HTML page; the same inputs give the same page, to the byte.
+
+    Args:
+        inputs: from `read_inputs`.
+        title: of the page.
+
+    Returns:
+        The page's text: no script, nothing that is loaded from elsewhere, every text of the inputs escaped.
+
+    Raises:
+        MissingExtraError: matplotlib, of the extra `report`, is not installed.
+    """
+    view = view_of(inputs)
+    with Drawer.open() as draw:
+        sections = [make(view, draw) for make in SECTIONS]
+    page = _template().render(
+        title=title,
+        subtitle=_subtitle(view),
+        version=vrm.__version__,
+        css=_file("page.css"),
+        sections=[section for section in sections if section.blocks],
+        missing=_missing(sections),
+    )
+    return _UNPRINTABLE.sub("\ufffd", page)
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(_file("page.html.jinja"))
+
+
+def _file(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _subtitle(view: View) -> str:
+    inputs = view.inputs
+    counts = [(len(inputs.runs), "training run")]
+    counts += [(len(inputs.of_kind(kind)), kind) for kind in ("evaluation", "comparison", "audit")]
+    counts.append((len(inputs.of_kind("doctor")), "data check"))
+    return "From " + ", ".join(f"{count} {word}{'s' * (count > 1)}" for count, word in counts if count)
+
+
+def _missing(sections: list[Section]) -> list[str]:
+    return [f"{section.title}: {reason}" for section in sections for reason in section.missing]

@@ -1,0 +1,130 @@
+"""Training: what each run cost and reached, and its curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Paragraph, Section, Table
+from vrm.report.charts import Axes, Drawer, Line
+from vrm.report.inputs import Run
+from vrm.report.values import NONE, at, clip, count, fixed, number, percent, text, whole
+from vrm.report.view import View
+
+HELD_OUT = {
+    "eval_nll": ("Held-out NLL", "nats a pair", False),
+    "eval_accuracy": ("Held-out accuracy", "%", True),
+    "eval_calibration_error": ("Held-out calibration error", "", False),
+    "eval_kl_weights": ("Held-out KL of the weights to the flat Dirichlet", "nats", False),
+}
+TERMS = {
+    "comparison": ("Log-likelihood of comparisons", "nats a row"),
+    "ranking": ("Log-likelihood of ranked lists", "nats a row"),
+    "ratings": ("Log-likelihood of ratings", "nats a rating"),
+    "votes": ("Log-likelihood of objective votes", "nats a row"),
+    "kl_weights": ("KL of the weights to their prior", "nats a row"),
+    "kl_features": ("KL of the semantic features to their prior", "nats a row"),
+}
+"""What `history.jsonl` logs of the training rows: raw, without the coefficients of the loss."""
+
+
+def training_section(view: View, draw: Drawer) -> Section:
+    """A table of the runs, curves on held-out rows, and the terms of the loss."""
+    runs = view.inputs.runs
+    if not runs:
+        return Section("training", "Training")
+    missing = [
+        f"{run.source}: no history.jsonl, or an empty one, so no curves of this run" for run in runs if not run.history
+    ] + [f"{run.source}: no run.json: the run is not finished" for run in runs if run.summary is None]
+    blocks: list[Block] = [_runs_table(view)]
+    held_out = [chart for chart in (_held_out(view, draw, key) for key in HELD_OUT) if chart]
+    terms = [chart for chart in (_term(view, draw, key) for key in TERMS) if chart]
+    if held_out:
+        blocks.append(Charts(held_out))
+    if terms:
+        blocks.append(
+            Paragraph("The terms of the loss on training rows, raw: without the coefficients that weigh them.", "muted")
+        )
+        blocks.append(Charts(terms))
+    return Section("training", "Training", blocks, missing)
+
+
+def _runs_table(view: View) -> Table:
+    columns = [
+        Column("run", False), Column("head", False), Column("backbone", False), Column("rows"), Column("held out"),
+        Column("steps"), Column("best step"), Column("NLL"), Column("accuracy, %"), Column("weight KL"),
+        Column("active features"), Column("seconds"),
+    ]  # fmt: skip
+    return Table(
+        columns,
+        [_run_row(view, run) for run in view.inputs.runs],
+        "NLL, accuracy and weight KL are those of the kept checkpoint on the held-out rows that chose it: optimistic, "
+        "and no substitute for an evaluation on other files.",
+    )
+
+
+def _run_row(view: View, run: Run) -> list[Cell]:
+    summary: Any = run.summary or {}
+    metrics = at(summary, "metrics")
+    best = _best_step(run)
+    steps = [found for found in (number(entry, "step") for entry in run.history) if found is not None]
+    return [
+        Cell(view.run(run)),
+        Cell(text(summary, "config", "model", "head") or NONE),
+        Cell(clip(text(summary, "config", "model", "backbone") or NONE, 40)),
+        Cell(whole(count(summary, "rows", "train"))),
+        Cell(whole(count(summary, "rows", "eval"))),
+        Cell(whole(int(max(steps))) if steps else NONE),
+        Cell(whole(best)),
+        Cell(fixed(number(metrics, "nll"))),
+        Cell(percent(number(metrics, "accuracy"))),
+        Cell(fixed(number(metrics, "kl_weights"), 2)),
+        Cell(whole(count(metrics, "active_units"))),
+        Cell(fixed(number(summary, "seconds", "total"), 0)),
+    ]
+
+
+def _best_step(run: Run) -> int | None:
+    """The step that chose the checkpoint: the lowest held-out NLL, or loss where there are no comparisons."""
+    for key in ("eval_nll", "eval_loss"):
+        found = _curve(run, key)
+        if found:
+            return int(min(found, key=lambda point: point[1])[0])
+    return None
+
+
+def _curve(run: Run, key: str) -> list[tuple[float, float]]:
+    """(step, value) of each log that has both; the last of those at one step counts."""
+    points: dict[float, float] = {}
+    for entry in run.history:
+        step, value = number(entry, "step"), number(entry, key)
+        if step is not None and value is not None and abs(value) != float("inf"):
+            points[step] = value
+    return sorted(points.items())
+
+
+def _lines(view: View, key: str, keep: Callable[[list[tuple[float, float]]], bool]) -> list[Line]:
+    lines = []
+    for run in view.inputs.runs:
+        curve = _curve(run, key)
+        if curve and keep(curve):
+            name = view.run(run)
+            lines.append(Line(name, [x for x, _ in curve], [y for _, y in curve], series=view.series(name)))
+    return lines
+
+
+def _held_out(view: View, draw: Drawer, key: str) -> Chart | None:
+    title, unit, share = HELD_OUT[key]
+    lines = _lines(view, key, _varies if key == "eval_kl_weights" else bool)
+    return draw.lines(lines, Axes("step", unit, percent=share), title) if lines else None
+
+
+def _term(view: View, draw: Drawer, key: str) -> Chart | None:
+    title, unit = TERMS[key]
+    lines = _lines(view, key, _varies)
+    return draw.lines(lines, Axes("step", unit), title) if lines else None
+
+
+def _varies(curve: list[tuple[float, float]]) -> bool:
+    """Heads that lack a term log it as zeros."""
+    return any(value for _, value in curve)

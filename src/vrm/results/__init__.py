@@ -1,0 +1,1 @@
+"""The documents that commands write: what they begin with, their numbers and words."""

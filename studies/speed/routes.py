@@ -1,0 +1,111 @@
+"""Two other routes of training a decoder on pairs, as references for the packed one; the library has neither.
+
+`padded`: one row a completion, padded to the longest, every prompt computed with each of its completions.
+`cache`: the prompts of a batch once, their keys and values repeated for the completions, gradients through them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from studies.speed.inputs import Rows, reward_model
+from studies.speed.tables import quiet
+from torch import Tensor
+from transformers import DynamicCache
+
+from vrm.data.collate import JudgmentCollator, TargetEncoder
+from vrm.model import VRMForSequenceClassification
+from vrm.model.backbones import encode_padded_rows, pad_rows
+from vrm.model.packing import Tree, pack_trees
+from vrm.model.pooling import pack_right, take_token
+from vrm.train.passes import PassCollator
+
+
+class PaddedRoute(VRMForSequenceClassification):
+    """The model without packed rows."""
+
+    def _encode(
+        self, input_ids: Tensor | None, attention_mask: Tensor | None, start: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        assert input_ids is not None
+        assert attention_mask is not None
+        assert start is not None
+        return encode_padded_rows(self.backbone, self.config, input_ids, attention_mask.bool(), start)
+
+
+class CacheRoute(VRMForSequenceClassification):
+    """The model with a prompt pass and a completion pass; needs completions of at least one token."""
+
+    def _encode(
+        self, input_ids: Tensor | None, attention_mask: Tensor | None, start: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        assert input_ids is not None
+        assert attention_mask is not None
+        assert start is not None
+        ids, mask, _ = pack_right(input_ids, attention_mask)
+        rows = [row[:length] for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
+        starts = start.tolist()
+        prompts = [tuple(row[:stop]) for row, stop in zip(rows, starts, strict=True)]
+        unique = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
+        which = torch.tensor([unique[prompt] for prompt in prompts], device=ids.device)
+        prompt_ids, prompt_mask = pad_rows(_tensors(list(unique), ids), ids)
+        first = self.backbone(
+            input_ids=prompt_ids, attention_mask=prompt_mask.long(), use_cache=True, past_key_values=DynamicCache()
+        )
+        cache = first.past_key_values
+        for layer in cache.layers:
+            layer.keys, layer.values = layer.keys[which], layer.values[which]
+        ends = [row[stop:] for row, stop in zip(rows, starts, strict=True)]
+        completion_ids, completion_mask = pad_rows(_tensors(ends, ids), ids)
+        second = self.backbone(
+            input_ids=completion_ids,
+            attention_mask=torch.cat([prompt_mask[which], completion_mask], 1).long(),
+            position_ids=start.unsqueeze(1) + torch.arange(completion_ids.shape[1], device=ids.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        prompt_states = take_token(first.last_hidden_state, prompt_mask.sum(1) - 1)[which]
+        return prompt_states, take_token(second.last_hidden_state, completion_mask.sum(1) - 1)
+
+
+ROUTES = {"padded": PaddedRoute, "cache": CacheRoute}
+
+
+def _tensors(rows: Sequence[Sequence[int]], like: Tensor) -> list[Tensor]:
+    return [torch.tensor(row, dtype=torch.long, device=like.device) for row in rows]
+
+
+def gradient_differences(files: Path, rows: Rows, limit: int) -> dict[str, float]:
+    """Largest difference of any gradient of the backbone to that of the padded route, over the largest of those."""
+    quiet()
+    model = reward_model(files, "bt", limit).eval()
+    padded, packed = _batches(model, rows)
+    found = {}
+    reference = _gradients(model, PaddedRoute, padded)
+    largest = max(float(gradient.abs().max()) for gradient in reference)
+    for name, kind, batch in (("cache", CacheRoute, padded), ("packed", VRMForSequenceClassification, packed)):
+        pairs = zip(_gradients(model, kind, batch), reference, strict=True)
+        found[name] = max(float((gradient - expected).abs().max()) for gradient, expected in pairs) / largest
+    return found
+
+
+def _batches(model: VRMForSequenceClassification, rows: Rows) -> tuple[dict, dict]:
+    (packed,) = PassCollator.of(model, TargetEncoder(), 0, 1 << 30)(rows.tokenized)["passes"]
+    return JudgmentCollator(TargetEncoder(), 0)(rows.tokenized), packed
+
+
+def _gradients(model: VRMForSequenceClassification, kind: type, batch: dict) -> list[Tensor]:
+    one = copy.deepcopy(model)
+    one.__class__ = kind
+    rewards = one(**batch).logits
+    torch.nn.functional.softplus(rewards[:, 1] - rewards[:, 0]).mean().backward()
+    return [parameter.grad for parameter in one.backbone.parameters() if parameter.grad is not None]
+
+
+def tokens_packed(rows: Rows) -> int:
+    """Positions of the rows packed one by one: what the packed route must compute, counted from the ids."""
+    trees = [Tree(item.prompt, item.completions) for item in rows.tokenized]
+    return sum(pack_trees([tree], "decoder")["input_ids"].numel() for tree in trees)

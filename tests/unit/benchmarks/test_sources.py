@@ -1,0 +1,138 @@
+"""Where rows come from: formats, splits, the Hub by a stand-in, the real files; and that their order means nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from vrm.benchmarks import ExampleRewards, benchmark_names, get_benchmark
+from vrm.benchmarks.registry import BENCHMARKS
+from vrm.errors import ConfigError, DataError
+
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "benchmarks"
+NAMES = [name for name in BENCHMARKS if name != "bon"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_rows_changes_nothing(load, samples, name):
+    benchmark = get_benchmark(name)
+    rows = samples.rows(name)
+    rows += [{**rows[0]}, {**rows[1]}, {}]
+    results = []
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        loaded = load(name, rows)
+        given = samples.rewards(loaded.examples)
+        outcomes = benchmark.outcomes(loaded.examples, given)
+        intervals = [outcomes.interval(figure) for figure in outcomes.figures]
+        texts = [(example.id, example.labels, example.judgment.completions) for example in loaded.examples]
+        counts = {reason: entry.count for reason, entry in loaded.unusual.reasons.items()}
+        results.append((texts, str(intervals), counts, loaded.notes))
+    assert results[0] == results[1] == results[2]
+    assert len(results[0][0]) == len(rows) - 1
+
+
+@pytest.mark.parametrize("file", ["d.json", "d.jsonl", "d.json.gz", "d.jsonl.gz"])
+def test_formats_of_text(load, figures, file):
+    assert figures(load("judgebench", file=file)) == figures(load("judgebench"))
+
+
+def test_parquet_and_splits_by_file_name(samples, figures, load, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = samples.rows("rewardbench")
+    directory = tmp_path / "published"
+    (directory / "data").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), directory / "data" / "filtered-00000-of-00001.parquet")
+    pq.write_table(pa.Table.from_pylist(rows * 2), directory / "data" / "raw-00000-of-00001.parquet")
+    loaded = get_benchmark("rewardbench").load(str(directory))
+    assert figures(loaded) == figures(load("rewardbench", rows))
+    assert loaded.rows == len(rows)
+    assert "raw-00000" in loaded.notes[0]
+
+
+def test_a_saved_dataset_is_read_in_its_published_split(samples, figures, load, tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    rows = samples.rows("rewardbench")
+    parts = {"raw": Dataset.from_list(rows[:1]), "filtered": Dataset.from_list(rows)}
+    DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    assert figures(get_benchmark("rewardbench").load(str(tmp_path / "saved"))) == figures(load("rewardbench", rows))
+
+
+def test_without_a_path_the_hub_is_asked_through_datasets(samples, monkeypatch):
+    import datasets
+
+    asked = []
+
+    def load_dataset(name, config=None, data_dir=None):
+        asked.append((name, config, data_dir))
+        rows = samples.rows("hh-rlhf")
+        return datasets.DatasetDict({split: datasets.Dataset.from_list(rows) for split in ("train", "test")})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    loaded = get_benchmark("hh-rlhf").load(None)
+    assert asked[0] == ("Anthropic/hh-rlhf", None, "helpful-base")
+    assert len(asked) == 4
+    assert loaded.rows == 16
+    assert {example.labels["kind"] for example in loaded.examples} == {"helpful", "harmless"}
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error_that_says_what_else_to_do(monkeypatch):
+    import datasets
+
+    def load_dataset(name, config=None, data_dir=None):
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=r"allenai/reward-bench.*offline.*rewardbench=PATH"):
+        get_benchmark("rewardbench").load(None)
+
+
+def test_names():
+    assert set(NAMES) <= set(benchmark_names())
+    for name in NAMES:
+        benchmark = get_benchmark(name)
+        assert benchmark.name == name
+        assert all((benchmark.title, benchmark.description, benchmark.equal_rewards))
+    with pytest.raises(ConfigError, match=r"no benchmark 'rm_bench'.*Did you mean 'rm-bench'.*judgebench"):
+        get_benchmark("rm_bench")
+
+
+def by_length(examples):
+    return [
+        ExampleRewards(tuple(float(len(str(text))) for text in example.judgment.completions), ())
+        for example in examples
+    ]
+
+
+@pytest.mark.shared
+def test_the_real_rm_bench_files_load_whole():
+    directory = SHARED / "rm-bench"
+    if not directory.exists():
+        pytest.skip("needs ../shared/data/benchmarks/rm-bench")
+    benchmark = get_benchmark("rm-bench")
+    loaded = benchmark.load(str(directory))
+    assert (loaded.rows, len(loaded.examples)) == (798, 798)
+    assert not loaded.unusual.reasons
+    assert loaded.notes == ("Absent: math; the row 'all' is the mean of chat, code, safety.",)
+    outcomes = benchmark.outcomes(loaded.examples, by_length(loaded.examples))
+    found = {(figure.row, figure.column): round(100 * figure.value(outcomes.credit), 1) for figure in outcomes.figures}
+    # The figures of "the longer wins" that the data's own page quotes.
+    assert [found["chat", column] for column in ("easy", "normal", "hard")] == [81.1, 28.4, 2.6]
+    assert [found["code", column] for column in ("easy", "normal", "hard")] == [77.5, 51.9, 25.4]
+
+
+@pytest.mark.shared
+def test_the_real_rmb_best_of_n_file_loads_whole():
+    path = SHARED / "rmb-bon.dev.jsonl.gz"
+    if not path.exists():
+        pytest.skip("needs ../shared/data/benchmarks/rmb-bon.dev.jsonl.gz")
+    loaded = get_benchmark("rmb").load(str(path))
+    assert (loaded.rows, len(loaded.examples)) == (565, 565)
+    assert loaded.unusual.left_out == 0
+    assert {example.labels["goal"] for example in loaded.examples} == {"helpfulness", "harmlessness"}
+    assert all(len(example.better) == len(example.judgment.completions) - 1 for example in loaded.examples)

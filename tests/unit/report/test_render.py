@@ -1,0 +1,159 @@
+"""The page: complete, well-formed, self-contained, harmless, and the same every time."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from vrm.report import Document, Inputs, read_inputs, render_report
+from vrm.report.sections import SECTIONS
+
+SCRIPT = "<script>alert('x')</script>"
+HEADINGS = [
+    "Summary", "Accuracy", "Comparisons", "Calibration", "Selective accuracy", "Best-of-n", "Audit", "Data checks",
+    "Objective weights by category", "Most confident mistakes", "Training", "Settings and versions",
+]  # fmt: skip
+
+
+def test_everything_is_shown_in_order_with_a_table_of_contents(full_page):
+    page = full_page
+    assert page.headings == HEADINGS
+    links = [value for tag, name, value in page.attributes if (tag, name) == ("a", "href")]
+    assert len(links) == len(HEADINGS)
+    assert {link.removeprefix("#") for link in links} <= set(page.ids)
+    assert "From 2 training runs, 2 evaluations, 1 comparison, 1 audit, 1 data check" in page.text
+
+
+def test_ids_are_unique(full_page):
+    assert len(full_page.ids) > 20
+    assert len(set(full_page.ids)) == len(full_page.ids)
+
+
+def test_nothing_is_loaded_or_run(full_page):
+    page = full_page
+    assert not {"script", "link", "img", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in ("href", "src", "xlink:href"):
+            assert value.startswith("#"), (tag, name, value)
+    assert not re.search(r"https?:|//[a-z]|@import|javascript:", page.markup)
+    assert set(re.findall(r"url\(([^)]*)\)", page.markup)) <= {f"#{name}" for name in page.ids}
+    policy = next(value for tag, name, value in page.attributes if (tag, name) == ("meta", "content"))
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def test_the_same_inputs_give_the_same_bytes_of_a_modest_size(everything, full_page):
+    again = render_report(read_inputs(everything))
+    assert again == full_page.markup
+    assert len(again.encode()) < 3_000_000
+
+
+@pytest.mark.parametrize("name", ["audit.json", "doctor.json", "c.json", "runs/a"])
+def test_one_input_alone_makes_a_page(everything, render, name):
+    (path,) = (path for path in everything if str(path).endswith(f"/{name}"))
+    page = render(path)
+    assert 2 <= len(page.headings) < len(HEADINGS)
+    assert "Settings and versions" in page.headings
+
+
+def test_what_is_missing_is_named_with_its_file(write, write_run, render, make):
+    bare = make.evaluation("runs/a/model", {"data/test.jsonl": {"pairs": make.measured()["pairs"]}})
+    path = write("bare.json", bare)
+    run = write_run("u", summary=None, history=None)
+    (run / "history.jsonl").write_text("", encoding="utf-8")
+    page = render(path, run)
+    assert "Not shown" in page.headings
+    for words in (
+        f"Selective accuracy: {path}: no curves of test.jsonl",
+        f"Most confident mistakes: {path}: it explains no mistakes of a on test.jsonl",
+        f"Training: {run}: no run.json: the run is not finished",
+        f"Training: {run}: no history.jsonl, or an empty one, so no curves of this run",
+    ):
+        assert words in page.text
+    assert "Best-of-n" not in page.headings
+
+
+def test_texts_of_the_inputs_are_harmless(write, write_run, render, make):
+    measured = make.measured()
+    measured["mistakes"] = [
+        make.mistake(prompt=f"p {SCRIPT}", chosen=f"c {SCRIPT}", rejected='"><img src=x onerror=y>')
+    ]
+    measured["weights_by_category"]["objectives"] = [SCRIPT, "brevity"]
+    measured["weights_by_category"]["groups"][SCRIPT] = measured["weights_by_category"]["groups"].pop("law")
+    measured["by_category"][SCRIPT] = measured["by_category"].pop("law")
+    two = [write(f"{name}.json", make.evaluation(f"runs/{name}/model", {SCRIPT: measured})) for name in ("<b>m", "a'b")]
+    audit, doctor = make.audit(SCRIPT), make.doctor()
+    audit["edits"][0]["name"] = doctor["findings"][0]["message"] = SCRIPT
+    doctor["findings"][0]["severity"] = SCRIPT
+    compared = make.comparison(SCRIPT, "b", SCRIPT, (0.1, 0.0, 0.2))
+    compared["files"][SCRIPT]["conclusions"] = [SCRIPT]
+    run = write_run("r", {"config": {SCRIPT: {"model": SCRIPT}}, "versions": {SCRIPT: SCRIPT}})
+    paths = [*two, write("x.json", audit), write("d.json", doctor), write("c.json", compared), run]
+    page = render(*paths, title=SCRIPT)
+    assert not {"script", "b", "img"} & set(page.tags)
+    for told in (f"p {SCRIPT}", f"c {SCRIPT}", '"><img src=x onerror=y>', "<b>m", "a'b"):
+        assert told in page.text
+    assert page.text.count(SCRIPT) >= 20
+
+
+def test_characters_that_no_page_may_hold_are_replaced(write, render, make):
+    measured = make.measured()
+    measured["mistakes"] = [make.mistake(prompt="a\x00b\x1bc\ud800d\ufffee", chosen="\u202ek\u0085")]
+    page = render(write("a.json", make.evaluation("m", {"t": measured})))
+    assert "a\ufffdb\ufffdc\ufffdd\ufffde" in page.text
+    page.markup.encode("utf-8")
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", page.markup)
+
+
+def test_long_texts_are_cut_and_say_so(write, render, make):
+    measured = make.measured()
+    measured["mistakes"] = [make.mistake(chosen="x" * 5000)]
+    page = render(write("a.json", make.evaluation("m", {"t": measured})))
+    assert "A, which judges prefer (4,400 more characters)" in page.text
+    assert "x" * 600 in page.markup
+    assert "x" * 601 not in page.markup
+
+
+JUNK = [None, True, -1, 1e300, "inf", "", SCRIPT, [], {}, [None], {"": None}, [[1]], {"estimate": {}}, "x" * 300]
+
+
+def branches(value, path=()):
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from branches(child, (*path, key))
+
+
+def replaced(value, path, junk):
+    if not path:
+        return junk
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], junk)
+    return copy
+
+
+class NoCharts:
+    """Draws nothing: what a section does with a document is what is tested."""
+
+    def __getattr__(self, name):
+        from vrm.report.blocks import Chart
+
+        return lambda *args: Chart("<svg></svg>", str(args[-1]))
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "comparison", "audit", "doctor"])
+def test_no_document_of_odd_content_crashes_a_section(everything, kind):
+    """Every part of a document in turn is junk; what cannot be shown is left out."""
+    from vrm.report.view import view_of
+
+    (document, *_) = read_inputs(everything).of_kind(kind)
+    tried = 0
+    for number, path in enumerate(branches(document.content)):
+        if path and not any(isinstance(part, int) and part > 0 for part in path):
+            content = replaced(document.content, path, JUNK[number % len(JUNK)])
+            view = view_of(Inputs((Document("x.json", kind, content),), ()))
+            for make_section in SECTIONS:
+                make_section(view, NoCharts())
+            tried += 1
+    assert tried > 20
