@@ -325,12 +325,12 @@ def _limits(facts: CardFacts) -> str:
         f"{config.max_input_tokens:,} tokens were not examined for this card.",
         *identifiability(facts.model).statements,
     ]
-    if config.head in ("vrm", "bottleneck"):
+    if config.has_reward_uncertainty:
         lines.append(
             "The reward's variance says how unsure it is of what matters and of how good the completion is; it is not "
             "a detector of inputs that the model does not know."
         )
-    if config.head == "vrm":
+    if config.has_weight_uncertainty:
         lines.append(_counts(config))
     return "\n".join(f"- {line}" for line in lines)
 

@@ -214,7 +214,7 @@ def _uncertainty(moments: PredictiveMoments) -> UncertaintyReport | None:
 
 
 def _counts_meaning(config: VRMConfig) -> str:
-    if config.head != "vrm":
+    if not config.has_weight_uncertainty:
         return ""
     if config.loss == "marginal":
         return "Counts are pseudo-observations: an emphasis of 1 weighs as much as one vote for that objective."

@@ -28,7 +28,9 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
         statement = f"Head '{config.head}' has one objective, the reward itself: there are no weights to read."
         return Identifiability("single", *size, (statement,))
     votes, ratings = _covered(config, config.objectives_with_votes), _covered(config, config.objectives_with_ratings)
-    statements = [] if config.head == "vrm" else ["Head 'gated' gives weights without uncertainty: they are points."]
+    statements = []
+    if not config.has_weight_uncertainty:
+        statements.append(f"Head '{config.head}' gives weights without uncertainty: they are points.")
     if votes:
         status = "votes"
         statements.append(

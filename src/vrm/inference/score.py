@@ -157,7 +157,7 @@ class Scorer:
     def __post_init__(self) -> None:
         config = self.engine.model.config
         self.reward_scale = self.options.reward_scale or config.reward_scale
-        if self.options.kappa is not None and config.head not in ("vrm", "bottleneck"):
+        if self.options.kappa is not None and not config.has_reward_uncertainty:
             raise ConfigError(f"head '{config.head}' has no uncertainty, so kappa would change nothing: leave it out")
 
     def stream(self, rows: Iterable[ScoringRow], window_texts: int = WINDOW_TEXTS) -> Iterator[list[dict[str, Any]]]:

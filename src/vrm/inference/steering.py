@@ -34,9 +34,9 @@ def check_steering(model: VRMForSequenceClassification, steering: Steering | Non
     unknown = sorted((set(steering.emphasis) | set(steering.without)) - set(names))
     if unknown:
         raise ConfigError(f"steering names {', '.join(unknown)}, but the model's objectives are: {', '.join(names)}")
-    if steering.emphasis and model.config.head != "vrm":
+    if steering.emphasis and not model.config.has_weight_uncertainty:
         raise ConfigError(
-            f"head '{model.config.head}' has no concentration to add counts to; only 'vrm' can be emphasized"
+            f"head '{model.config.head}' has no concentration to add counts to, so it cannot be emphasized"
         )
     wrong = {name: count for name, count in steering.emphasis.items() if not 0 <= count < float("inf")}
     if wrong:

@@ -159,6 +159,21 @@ class VRMConfig(PretrainedConfig):
         return self.head in MULTI_OBJECTIVE_HEADS
 
     @property
+    def has_weight_uncertainty(self) -> bool:
+        """Whether the objective weights are a distribution, with a concentration, and not a point."""
+        return self.head == "vrm"
+
+    @property
+    def has_feature_uncertainty(self) -> bool:
+        """Whether the semantic features, and with them the rewards, have a variance."""
+        return self.head in ("vrm", "bottleneck")
+
+    @property
+    def has_reward_uncertainty(self) -> bool:
+        """Whether rewards have a variance, from the weights or from the features."""
+        return self.has_weight_uncertainty or self.has_feature_uncertainty
+
+    @property
     def num_blocks(self) -> int:
         """Pooled vectors that are concatenated into the head's input."""
         return len(self.feature_layers) * (len(self.poolings) if self.backbone_kind == "encoder" else 1)

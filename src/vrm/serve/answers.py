@@ -15,8 +15,6 @@ from vrm.inference.score import numbers
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.serve.errors import RequestError
 
-UNCERTAIN_HEADS = ("vrm", "bottleneck")
-
 
 @dataclass(frozen=True)
 class RewardChoice:
@@ -32,7 +30,7 @@ class RewardChoice:
 
     def check(self, config: VRMConfig) -> None:
         """Raise RequestError if this model cannot follow it."""
-        if self.kappa is not None and config.head not in UNCERTAIN_HEADS:
+        if self.kappa is not None and not config.has_reward_uncertainty:
             raise RequestError(
                 f"kappa: head '{config.head}' has no uncertainty, so kappa would change nothing: leave it out", "kappa"
             )

@@ -249,7 +249,7 @@ class VRMTrainer(Trainer):
         """As in `Trainer`; warns if the prompt is ignored by a head that could use it."""
         metrics = super().evaluate(*args, **kwargs)
         config = self._base_model().config
-        if config.head == "vrm" and config.num_objectives > 1 and "eval_kl_weights" in metrics:
+        if config.has_weight_uncertainty and config.num_objectives > 1 and "eval_kl_weights" in metrics:
             self._warn_once(metrics["eval_kl_weights"])
         return metrics
 

@@ -80,6 +80,24 @@ def test_heads_without_objectives_have_one_reward():
         assert not config.models_objectives
 
 
+@pytest.mark.parametrize(
+    ("head", "weights", "features", "objectives"),
+    [
+        ("vrm", True, True, True),
+        ("gated", False, False, True),
+        ("bottleneck", False, True, False),
+        ("mlp", False, False, False),
+        ("bt", False, False, False),
+    ],
+)
+def test_a_configuration_says_what_its_head_can_do(head, weights, features, objectives):
+    config = VRMConfig(head=head, objectives=["a"])
+    assert config.has_weight_uncertainty == weights
+    assert config.has_feature_uncertainty == features
+    assert config.has_reward_uncertainty == (weights or features)
+    assert config.models_objectives == objectives
+
+
 def test_the_kind_of_a_backbone_is_read_off_its_configuration():
     assert infer_backbone_kind(BertConfig(**SMALL)) == "encoder"
     assert infer_backbone_kind(BertConfig(is_decoder=True, **SMALL)) == "decoder"
