@@ -17,9 +17,8 @@ import torch
 
 from vrm.config import parse_config
 from vrm.data.planted import planted_corpus, write_planted
-from vrm.data.planted.generator import LEVEL_STD, OBJECTIVES, TRUE_WEIGHTS
-from vrm.data.planted.shortcut import FLATTERY, PADDING
-from vrm.data.planted.text import expand
+from vrm.data.planted.generator import LEVEL_STD, TRUE_WEIGHTS
+from vrm.data.planted.text import FLATTERY, OBJECTIVES, PADDING, expand
 from vrm.train.run import run_training
 
 MAX_TOKENS = 10

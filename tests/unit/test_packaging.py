@@ -197,6 +197,20 @@ def test_the_makefile_names_the_pinned_torch():
     assert f"-c constraints.txt torch=={pins()['torch']} -e '.[embedded,doctor,report,trl,serve,client]'" in planned
 
 
+def test_files_beside_the_code_are_package_data():
+    package = ROOT / "src" / "vrm"
+    listed = PROJECT["tool"]["setuptools"]["package-data"].items()
+    carried = {
+        file
+        for name, patterns in listed
+        for pattern in patterns
+        for file in (ROOT / "src" / name.replace(".", "/")).glob(pattern)
+    }
+    beside = {file for file in package.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert beside
+    assert beside - carried == set()
+
+
 # Our own warnings are errors
 
 

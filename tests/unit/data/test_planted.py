@@ -1,6 +1,7 @@
 """The quickstart corpus holds what its documentation says was planted."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -10,11 +11,9 @@ import statistics
 import pytest
 
 from vrm.data.planted import planted_corpus, summarize, true_score, write_planted
-from vrm.data.planted.generator import LEVEL_STD, NAMES, OBJECTIVES, RATING_STD, TEMPERATURE, VOTES_SHARE
-from vrm.data.planted.prompts import DOMAINS
-from vrm.data.planted.shortcut import FLATTERY, PADDING
+from vrm.data.planted.generator import LEVEL_STD, NAMES, RATING_STD, TEMPERATURE, VOTES_SHARE
 from vrm.data.planted.summary import table
-from vrm.data.planted.text import Pool, block, expand
+from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Pool, block, expand
 from vrm.data.style import plain_text
 
 PARTS = ("train", "dev", "test")
@@ -44,6 +43,18 @@ def test_pool_keeps_its_folds_apart():
     assert pool.texts("train") == ("a b", "a c")
     assert pool.patterns("dev") == ("d",)
     assert pool.texts("test") == ("e", "f")
+
+
+@pytest.mark.parametrize(
+    ("seed", "digest"),
+    [
+        (0, "07c471d659a1467d074586cc36d1bb404163dc526e6e89b93bac6c609409b19d"),
+        (7, "c7a1961d1011626e959b4d4b9a2417b67378bdb0386a8a2cab6075e590cc2f57"),
+    ],
+)
+def test_the_corpus_of_a_seed_stays_the_same_to_the_byte(tmp_path, seed, digest):
+    path = write_planted(tmp_path, seed)["train"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
 def test_sizes(corpus):

@@ -10,18 +10,9 @@ import math
 import random
 from dataclasses import dataclass
 
-from vrm.data.planted.actionability import ACTIONABILITY
-from vrm.data.planted.creativity import CREATIVITY
-from vrm.data.planted.empathy import EMPATHY
-from vrm.data.planted.evidence import EVIDENCE
-from vrm.data.planted.honesty import HONESTY
-from vrm.data.planted.prompts import DOMAINS
-from vrm.data.planted.safety import SAFETY
-from vrm.data.planted.shortcut import FLATTERY, PADDING
-from vrm.data.planted.text import Part, Pool, expand
+from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Part, Pool, expand
 from vrm.data.schema import Judgment, Message
 
-OBJECTIVES = (SAFETY, EVIDENCE, HONESTY, EMPATHY, CREATIVITY, ACTIONABILITY)
 NAMES = tuple(objective.name for objective in OBJECTIVES)
 NUM_LEVELS = 3
 LEVEL_STD = math.sqrt(2 / 3)
