@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -89,13 +90,19 @@ def _words(annotation: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join("null" if kind is NoneType else _words(kind) for kind in arguments)
     if origin is Literal:
-        *others, last = (f"`{value}`" for value in arguments)
-        return f"{', '.join(others)} or {last}" if others else last
+        return _listed(arguments)
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return _listed(annotation)
     if origin is list:
         return "list of sections" if section_of(annotation) else f"list of {_words(arguments[0])}"
     if origin is dict:
         return f"mapping of {_words(arguments[0])} to {_words(arguments[1])}"
     return _WORDS[annotation]
+
+
+def _listed(values: Iterable[str]) -> str:
+    *others, last = (f"`{value}`" for value in values)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _default(info: FieldInfo) -> str:

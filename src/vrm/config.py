@@ -9,12 +9,20 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vrm.choices import (
+    LossName,
+    OnBadRows,
+    OnOverlong,
+    Pooling,
+    Precision,
+    Schedule,
+    SplitBy,
+    StyleMeasure,
+    Tuning,
+)
 from vrm.errors import ConfigError
 
 HeadName = Literal["vrm", "gated", "bottleneck", "mlp", "bt"]
-
-Measure = Literal["log_length", "list_density", "heading_density", "bold_density"]
-"""Names of `vrm.data.style.STYLE_MEASURES`, which this layer may not import; a test compares them."""
 
 
 class _Section(BaseModel):
@@ -41,10 +49,10 @@ class DataConfig(_Section):
     held_out: float = Field(
         0.1, ge=0, lt=1, description="Share of training prompts held out for that choice when `eval` is empty."
     )
-    held_out_by: Literal["prompt", "category"] = Field("prompt", description="What is never on both sides.")
-    on_bad_rows: Literal["error", "skip"] = Field("error", description="Stop at bad rows, or skip and count them.")
-    on_overlong: Literal["error", "drop", "truncate_prompt", "truncate"] = Field(
-        "truncate_prompt", description="What to do with rows over `model.max_input_tokens`."
+    held_out_by: SplitBy = Field(SplitBy.PROMPT, description="What is never on both sides.")
+    on_bad_rows: OnBadRows = Field(OnBadRows.ERROR, description="Stop at bad rows, or skip and count them.")
+    on_overlong: OnOverlong = Field(
+        OnOverlong.TRUNCATE_PROMPT, description="What to do with rows over `model.max_input_tokens`."
     )
     objectives: list[str] | None = Field(
         None, description="Objectives with ratings or votes; all that the training data names by default."
@@ -89,8 +97,8 @@ class ModelConfig(_Section):
     )
     tokenizer: str | None = Field(None, description="Directory or name, where it is not the backbone's.")
     chat_template: str | None = Field(None, description="File with a Jinja chat template to use instead.")
-    tuning: Literal["frozen", "full", "lora"] = Field(
-        "frozen", description="Train the head on cached features, everything, or adapters and head."
+    tuning: Tuning = Field(
+        Tuning.FROZEN, description="Train the head on cached features, everything, or adapters and head."
     )
     lora: LoraSettings = Field(default_factory=LoraSettings, description="Used by `tuning: lora`.")
     head: HeadName = Field("vrm", description="One of vrm, gated, bottleneck, mlp, bt.")
@@ -100,8 +108,8 @@ class ModelConfig(_Section):
     head_dropout: float = Field(0.3, ge=0, lt=1, description="Dropout in the head's networks.")
     prior_concentration: float = Field(1.0, gt=0, description="alpha0, the same for every objective.")
     feature_layers: list[int] = Field(default=[-1], min_length=1, description="Hidden states that feed the head.")
-    poolings: list[Literal["mean", "max", "cls"]] = Field(
-        default=["mean"], min_length=1, description="Encoders: how completion tokens are pooled."
+    poolings: list[Pooling] = Field(
+        default=[Pooling.MEAN], min_length=1, description="Encoders: how completion tokens are pooled."
     )
     max_input_tokens: int = Field(512, ge=8, description="Limit of prompt and completion together, in tokens.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations; less memory, more time.")
@@ -114,7 +122,7 @@ class ModelConfig(_Section):
     @model_validator(mode="after")
     def _trained(self) -> ModelConfig:
         for name in ("gradient_checkpointing", "compile"):
-            if self.tuning == "frozen" and getattr(self, name) is True:
+            if self.tuning == Tuning.FROZEN and getattr(self, name) is True:
                 raise ConfigError(f"model.{name}: a frozen backbone is not trained; set model.tuning to full or lora")
         return self
 
@@ -122,7 +130,7 @@ class ModelConfig(_Section):
 class LossConfig(_Section):
     """Equation (7) or (7') and its weights."""
 
-    name: Literal["variational", "marginal"] = Field("variational", description="(7) or (7').")
+    name: LossName = Field(LossName.VARIATIONAL, description="(7) or (7').")
     num_samples: int | None = Field(
         None, ge=1, description="Draws of the objective weights for each judgment; null: 4 for (7), 8 for (7')."
     )
@@ -149,24 +157,20 @@ class TrainConfig(_Section):
     learning_rate: float = Field(1e-3, gt=0, description="Of the head.")
     backbone_learning_rate: float = Field(2e-5, gt=0, description="Of the backbone or its adapters.")
     weight_decay: float = Field(0.1, ge=0, description="On weight matrices.")
-    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
-        "cosine", description="Schedule after warm-up."
-    )
+    lr_scheduler: Schedule = Field(Schedule.COSINE, description="Schedule after warm-up.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     evals: int = Field(20, ge=1, description="Evaluations over the run; the best checkpoint is kept.")
     early_stopping: int | None = Field(5, ge=1, description="Stop after this many evaluations without a better NLL.")
     logging_steps: int = Field(10, ge=1, description="Steps between logged training terms.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Of the backbone; heads and losses are float32 always."
-    )
+    precision: Precision = Field(Precision.AUTO, description="Of the backbone; heads and losses are float32 always.")
     report_to: list[str] = Field(default=[], description="Trackers of `transformers`: tensorboard, wandb, mlflow, ...")
 
 
 class NuisanceConfig(_Section):
     """Nuisance offset (14): what sways raters but should not be rewarded; off without measures."""
 
-    measures: list[Measure] = Field(default=[], description="Measures of a completion that sway raters.")
+    measures: list[StyleMeasure] = Field(default=[], description="Measures of a completion that sway raters.")
     factor: float | None = Field(
         None, ge=0, le=1, description="Share of the offset used; null: chosen on the evaluation rows."
     )

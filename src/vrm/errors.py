@@ -22,6 +22,8 @@ expects Python's own exceptions keeps working.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class VrmError(Exception):
     """Base of all errors of this package; the command line prints its text and exits with code 1."""
@@ -105,6 +107,13 @@ class RefusedError(ServerError, ValueError):
 
 class UnavailableError(ServerError):
     """The server cannot be reached, is too busy, takes too long or fails, even after retries."""
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ConfigError, which names what is allowed, for a value that is not among it."""
+    choices = list(allowed)
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
 def in_one_line(error: BaseException) -> str:

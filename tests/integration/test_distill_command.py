@@ -140,10 +140,3 @@ def test_no_rows_are_an_error(make_tiny_model, source, tmp_path, capsys):
     assert run("distill-linear", teacher, source, "-o", tmp_path / "x") == 1
     assert "no training rows remain: 60 judgments, limit 4 tokens: 60 dropped" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
-
-
-def test_tunings_of_the_command_are_the_librarys():
-    from vrm.cli.distill_linear import TUNINGS as COMMANDS
-    from vrm.train.distill import TUNINGS
-
-    assert COMMANDS == TUNINGS

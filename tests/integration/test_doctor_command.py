@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vrm.cli import doctor as command
 from vrm.cli.main import main
 from vrm.data.planted import write_planted
-from vrm.doctor.findings import SPLITS
 
 
 @pytest.fixture(scope="session")
@@ -152,10 +150,6 @@ def test_without_the_extra_the_error_says_what_to_install(files, tokenizer, caps
     captured = capsys.readouterr()
     assert f"'{package}', which is not installed. Install it with: pip install 'vrm[doctor]'" in captured.err
     assert captured.out == ""
-
-
-def test_choices_are_those_of_the_library():
-    assert command.SPLITS == SPLITS
 
 
 RMB = Path(__file__).parents[3] / "shared" / "data" / "preferences" / "rmb.dev.jsonl.gz"

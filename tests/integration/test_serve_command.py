@@ -219,14 +219,3 @@ def test_without_the_extra_it_says_what_to_install(tiny_model_dir, started, monk
 @pytest.mark.parametrize("options", [("--port", "70000"), ("--on-overlong", "drop"), ("--log-level", "loud")])
 def test_wrong_arguments_are_usage_errors(tiny_model_dir, options):
     assert run("serve", tiny_model_dir, *options) == 2
-
-
-def test_choices_are_the_librarys():
-    from vrm.cli import serve as command
-    from vrm.client import calls
-    from vrm.data import tokenized
-    from vrm.serve import run as running
-
-    assert set(command.ON_OVERLONG) == set(tokenized.ON_OVERLONG) - {"drop"}
-    assert command.LOG_LEVELS == running.LOG_LEVELS
-    assert command.TOKEN_VARIABLE == calls.TOKEN_VARIABLE

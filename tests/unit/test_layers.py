@@ -1,7 +1,7 @@
 """Which way imports point. All imports are read, those inside functions, under TYPE_CHECKING and by name too.
 
     cli -> the product folders (train, evaluate, benchmarks, audit, doctor, report, serve, integrations, export)
-        -> results -> inference -> model | data -> config | client -> core | metrics | wire -> errors
+        -> results -> inference -> model | data -> config | client -> core | metrics | wire -> choices | errors
 
 A module imports its own part and parts further down; parts on one level are siblings and do not know each other.
 """
@@ -21,7 +21,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
-    {"errors"},
+    {"choices", "errors"},
     {"core", "metrics", "wire"},
     {"config", "client"},
     {"model", "data"},
@@ -175,13 +175,15 @@ def test_the_equations_know_tensors_only():
     assert not [str(found) for found in IMPORTS if part_of(found.module) == "core" and found.target == "vrm.config"]
 
 
-def test_errors_import_nothing():
-    assert [str(found) for found in IMPORTS if found.module == "vrm.errors" and found.target != "__future__"] == []
+@pytest.mark.parametrize("module", ["vrm.errors", "vrm.choices"])
+def test_errors_and_choices_import_nothing_but_python(module):
+    own = {found.target.split(".")[0] for found in IMPORTS if found.module == module}
+    assert own <= {"__future__", "collections", "enum"}
 
 
 def test_the_model_imports_nothing_that_an_export_cannot_carry():
     assert not outside("model") & {"pydantic", "yaml", "typer", "rich", "datasets"}
-    allowed = {"model", "core", "errors"}
+    allowed = {"model", "core", "choices", "errors"}
     reached = {found.target for found in IMPORTS if part_of(found.module) == "model" and ours(found.target)}
     assert {part_of(target) for target in reached} <= allowed
 
@@ -205,6 +207,7 @@ HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "pyarrow", "
         "import vrm; vrm.__version__",
         "import vrm.errors",
         "import vrm.config",
+        "import vrm.choices",
         "from vrm.cli.main import main\ntry: main(['--help'])\nexcept SystemExit as end: assert not end.code",
         "from vrm.cli.main import main\ntry: main(['--version'])\nexcept SystemExit as end: assert not end.code",
     ],

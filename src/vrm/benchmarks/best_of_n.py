@@ -20,6 +20,7 @@ from vrm.benchmarks.best_of_n_summary import LONGEST, MEAN, BestOfNSummary, Pick
 from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term
 from vrm.benchmarks.rows import text_hash
 from vrm.benchmarks.unusual import LEFT_OUT, UnusualRows
+from vrm.choices import OnBadRows
 from vrm.data import fields, texts
 from vrm.data.fields import RowCheck
 from vrm.data.parse import parse_scoring_row
@@ -28,14 +29,13 @@ from vrm.data.readers import locate, read_location
 from vrm.data.schema import Judgment
 from vrm.data.style import text_length
 from vrm.data.validation import InvalidDataError, ValidationReport
-from vrm.errors import ConfigError, DataError
+from vrm.errors import ConfigError, DataError, check_choice
 from vrm.metrics import best_of_n_curve, compare_best_of_n
 from vrm.metrics.resampling import ResampleOptions
 
 KAPPAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Standard deviations that pessimistic picks subtract from the mean reward by default."""
 
-ON_BAD_ROWS = ("error", "skip")
 MIN_COMPLETIONS = 2
 
 
@@ -69,8 +69,7 @@ class BestOfNBenchmark:
             raise ConfigError(f"kappa must be finite and >= 0, got {wrong[0]}")
         if self.max_n is not None and self.max_n < MIN_COMPLETIONS:
             raise ConfigError(f"max_n must be at least {MIN_COMPLETIONS}, or left out; got {self.max_n}")
-        if self.on_bad_rows not in ON_BAD_ROWS:
-            raise ConfigError(f"on_bad_rows must be one of {', '.join(ON_BAD_ROWS)}; got {self.on_bad_rows!r}")
+        check_choice("on_bad_rows", self.on_bad_rows, OnBadRows)
 
     def load(self, path: str | None) -> LoadedBenchmark:
         """Read rows of prompt, completions and gold scores from any format that preference data may have.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from vrm.benchmarks.base import BenchmarkExample
 from vrm.benchmarks.unusual import UnusualRow, UnusualRows
-from vrm.data.fields import ROLES
+from vrm.choices import Role
 from vrm.data.problems import show
 from vrm.data.schema import Judgment, Message, Text
 from vrm.errors import RowError
@@ -103,7 +103,7 @@ class BenchmarkRow:
         found: list[Message] = []
         for index, entry in enumerate(self.items(name)):
             place = f"{name}[{index}]"
-            if not isinstance(entry, Mapping) or entry.get("role") not in ROLES:
+            if not isinstance(entry, Mapping) or entry.get("role") not in list(Role):
                 raise UnusualRow("a message without a known role", place)
             if entry.get("content") is None:
                 raise UnusualRow("a message without content", place)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli.console import Meter, note, results, write_json
 from vrm.cli.options import (
     BadRowsOption,
@@ -62,9 +63,9 @@ def audit(
     kappa: Annotated[
         float, typer.Option("--kappa", min=0.0, help="Audit the pessimistic reward E[r] - kappa sqrt(Var[r]).")
     ] = 0.0,
-    on_bad_rows: BadRowsOption = "error",
-    on_overlong: OverlongOption = "truncate",
-    precision: PrecisionOption = "float32",
+    on_bad_rows: BadRowsOption = OnBadRows.ERROR,
+    on_overlong: OverlongOption = OnOverlong.TRUNCATE,
+    precision: PrecisionOption = Precision.FLOAT32,
     cache: CacheOption = None,
     resamples: ResamplesOption = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of the edits and of the bootstrap.")] = 0,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli.console import note, results, write_json
 from vrm.cli.options import (
     BadRowsOption,
@@ -43,9 +44,9 @@ def compare(
     ],
     json_file: JsonFileOption = None,
     recipe: RecipeOption = None,
-    on_bad_rows: BadRowsOption = "error",
-    on_overlong: OverlongOption = "truncate",
-    precision: PrecisionOption = "float32",
+    on_bad_rows: BadRowsOption = OnBadRows.ERROR,
+    on_overlong: OverlongOption = OnOverlong.TRUNCATE,
+    precision: PrecisionOption = Precision.FLOAT32,
     cache: CacheOption = None,
     resamples: ResamplesOption = 1000,
     device: DeviceOption = "auto",

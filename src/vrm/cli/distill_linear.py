@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vrm.choices import OnOverlong, Precision, StudentTuning
 from vrm.cli import options
 from vrm.cli.console import Meter, note, results
 from vrm.errors import DataError
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine
     from vrm.train.distill import FineTuning
     from vrm.train.student import StudentExample
-
-# The same names as in `vrm.train.distill`, which imports torch; a test compares them.
-TUNINGS = ("head", "full")
 
 _Teacher = Annotated[
     str,
@@ -36,10 +34,8 @@ _Output = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Directory of the student.", show_default=False)
 ]
 _Tuning = Annotated[
-    str,
-    typer.Option(
-        "--tuning", **options.one_of(TUNINGS), help="The score layer by ridge regression, or all weights after that."
-    ),
+    StudentTuning,
+    typer.Option("--tuning", help="The score layer by ridge regression, or all weights after that."),
 ]
 _Epochs = Annotated[
     int | None, typer.Option("--epochs", min=1, help="Of --tuning full [default: 3].", show_default=False)
@@ -65,7 +61,7 @@ def distill_linear(
     teacher: _Teacher,
     sources: _Sources,
     output: _Output,
-    tuning: _Tuning = "head",
+    tuning: _Tuning = StudentTuning.HEAD,
     epochs: _Epochs = None,
     batch_size: _BatchSize = None,
     learning_rate: _LearningRate = None,
@@ -85,17 +81,19 @@ def distill_linear(
     """
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     chosen = {name: value for name, value in given.items() if value is not None}
-    if tuning == "head" and chosen:
+    if tuning == StudentTuning.HEAD and chosen:
         option = f"--{next(iter(chosen)).replace('_', '-')}"
         raise typer.BadParameter("it is of --tuning full; the head alone is fitted in closed form", param_hint=option)
     if held_out == 0.0:
         raise typer.BadParameter("without held-out prompts the agreement cannot be measured", param_hint="--held-out")
     rows = _read(sources, options.pairs(column, "--column"))
-    engine = options.load_engine(teacher, device=device, precision="float32", on_overlong="drop", steering=None)
+    engine = options.load_engine(
+        teacher, device=device, precision=Precision.FLOAT32, on_overlong=OnOverlong.DROP, steering=None
+    )
     from vrm.export.directory import new_directory
     from vrm.train.distill import FineTuning
 
-    settings = FineTuning(seed=seed, **chosen) if tuning == "full" else None
+    settings = FineTuning(seed=seed, **chosen) if tuning == StudentTuning.FULL else None
     with new_directory(output, source=teacher, overwrite=overwrite) as directory:
         document = _distill(engine, teacher, rows, directory, held_out, seed, settings)
         document["license"] = license_id
@@ -157,7 +155,7 @@ def _distill(
     return {
         **_about(engine, teacher, test),
         "architecture": type(student).__name__,
-        "tuning": "head" if settings is None else "full",
+        "tuning": StudentTuning.HEAD if settings is None else StudentTuning.FULL,
         "fresh_parameters": fresh_parameters(student),
         "settings": {"seed": seed, "held_out": held_out, **fitted},
         "rows": {"train": _count(train), "held_out": _count(test), "overlong": engine.report.dropped},

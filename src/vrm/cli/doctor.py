@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vrm.choices import OnOverlong, Precision, SplitBy
 from vrm.cli.console import Meter, quiet_libraries, results, write_json
-from vrm.cli.options import DeviceOption, JsonFileOption, RecipeOption, load_engine, one_of
+from vrm.cli.options import DeviceOption, JsonFileOption, RecipeOption, load_engine
 
 if TYPE_CHECKING:
     from vrm.doctor import DoctorReport, Reading
     from vrm.inference.engine import RewardEngine
-
-# The same as in the library; a test compares them.
-SPLITS = ("prompt", "category")
-
 
 FilesArgument = Annotated[
     list[str],
@@ -33,9 +30,7 @@ AllowOption = Annotated[
 ExamplesOption = Annotated[
     int, typer.Option("--examples", min=0, metavar="N", help="Places (file:line) to name for each finding.")
 ]
-SplitByOption = Annotated[
-    str, typer.Option("--split-by", **one_of(SPLITS), help="category: files must not share categories either.")
-]
+SplitByOption = Annotated[SplitBy, typer.Option("--split-by", help="category: files must not share categories either.")]
 TokenizerOption = Annotated[
     str | None,
     typer.Option("--tokenizer", metavar="NAME", help="Directory, Hub name or embedded, whose tokens are counted."),
@@ -63,7 +58,7 @@ def doctor(
     json_file: JsonFileOption = None,
     allow: AllowOption = None,
     examples: ExamplesOption = 3,
-    split_by: SplitByOption = "prompt",
+    split_by: SplitByOption = SplitBy.PROMPT,
     recipe: RecipeOption = None,
     tokenizer: TokenizerOption = None,
     max_input_tokens: LimitOption = None,
@@ -108,7 +103,9 @@ def _reading(
     from vrm.doctor.tokens import default_reading, load_reading, model_reading
 
     if model is not None:
-        engine = load_engine(model, device=device, precision="float32", on_overlong="truncate", steering=None)
+        engine = load_engine(
+            model, device=device, precision=Precision.FLOAT32, on_overlong=OnOverlong.TRUNCATE, steering=None
+        )
         return model_reading(engine, model, limit), engine
     quiet_libraries()
     if tokenizer is not None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli.console import Meter, note, results, write_json
 from vrm.cli.options import (
-    ON_BAD_ROWS,
     CacheOption,
     DeviceOption,
     EmphasizeOption,
@@ -22,7 +22,6 @@ from vrm.cli.options import (
     ResamplesOption,
     WithoutOption,
     load_engine,
-    one_of,
     steering,
 )
 from vrm.errors import DataError
@@ -75,10 +74,9 @@ RewardsOption = Annotated[
     ),
 ]
 BadRowsOption = Annotated[
-    str,
+    OnBadRows,
     typer.Option(
         "--on-bad-rows",
-        **one_of(ON_BAD_ROWS),
         help="Of files and bon: stop at rows with faults, or skip and count. Other benchmarks always count them.",
     ),
 ]
@@ -112,9 +110,9 @@ def evaluate(
     recipe: RecipeOption = None,
     emphasize: EmphasizeOption = None,
     without: WithoutOption = None,
-    on_bad_rows: BadRowsOption = "error",
-    on_overlong: OverlongOption = "truncate",
-    precision: PrecisionOption = "float32",
+    on_bad_rows: BadRowsOption = OnBadRows.ERROR,
+    on_overlong: OverlongOption = OnOverlong.TRUNCATE,
+    precision: PrecisionOption = Precision.FLOAT32,
     cache: CacheOption = None,
     resamples: ResamplesOption = 1000,
     kappas: KappaOption = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vrm.choices import OnOverlong, Precision
 from vrm.cli import options
 from vrm.cli.console import results
 
@@ -44,8 +45,8 @@ def explain(
     without: options.WithoutOption = None,
     column: options.ColumnOption = None,
     as_json: options.JsonFlag = False,
-    on_overlong: options.OverlongOption = "truncate",
-    precision: options.PrecisionOption = "float32",
+    on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
+    precision: options.PrecisionOption = Precision.FLOAT32,
     device: options.DeviceOption = "auto",
 ) -> None:
     """Show why a model prefers one completion of a prompt to another.

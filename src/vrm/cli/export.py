@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vrm.choices import StoredDtype
 from vrm.cli.console import note, quiet_libraries, results
-from vrm.cli.options import ModelArgument, check_model_name, one_of
-
-# The same names as in `vrm.export.directory`, which imports torch; a test compares them.
-DTYPES = ("float32", "bfloat16", "float16")
+from vrm.cli.options import ModelArgument, check_model_name
 
 _Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write.", show_default=False)]
 _RemoteCode = Annotated[
@@ -19,10 +17,9 @@ _RemoteCode = Annotated[
     typer.Option("--remote-code", help="Add the modeling code, for trust_remote_code=True where vrm is not installed."),
 ]
 _Dtype = Annotated[
-    str | None,
+    StoredDtype | None,
     typer.Option(
         "--dtype",
-        **one_of(DTYPES),
         help="Of the backbone's weights; the head stays float32. Default: as they are stored.",
         show_default=False,
     ),
@@ -80,7 +77,7 @@ def export(
             run=run,
             results=measured,
             license=license_id,
-            rounded_to=dtype if dtype != "float32" else None,
+            rounded_to=dtype if dtype != StoredDtype.FLOAT32 else None,
         )
         (target / "README.md").write_text(model_card(facts), encoding="utf-8")
     if run is None:

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine
     from vrm.inference.steering import Steering
-
-# The same names as in the library, whose modules import torch; a test compares them.
-PRECISIONS = ("float32", "bfloat16", "auto")
-ON_OVERLONG = ("truncate", "truncate_prompt", "drop", "error")
-REWARD_SCALES = ("raw", "standardized")
-ON_BAD_ROWS = ("error", "skip")
-
-
-def one_of(allowed: Sequence[str]) -> dict[str, Any]:
-    """Arguments of `typer.Option` for a choice by name; anything else is a usage error."""
-
-    def check(value: str | None) -> str | None:
-        if value is not None and value not in allowed:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(allowed)}")
-        return value
-
-    return {"callback": check, "metavar": "|".join(allowed)}
-
 
 ModelArgument = Annotated[
     str,
@@ -59,20 +42,13 @@ ColumnOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    str,
+    Precision,
     typer.Option(
-        "--precision",
-        **one_of(PRECISIONS),
-        help="Of the backbone's matrix products. Only in float32 do rewards not depend on batching.",
+        "--precision", help="Of the backbone's matrix products. Only in float32 do rewards not depend on batching."
     ),
 ]
 OverlongOption = Annotated[
-    str,
-    typer.Option(
-        "--on-overlong",
-        **one_of(ON_OVERLONG),
-        help="What to do with rows over the model's limit of tokens.",
-    ),
+    OnOverlong, typer.Option("--on-overlong", help="What to do with rows over the model's limit of tokens.")
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
@@ -83,9 +59,7 @@ RecipeOption = Annotated[
 JsonFileOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON; - prints it alone.")
 ]
-BadRowsOption = Annotated[
-    str, typer.Option("--on-bad-rows", **one_of(ON_BAD_ROWS), help="Stop at rows with faults, or skip and count.")
-]
+BadRowsOption = Annotated[OnBadRows, typer.Option("--on-bad-rows", help="Stop at rows with faults, or skip and count.")]
 CacheOption = Annotated[
     Path | None,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vrm.choices import OnBadRows, OnOverlong, Precision, RewardScale
 from vrm.cli import options
 from vrm.cli.console import Meter, note
 
@@ -31,10 +32,9 @@ _Output = Annotated[
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew if the output exists.")]
 _Scale = Annotated[
-    str | None,
+    RewardScale | None,
     typer.Option(
         "--reward-scale",
-        **options.one_of(options.REWARD_SCALES),
         help="Standardized: by mean and spread of rewards on the dev fold. Default: as the model is set.",
         show_default=False,
     ),
@@ -52,12 +52,8 @@ _Keep = Annotated[
     ),
 ]
 _BadRows = Annotated[
-    str,
-    typer.Option(
-        "--on-bad-rows",
-        metavar="error|skip",
-        help="Stop at a row that cannot be read, or write its error in its place.",
-    ),
+    OnBadRows,
+    typer.Option("--on-bad-rows", help="Stop at a row that cannot be read, or write its error in its place."),
 ]
 _Budget = Annotated[
     int, typer.Option("--token-budget", min=1, metavar="N", help="Token positions of one batch, padding included.")
@@ -75,9 +71,9 @@ def score(
     without: options.WithoutOption = None,
     keep: _Keep = None,
     column: options.ColumnOption = None,
-    on_bad_rows: _BadRows = "error",
-    on_overlong: options.OverlongOption = "truncate",
-    precision: options.PrecisionOption = "float32",
+    on_bad_rows: _BadRows = OnBadRows.ERROR,
+    on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
+    precision: options.PrecisionOption = Precision.FLOAT32,
     token_budget: _Budget = 8192,
     device: options.DeviceOption = "auto",
 ) -> None:

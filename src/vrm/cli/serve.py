@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vrm.choices import LogLevel, OnOverlongServed, Precision
 from vrm.cli import options
 from vrm.cli.console import note
 from vrm.errors import ConfigError, MissingExtraError
+from vrm.wire import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from vrm.serve.settings import ServeSettings
 
-# The same names as in the library; a test compares them.
-ON_OVERLONG = ("truncate", "truncate_prompt", "error")
-LOG_LEVELS = ("debug", "info", "warning", "error")
-TOKEN_VARIABLE = "VRM_SERVER_TOKEN"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _Host = Annotated[str, typer.Option("--host", help="Address to listen on; the default is reachable from here only.")]
@@ -38,10 +36,7 @@ _TokenFile = Annotated[
     ),
 ]
 _Overlong = Annotated[
-    str,
-    typer.Option(
-        "--on-overlong", **options.one_of(ON_OVERLONG), help="Cut texts over the model's limit, or refuse them."
-    ),
+    OnOverlongServed, typer.Option("--on-overlong", help="Cut texts over the model's limit, or refuse them.")
 ]
 _Delay = Annotated[
     float, typer.Option("--queue-delay", min=0, metavar="MS", help="Wait this long for others to share a batch.")
@@ -58,9 +53,7 @@ _Texts = Annotated[int, typer.Option("--max-texts", min=1, metavar="N", help="Co
 _Characters = Annotated[
     int, typer.Option("--max-characters", min=1, metavar="N", help="Length of a prompt or completion; 422.")
 ]
-_LogLevel = Annotated[
-    str, typer.Option("--log-level", **options.one_of(LOG_LEVELS), help="`info` logs requests, never their texts.")
-]
+_LogLevel = Annotated[LogLevel, typer.Option("--log-level", help="`info` logs requests, never their texts.")]
 
 
 def serve(
@@ -69,7 +62,7 @@ def serve(
     port: _Port = 5000,
     name: _Name = None,
     token_file: _TokenFile = None,
-    on_overlong: _Overlong = "truncate",
+    on_overlong: _Overlong = OnOverlongServed.TRUNCATE,
     queue_delay: _Delay = 5.0,
     token_budget: _Budget = 8192,
     max_queue: _Queue = 4096,
@@ -77,8 +70,8 @@ def serve(
     max_body: _Body = 4 << 20,
     max_texts: _Texts = 64,
     max_characters: _Characters = 200_000,
-    log_level: _LogLevel = "info",
-    precision: options.PrecisionOption = "float32",
+    log_level: _LogLevel = LogLevel.INFO,
+    precision: options.PrecisionOption = Precision.FLOAT32,
     device: options.DeviceOption = "auto",
 ) -> None:
     """Serve a model over HTTP, to trainers and to programs of your own.

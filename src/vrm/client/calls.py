@@ -12,9 +12,9 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from vrm.errors import ConfigError, RefusedError, ServerError, UnavailableError
+from vrm.wire import TOKEN_VARIABLE
 from vrm.wire.schema import ErrorResponse
 
-TOKEN_VARIABLE = "VRM_SERVER_TOKEN"
 DEFAULT_URL = "http://127.0.0.1:5000"
 DEFAULT_TIMEOUT = 180.0
 RETRIED_STATUS = frozenset((429, 502, 503, 504))

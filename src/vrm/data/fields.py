@@ -9,11 +9,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from vrm.choices import Role
 from vrm.data.columns import suggestion
 from vrm.data.problems import InvalidRowError, Problem, show
 from vrm.data.schema import Message, Text
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLE_ALIASES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "function": "tool"}
 
 
@@ -154,11 +154,11 @@ def message(check: RowCheck, field: str, value: object) -> Message | None:
 
 
 def _check_role(check: RowCheck, field: str, role: object) -> None:
-    if isinstance(role, str) and role in ROLES:
+    if isinstance(role, str) and role in list(Role):
         return
     hint = f" Use '{_ROLE_ALIASES[role]}' for it." if isinstance(role, str) and role in _ROLE_ALIASES else ""
     reason = "the message has no role." if role is None else f"{show(role)} is not a known role.{hint}"
-    check.note(f"{field}.role", "bad message", f"{reason} Allowed: {', '.join(ROLES)}.")
+    check.note(f"{field}.role", "bad message", f"{reason} Allowed: {', '.join(Role)}.")
 
 
 def _content(check: RowCheck, field: str, found: Message) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 
+from vrm.choices import StyleMeasure
 from vrm.data.schema import Text
 
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+\S")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+\S")
 _BOLD = re.compile(r"\*\*(?=\S).+?(?<=\S)\*\*|__(?=\S).+?(?<=\S)__", re.DOTALL)
 
-STYLE_MEASURES = ("log_length", "list_density", "heading_density", "bold_density")
+STYLE_MEASURES = tuple(measure.value for measure in StyleMeasure)
 """Names of the measures, in the order of `style_measures`."""
 
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from vrm.choices import OnOverlong
 from vrm.data.chat import ChatTokenizer
 from vrm.data.schema import Judgment
-from vrm.errors import ConfigError, OverlongError
-
-ON_OVERLONG = ("error", "drop", "truncate_prompt", "truncate")
-"""What to do with rows over the limit.
-
-`error` stops at the first; `drop` leaves the judgment out; `truncate_prompt` cuts the prompt from its start and drops
-judgments whose completions do not fit even so; `truncate` then also cuts completions at their end, and drops
-comparisons whose sides became identical. Everything is counted.
-"""
-
+from vrm.errors import OverlongError, check_choice
 
 MIN_PROMPT = 8
 """Tokens of a prompt that `truncate_prompt` keeps at least (all of a shorter prompt)."""
@@ -69,7 +61,7 @@ class JudgmentTokenizer:
     Args:
         chat: the chat tokenizer.
         max_tokens: limit of one row.
-        on_overlong: one of `ON_OVERLONG`.
+        on_overlong: one of `vrm.choices.OnOverlong`.
         report: where counts go; a fresh one if None.
 
     Raises:
@@ -79,8 +71,7 @@ class JudgmentTokenizer:
     def __init__(
         self, chat: ChatTokenizer, max_tokens: int, on_overlong: str = "error", report: OverlongReport | None = None
     ) -> None:
-        if on_overlong not in ON_OVERLONG:
-            raise ConfigError(f"on_overlong must be one of {', '.join(ON_OVERLONG)}; got {on_overlong!r}")
+        check_choice("on_overlong", on_overlong, OnOverlong)
         self.chat, self.max_tokens, self.on_overlong = chat, max_tokens, on_overlong
         self.report = report or OverlongReport(max_tokens)
         self._special = frozenset(chat.tokenizer.all_special_ids)
@@ -117,21 +108,23 @@ class JudgmentTokenizer:
         where = f"{row.file}:{row.line}: {self._longest(tokenized)} tokens, limit {self.max_tokens}"
         if len(self.report.examples) < 5:
             self.report.examples.append(where)
-        if self.on_overlong == "error":
+        if self.on_overlong == OnOverlong.ERROR:
             raise OverlongError(f"{where}. Set on_overlong to drop, truncate_prompt or truncate, or raise the limit")
-        if self.on_overlong == "drop":
+        if self.on_overlong == OnOverlong.DROP:
             self.report.dropped += 1
             return None
         longest = max((len(ids) for ids in tokenized.completions), default=0)
         # A quarter of the row stays with the prompt, so that a long completion is still read in its context.
-        least = min(len(tokenized.prompt), self.max_tokens // 4 if self.on_overlong == "truncate" else MIN_PROMPT)
+        least = min(
+            len(tokenized.prompt), self.max_tokens // 4 if self.on_overlong == OnOverlong.TRUNCATE else MIN_PROMPT
+        )
         room = max(self.max_tokens - longest, least)
         prompt = self._cut_prompt(tokenized.prompt, room)
         space = self.max_tokens - len(prompt)
         if longest <= space:
             self.report.prompt_truncated += 1
             return TokenizedJudgment(prompt, tokenized.completions, row)
-        if self.on_overlong == "truncate_prompt":
+        if self.on_overlong == OnOverlong.TRUNCATE_PROMPT:
             self.report.dropped += 1
             return None
         return self._cut_completions(TokenizedJudgment(prompt, tokenized.completions, row), space, tokenized.prompt)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vrm.errors import ConfigError
+from vrm.choices import SplitBy
+from vrm.errors import ConfigError, check_choice
 from vrm.metrics import json_ready
 
 SEVERITIES = ("error", "warning", "info", "ok", "not run")
 """The worst first. `ok`: looked for and not found. `not run`: could not be looked for, and the message says why."""
-
-SPLITS = ("prompt", "category")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +119,7 @@ class DoctorSettings:
     model_rows: int = 2_000
 
     def __post_init__(self) -> None:
-        if self.split_by not in SPLITS:
-            raise ConfigError(f"split_by is {self.split_by!r}; it must be one of {', '.join(SPLITS)}")
+        check_choice("split_by", self.split_by, SplitBy)
         for name in ("examples", "sample", "model_rows"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0")

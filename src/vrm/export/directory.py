@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from vrm.errors import ConfigError
+from vrm.choices import StoredDtype
+from vrm.errors import ConfigError, check_choice
 from vrm.export.flatten import flatten
 from vrm.model.checkpoint import load_model, save_model
 from vrm.model.configuration_vrm import VRMConfig
 
 if TYPE_CHECKING:
     import torch
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 ENTRIES = {
     "vrm.model.configuration_vrm": ["VRMConfig"],
@@ -37,7 +36,7 @@ class ExportOptions:
 
     Attributes:
         remote_code: add the modeling code, for `trust_remote_code=True`.
-        dtype: of the backbone's weights, one of `DTYPES`; None keeps the stored one. The head is always float32.
+        dtype: of the backbone's weights, a `StoredDtype`; None keeps the stored one. The head is always float32.
 
     Raises:
         ConfigError: for another dtype.
@@ -47,8 +46,8 @@ class ExportOptions:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
+        if self.dtype is not None:
+            check_choice("dtype", self.dtype, StoredDtype)
 
 
 @contextmanager

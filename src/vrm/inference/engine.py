@@ -36,7 +36,7 @@ class RewardEngine:
         model: in evaluation mode.
         tokenizer: the checkpoint's.
         options: precision, token budget, and a feature cache if features should be kept.
-        on_overlong: what to do with rows over the model's limit; see `vrm.data.tokenized.ON_OVERLONG`.
+        on_overlong: what to do with rows over the model's limit; see `vrm.choices.OnOverlong`.
         steering: applied to every judgment.
 
     Raises:

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vrm.choices import Precision
 from vrm.data.collate import pad_right
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import ConfigError
+from vrm.errors import check_choice
 from vrm.inference.feature_store import FeatureStore, content_key
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.model.packing import Tree, pack_trees, part_of, plan_passes
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 DEFAULT_TOKEN_BUDGET = 8192
 
 Progress = Callable[[int, int], None]
@@ -32,10 +32,9 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     Raises:
         ConfigError: for an unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    if precision != "auto":
-        return torch.float32 if precision == "float32" else torch.bfloat16
+    check_choice("precision", precision, Precision)
+    if precision != Precision.AUTO:
+        return torch.float32 if precision == Precision.FLOAT32 else torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
@@ -56,7 +55,7 @@ class ExtractionOptions:
     """How features are computed.
 
     Attributes:
-        precision: one of `PRECISIONS`.
+        precision: one of `vrm.choices.Precision`.
         token_budget: token positions of one pass, padding included if there is any; a longer row is its own.
         cache: directory of the memory-mapped cache; None keeps features in memory.
     """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from vrm.choices import Identification
 from vrm.inference.explanation import Identifiability
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -26,25 +27,25 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
     size = (rank, config.num_objectives, decoder.shape[1])
     if not config.models_objectives:
         statement = f"Head '{config.head}' has one objective, the reward itself: there are no weights to read."
-        return Identifiability("single", *size, (statement,))
+        return Identifiability(Identification.SINGLE, *size, (statement,))
     votes, ratings = _covered(config, config.objectives_with_votes), _covered(config, config.objectives_with_ratings)
     statements = []
     if not config.has_weight_uncertainty:
         statements.append(f"Head '{config.head}' gives weights without uncertainty: they are points.")
     if votes:
-        status = "votes"
+        status = Identification.VOTES
         statements.append(
             "Votes on every named objective were part of training: their weights say which objectives decided."
         )
     elif ratings and rank == config.num_objectives and not config.num_free_objectives:
-        status = "identified"
+        status = Identification.IDENTIFIED
         statements.append(
             f"The weights are identified: A has rank {rank}, one for each objective, and ratings fix the scales. "
             "A weight is an objective's importance per standard deviation of its ratings. More data would settle them; "
             "whether this much has, only votes on held-out rows can tell (vrm evaluate)."
         )
     else:
-        status = "ambiguous"
+        status = Identification.AMBIGUOUS
         statements.append(_ambiguity(config, rank, ratings))
     return Identifiability(status, *size, tuple(statements + _free(config)))
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vrm.choices import OnBadRows, RewardScale
 from vrm.core.predictive import pessimistic_reward
 from vrm.core.reward import objective_scores
 from vrm.data.parse import parse_scoring_row
@@ -32,14 +33,10 @@ from vrm.data.problems import InvalidRowError
 from vrm.data.readers import read_rows
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import ConfigError, NumericsError, VrmError
+from vrm.errors import ConfigError, NumericsError, VrmError, check_choice
 from vrm.inference.ahead import ahead
 from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
-from vrm.model.configuration_vrm import REWARD_SCALES
-
-ON_BAD_ROWS = ("error", "skip")
-"""`error` stops at the first row that cannot be read; `skip` writes a row with `error` in its place."""
 
 ALL_COLUMNS = "all"
 WINDOW_TEXTS = 512
@@ -53,7 +50,7 @@ class ScoreOptions:
         reward_scale: `raw` or `standardized` (by the stored mean and spread of rewards); None: as the model is set.
         kappa: >= 0, adds `pessimistic_rewards`; None leaves them out.
         keep: columns of the input copied to `input`; (`all`,) copies every one.
-        on_bad_rows: one of `ON_BAD_ROWS`.
+        on_bad_rows: `error` stops at the first row that cannot be read; `skip` writes a row with `error` instead.
 
     Raises:
         ConfigError: for a value that is not allowed.
@@ -65,10 +62,9 @@ class ScoreOptions:
     on_bad_rows: str = "error"
 
     def __post_init__(self) -> None:
-        if self.reward_scale is not None and self.reward_scale not in REWARD_SCALES:
-            raise ConfigError(f"reward_scale must be one of {', '.join(REWARD_SCALES)}; got {self.reward_scale!r}")
-        if self.on_bad_rows not in ON_BAD_ROWS:
-            raise ConfigError(f"on_bad_rows must be one of {', '.join(ON_BAD_ROWS)}; got {self.on_bad_rows!r}")
+        if self.reward_scale is not None:
+            check_choice("reward_scale", self.reward_scale, RewardScale)
+        check_choice("on_bad_rows", self.on_bad_rows, OnBadRows)
         if self.kappa is not None and not 0 <= self.kappa < math.inf:
             raise ConfigError(f"kappa must be finite and >= 0, got {self.kappa}")
 

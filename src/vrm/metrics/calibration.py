@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vrm.errors import ConfigError, DataError
+from vrm.choices import Binning
+from vrm.errors import DataError, check_choice
 from vrm.metrics._arrays import Array, Indices, log_probabilities, probabilities, same_length, whole_number
-
-Binning: TypeAlias = Literal["equal_mass", "equal_width"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class CalibrationError:
     """
 
     value: float
-    binning: Binning
+    binning: str
     edges: tuple[float, ...]
     confidence: tuple[float, ...]
     accuracy: tuple[float, ...]
@@ -128,7 +126,7 @@ def brier_score(probability: ArrayLike, preference: ArrayLike) -> float:
 
 
 def expected_calibration_error(
-    probability: ArrayLike, preference: ArrayLike, bins: int = 15, binning: Binning = "equal_mass"
+    probability: ArrayLike, preference: ArrayLike, bins: int = 15, binning: str = Binning.EQUAL_MASS
 ) -> CalibrationError:
     """Expected calibration error of the predicted side, with its reliability table (Naeini et al. 2015).
 
@@ -156,7 +154,7 @@ def expected_calibration_error(
 
 
 def _calibration_error(
-    codes: Indices, confidence: Array, agreement: Array, edges: Array, binning: Binning
+    codes: Indices, confidence: Array, agreement: Array, edges: Array, binning: str
 ) -> CalibrationError:
     size = len(edges) - 1
     count = np.bincount(codes, minlength=size)
@@ -174,10 +172,9 @@ def _calibration_error(
     )
 
 
-def _edges(confidence: Array, bins: int, binning: Binning) -> Array:
-    if binning not in get_args(Binning):
-        raise ConfigError(f"'binning' must be one of {', '.join(get_args(Binning))}, got {binning!r}.")
-    if binning == "equal_width":
+def _edges(confidence: Array, bins: int, binning: str) -> Array:
+    check_choice("binning", binning, Binning)
+    if binning == Binning.EQUAL_WIDTH:
         return np.linspace(0.5, 1.0, bins + 1)
     ordered = np.sort(confidence)
     starts = np.arange(1, bins) * len(ordered) // bins

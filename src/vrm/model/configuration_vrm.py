@@ -7,16 +7,13 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from vrm.errors import ConfigError
+from vrm.choices import BackboneKind, LossName, Pooling, RewardScale
+from vrm.errors import ConfigError, check_choice
 
 HEADS = ("vrm", "gated", "bottleneck", "mlp", "bt")
 """Heads by name; all are special cases of the first and share every other line of code."""
 
 MULTI_OBJECTIVE_HEADS = ("vrm", "gated")
-POOLINGS = ("mean", "max", "cls")
-REWARD_SCALES = ("raw", "standardized")
-LOSSES = ("variational", "marginal")
-BACKBONE_KINDS = ("decoder", "encoder")
 
 
 class VRMConfig(PretrainedConfig):
@@ -101,15 +98,15 @@ class VRMConfig(PretrainedConfig):
         self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
         self.prior_concentration = prior_concentration
         self.initial_log_variance = initial_log_variance
-        self.loss = loss
+        self.loss = str(loss)
         self.feature_layers = list(feature_layers or [-1])
-        self.poolings = list(poolings or ["mean"])
+        self.poolings = [str(name) for name in poolings or ["mean"]]
         self.prompt_boundary_ids = prompt_boundary_ids
         self.guarded_template, self.prompt_opening_id = guarded_template, prompt_opening_id
         self.conversational = conversational
         self.max_input_tokens = max_input_tokens
         self.reward_mean, self.reward_std = reward_mean, reward_std
-        self.reward_scale = reward_scale
+        self.reward_scale = str(reward_scale)
         self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
         self.objectives_with_votes = list(objectives_with_votes or [])
         self.objectives_with_ratings = list(objectives_with_ratings or [])
@@ -121,12 +118,12 @@ class VRMConfig(PretrainedConfig):
         self._validate()
 
     def _validate(self) -> None:
-        _choice("head", self.head, HEADS)
-        _choice("backbone_kind", self.backbone_kind, BACKBONE_KINDS)
-        _choice("reward_scale", self.reward_scale, REWARD_SCALES)
-        _choice("loss", self.loss, LOSSES)
+        check_choice("head", self.head, HEADS)
+        check_choice("backbone_kind", self.backbone_kind, BackboneKind)
+        check_choice("reward_scale", self.reward_scale, RewardScale)
+        check_choice("loss", self.loss, LossName)
         for pooling in self.poolings:
-            _choice("poolings", pooling, POOLINGS)
+            check_choice("poolings", pooling, Pooling)
         if len(set(self.objective_names)) != self.num_objectives:
             raise ConfigError(f"objectives must be distinct, and not called as unnamed ones are; got {self.objectives}")
         if self.head in MULTI_OBJECTIVE_HEADS and len(self.objectives) + self.num_free_objectives < 1:
@@ -218,8 +215,3 @@ def infer_backbone_kind(config: PretrainedConfig | None) -> str:
     masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     causal_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not masked
     return "encoder" if masked and not causal_only and not getattr(config, "is_decoder", False) else "decoder"
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")

@@ -11,7 +11,6 @@ from vrm.errors import ConfigError
 from vrm.serve.app import create_app
 from vrm.serve.service import Service
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
 _GRACE = 10
 
 
@@ -46,7 +45,7 @@ def serve_forever(service: Service, bound: socket.socket, log_level: str = "info
     Args:
         service: the model and its limits.
         bound: the socket to listen on.
-        log_level: one of `LOG_LEVELS`; `info` logs every request: its route, status and time, nothing that it said.
+        log_level: a `LogLevel`; `info` logs every request: its route, status and time, nothing that it said.
 
     Returns:
         Whether everything that was accepted has been answered.

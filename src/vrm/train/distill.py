@@ -13,8 +13,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_linear_sc
 from vrm.errors import ConfigError, NumericsError
 from vrm.train.student import StudentExample, padded, score_layer, student_outputs
 
-TUNINGS = ("head", "full")
-
 Progress = Callable[[int, int], None]
 """Called with steps done and steps in all."""
 

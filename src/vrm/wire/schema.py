@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
+
+from vrm.choices import Identification, RewardScale, Role
 
 AS_TEXT, AS_MESSAGES = "as_text", "as_messages"
 """Tags of the two forms of a text, as they stand in the places of validation errors."""
@@ -21,7 +23,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
+    role: Annotated[Role, Strict(False)]
     content: str | None = Field("", description="Text of the message; empty or null where it only calls tools.")
 
 
@@ -83,7 +85,7 @@ class ScoreRequest(JudgmentRequest):
     probabilities: bool = Field(
         True, description="Whether to give `probabilities`; their cost grows with the square of the completions."
     )
-    reward_scale: Literal["raw", "standardized"] | None = Field(
+    reward_scale: Annotated[RewardScale, Strict(False)] | None = Field(
         None, description="`standardized`: by mean and spread of rewards on the dev fold. Default: as the model is set."
     )
 
@@ -104,7 +106,7 @@ class ScoreResponse(Answer):
     """Rewards of the completions, in the order given; the names are those of `vrm score`'s output."""
 
     model: str = Field(description="Name of the model that is served.")
-    reward_scale: Literal["raw", "standardized"]
+    reward_scale: RewardScale
     rewards: list[float] = Field(description="E[r], one number a completion.")
     reward_std: list[float] = Field(description="Standard deviation of r; 0 for heads that have no uncertainty.")
     kappa: float | None = None
@@ -177,7 +179,7 @@ class PairReport(Answer):
 class IdentifiabilityReport(Answer):
     """What can be read into the model's weights."""
 
-    status: Literal["identified", "votes", "ambiguous", "single"]
+    status: Identification
     rank: int
     num_objectives: int
     num_features: int
@@ -209,7 +211,7 @@ class VersionResponse(Answer):
     model: str
     head: str
     objectives: list[str]
-    reward_scale: Literal["raw", "standardized"]
+    reward_scale: RewardScale
     max_input_tokens: int
     on_overlong: str
 

@@ -6,18 +6,9 @@ import pytest
 import typer
 
 from vrm.cli import options
-from vrm.data import tokenized
 from vrm.errors import CheckpointError, ConfigError
-from vrm.inference import extraction, score
+from vrm.inference import extraction
 from vrm.inference.steering import Steering
-from vrm.model import configuration_vrm
-
-
-def test_choices_are_the_librarys():
-    assert set(options.PRECISIONS) == set(extraction.PRECISIONS)
-    assert set(options.ON_OVERLONG) == set(tokenized.ON_OVERLONG)
-    assert options.REWARD_SCALES == configuration_vrm.REWARD_SCALES
-    assert options.ON_BAD_ROWS == score.ON_BAD_ROWS
 
 
 def test_pairs():

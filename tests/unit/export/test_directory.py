@@ -13,7 +13,6 @@ from vrm.config import LoraSettings
 from vrm.data.schema import Judgment
 from vrm.errors import CheckpointError, ConfigError
 from vrm.export.directory import (
-    DTYPES,
     ExportOptions,
     backbone_name,
     is_local,
@@ -118,10 +117,7 @@ def test_the_map_of_code_is_there_exactly_where_the_code_is(tiny_decoder_dir, tm
         assert ("auto_map" in config, (tmp_path / name / "modeling_vrm.py").exists()) == (wanted, wanted)
 
 
-def test_dtypes_of_the_command_are_the_librarys():
-    from vrm.cli.export import DTYPES as COMMANDS
-
-    assert COMMANDS == DTYPES
+def test_a_dtype_that_cannot_be_stored_is_refused():
     with pytest.raises(ConfigError, match="dtype must be one of float32, bfloat16, float16; got 'int8'"):
         ExportOptions(dtype="int8")
 

@@ -138,5 +138,5 @@ def test_probabilities_of_one_half_and_ties_are_right_half_the_time():
 def test_wrong_bins_are_an_error():
     with pytest.raises(ConfigError, match="'bins' must be a whole number, at least 1, got 0"):
         expected_calibration_error([0.5], [1.0], bins=0)
-    with pytest.raises(ConfigError, match="'binning' must be one of equal_mass, equal_width, got 'quantile'"):
+    with pytest.raises(ConfigError, match="binning must be one of equal_mass, equal_width; got 'quantile'"):
         expected_calibration_error([0.5], [1.0], binning="quantile")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from inspect import signature
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
+from vrm.choices import RewardScale
 from vrm.serve.answers import RewardChoice
 from vrm.serve.errors import RequestError
 from vrm.wire.schema import Amount, ErrorResponse
@@ -43,9 +44,7 @@ def only_parameters(*allowed: str) -> Any:
 
 
 def _reward_choice(
-    reward_scale: Annotated[
-        Literal["raw", "standardized"] | None, Query(description="Default: as the model is set.")
-    ] = None,
+    reward_scale: Annotated[RewardScale | None, Query(description="Default: as the model is set.")] = None,
     kappa: Annotated[Amount | None, Query(description="Pessimistic: mean minus kappa standard deviations.")] = None,
 ) -> RewardChoice:
     return RewardChoice(reward_scale, kappa)

@@ -1,0 +1,158 @@
+"""Every choice by name that users make, once: configuration keys, command-line options, arguments and saved fields.
+
+The members are strings, so that files and messages hold their values: `Tuning.LORA == "lora"`. This module imports
+nothing of the package and nothing slow, and an exported model can carry it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Tuning(StrEnum):
+    """What a training run changes of the backbone: nothing, everything, or adapters beside it."""
+
+    FROZEN = "frozen"
+    FULL = "full"
+    LORA = "lora"
+
+
+class StudentTuning(StrEnum):
+    """What of a distilled student is fitted: its score layer by ridge regression, or then all weights too."""
+
+    HEAD = "head"
+    FULL = "full"
+
+
+class LossName(StrEnum):
+    """The training loss: (7) or (7')."""
+
+    VARIATIONAL = "variational"
+    MARGINAL = "marginal"
+
+
+class BackboneKind(StrEnum):
+    """How a backbone reads: in one causal pass, or prompt and pair apart."""
+
+    DECODER = "decoder"
+    ENCODER = "encoder"
+
+
+class Pooling(StrEnum):
+    """How an encoder's hidden states of a completion become one vector."""
+
+    MEAN = "mean"
+    MAX = "max"
+    CLS = "cls"
+
+
+class RewardScale(StrEnum):
+    """The unit of rewards: as the head gives them, or by their mean and spread on the dev fold."""
+
+    RAW = "raw"
+    STANDARDIZED = "standardized"
+
+
+class Precision(StrEnum):
+    """Of the backbone's matrix products; `auto` is bfloat16 where the device has it."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class StoredDtype(StrEnum):
+    """Of a backbone's weights in an exported directory."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class OnOverlong(StrEnum):
+    """What to do with a row over the limit of tokens.
+
+    `error` stops at the first. `drop` leaves the judgment out. `truncate_prompt` cuts the prompt from its start, and
+    drops judgments whose completions do not fit even so. `truncate` then also cuts completions at their end, and drops
+    comparisons whose sides became identical. Everything is counted.
+    """
+
+    ERROR = "error"
+    DROP = "drop"
+    TRUNCATE_PROMPT = "truncate_prompt"
+    TRUNCATE = "truncate"
+
+
+class OnOverlongServed(StrEnum):
+    """The same for a server, which answers every text and therefore drops none."""
+
+    ERROR = OnOverlong.ERROR.value
+    TRUNCATE_PROMPT = OnOverlong.TRUNCATE_PROMPT.value
+    TRUNCATE = OnOverlong.TRUNCATE.value
+
+
+class OnBadRows(StrEnum):
+    """What to do with rows that cannot be used: stop, or skip and count them."""
+
+    ERROR = "error"
+    SKIP = "skip"
+
+
+class SplitBy(StrEnum):
+    """What the parts of a split must not share."""
+
+    PROMPT = "prompt"
+    CATEGORY = "category"
+
+
+class Schedule(StrEnum):
+    """The learning rate after warm-up, by the names of `transformers`."""
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+
+
+class StyleMeasure(StrEnum):
+    """What of a completion's style is measured (14); `vrm.data.style` computes them in this order."""
+
+    LOG_LENGTH = "log_length"
+    LIST_DENSITY = "list_density"
+    HEADING_DENSITY = "heading_density"
+    BOLD_DENSITY = "bold_density"
+
+
+class Binning(StrEnum):
+    """How probabilities are put into bins: equally many in each, or bins of equal width."""
+
+    EQUAL_MASS = "equal_mass"
+    EQUAL_WIDTH = "equal_width"
+
+
+class Role(StrEnum):
+    """Who a chat message is from."""
+
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class Identification(StrEnum):
+    """What can be read into objective weights: A has rank K, votes say it, neither does, or there is one objective."""
+
+    IDENTIFIED = "identified"
+    VOTES = "votes"
+    AMBIGUOUS = "ambiguous"
+    SINGLE = "single"
+
+
+class LogLevel(StrEnum):
+    """How much a server writes to its log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
