@@ -8,11 +8,10 @@ from vrm.benchmarks.base import (
     Summary,
 )
 from vrm.benchmarks.outcomes import Figure, Outcomes, Term
-from vrm.benchmarks.registry import BENCHMARKS, benchmark_names, get_benchmark
+from vrm.benchmarks.registry import benchmark_names, get_benchmark
 from vrm.metrics.resampling import ResampleOptions
 
 __all__ = [
-    "BENCHMARKS",
     "Benchmark",
     "BenchmarkExample",
     "ExampleRewards",

@@ -17,7 +17,8 @@ import numpy as np
 
 from vrm.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark, Rewards, with_labels
 from vrm.benchmarks.best_of_n_summary import LONGEST, MEAN, BestOfNSummary, Pick, pick_name, shown_sizes
-from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term
+from vrm.benchmarks.credits import outcomes_of
+from vrm.benchmarks.outcomes import ALL, Outcomes, mean_figure
 from vrm.benchmarks.rows import text_hash
 from vrm.benchmarks.unusual import LEFT_OUT, UnusualRows
 from vrm.choices import OnBadRows
@@ -59,7 +60,7 @@ class BestOfNBenchmark:
     on_bad_rows: str = "error"
     name: str = "bon"
     title: str = "Best-of-n"
-    description: str = "expected gold score of the best of n completions, by mean and pessimistic reward"
+    description: str = "prompts with many completions and a gold score (bon=FILE)"
     hub: tuple[HubSource, ...] = ()
     equal_rewards: str = "completions of equal reward share the pick: the mean of their gold scores counts"
 
@@ -118,16 +119,9 @@ class BestOfNBenchmark:
             credit["all"][position] = curve[-1]
             for n in sizes if reaching[position] else ():
                 credit[str(n)][position] = curve[n - 1]
-        return Outcomes(
-            ids=tuple(example.id for example in examples),
-            labels=tuple(example.labels for example in examples),
-            groups=tuple(example.prompt_group for example in examples),
-            credit=credit,
-            figures=tuple(
-                Figure(ALL, f"gold, best of {name}", (Term(name, np.ones(count, bool) if name == "all" else reaching),))
-                for name in credit
-            ),
-        )
+        every = np.ones(count, dtype=bool)
+        figures = [mean_figure(ALL, f"gold, best of {n}", n, every if n == "all" else reaching) for n in credit]
+        return outcomes_of(examples, credit, figures)
 
     def summarize(
         self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions | None = None

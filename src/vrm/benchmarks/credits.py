@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -15,6 +15,10 @@ Credit = Callable[[BenchmarkExample, ExampleRewards], float]
 WRONG, HALF = 0.0, 0.5
 WRONG_TEXT = "equal rewards count as wrong, as in the benchmark's own code"
 HALF_TEXT = "equal rewards count 1/2; the benchmark has no rule for them"
+TIES_TEXT = (
+    "accuracy leaves out what is labelled a tie, and equal rewards count 1/2; agreement takes all rows, where a "
+    "label of a tie is right only if the rewards are equal"
+)
 
 
 def credit_column(examples: Sequence[BenchmarkExample], rewards: Rewards, credit: Credit) -> Array:
@@ -77,6 +81,12 @@ def level_figures(
         for value in ordered
         for column in columns
     ]
+
+
+def absent(examples: Sequence[BenchmarkExample], level: str, values: Iterable[str]) -> list[str]:
+    """The published values of a label that no example has."""
+    there = label_values(examples, level)
+    return [value for value in values if value not in there]
 
 
 def whole(examples: Sequence[BenchmarkExample], columns: Sequence[str]) -> list[Figure]:

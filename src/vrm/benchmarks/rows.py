@@ -85,6 +85,10 @@ class BenchmarkRow:
             return value.encode(errors="replace").decode()
         return value
 
+    def text_or_messages(self, name: str) -> str | list[Message]:
+        """A text, or a list of messages where the field holds a list."""
+        return self.messages(name) if isinstance(self.get(name), list) else self.text(name)
+
     def texts(self, name: str) -> list[str]:
         """A list of texts, not empty."""
         return [self.as_text(value, f"{name}[{index}]") for index, value in enumerate(self.items(name))]
@@ -131,6 +135,11 @@ class BenchmarkRow:
         if value is None or isinstance(value, Mapping | list):
             return None
         return str(value).strip() or None
+
+    def id(self, *names: str, of: Sequence[str | None] = ()) -> str | None:
+        """The row's own id behind the names (those that are known) within which it is unique; None without an id."""
+        own = self.label(*names)
+        return None if own is None else ":".join([*filter(None, of), own])
 
     def wrong(self, name: str, reason: str) -> RowError:
         """The error for a value that cannot be in a file of this benchmark."""

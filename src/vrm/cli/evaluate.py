@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 def _print_list(wanted: bool) -> None:
     if wanted:
-        from vrm.benchmarks.registry import BENCHMARKS, benchmark_names
+        from vrm.benchmarks.registry import benchmark_names, get_benchmark
 
-        for name in benchmark_names():
-            typer.echo(f"{name:<16}{BENCHMARKS[name].summary}")
+        for benchmark in map(get_benchmark, benchmark_names()):
+            typer.echo(f"{benchmark.name:<16}{benchmark.title}: {benchmark.description}")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vrm.benchmarks import ExampleRewards, get_benchmark
-from vrm.benchmarks.rewardbench import COUNTS
+from vrm.benchmarks.published.rewardbench import COUNTS
 
 # Results of RewardBench's `process_single_model` (version 0.1.4) on these (id, number right, rewards).
 TIES = [

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
-from vrm.benchmarks import ExampleRewards, benchmark_names, get_benchmark
-from vrm.benchmarks.registry import BENCHMARKS
+from vrm.benchmarks import ExampleRewards, benchmark_names, get_benchmark, published
+from vrm.cli.evaluate import find_input
 from vrm.errors import ConfigError, DataError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "benchmarks"
-NAMES = [name for name in BENCHMARKS if name != "bon"]
+NAMES = [name for name in benchmark_names() if name != "bon"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,6 +101,43 @@ def test_names():
         assert all((benchmark.title, benchmark.description, benchmark.equal_rewards))
     with pytest.raises(ConfigError, match=r"no benchmark 'rm_bench'.*Did you mean 'rm-bench'.*judgebench"):
         get_benchmark("rm_bench")
+
+
+TOY = """
+from vrm.benchmarks.credits import HALF, HALF_TEXT, pair_outcomes
+from vrm.benchmarks.from_files import FileBenchmark
+
+
+def _convert(row):
+    completions = [row.text("good"), row.text("bad")]
+    labels = {"topic": row.label("topic")}
+    return [row.example(row.text("question"), completions, [(0, 1)], label="good", labels=labels)]
+
+
+BENCHMARK = FileBenchmark(
+    name="toy-set",
+    title="Toy set",
+    description="good against bad",
+    equal_rewards=HALF_TEXT,
+    convert=_convert,
+    measure=pair_outcomes(HALF, ["topic"]),
+)
+"""
+
+
+def test_a_new_benchmark_is_one_file(tmp_path, monkeypatch, samples, figures):
+    (tmp_path / "toy_set.py").write_text(TOY, encoding="utf-8")
+    monkeypatch.setattr(published, "__path__", [*published.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "vrm.benchmarks.published.toy_set", raising=False)
+    assert "toy-set" in benchmark_names()
+    assert find_input("toy-set=rows.jsonl").name == "toy-set"
+    rows = [
+        {"question": "a?", "good": "yes 2", "bad": "no 1", "topic": "sums"},
+        {"question": "b?", "good": "yes 1", "bad": "no 1", "topic": "sums"},
+        {"question": "c?", "good": "yes 0", "bad": "no 1"},
+    ]
+    loaded = get_benchmark("toy-set").load(str(samples.write(tmp_path / "rows.jsonl", rows)))
+    assert figures(loaded) == {("all", "accuracy"): 0.5, ("sums", "accuracy"): 0.75}
 
 
 def by_length(examples):

@@ -6,15 +6,11 @@ Rows: `scenario`, `prompt`, `response 1`, `response 2`, `label` 0 (the first), 1
 from __future__ import annotations
 
 from vrm.benchmarks.base import BenchmarkExample
-from vrm.benchmarks.credits import HALF, pair_outcomes
+from vrm.benchmarks.credits import HALF, TIES_TEXT, pair_outcomes
 from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.rows import BenchmarkRow
 
 LABELS = {0: [(0, 1)], 1: [(1, 0)], 2: []}
-TIES_TEXT = (
-    "accuracy leaves out what is labelled a tie, and equal rewards count 1/2; agreement takes all rows, where a "
-    "label of a tie is right only if the rewards are equal"
-)
 
 
 def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
@@ -27,7 +23,7 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
 BENCHMARK = FileBenchmark(
     name="autoj",
     title="Auto-J Eval-P",
-    description="pairs with ties by scenario",
+    description="pairs with ties, by scenario",
     equal_rewards=TIES_TEXT,
     convert=_convert,
     measure=pair_outcomes(HALF, ["scenario"], agreement=True),

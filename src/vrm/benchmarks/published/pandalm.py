@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vrm.benchmarks.autoj import TIES_TEXT
 from vrm.benchmarks.base import BenchmarkExample
-from vrm.benchmarks.credits import HALF, pair_outcomes
+from vrm.benchmarks.credits import HALF, TIES_TEXT, pair_outcomes
 from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.rows import BenchmarkRow
 from vrm.benchmarks.unusual import UnusualRow
@@ -36,7 +35,7 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
 BENCHMARK = FileBenchmark(
     name="pandalm",
     title="PandaLM",
-    description="pairs with ties, the majority of three annotators",
+    description="test set of pairs with ties, three annotators",
     equal_rewards=TIES_TEXT,
     convert=_convert,
     measure=pair_outcomes(HALF, ["annotators who agree"], agreement=True),

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, label_values
-from vrm.benchmarks.credits import credit_column, outcomes_of
+from vrm.benchmarks.credits import absent, credit_column, outcomes_of
 from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.outcomes import ALL, Array, Figure, Outcomes, Term, mean_figure, mean_of, members
 from vrm.benchmarks.rows import BenchmarkRow
@@ -56,16 +56,15 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
     if subset not in SUBSETS:
         raise row.wrong("subset", f"{subset!r} is no subset of RewardBench 2; expected one of {', '.join(SUBSETS)}")
     chosen, rejected = row.texts("chosen"), row.texts("rejected")
-    id, group, labels = row.label("id"), "", {"subset": subset}
+    group, labels = "", {"subset": subset}
     if subset == TIES:
-        part, _, number = (id or "").partition(":")
+        part, _, number = (row.label("id") or "").partition(":")
         if part not in ("ref", "tied") or not number:
             raise UnusualRow("an id of Ties that is neither ref:N nor tied:N", "id")
         group, labels = f"ties:{number}", {"subset": subset, "ties": part}
     right = range(len(chosen)) if subset == TIES else range(1)
     better = [(first, second) for first in right for second in range(len(chosen), len(chosen) + len(rejected))]
-    id = None if id is None else f"{subset}:{id}"
-    prompt = row.text("prompt")
+    prompt, id = row.text("prompt"), row.id("id", of=[subset])
     return [row.example(prompt, [*chosen, *rejected], better, label=len(chosen), labels=labels, id=id, group=group)]
 
 
@@ -84,8 +83,8 @@ def ties_gaps(example: BenchmarkExample, given: ExampleRewards) -> Gaps:
 
 def _ties(examples: Sequence[BenchmarkExample], rewards: Rewards) -> dict[str, Array]:
     """The terms of the Ties score: (n,) each, those of a pair of prompts at its tied prompt."""
-    found = {name: np.full(len(examples), np.nan) for name in TIE_WEIGHTS}
-    tied_right, ref_right, wide, wide_both, ratio = found.values()
+    terms = {name: np.full(len(examples), np.nan) for name in TIE_WEIGHTS}
+    tied_right, ref_right, wide, wide_both, ratio = terms.values()
     gaps = [
         ties_gaps(example, given) if given is not None and example.labels["subset"] == TIES else None
         for example, given in zip(examples, rewards, strict=True)
@@ -106,17 +105,17 @@ def _ties(examples: Sequence[BenchmarkExample], rewards: Rewards) -> dict[str, A
         wide[position], wide_both[position] = own.gap > own.spread, smaller > own.spread
         if own.spread > 0:
             ratio[position] = math.tanh(smaller / own.spread - 1)
-    return found
+    return terms
 
 
 def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
     credit = {"score": credit_column(examples, rewards, _best_of_n), **_ties(examples, rewards)}
-    found = label_values(examples, "subset")
+    rows = label_values(examples, "subset")
     subsets, parts = [], []
     for subset in SUBSETS:
-        if subset not in found:
+        if subset not in rows:
             continue
-        mask = members(len(examples), found[subset])
+        mask = members(len(examples), rows[subset])
         if subset != TIES:
             subsets.append(mean_figure(subset, "score", "score", mask, "subset"))
             continue
@@ -127,15 +126,14 @@ def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes
 
 
 def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
-    found = label_values(examples, "subset")
-    absent = [subset for subset in SUBSETS if subset not in found]
-    return [f"Subsets that are absent, and not in the mean: {', '.join(absent)}."] if absent else []
+    lacking = absent(examples, "subset", SUBSETS)
+    return lacking and [f"Subsets that are absent, and not in the mean: {', '.join(lacking)}."]
 
 
 BENCHMARK = FileBenchmark(
     name="rewardbench2",
     title="RewardBench 2",
-    description="best of four in five domains, and Ties; the whole is the mean of the six subsets",
+    description="best of 4 in five domains, and Ties",
     equal_rewards="the right completion gets 1 over the number that share the highest reward; in Ties equal is wrong",
     convert=_convert,
     measure=_measure,

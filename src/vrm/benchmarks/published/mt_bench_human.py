@@ -6,9 +6,8 @@ Rows: `question_id`, `model_a`, `model_b`, `winner` "model_a", "model_b" or "tie
 
 from __future__ import annotations
 
-from vrm.benchmarks.autoj import TIES_TEXT
 from vrm.benchmarks.base import BenchmarkExample, HubSource
-from vrm.benchmarks.credits import HALF, pair_outcomes
+from vrm.benchmarks.credits import HALF, TIES_TEXT, pair_outcomes
 from vrm.benchmarks.dialogues import split_dialogues
 from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.rows import BenchmarkRow
@@ -48,7 +47,7 @@ def _until(row: BenchmarkRow, name: str, turn: int) -> list[Message]:
 BENCHMARK = FileBenchmark(
     name="mt-bench-human",
     title="MT-Bench human judgments",
-    description="experts' votes with ties, by turn",
+    description="pairs with ties, by turn",
     equal_rewards=TIES_TEXT,
     convert=_convert,
     measure=pair_outcomes(HALF, ["turn"], agreement=True),

@@ -36,10 +36,8 @@ def _subset(path: Path) -> dict[str, str]:
 
 
 def _turns(row: BenchmarkRow, name: str) -> list[Message]:
-    if isinstance(row.get(name), list):
-        return row.messages(name)
-    text = row.text(name)
-    turns = human_assistant_turns(text)
+    text = row.text_or_messages(name)
+    turns = human_assistant_turns(text) if isinstance(text, str) else text
     if turns is None:
         raise UnusualRow("a dialogue without 'Human:' and 'Assistant:' turns", name)
     return turns
@@ -62,7 +60,7 @@ def _labels(row: BenchmarkRow) -> dict[str, str | None]:
 BENCHMARK = FileBenchmark(
     name="hh-rlhf",
     title="HH-RLHF",
-    description="people's choices between two replies, test split",
+    description="test split of people's choices, helpful and harmless",
     equal_rewards=HALF_TEXT,
     convert=_convert,
     measure=pair_outcomes(HALF, ["kind", "subset"]),

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, label_values
-from vrm.benchmarks.credits import HALF, credit_column, outcomes_of, pair_credit
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards
+from vrm.benchmarks.credits import HALF, absent, credit_column, level_figures, outcomes_of, pair_credit
 from vrm.benchmarks.dialogues import split_dialogues
 from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.outcomes import Figure, Outcomes, mean_figure, mean_of, members
+from vrm.benchmarks.outcomes import Figure, Outcomes, mean_figure, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
 from vrm.benchmarks.sources import Layout
 from vrm.benchmarks.unusual import UnusualRow
@@ -50,7 +50,7 @@ def _human(row: BenchmarkRow) -> BenchmarkExample:
         sides = [row.messages(name) for name in ("conversation_a", "conversation_b")]
         prompt, completions = split_dialogues(row, sides[0], sides[1], "conversation_b")
     else:
-        prompt = row.messages("prompt") if isinstance(row.get("prompt"), list) else row.text("prompt")
+        prompt = row.text_or_messages("prompt")
         names = [row.first_of(f"response_{number}", f"response_{letter}") for number, letter in ((1, "a"), (2, "b"))]
         completions = [row.text(name) for name in names]
     labels = {"part": HUMAN, "language": row.label("language")}
@@ -72,8 +72,7 @@ def _correctness(row: BenchmarkRow) -> BenchmarkExample:
     every = range(len(values))
     better = [(first, second) for first in every for second in every if values[first] > values[second]]
     labels = {"part": CORRECTNESS, "set": row.labels.get("set") or "unnamed", "model": row.label("model_name")}
-    id = row.label("question_id", "uuid", "uid")
-    id = None if id is None else ":".join(filter(None, (labels["set"], labels["model"], id)))
+    id = row.id("question_id", "uuid", "uid", of=[labels["set"], labels["model"]])
     prompt = row.text(row.first_of("prompt", "question"))
     return row.example(prompt, completions, better, label=values, labels=labels, id=id)
 
@@ -96,32 +95,22 @@ def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes
     figures: list[Figure] = []
     if not is_set.all():
         figures.append(mean_figure(HUMAN, ACCURACY, ACCURACY, ~is_set, "part"))
-    sets = label_values(examples, "set")
-    by_set = {
-        column: [mean_figure(name, column, column, members(len(examples), rows), "set") for name, rows in sets.items()]
-        for column in COLUMNS
-    }
-    if sets:
-        figures += [mean_of(CORRECTNESS, column, by_set[column], "part") for column in COLUMNS]
-    figures += [figure for column in COLUMNS for figure in by_set[column]]
-    figures += [
-        mean_figure(name, ACCURACY, ACCURACY, members(len(examples), rows), "language")
-        for name, rows in label_values(examples, "language").items()
-    ]
+    by_set = {column: level_figures(examples, "set", [column]) for column in COLUMNS}
+    figures += [mean_of(CORRECTNESS, column, sets, "part") for column, sets in by_set.items() if sets]
+    figures += [figure for sets in by_set.values() for figure in sets]
+    figures += level_figures(examples, "language", [ACCURACY])
     return outcomes_of(examples, credit, figures)
 
 
 def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
-    found = set(label_values(examples, "set"))
-    absent = [title for title in SETS.values() if title not in found]
-    parts = [] if any(example.labels["part"] == HUMAN for example in examples) else [HUMAN]
-    return [f"Absent: {', '.join([*parts, *absent])}."] if parts or absent else []
+    lacking = absent(examples, "part", [HUMAN]) + absent(examples, "set", SETS.values())
+    return lacking and [f"Absent: {', '.join(lacking)}."]
 
 
 BENCHMARK = FileBenchmark(
     name="ppe",
     title="PPE",
-    description="human preference pairs, and correctness best-of-k sets; correctness is the mean of the sets",
+    description="human preference, and correctness best-of-k sets",
     equal_rewards="equal rewards count 1/2 in accuracy, and share the pick in best of k; the benchmark states no rule",
     convert=_convert,
     measure=_measure,

@@ -40,7 +40,7 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
 BENCHMARK = FileBenchmark(
     name="judgebench",
     title="JudgeBench",
-    description="right against wrong answers; the whole is the micro-average over pairs",
+    description="right against wrong answers, by task",
     equal_rewards="equal rewards count as wrong, since a tie is no verdict",
     convert=_convert,
     measure=pair_outcomes(WRONG, ["group", "response model"], orders={"group": tuple(GROUPS.values())}),

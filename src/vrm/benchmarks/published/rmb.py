@@ -61,8 +61,7 @@ def _completion(row: BenchmarkRow, value: Any, name: str) -> str:
 
 
 def _prompt(row: BenchmarkRow) -> Text:
-    name = row.first_of("conversation_input", "prompt")
-    return row.messages(name) if isinstance(row.get(name), list) else row.text(name)
+    return row.text_or_messages(row.first_of("conversation_input", "prompt"))
 
 
 def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
@@ -136,15 +135,15 @@ def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes
 
 
 def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
-    found = {(example.labels.get("goal", ""), example.labels["kind"]) for example in examples}
-    absent = [f"{goal} {kind}" for kind in (PAIRWISE, BEST_OF_N) for goal in GOALS if (goal, kind) not in found]
-    return [f"Absent: {', '.join(absent)}; means are over the parts that are there."] if absent else []
+    there = {(example.labels.get("goal", ""), example.labels["kind"]) for example in examples}
+    lacking = [f"{goal} {kind}" for kind in (PAIRWISE, BEST_OF_N) for goal in GOALS if (goal, kind) not in there]
+    return lacking and [f"Absent: {', '.join(lacking)}; means are over the parts that are there."]
 
 
 BENCHMARK = FileBenchmark(
     name="rmb",
     title="RMB",
-    description="helpfulness and harmlessness, pairwise and best-of-n; overall is the mean of the four",
+    description="helpfulness and harmlessness, pairwise and best-of-n",
     equal_rewards=WRONG_TEXT,
     convert=_convert,
     measure=_measure,

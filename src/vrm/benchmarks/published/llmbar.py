@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards, label_values
-from vrm.benchmarks.credits import HALF, HALF_TEXT, credit_column, level_figures, outcomes_of, pair_credit
+from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards
+from vrm.benchmarks.credits import (
+    HALF,
+    HALF_TEXT,
+    absent,
+    credit_column,
+    level_figures,
+    outcomes_of,
+    pair_credit,
+    whole,
+)
 from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.outcomes import ALL, Outcomes, mean_figure, mean_of
+from vrm.benchmarks.outcomes import Outcomes, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
 from vrm.benchmarks.sources import Layout
 
@@ -41,22 +48,23 @@ def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes
     credit = {"accuracy": credit_column(examples, rewards, pair_credit(HALF))}
     sets = level_figures(examples, "set", ["accuracy"], SETS)
     adversarial = [figure for figure in sets if figure.row in SETS[1:]]
-    figures = [mean_figure(ALL, "accuracy", "accuracy", np.ones(len(examples), dtype=bool))]
+    figures = whole(examples, ["accuracy"])
     if adversarial:
         figures.append(mean_of("adversarial, mean of sets", "accuracy", adversarial))
     return outcomes_of(examples, credit, [*figures, *sets])
 
 
 def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
-    found = label_values(examples, "set")
-    absent = [name for name in SETS if name not in found]
-    return [f"Sets that are absent: {', '.join(absent)}."] if found and absent else []
+    lacking = absent(examples, "set", SETS)
+    # Files of which nothing names the set are all of LLMBar, or any part of it.
+    known = any("set" in example.labels for example in examples)
+    return [f"Sets that are absent: {', '.join(lacking)}."] if known and lacking else []
 
 
 BENCHMARK = FileBenchmark(
     name="llmbar",
     title="LLMBar",
-    description="instruction following; natural and adversarial sets",
+    description="instruction following, natural and adversarial",
     equal_rewards=HALF_TEXT,
     convert=_convert,
     measure=_measure,

@@ -13,10 +13,19 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, label_values
-from vrm.benchmarks.credits import WRONG, WRONG_TEXT, Credit, credit_column, outcomes_of, point
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards
+from vrm.benchmarks.credits import (
+    WRONG,
+    WRONG_TEXT,
+    Credit,
+    absent,
+    credit_column,
+    level_figures,
+    outcomes_of,
+    point,
+)
 from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_figure, mean_of, members
+from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
 from vrm.benchmarks.sources import Layout
 from vrm.benchmarks.unusual import UnusualRow
@@ -37,8 +46,8 @@ COLUMNS = ("easy", "normal", "hard", "average")
 
 
 def _part(path: Path) -> dict[str, str]:
-    found = _IN_NAME.search(path.name.lower().replace("_", "-"))
-    return {"domain": DOMAINS[found[0]], "part": found[0]} if found else {}
+    named = _IN_NAME.search(path.name.lower().replace("_", "-"))
+    return {"domain": DOMAINS[named[0]], "part": named[0]} if named else {}
 
 
 def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
@@ -53,8 +62,7 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
             raise UnusualRow(f"not {STYLES} styles", name)
     better = [(first, STYLES + second) for first in range(STYLES) for second in range(STYLES)]
     labels = {"domain": DOMAINS.get(part, UNNAMED), "part": part}
-    id = row.label("id")
-    id = None if id is None else f"{part}:{id}"
+    id = row.id("id", of=[part])
     return [row.example(row.text("prompt"), sides[0] + sides[1], better, label="chosen", labels=labels, id=id)]
 
 
@@ -74,14 +82,10 @@ def _credit(kind: str) -> Credit:
 
 def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
     credit = {name: credit_column(examples, rewards, _credit(name)) for name in COLUMNS}
-    parts = label_values(examples, "part")
     whole: list[Figure] = []
     below: list[Figure] = []
     for column in COLUMNS:
-        single = {
-            part: mean_figure(part, column, column, members(len(examples), rows), "part")
-            for part, rows in parts.items()
-        }
+        single = {figure.row: figure for figure in level_figures(examples, "part", [column])}
         domains = []
         for domain, names in {**PARTS, UNNAMED: (UNNAMED,)}.items():
             present = [single[name] for name in names if name in single]
@@ -90,18 +94,14 @@ def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes
         whole.append(mean_of(ALL, column, domains))
         below += domains
         below += [figure for part, figure in single.items() if DOMAINS.get(part, part) != part]
-    figures = [whole[-1], *whole[:-1], *below]
-    return outcomes_of(examples, credit, figures)
+    return outcomes_of(examples, credit, [whole[-1], *whole[:-1], *below])
 
 
 def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
-    found = label_values(examples, "part")
-    absent = [part for part in DOMAINS if part not in found]
-    if not absent:
-        return []
-    domains = [domain for domain, parts in PARTS.items() if set(parts) & set(found)]
+    lacking = absent(examples, "part", DOMAINS)
+    domains = [domain for domain, parts in PARTS.items() if set(parts) - set(lacking)]
     over = f"the row 'all' is the mean of {', '.join(domains)}" if domains else "no domain is known"
-    return [f"Absent: {', '.join(absent)}; {over}."]
+    return lacking and [f"Absent: {', '.join(lacking)}; {over}."]
 
 
 BENCHMARK = FileBenchmark(

@@ -13,6 +13,7 @@ from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards, label_valu
 from vrm.benchmarks.credits import (
     WRONG,
     WRONG_TEXT,
+    absent,
     credit_column,
     level_figures,
     outcomes_of,
@@ -63,11 +64,9 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
         row.note("subset in none of the four sections, counted for itself only", "subset")
     completions = [row.text("chosen"), row.text("rejected")]
     labels = {"section": SECTIONS.get(subset), "subset": subset}
-    prompt = row.messages("prompt") if isinstance(row.get("prompt"), list) else row.text("prompt")
     # Their ids are unique in the benchmark, but files of single subsets number their rows anew.
-    id = row.label("id")
-    id = None if id is None else f"{subset}:{id}"
-    return [row.example(prompt, completions, [(0, 1)], label="chosen", labels=labels, id=id)]
+    id = row.id("id", of=[subset])
+    return [row.example(row.text_or_messages("prompt"), completions, [(0, 1)], label="chosen", labels=labels, id=id)]
 
 
 def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
@@ -89,19 +88,16 @@ def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes
 
 
 def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
-    found = label_values(examples, "subset")
-    absent = [subset for subset in SECTIONS if subset not in found]
-    if not absent:
-        return []
-    sections = [section for section, counts in COUNTS.items() if not set(counts) & set(found)]
+    lacking = absent(examples, "subset", SECTIONS)
+    sections = [section for section, counts in COUNTS.items() if set(counts) <= set(lacking)]
     without = f" Sections without any: {', '.join(sections)}." if sections else ""
-    return [f"Subsets that are absent, and not in their section's mean: {', '.join(absent)}.{without}"]
+    return lacking and [f"Subsets that are absent, and not in their section's mean: {', '.join(lacking)}.{without}"]
 
 
 BENCHMARK = FileBenchmark(
     name="rewardbench",
     title="RewardBench",
-    description="pairs in 23 subsets; section means weigh subsets by published counts",
+    description="Chat, Chat Hard, Safety, Reasoning",
     equal_rewards=WRONG_TEXT,
     convert=_convert,
     measure=_measure,
