@@ -119,11 +119,13 @@ def _edits(names: list[str] | None) -> dict[str, Edit]:
 
 
 def _document(model: str, file: str, engine: Any, settings: dict[str, Any], data: Any, report: Any) -> dict[str, Any]:
-    from vrm.results.header import document_header
-    from vrm.results.versions import versions
+    from vrm.results import Kind
+    from vrm.results.header import model_header
 
     return {
-        **document_header("audit", model, engine, settings, versions()),
+        "kind": Kind.AUDIT,
+        "schema": 1,
+        **model_header(model, engine, settings),
         "file": file,
         "data": data.to_dict(),
         **report.to_dict(),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from vrm.results import Document
 
 LOG_EVERY_SECONDS = 10.0
 
@@ -38,9 +39,11 @@ def note(text: str) -> None:
     messages().print(text, markup=False)
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
+def write_json(path: Path, document: Document) -> None:
     """A document to a file, which a line on stderr names; to stdout for `-`."""
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    from vrm.results import to_text
+
+    text = to_text(document)
     if str(path) == "-":
         print(text, end="")
     else:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vrm.benchmarks import Benchmark, ExampleRewards, LoadedBenchmark
     from vrm.data.load import LoadResult
     from vrm.inference.engine import RewardEngine
+    from vrm.results import EvaluationDocument
 
 
 def _print_list(wanted: bool) -> None:
@@ -151,7 +152,7 @@ class Input:
     path: str | None = None
     benchmark: Benchmark | None = None
     loaded: LoadedBenchmark | LoadResult | None = None
-    entry: dict[str, Any] = field(default_factory=dict)
+    entry: Any = None
     rewards_file: str | None = None
     print: Callable[[], None] = lambda: None
     _rows: list[dict[str, Any]] = field(default_factory=list)
@@ -178,10 +179,12 @@ class Input:
     def _measure_file(self, engine: RewardEngine, resamples: int, mistakes: int) -> None:
         from vrm.evaluate.preferences import evaluate_judgments
         from vrm.evaluate.tables import print_evaluation
+        from vrm.metrics import field_values
+        from vrm.results import FileEvaluation
 
         result: Any = self.loaded
         evaluation = evaluate_judgments(engine, result.judgments, resamples=resamples, mistakes=mistakes)
-        self.entry = {"data": result.report.to_dict(), **evaluation.to_dict()}
+        self.entry = FileEvaluation(data=result.report.to_dict(), **field_values(evaluation))
         self.print = lambda: print_evaluation(results(), evaluation, self.name)
 
     def _measure_benchmark(self, benchmark: Benchmark, engine: RewardEngine, resamples: int) -> None:
@@ -291,12 +294,12 @@ def _rewards_path(item: Input, rewards: Path | None, json_file: Path | None) -> 
     return json_file.with_name(f"{json_file.stem}.{item.name}.rewards.jsonl")
 
 
-def _document(model: str, engine: Any, settings: dict[str, Any], inputs: list[Input]) -> dict[str, Any]:
-    from vrm.results.header import document_header
-    from vrm.results.versions import versions
+def _document(model: str, engine: Any, settings: dict[str, Any], inputs: list[Input]) -> EvaluationDocument:
+    from vrm.results import EvaluationDocument
+    from vrm.results.header import model_header
 
-    return {
-        **document_header("evaluation", model, engine, settings, versions()),
-        "files": {item.name: item.entry for item in inputs if item.benchmark is None},
-        "benchmarks": {item.name: item.entry for item in inputs if item.benchmark is not None},
-    }
+    return EvaluationDocument(
+        **model_header(model, engine, settings),
+        files={item.name: item.entry for item in inputs if item.benchmark is None},
+        benchmarks={item.name: item.entry for item in inputs if item.benchmark is not None},
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from vrm.evaluate.diagnostics import StyleReport
-from vrm.evaluate.disagreement import Detection, SignalAuroc
-from vrm.evaluate.preferences import Evaluation
+from vrm.results.evaluation import Detection, Evaluation, SignalAuroc, StyleReport
 from vrm.results.formats import number, percent, signed, span
 
 RANKINGS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -13,10 +12,7 @@ from vrm.data.style import STYLE_MEASURES
 from vrm.evaluate.collect import Collected
 from vrm.metrics import (
     UNLABELLED,
-    Interval,
     PairPredictions,
-    StyleControlledAccuracy,
-    StyleRegression,
     selective_accuracy,
     selective_area_interval,
     style_controlled_accuracy,
@@ -25,92 +21,9 @@ from vrm.metrics import (
     thinned,
 )
 from vrm.metrics.resampling import ResampleOptions
+from vrm.results.evaluation import GroupWeights, RewardSpread, SelectiveCurve, StyleReport, WeightsByGroup
 
 Array: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class StyleReport:
-    """Style-controlled accuracy, and what style explains beside the margin.
-
-    Attributes:
-        accuracy: from `style_controlled_accuracy`, the style-only model cross-fitted on this file.
-        regression: of the label on margin and style; None without a decided pair.
-    """
-
-    accuracy: StyleControlledAccuracy
-    regression: StyleRegression | None
-
-
-@dataclass(frozen=True, slots=True)
-class SelectiveCurve:
-    """Accuracy against coverage, the most certain pairs first; ranked at random, accuracy and area are the plain one's.
-
-    Attributes:
-        coverage: at most 101 shares of the pairs kept, ascending to 1.
-        accuracy: on them.
-        area: mean accuracy over all coverages, its interval by bootstrap over prompts.
-        count: pairs judged.
-        ties: pairs left out because their preference is 0.5.
-    """
-
-    coverage: tuple[float, ...]
-    accuracy: tuple[float, ...]
-    area: Interval
-    count: int
-    ties: int
-
-
-@dataclass(frozen=True, slots=True)
-class GroupWeights:
-    """Mean objective weights of a group's prompts, each prompt counted once.
-
-    Attributes:
-        prompts: distinct prompts.
-        mean: in the order of `WeightsByGroup.objectives`; sums to 1.
-        std: over prompts.
-    """
-
-    prompts: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsByGroup:
-    """Objective weights by category, or by source where no row has a category.
-
-    Attributes:
-        by: `category` or `source`.
-        objectives: their names.
-        overall: of all prompts.
-        groups: by name, sorted.
-    """
-
-    by: str
-    objectives: tuple[str, ...]
-    overall: GroupWeights
-    groups: dict[str, GroupWeights]
-
-
-@dataclass(frozen=True, slots=True)
-class RewardSpread:
-    """How rewards spread on this file, in raw units.
-
-    Attributes:
-        completions: judged.
-        mean: of their rewards; known up to a constant per prompt only.
-        std: of all of them.
-        std_within_prompt: root mean square deviation from the prompt's mean, over prompts with several completions; 0
-            without such.
-        model_std: the spread on the model's dev fold, stored with it.
-    """
-
-    completions: int
-    mean: float
-    std: float
-    std_within_prompt: float
-    model_std: float
 
 
 def style_report(found: Collected, pairs: PairPredictions, options: ResampleOptions) -> StyleReport:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -12,58 +11,11 @@ from numpy.typing import NDArray
 from vrm.data.style import plain_text
 from vrm.evaluate.collect import Collected
 from vrm.evaluate.diagnostics import uncertainties
-from vrm.metrics import Interval, auroc_difference_interval, auroc_interval
+from vrm.metrics import auroc_difference_interval, auroc_interval
 from vrm.metrics.resampling import ResampleOptions
+from vrm.results.evaluation import Detection, DisagreementReport, SignalAuroc
 
 Array: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class SignalAuroc:
-    """How well one signal finds the pairs in question.
-
-    Attributes:
-        auroc: with interval; 1/2 for a signal that tells nothing.
-        over_closeness: its AUROC minus that of closeness, -|E[u]|, on the same pairs; None for closeness itself.
-    """
-
-    auroc: Interval
-    over_closeness: Interval | None
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """One kind of pair to be told from the rest.
-
-    Attributes:
-        positives: pairs of this kind.
-        negatives: all other pairs.
-        signals: `closeness` (-|E[u]|, the baseline), and those of `uncertainties` that the head has.
-    """
-
-    positives: int
-    negatives: int
-    signals: dict[str, SignalAuroc]
-
-
-@dataclass(frozen=True, slots=True)
-class DisagreementReport:
-    """Ties and disagreement among the distinct pairs of a file.
-
-    Attributes:
-        pairs: distinct pairs of completions of one prompt, whichever comes first.
-        judged_repeatedly: those with several rows.
-        annotators: distinct names in the `annotator` column.
-        ties: pairs of which every row says 0.5; None if there are none or nothing else.
-        disagreement: pairs whose mean label lies strictly between 0 and 1, ties among them; None if there are none, if
-            there is nothing else, or if these are the ties.
-    """
-
-    pairs: int
-    judged_repeatedly: int
-    annotators: int
-    ties: Detection | None
-    disagreement: Detection | None
 
 
 def disagreement_report(found: Collected, options: ResampleOptions) -> DisagreementReport | None:

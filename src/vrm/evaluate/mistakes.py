@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,39 +12,9 @@ from vrm.evaluate.collect import Collected
 from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain
 from vrm.metrics import pairwise_hits
+from vrm.results.evaluation import Mistake
 
 MAX_CHARACTERS = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A pair of which the model is sure of the other side; texts are cut to `MAX_CHARACTERS`.
-
-    Attributes:
-        file: where the row was read from.
-        line: 1-based.
-        source: of the row.
-        category: of the row.
-        preference: label, for the preferred side: above 0.5.
-        probability: predicted, of the preferred side.
-        margin: E[u], reward of the preferred side minus that of the other: below 0.
-        prompt: its text, the last message's where it has several.
-        chosen: text of the preferred completion, A in the explanation.
-        rejected: text of the other one, B in the explanation.
-        explanation: as `vrm explain --json` prints it, without the texts.
-    """
-
-    file: str
-    line: int
-    source: str | None
-    category: str | None
-    preference: float
-    probability: float
-    margin: float
-    prompt: str
-    chosen: str
-    rejected: str
-    explanation: dict[str, Any]
 
 
 def confident_mistakes(engine: RewardEngine, found: Collected, count: int = 10) -> tuple[Mistake, ...]:
@@ -94,10 +63,7 @@ def _preferred_first(found: Collected, index: int) -> Judgment:
 
 
 def _explained(engine: RewardEngine, found: Collected, index: int, pair: Judgment) -> Mistake:
-    explanation = explain(engine, pair).to_dict()
-    prompt = explanation.pop("prompt")
-    for completion in explanation["completions"]:
-        del completion["text"]
+    explanation = explain(engine, pair)
     return Mistake(
         file=pair.file,
         line=pair.line,
@@ -106,7 +72,7 @@ def _explained(engine: RewardEngine, found: Collected, index: int, pair: Judgmen
         preference=float(pair.preference or 0.0),
         probability=float(np.exp(_log_preferred(found, index))),
         margin=-abs(found.margin[index]),
-        prompt=_clipped(prompt),
+        prompt=_clipped(explanation.prompt),
         chosen=_clipped(plain_text(pair.completions[0])),
         rejected=_clipped(plain_text(pair.completions[1])),
         explanation=explanation,

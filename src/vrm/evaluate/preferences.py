@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,27 +12,16 @@ from vrm.core.distributions import ObjectiveWeights
 from vrm.core.votes import dirichlet_multinomial_log_likelihood, normalize_votes
 from vrm.data.schema import Judgment
 from vrm.evaluate.collect import Collected, collect
-from vrm.evaluate.diagnostics import (
-    RewardSpread,
-    SelectiveCurve,
-    StyleReport,
-    WeightsByGroup,
-    reward_spread,
-    selective_curves,
-    style_report,
-    weights_by_group,
-)
-from vrm.evaluate.disagreement import DisagreementReport, disagreement_report
-from vrm.evaluate.mistakes import Mistake, confident_mistakes
-from vrm.evaluate.rater import RaterSummary, rater_summary
+from vrm.evaluate.diagnostics import reward_spread, selective_curves, style_report, weights_by_group
+from vrm.evaluate.disagreement import disagreement_report
+from vrm.evaluate.mistakes import confident_mistakes
+from vrm.evaluate.rater import rater_summary
 from vrm.inference.engine import RewardEngine
 from vrm.inference.rater import rater_offset
 from vrm.metrics import (
     PairPredictions,
     PreferenceSummary,
-    ReliabilityBin,
     by_group,
-    json_ready,
     pair_predictions,
     pearson,
     preference_summary,
@@ -43,99 +30,7 @@ from vrm.metrics import (
     top_k_recall_at_own_k,
 )
 from vrm.metrics.resampling import ResampleOptions
-
-
-@dataclass(frozen=True, slots=True)
-class RatingSummary:
-    """How well ratings are predicted, in standard deviations of the training ratings.
-
-    Attributes:
-        count: rated entries.
-        pearson: by objective.
-        spearman: by objective.
-        log_likelihood: of a rating in nats, mean over entries, from the joint density of (7') for each completion.
-        log_likelihood_standard_normal: the same entries under N(0, 1), the constant predictor.
-    """
-
-    count: int
-    pearson: dict[str, float]
-    spearman: dict[str, float]
-    log_likelihood: float
-    log_likelihood_standard_normal: float
-
-
-@dataclass(frozen=True, slots=True)
-class VoteSummary:
-    """How well objective votes are predicted, among the objectives that this file's votes name.
-
-    Restricting the weights to these objectives is exact for a Dirichlet.
-
-    Attributes:
-        count: rows with votes.
-        objectives: the candidates.
-        pearson: correlation of expected weight and share of the vote, over all entries.
-        log_likelihood: Dirichlet-multinomial log-likelihood of a row's votes, normalized to a total of 1, in nats.
-        log_likelihood_base_rate: the same for the multinomial at this file's own mean shares, for all rows alike.
-        top_k_recall: share of the vote that went to the k largest weights, k the number of objectives a row names.
-        top_k_recall_base_rate: the same for this file's own mean shares.
-    """
-
-    count: int
-    objectives: list[str]
-    pearson: float
-    log_likelihood: float
-    log_likelihood_base_rate: float
-    top_k_recall: float
-    top_k_recall_base_rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Everything `vrm evaluate` reports of one set of rows; parts are None where the rows have no such label.
-
-    Attributes:
-        judgments: rows judged.
-        overlong: what happened to rows over the model's limit, in words.
-        pairs_from_lists: how many of the pairs come from ranked lists.
-        unknown_objectives: labels left out because the model does not have the objective, by name.
-        pairs: metrics of all pairs.
-        by_source: the same by `source`.
-        by_category: the same by `category`.
-        ratings: metrics of ratings.
-        votes: metrics of objective votes.
-        style_controlled: accuracy that style alone cannot raise, and what style explains; None without pairs.
-        selective: accuracy against coverage by the ranking, see `selective_curves`.
-        reliability: predicted against observed preference, by bins of confidence.
-        disagreement: whether uncertainty finds ties and disagreement; None where the pairs are all of one kind.
-        weights_by_category: mean objective weights by category, or by source; None for heads without objectives.
-        reward_spread: of all completions' rewards; None without completions.
-        rater: how well raters' choices are predicted with the nuisance offset that the model was trained with, which
-            all else leaves out; None for models without one, and without pairs.
-        mistakes: the most confident mistakes, explained, with texts; as many as were asked for.
-    """
-
-    judgments: int
-    overlong: str
-    pairs_from_lists: int
-    unknown_objectives: dict[str, int]
-    pairs: PreferenceSummary | None
-    by_source: dict[str, PreferenceSummary]
-    by_category: dict[str, PreferenceSummary]
-    ratings: RatingSummary | None
-    votes: VoteSummary | None
-    style_controlled: StyleReport | None
-    selective: dict[str, SelectiveCurve]
-    reliability: tuple[ReliabilityBin, ...]
-    disagreement: DisagreementReport | None
-    weights_by_category: WeightsByGroup | None
-    reward_spread: RewardSpread | None
-    rater: RaterSummary | None = None
-    mistakes: tuple[Mistake, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        plain: dict[str, Any] = json_ready(self)
-        return plain
+from vrm.results.evaluation import Evaluation, RatingSummary, VoteSummary
 
 
 def evaluate_judgments(

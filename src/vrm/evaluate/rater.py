@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vrm.evaluate.collect import Collected
 from vrm.inference.rater import RaterOffset
-from vrm.metrics import Interval, pair_predictions, preference_summary
+from vrm.metrics import pair_predictions, preference_summary
 from vrm.metrics.resampling import ResampleOptions
-
-
-@dataclass(frozen=True, slots=True)
-class RaterSummary:
-    """How well labels are predicted by reward and nuisance offset together.
-
-    With raters that are biased it is better than the quality metrics, which is no reason to prefer the offset.
-
-    Attributes:
-        measures: names of the nuisances.
-        factor: of the offset, in [0, 1].
-        accuracy: of the margin with the offset; ties left out, its interval by bootstrap over prompts.
-        negative_log_likelihood: of all pairs in nats, probabilities by (8) with the offset.
-    """
-
-    measures: tuple[str, ...]
-    factor: float
-    accuracy: Interval
-    negative_log_likelihood: float
+from vrm.results.evaluation import RaterSummary
 
 
 def rater_summary(found: Collected, offset: RaterOffset | None, options: ResampleOptions) -> RaterSummary | None:

@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vrm.evaluate.detail_tables import details_table
-from vrm.evaluate.preferences import Evaluation, RatingSummary, VoteSummary
-from vrm.evaluate.rater import RaterSummary
 from vrm.metrics import PreferenceSummary
+from vrm.results.evaluation import Evaluation, RaterSummary, RatingSummary, VoteSummary
 from vrm.results.formats import number, percent, span
 
 MAX_GROUPS = 20

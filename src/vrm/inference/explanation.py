@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from vrm.metrics import field_values, json_ready
 
 QUESTIONS = {"features": "how good is it?", "weights": "what matters here?", "interaction": "both at once"}
 """The parts of a reward's or margin's variance, and the question whose answer is uncertain."""
@@ -50,6 +52,10 @@ class UncertaintyReport:
     def shares(self) -> dict[str, float]:
         """{part: share in [0, 1]} in the order of `QUESTIONS`."""
         return {part: getattr(self, part) / self.variance for part in QUESTIONS}
+
+    def json_fields(self) -> dict[str, Any]:
+        """The fields and the shares."""
+        return field_values(self) | {"shares": self.shares}
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,10 @@ class PairReport:
         """The largest reasons in words: `because of safety +1.20, in spite of brevity -0.30`."""
         parts = [("because of", self.because_of), ("in spite of", self.in_spite_of)]
         return ", ".join(f"{words} {_listed(found)}" for words, found in parts if found) or "for no visible reason"
+
+    def json_fields(self) -> dict[str, Any]:
+        """The fields and the reasons in words."""
+        return field_values(self) | {"reasons": self.reasons}
 
     def _largest(self) -> list[tuple[str, float]]:
         return [item for item in self.contributions.items() if abs(item[1]) >= 0.005][:NUM_REASONS]
@@ -181,10 +191,5 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with the shares of uncertainty and the reasons in words."""
-        document = asdict(self)
-        for entry, report in zip(document["completions"] + document["pairs"], self.completions + self.pairs):
-            if report.uncertainty is not None:
-                entry["uncertainty"]["shares"] = report.uncertainty.shares
-        for entry, pair in zip(document["pairs"], self.pairs, strict=True):
-            entry["reasons"] = pair.reasons
-        return document
+        plain: dict[str, Any] = json_ready(self)
+        return plain

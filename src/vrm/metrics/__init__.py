@@ -4,7 +4,7 @@ Arrays are one-dimensional, one entry a row, and may be lists, numpy arrays or t
 small frozen dataclasses. Wrong shapes, NaN and empty input raise `DataError`, wrong settings `ConfigError`.
 """
 
-from vrm.metrics._json import json_ready
+from vrm.metrics._json import field_values, json_ready
 from vrm.metrics.accuracy import (
     Accuracy,
     LengthControlledAccuracy,
@@ -127,6 +127,7 @@ __all__ = [
     "equality_test",
     "expected_best_of_n",
     "expected_calibration_error",
+    "field_values",
     "fit_logistic",
     "fit_temperature",
     "holm",

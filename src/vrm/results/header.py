@@ -1,4 +1,4 @@
-"""What every document that a command writes begins with: of which model it is, and how it was made."""
+"""What documents about a model begin with: which model it is, and how its figures were made."""
 
 from __future__ import annotations
 
@@ -12,30 +12,18 @@ from vrm.data.tokenized import OverlongReport
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import backbone_fingerprint
 from vrm.model.checkpoint import weights_sha256
+from vrm.results.versions import versions
 
-SCHEMA = 1
 
-
-def document_header(
-    kind: str, model: str, engine: RewardEngine, settings: Mapping[str, Any], versions: Mapping[str, str]
-) -> dict[str, Any]:
-    """What every document says first: what it is, of which model, and how it was made.
+def model_header(model: str, engine: RewardEngine, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `ModelDocument`.
 
     Args:
-        kind: `evaluation`, `comparison`, ...
         model: as the user named it.
         engine: that model.
         settings: everything that the figures depend on.
-        versions: {package: version}.
     """
-    return {
-        "kind": kind,
-        "schema": SCHEMA,
-        "model": model,
-        **model_hashes(model, engine),
-        "settings": dict(settings),
-        "versions": dict(versions),
-    }
+    return {"model": model, **model_hashes(model, engine), "settings": dict(settings), "versions": versions()}
 
 
 def model_hashes(model: str, engine: RewardEngine) -> dict[str, Any]:

@@ -191,10 +191,12 @@ def test_mistakes_are_the_surest_wrong_pairs(engine, found):
         assert mistake.margin == pytest.approx(-abs(margin[row]))
         chosen = 0 if label[row] > 0.5 else 1
         assert (mistake.chosen, mistake.rejected) == tuple(ROWS[row].completions[side] for side in (chosen, 1 - chosen))
-        pair = mistake.explanation["pairs"][0]
-        assert (pair["first"], pair["second"]) == ("B", "A")
-        assert pair["margin"]["mean"] == pytest.approx(abs(margin[row]), abs=1e-4)
-        assert "text" not in mistake.explanation["completions"][0]
+        pair = mistake.explanation.pairs[0]
+        assert (pair.first, pair.second) == ("B", "A")
+        assert pair.margin.mean == pytest.approx(abs(margin[row]), abs=1e-4)
+        written = mistake.json_fields()["explanation"]
+        assert "prompt" not in written
+        assert "text" not in written["completions"][0]
     assert confident_mistakes(engine, found, 0) == ()
 
 

@@ -1,0 +1,87 @@
+"""Documents: what is written is what is read, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vrm.errors import DataError
+from vrm.metrics import Interval
+from vrm.results import EvaluationDocument, from_json, read_object, to_text
+
+WRITTEN = Path(__file__).parents[2] / "fixtures" / "results"
+"""Documents that were written before they had types."""
+
+FORMS = {"evaluation": EvaluationDocument}
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_document_from_before_the_types_is_written_again_as_it_was(kind):
+    path = WRITTEN / f"{kind}.json"
+    document = from_json(FORMS[kind], read_object(path), path)
+    assert document.kind == kind
+    assert json.dumps(json.loads(to_text(document))) == path.read_text(encoding="utf-8").strip()
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int
+    share: float
+    word: str
+    spans: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner | None
+    by_name: dict[str, Inner]
+    limit: float
+    flag: bool = True
+
+
+INNER = {"size": 3, "share": None, "word": "x", "spans": [{"estimate": 0.5, "low": 0.4, "high": "inf"}]}
+
+
+def test_what_is_absent_is_unknown_or_empty():
+    outer = from_json(Outer, {"by_name": {"a": {"size": 2}}, "limit": "-inf", "later": 1}, "f.json")
+    assert outer.inner is None
+    assert outer.flag is True
+    assert outer.limit == -math.inf
+    inner = outer.by_name["a"]
+    assert (inner.size, inner.word, inner.spans) == (2, "", ())
+    assert math.isnan(inner.share)
+
+
+def test_numbers_that_json_lacks_come_back():
+    read = from_json(Outer, {"inner": INNER, "by_name": {}, "limit": 0, "flag": None}, "f.json").inner
+    assert read is not None
+    assert read.spans[0].high == math.inf
+    assert math.isnan(read.share)
+    assert math.isnan(read.spans[0].confidence)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"inner": {**INNER, "size": None}}, "inner.size: it is absent"),
+        ({"inner": {**INNER, "spans": [{"low": []}]}}, "inner.spans.0.low: Input should be a valid number"),
+        ({"by_name": {"a": [1]}}, "by_name.a: Input should be a dictionary"),
+        ({"flag": "perhaps", "limit": "much"}, r"limit: .*number.* \(1 more fields are wrong\)"),
+        ([], "the document: Input should be a dictionary"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_its_file(content, words):
+    with pytest.raises(DataError, match=rf"f\.json: {words}"):
+        from_json(Outer, content, "f.json")
+
+
+def test_the_types_load_no_torch():
+    code = "import sys, vrm.results; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == "[]"
