@@ -25,14 +25,16 @@ from transformers import BertConfig, TrainingArguments
 from transformers.utils import logging
 
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
-from vrm.data.collate import TargetEncoder, pad_right
+from vrm.data.collate import TargetEncoder
 from vrm.data.planted import planted_corpus
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable, _Job, token_batches
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable
 from vrm.inference.feature_store import FeatureStore
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.checkpoint import load_tokenizer
+from vrm.model.packing import padded_passes
+from vrm.model.padding import pad_right
 from vrm.results.versions import versions
 from vrm.train.datasets import FeatureDataset, collate_features
 from vrm.train.objective import Objective
@@ -88,13 +90,14 @@ def extraction_speed(precision: str, rounds: int) -> dict[str, float]:
     tokenize = JudgmentTokenizer(ChatTokenizer(tokenizer), 512)
     rows = planted_corpus(0).train[:600]
     items = [tokenized for row in rows if (tokenized := tokenize(row)) is not None]
-    jobs = {}
-    for item in items:
-        jobs[("p", *item.prompt)] = _Job(b"", item.prompt, 0)
-        for ids in item.completions:
-            jobs[("c", *item.prompt, *ids)] = _Job(b"", item.prompt + ids, len(item.prompt))
-    completions = token_batches([job for key, job in jobs.items() if key[0] == "c"], 8192)
-    prompts = token_batches([job for key, job in jobs.items() if key[0] == "p"], 8192)
+    texts = {("prompt", *item.prompt): item.prompt for item in items}
+    texts |= {("text", *item.prompt, *ids): item.prompt + ids for item in items for ids in item.completions}
+    rows_of_ids = [[ids for (role, *_), ids in texts.items() if role == wanted] for wanted in ("text", "prompt")]
+    batches = [
+        pad_right([rows[number] for number in numbers])
+        for rows in rows_of_ids
+        for numbers in padded_passes([(1, len(ids)) for ids in rows], 8192)
+    ]
     ours, bare = [], []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as directory:
@@ -102,17 +105,16 @@ def extraction_speed(precision: str, rounds: int) -> dict[str, float]:
             started = time.perf_counter()
             extractor.table(items)
             ours.append(time.perf_counter() - started)
-        bare.append(_bare(model, completions + prompts, extractor.dtype))
-    return {"extraction": len(jobs) / float(np.median(ours)), "bare": len(jobs) / float(np.median(bare))}
+        bare.append(_bare(model, batches, extractor.dtype))
+    return {"extraction": len(texts) / float(np.median(ours)), "bare": len(texts) / float(np.median(bare))}
 
 
 @torch.inference_mode()
-def _bare(model: VRMForSequenceClassification, batches: list[list[Any]], dtype: torch.dtype) -> float:
-    padded = [pad_right([job.ids for job in batch], 0) for batch in batches]
+def _bare(model: VRMForSequenceClassification, batches: list[tuple[Any, Any]], dtype: torch.dtype) -> float:
     started = time.perf_counter()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        for ids, mask in padded:
-            model.backbone(input_ids=ids, attention_mask=mask)
+        for ids, mask in batches:
+            model.backbone(input_ids=ids, attention_mask=mask.long())
     return time.perf_counter() - started
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,12 +15,13 @@ from studies.speed.tables import quiet
 from torch import Tensor
 from transformers import DynamicCache
 
-from vrm.data.collate import JudgmentCollator, TargetEncoder
+from vrm.data.collate import TargetEncoder
 from vrm.model import VRMForSequenceClassification
-from vrm.model.backbones import encode_padded_rows, pad_rows
-from vrm.model.packing import Tree, pack_trees
-from vrm.model.pooling import pack_right, take_token
-from vrm.train.passes import PassCollator
+from vrm.model.backbones import encode_padded_rows
+from vrm.model.packing import Tree, trees_of
+from vrm.model.padding import align_left, pad_right
+from vrm.model.pooling import take_token
+from vrm.train.passes import JudgmentCollator, PassCollator
 
 
 class PaddedRoute(VRMForSequenceClassification):
@@ -45,13 +45,12 @@ class CacheRoute(VRMForSequenceClassification):
         assert input_ids is not None
         assert attention_mask is not None
         assert start is not None
-        ids, mask, _ = pack_right(input_ids, attention_mask)
+        ids, mask, _ = align_left(input_ids, attention_mask)
         rows = [row[:length] for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
         starts = start.tolist()
-        prompts = [tuple(row[:stop]) for row, stop in zip(rows, starts, strict=True)]
-        unique = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
-        which = torch.tensor([unique[prompt] for prompt in prompts], device=ids.device)
-        prompt_ids, prompt_mask = pad_rows(_tensors(list(unique), ids), ids)
+        trees, places = trees_of((row[:stop], ()) for row, stop in zip(rows, starts, strict=True))
+        which = torch.tensor([tree for tree, _ in places], device=ids.device)
+        prompt_ids, prompt_mask = (part.to(ids.device) for part in pad_right([tree.prompt for tree in trees]))
         first = self.backbone(
             input_ids=prompt_ids, attention_mask=prompt_mask.long(), use_cache=True, past_key_values=DynamicCache()
         )
@@ -59,7 +58,7 @@ class CacheRoute(VRMForSequenceClassification):
         for layer in cache.layers:
             layer.keys, layer.values = layer.keys[which], layer.values[which]
         ends = [row[stop:] for row, stop in zip(rows, starts, strict=True)]
-        completion_ids, completion_mask = pad_rows(_tensors(ends, ids), ids)
+        completion_ids, completion_mask = (part.to(ids.device) for part in pad_right(ends))
         second = self.backbone(
             input_ids=completion_ids,
             attention_mask=torch.cat([prompt_mask[which], completion_mask], 1).long(),
@@ -72,10 +71,6 @@ class CacheRoute(VRMForSequenceClassification):
 
 
 ROUTES = {"padded": PaddedRoute, "cache": CacheRoute}
-
-
-def _tensors(rows: Sequence[Sequence[int]], like: Tensor) -> list[Tensor]:
-    return [torch.tensor(row, dtype=torch.long, device=like.device) for row in rows]
 
 
 def gradient_differences(files: Path, rows: Rows, limit: int) -> dict[str, float]:
@@ -108,4 +103,4 @@ def _gradients(model: VRMForSequenceClassification, kind: type, batch: dict) -> 
 def tokens_packed(rows: Rows) -> int:
     """Positions of the rows packed one by one: what the packed route must compute, counted from the ids."""
     trees = [Tree(item.prompt, item.completions) for item in rows.tokenized]
-    return sum(pack_trees([tree], "decoder")["input_ids"].numel() for tree in trees)
+    return sum(tree.positions("decoder") for tree in trees)

@@ -27,14 +27,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from vrm.data.collate import JudgmentCollator
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
 from vrm.model.compiling import compile_layers
 from vrm.train.datasets import TokenizedDataset
 from vrm.train.objective import Objective
-from vrm.train.passes import PassCollator, StepSampler, passes_of, positions_of
+from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, passes_of, positions_of
 from vrm.train.trainer import VRMTrainer
 
 

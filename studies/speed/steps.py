@@ -12,12 +12,12 @@ from studies.speed.routes import PaddedRoute
 from torch import Tensor
 from torch.profiler import record_function
 
-from vrm.data.collate import TARGET_KEYS, JudgmentCollator
+from vrm.data.collate import TARGET_KEYS
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
 from vrm.train.objective import Objective
-from vrm.train.passes import PASSES, PassCollator, passes_of
+from vrm.train.passes import PASSES, JudgmentCollator, PassCollator, passes_of
 
 LOADING, HEAD, OPTIMIZER = "region: data loading", "region: head and loss", "region: optimizer"
 ROUTES = ("padded", "packed")

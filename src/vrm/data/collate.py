@@ -1,4 +1,4 @@
-"""Batches of judgments: padded rows of token ids, or cached features, with the labels beside them."""
+"""Labels of a batch of judgments as tensors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vrm.core.losses import Judgments
 from vrm.core.votes import normalize_votes
 from vrm.data.schema import Judgment, Text
-from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError
 
 TARGET_KEYS = ("mask", "preference", "margin", "scores", "ratings", "votes", "offsets")
@@ -103,62 +101,3 @@ def judgments_from(batch: dict[str, Tensor]) -> Judgments:
         votes=votes if votes is not None and bool((votes > 0).any()) else None,
         offsets=offsets if offsets is not None and bool((offsets != 0).any()) else None,
     )
-
-
-@dataclass(frozen=True)
-class RowBatch:
-    """Rows of ids for judgments, as `VRMForSequenceClassification.forward` takes them."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    completion_start: Tensor
-    prompt_rows: Tensor
-    completion_rows: Tensor
-
-
-def batch_rows(tokenized: Sequence[TokenizedJudgment], pad_id: int) -> RowBatch:
-    """Right-padded rows, one a completion; a judgment without completions has one row, its prompt alone."""
-    width = max(2, *(len(item.completions) for item in tokenized))
-    prompt_rows = torch.zeros(len(tokenized), dtype=torch.long)
-    completion_rows = torch.full((len(tokenized), width), -1, dtype=torch.long)
-    rows: list[list[int]] = []
-    starts: list[int] = []
-    for index, item in enumerate(tokenized):
-        prompt_rows[index] = len(rows)
-        for position, ids in enumerate(item.completions or [[]]):
-            if item.completions:
-                completion_rows[index, position] = len(rows)
-            rows.append(item.prompt + ids)
-            starts.append(len(item.prompt))
-    input_ids, mask = pad_right(rows, pad_id)
-    return RowBatch(input_ids, mask, torch.tensor(starts), prompt_rows, completion_rows)
-
-
-def pad_right(rows: Sequence[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask, (rows, longest)."""
-    longest = max(max(len(row) for row in rows), 1)
-    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row
-        mask[index, : len(row)] = 1
-    return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-@dataclass(frozen=True)
-class JudgmentCollator:
-    """Collates tokenized judgments for training: the model's arguments and the labels in one dictionary.
-
-    Returns of `__call__`:
-        input_ids, attention_mask: (rows, longest row), right-padded, one row a completion.
-        completion_start: (rows,). prompt_rows: (batch,). completion_rows: (batch, num_completions), -1 where none.
-        mask, preference, margin, scores, ratings, votes, offsets: as `TargetEncoder` gives them.
-    """
-
-    targets: TargetEncoder
-    pad_id: int
-
-    def __call__(self, items: Sequence[TokenizedJudgment]) -> dict[str, Tensor]:
-        """Collate a batch."""
-        rows = batch_rows(items, self.pad_id)
-        return {**vars(rows), **self.targets([item.judgment for item in items])}

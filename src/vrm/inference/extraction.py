@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vrm.choices import Precision
-from vrm.data.collate import pad_right
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import check_choice
 from vrm.inference.feature_store import FeatureStore, content_key
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.model.packing import Tree, pack_trees, part_of, plan_passes
+from vrm.model.packing import PROMPT, packed_passes, padded_passes, trees_of
+from vrm.model.padding import pad_right
 
 DEFAULT_TOKEN_BUDGET = 8192
 
@@ -90,10 +90,16 @@ class FeatureTable:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Text:
+    """A completion after its prompt, or with an empty completion a prompt alone, under its key in the store."""
+
     key: bytes
-    ids: list[int]
-    start: int
+    prompt: list[int]
+    completion: list[int]
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt + self.completion
 
 
 class FeatureExtractor:
@@ -133,61 +139,50 @@ class FeatureExtractor:
             [content_key("completion", item.prompt + ids, len(item.prompt)) for ids in item.completions]
             for item in items
         ]
-        self._compute(items, prompt_keys, completion_keys, progress)
-        width = max([2, *(len(keys) for keys in completion_keys)])
-        completions = np.full((len(items), width), -1, dtype=np.int64)
-        for row, keys in enumerate(completion_keys):
-            completions[row, : len(keys)] = self.store.rows_of(keys)
-        return FeatureTable(self.store, self.store.rows_of(prompt_keys), completions)
-
-    def _compute(
-        self,
-        items: Sequence[TokenizedJudgment],
-        prompt_keys: list[bytes],
-        completion_keys: list[list[bytes]],
-        progress: Progress | None,
-    ) -> None:
+        prompts = {key: _Text(key, item.prompt, []) for key, item in zip(prompt_keys, items, strict=True)}
         completions = {
-            key: _Job(key, item.prompt + ids, len(item.prompt))
+            key: _Text(key, item.prompt, ids)
             for item, keys in zip(items, completion_keys, strict=True)
             for key, ids in zip(keys, item.completions, strict=True)
         }
-        prompts = {key: _Job(key, item.prompt, 0) for key, item in zip(prompt_keys, items, strict=True)}
-        new_completions = [completions[key] for key in self.store.missing(completions)]
-        total, done = len(new_completions) + len(self.store.missing(prompts)), 0
+        self._compute(prompts, completions, progress)
+        rows, _ = pad_right([self.store.rows_of(keys).tolist() for keys in completion_keys], fill=-1, least=2)
+        return FeatureTable(self.store, self.store.rows_of(prompt_keys), rows.numpy())
+
+    def _compute(self, prompts: dict[bytes, _Text], completions: dict[bytes, _Text], progress: Progress | None) -> None:
+        """Compute what the store does not hold, in an order that depends on the texts alone."""
+        new_prompts, new_completions = (
+            sorted((texts[key] for key in self.store.missing(texts)), key=lambda text: (-len(text.ids), text.key))
+            for texts in (prompts, completions)
+        )
+        total, done = len(new_prompts) + len(new_completions), 0
         route = self._padded if self.model.packing_problem else self._packed
-        for count in route(new_completions, prompts):
+        for count in route(new_prompts, new_completions):
             done += count
             if progress:
                 progress(done, total)
         if progress and total:
             progress(total, total)
 
-    def _packed(self, completions: list[_Job], prompts: dict[bytes, _Job]) -> Iterator[int]:
+    def _packed(self, prompts: list[_Text], completions: list[_Text]) -> Iterator[int]:
         """Compute by trees: every prompt once for all of its completions. Yields numbers of texts done."""
         kind = self.model.config.backbone_kind
-        groups: dict[tuple[int, ...], list[_Job]] = {tuple(prompts[key].ids): [] for key in self.store.missing(prompts)}
-        for job in completions:
-            groups.setdefault(tuple(job.ids[: job.start]), []).append(job)
-        trees, keys = [], {}
-        for prompt, group in groups.items():
-            group.sort(key=_longest_first)
-            trees.append(Tree(prompt, [job.ids[job.start :] for job in group]))
-            keys[prompt] = [job.key for job in group]
-        trees.sort(key=lambda tree: (-tree.positions(kind), tree.prompt))
-        for branches in plan_passes(trees, kind, self.options.token_budget):
-            packed = pack_trees([part_of(trees[item.tree], item) for item in branches], kind, self.first_position)
-            read: list[bytes] = []
-            for item in branches:
-                prompt = tuple(trees[item.tree].prompt)
-                read += [content_key("prompt", prompt), *(keys[prompt][index] for index in item.completions)]
-            yield self._keep(read, self._forward_packed(packed))
+        alone = [(text.prompt, ()) for text in prompts]
+        trees, places = trees_of([*alone, *((text.prompt, [text.completion]) for text in completions)])
+        keys = {place: text.key for place, text in zip(places[len(alone) :], completions, strict=True)}
+        keys |= {(number, PROMPT): content_key("prompt", tree.prompt) for number, tree in enumerate(trees)}
+        order = sorted(range(len(trees)), key=lambda number: (-trees[number].positions(kind), trees[number].prompt))
+        ordered = [trees[number] for number in order]
+        for one_pass in packed_passes(ordered, kind, self.options.token_budget, self.first_position):
+            reads = [keys[order[number], index] for number, index in one_pass.reads]
+            yield self._keep(reads, self._forward_packed(one_pass.row))
 
-    def _keep(self, keys: list[bytes], features: Tensor) -> int:
-        """Store rows that are not there yet; how many."""
+    def _keep(self, keys: Sequence[bytes], features: Tensor) -> int:
+        """Store rows that are not there yet; how many. Rows of equal keys are equal."""
         missing = self.store.missing(keys)
-        fresh = [row for row, key in enumerate(keys) if key in missing]
-        self.store.add([keys[row] for row in fresh], features[fresh].cpu().numpy())
+        fresh = {key: row for row, key in enumerate(keys) if key in missing}
+        if fresh:
+            self.store.add(list(fresh), features[list(fresh.values())].cpu().numpy())
         return len(fresh)
 
     @torch.inference_mode()
@@ -199,44 +194,28 @@ class FeatureExtractor:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
-    def _padded(self, completions: list[_Job], prompts: dict[bytes, _Job]) -> Iterator[int]:
+    def _padded(self, prompts: list[_Text], completions: list[_Text]) -> Iterator[int]:
         """Compute row by row in batches of similar length. Yields numbers of texts done."""
-        for batch in token_batches(completions, self.options.token_budget):
-            yield self._run_completions(batch, prompts)
+        for texts in self._padded_batches(completions):
+            features, prompt_features = self._forward(texts, prompts_alone=False)
+            done = self._keep([text.key for text in texts], features)
+            if prompt_features is not None:
+                done += self._keep([content_key("prompt", text.prompt) for text in texts], prompt_features)
+            yield done
         # A decoder's completion pass has given most prompts already.
-        for batch in token_batches([prompts[key] for key in self.store.missing(prompts)], self.options.token_budget):
-            yield self._keep([job.key for job in batch], self._forward(batch, prompts_alone=True)[0])
+        missing = self.store.missing(text.key for text in prompts)
+        for texts in self._padded_batches([text for text in prompts if text.key in missing]):
+            yield self._keep([text.key for text in texts], self._forward(texts, prompts_alone=True)[0])
 
-    def _run_completions(self, batch: list[_Job], prompts: dict[bytes, _Job]) -> int:
-        completions, prompt_features = self._forward(batch, prompts_alone=False)
-        done = self._keep([job.key for job in batch], completions)
-        if prompt_features is None:
-            return done
-        rows = {content_key("prompt", job.ids[: job.start]): row for row, job in enumerate(batch)}
-        fresh = sorted(key for key in self.store.missing(rows) if key in prompts)
-        return done + (self._keep(fresh, prompt_features[[rows[key] for key in fresh]]) if fresh else 0)
+    def _padded_batches(self, texts: list[_Text]) -> Iterator[list[_Text]]:
+        for numbers in padded_passes([(1, len(text.ids)) for text in texts], self.options.token_budget):
+            yield [texts[number] for number in numbers]
 
     @torch.inference_mode()
-    def _forward(self, batch: list[_Job], prompts_alone: bool) -> tuple[Tensor, Tensor | None]:
-        ids, mask = pad_right([job.ids for job in batch], self.pad_id)
-        ids, mask = ids.to(self.device), mask.bool().to(self.device)
+    def _forward(self, texts: list[_Text], prompts_alone: bool) -> tuple[Tensor, Tensor | None]:
+        ids, mask = (rows.to(self.device) for rows in pad_right([text.ids for text in texts], self.pad_id))
         with self._autocast():
             if prompts_alone:
                 return encode_prompts(self.model.backbone, self.model.config, ids, mask), None
-            start = torch.tensor([job.start for job in batch], device=self.device)
+            start = torch.tensor([len(text.prompt) for text in texts], device=self.device)
             return encode_completions(self.model.backbone, self.model.config, ids, mask, start)
-
-
-def _longest_first(job: _Job) -> tuple[int, bytes]:
-    return -len(job.ids), job.key
-
-
-def token_batches(jobs: list[_Job], token_budget: int) -> list[list[_Job]]:
-    """Batches of similar length, longest first, at most `token_budget` positions each; ties broken by key."""
-    batches: list[list[_Job]] = []
-    for job in sorted(jobs, key=_longest_first):
-        if batches and (len(batches[-1]) + 1) * len(batches[-1][0].ids) <= token_budget:
-            batches[-1].append(job)
-        else:
-            batches.append([job])
-    return batches

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from vrm.errors import ConfigError
 from vrm.model.attention import PACKED_ATTENTION, Segments
 from vrm.model.configuration_vrm import VRMConfig
-from vrm.model.packing import Tree, pack_trees
+from vrm.model.packing import Tree, pack_trees, trees_of
+from vrm.model.padding import pad_right
 from vrm.model.pooling import masked_pool, pool_reads, take_token
 
 
@@ -29,17 +30,6 @@ def _hidden_states(
         if not -available <= layer < available:
             raise ConfigError(f"feature_layers holds {layer}, but the backbone has hidden states 0 to {available - 1}")
     return [outputs.hidden_states[layer] for layer in layers]
-
-
-def pad_rows(rows: list[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Right-pad rows of ids with id 0; ids and bool mask (rows, longest), on the device of `like`."""
-    longest = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long, device=like.device)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool, device=like.device)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = row
-        mask[index, : len(row)] = True
-    return ids, mask
 
 
 def encode_prompts(backbone: nn.Module, config: VRMConfig, input_ids: Tensor, mask: Tensor) -> Tensor:
@@ -87,11 +77,11 @@ def encode_padded_rows(
     completions, prompts = encode_completions(backbone, config, input_ids, mask, start)
     if prompts is not None:
         return prompts, completions
-    keys = [tuple(row[:stop]) for row, stop in zip(input_ids.tolist(), start.tolist(), strict=True)]
-    unique = {key: index for index, key in enumerate(dict.fromkeys(keys))}
-    rows = [torch.tensor(key, dtype=torch.long, device=input_ids.device) for key in unique]
-    encoded = encode_prompts(backbone, config, *pad_rows(rows, input_ids))
-    return encoded[torch.tensor([unique[key] for key in keys], device=input_ids.device)], completions
+    rows = zip(input_ids.tolist(), start.tolist(), strict=True)
+    trees, places = trees_of((row[:stop], ()) for row, stop in rows)
+    ids, mask = (tensor.to(input_ids.device) for tensor in pad_right([tree.prompt for tree in trees]))
+    encoded = encode_prompts(backbone, config, ids, mask)
+    return encoded[torch.tensor([tree for tree, _ in places], device=input_ids.device)], completions
 
 
 def encode_packed(backbone: nn.Module, config: VRMConfig, packed: Mapping[str, Tensor]) -> Tensor:
@@ -162,10 +152,9 @@ def _packing_error(backbone: Any, config: VRMConfig) -> float:
     ids = [10 + (7 * index) % max(vocabulary - 10, 1) for index in range(24)]
     trees = [Tree(ids[:6], [ids[6:9], ids[9:14]]), Tree(ids[14:17], [ids[17:24]])]
     packed = pack_trees(trees, config.backbone_kind, first_position(backbone))
-    found = encode_packed(backbone, config, {name: value.to(device) for name, value in packed.items()})
-    rows = [[*tree.prompt, *completion] for tree in trees for completion in tree.completions]
-    padded, mask = pad_rows([torch.tensor(row, device=device) for row in rows], torch.empty(0, device=device))
-    starts = torch.tensor([6, 6, 3], device=device)
-    prompts, completions = encode_padded_rows(backbone, config, padded, mask, starts)
+    features = encode_packed(backbone, config, {name: value.to(device) for name, value in packed.items()})
+    padded, mask = pad_right([[*tree.prompt, *completion] for tree in trees for completion in tree.completions])
+    rows = (tensor.to(device) for tensor in (padded, mask, torch.tensor([6, 6, 3])))
+    prompts, completions = encode_padded_rows(backbone, config, *rows)
     expected = torch.stack([prompts[0], completions[0], completions[1], prompts[2], completions[2]])
-    return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1).clamp_min(1e-6)).max())
+    return float(((features - expected).norm(dim=-1) / expected.norm(dim=-1).clamp_min(1e-6)).max())

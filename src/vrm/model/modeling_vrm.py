@@ -22,11 +22,12 @@ from vrm.core.reward import objective_scores
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model.attention import use_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
+from vrm.model.boundary import checked_start, find_completion_start
 from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads import JudgmentHead
-from vrm.model.packing import pack_trees, part_of, plan_passes, trees_of_rows
-from vrm.model.pooling import checked_start, find_completion_start, pack_right, shorten_rows
+from vrm.model.packing import PROMPT, packed_passes, trees_of
+from vrm.model.padding import align_left, shorten_rows
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ class VRMForSequenceClassification(PreTrainedModel):
             raise ValueError("forward needs input_ids, or both prompt_features and completion_features")
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        ids, mask, offsets = pack_right(input_ids, attention_mask)
+        ids, mask, offsets = align_left(input_ids, attention_mask)
         if start is None:
             pattern, last = self.config.prompt_boundary_ids, self.config.guarded_template
             start = find_completion_start(ids, mask.sum(1), pattern, last=last)
@@ -250,20 +251,14 @@ class VRMForSequenceClassification(PreTrainedModel):
 
         In passes of bounded size: trainers that call a reward model pass their whole batch at once.
         """
-        trees, places = trees_of_rows(rows, starts)
-        kind = self.config.backbone_kind
-        prompts: list[Tensor] = [torch.empty(0)] * len(trees)
-        completions: dict[tuple[int, int], Tensor] = {}
-        for branches in plan_passes(trees, kind, FORWARD_TOKEN_BUDGET):
-            packed = pack_trees(
-                [part_of(trees[item.tree], item) for item in branches], kind, first_position(self.backbone)
-            )
-            on_device = {name: value.to(device) for name, value in packed.items()}
-            features = iter(encode_packed(self.backbone, self.config, on_device))
-            for item in branches:
-                prompts[item.tree] = next(features)
-                completions |= {(item.tree, index): next(features) for index in item.completions}
-        return torch.stack([prompts[tree] for tree, _ in places]), torch.stack([completions[place] for place in places])
+        trees, places = trees_of((row[:start], [row[start:]]) for row, start in zip(rows, starts, strict=True))
+        features: dict[tuple[int, int], Tensor] = {}
+        first = first_position(self.backbone)
+        for one_pass in packed_passes(trees, self.config.backbone_kind, FORWARD_TOKEN_BUDGET, first):
+            on_device = {name: value.to(device) for name, value in one_pass.row.items()}
+            features.update(zip(one_pass.reads, encode_packed(self.backbone, self.config, on_device), strict=True))
+        prompts = torch.stack([features[tree, PROMPT] for tree, _ in places])
+        return prompts, torch.stack([features[place] for place in places])
 
     def _output(self, posteriors: Posteriors) -> VRMOutput:
         moments = completion_moments(posteriors)

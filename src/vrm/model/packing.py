@@ -1,4 +1,4 @@
-"""Packed rows: many prompts and all of their completions as one row without padding, every prompt once.
+"""Trees of prompts and completions: packed into rows without padding, and cut into passes under a token budget.
 
 A *tree* is a prompt and its completions. Decoders read [prompt | completion 1 | ... | completion N] in one row, where
 a completion sees its prompt and itself, and counts positions from the prompt's end. Encoders see both directions, so a
@@ -7,8 +7,9 @@ prompt alone and each prompt with a completion are parts of their own. `vrm.mode
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,10 @@ import torch
 from torch import Tensor
 
 Item = TypeVar("Item")
+Ids = Sequence[int]
+
+PROMPT = -1
+"""The number that stands for a tree's prompt where a completion's could stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,40 @@ class Tree:
         completions: any number, each of any length.
     """
 
-    prompt: Sequence[int]
-    completions: Sequence[Sequence[int]]
+    prompt: Ids
+    completions: Sequence[Ids]
 
     def positions(self, kind: str) -> int:
         """Token positions that a backbone of this kind (`decoder`, `encoder`) computes for it."""
-        repeated = len(self.prompt) * (len(self.completions) if kind == "encoder" else 0)
-        return len(self.prompt) + repeated + sum(map(len, self.completions))
+        return len(self.prompt) + sum(self.branch_positions(ids, kind) for ids in self.completions)
+
+    def branch_positions(self, completion: Ids, kind: str) -> int:
+        """Token positions of one completion; an encoder reads the prompt before it once more."""
+        return len(completion) + (len(self.prompt) if kind == "encoder" else 0)
+
+
+def trees_of(judgments: Iterable[tuple[Ids, Sequence[Ids]]]) -> tuple[list[Tree], list[tuple[int, int]]]:
+    """Gather judgments of equal prompts into trees.
+
+    Args:
+        judgments: of each, the ids of its prompt and of its completions, none or more.
+
+    Returns:
+        The trees, in the order in which their prompts come first, with prompts as tuples. Then the place of every
+        judgment: the number of its tree, and the number of its first completion there.
+    """
+    completions: dict[tuple[int, ...], list[Ids]] = {}
+    numbers: dict[tuple[int, ...], int] = {}
+    places: list[tuple[int, int]] = []
+    for prompt, texts in judgments:
+        key = tuple(prompt)
+        branches = completions.setdefault(key, [])
+        places.append((numbers.setdefault(key, len(numbers)), len(branches)))
+        branches.extend(texts)
+    return [Tree(prompt, branches) for prompt, branches in completions.items()], places
+
+
+# Packed rows
 
 
 def pack_trees(trees: Sequence[Tree], kind: str, first_position: int = 0) -> dict[str, Tensor]:
@@ -54,6 +86,11 @@ def pack_trees(trees: Sequence[Tree], kind: str, first_position: int = 0) -> dic
     for tree in trees:
         (_write_decoder_tree if kind == "decoder" else _write_encoder_tree)(writer, tree)
     return writer.tensors()
+
+
+def prompt_reads(trees: Sequence[Tree]) -> list[int]:
+    """Of each tree, the number of its prompt's read in `pack_trees`; its completions' reads follow in order."""
+    return [0, *accumulate(1 + len(tree.completions) for tree in trees)][: len(trees)]
 
 
 def _write_decoder_tree(writer: _Writer, tree: Tree) -> None:
@@ -81,12 +118,12 @@ def _write_encoder_tree(writer: _Writer, tree: Tree) -> None:
 class _Writer:
     def __init__(self, first_position: int) -> None:
         self.first_position, self.length = first_position, 0
-        self._ids: list[Sequence[int]] = []
+        self._ids: list[Ids] = []
         self._positions: list[np.ndarray] = []
         self._parts: list[tuple[int, int]] = []
         self._reads: list[tuple[int, int, int]] = []
 
-    def add(self, ids: Sequence[int], offset: int = 0, prefix: int = -1) -> int:
+    def add(self, ids: Ids, offset: int = 0, prefix: int = -1) -> int:
         first = self.first_position + offset
         self._ids.append(ids)
         self._positions.append(np.arange(first, first + len(ids)))
@@ -107,6 +144,55 @@ class _Writer:
         }
 
 
+# Token budgets
+
+
+def within_budget(
+    items: Iterable[Item], budget: int, cost: Callable[[Sequence[Item], Item], int]
+) -> Iterator[list[Item]]:
+    """Cut items, in order, into batches whose costs add up to `budget` at most.
+
+    An item that alone costs more is a batch of its own.
+
+    Args:
+        items: taken one by one, as batches are asked for.
+        budget: of a batch, in the unit of the costs.
+        cost: what an item adds to a batch, given the items that the batch holds already.
+    """
+    batch: list[Item] = []
+    used = 0
+    for item in items:
+        more = cost(batch, item)
+        if batch and used + more > budget:
+            yield batch
+            batch, used = [], 0
+            more = cost(batch, item)
+        batch.append(item)
+        used += more
+    if batch:
+        yield batch
+
+
+def padded_passes(sizes: Sequence[tuple[int, int]], token_budget: int) -> Iterator[list[int]]:
+    """Cut items into padded passes of at most `token_budget` positions each, padding included.
+
+    Rows of a pass are alike in length, because items are taken by falling length.
+
+    Args:
+        sizes: of each item, its number of rows and the tokens of the longest.
+        token_budget: of a pass; an item that alone is larger is a pass of its own.
+
+    Returns:
+        Numbers of the items of each pass; every item is in one.
+    """
+
+    def cost(numbers: Sequence[int], number: int) -> int:
+        _, longest = sizes[numbers[0] if numbers else number]
+        return sizes[number][0] * longest
+
+    return within_budget(sorted(range(len(sizes)), key=lambda number: -sizes[number][1]), token_budget, cost)
+
+
 @dataclass(frozen=True, slots=True)
 class Branches:
     """A tree's completions that one pass computes; of a large tree only some.
@@ -121,43 +207,22 @@ class Branches:
 
 
 def plan_passes(trees: Sequence[Tree], kind: str, token_budget: int) -> Iterator[list[Branches]]:
-    """Split trees into passes of at most `token_budget` positions each, in order.
+    """Cut trees into packed passes of at most `token_budget` positions each, in order.
 
     A tree over the budget is divided between passes, its prompt in each; a prompt with one completion is never divided,
     so a pass is over the budget only where a single row is.
     """
-    return within_budget(_divided(trees, kind, token_budget), token_budget)
+    divided = (part for number, tree in enumerate(trees) for part in _divided(number, tree, kind, token_budget))
+    return within_budget(divided, token_budget, lambda _, part: part_of(trees[part.tree], part).positions(kind))
 
 
-def within_budget(items: Iterable[tuple[Item, int]], budget: int) -> Iterator[list[Item]]:
-    """Items in order, in lists whose costs add up to `budget` at most; one that costs more is a list of its own.
-
-    Args:
-        items: each with its cost.
-        budget: of a list.
-    """
-    batch: list[Item] = []
-    used = 0
-    for item, cost in items:
-        if batch and used + cost > budget:
-            yield batch
-            batch, used = [], 0
-        batch.append(item)
-        used += cost
-    if batch:
-        yield batch
-
-
-def _divided(trees: Iterable[Tree], kind: str, token_budget: int) -> Iterator[tuple[Branches, int]]:
-    for number, tree in enumerate(trees):
-        first, cost = 0, len(tree.prompt)
-        for index, completion in enumerate(tree.completions):
-            more = len(completion) + (len(tree.prompt) if kind == "encoder" else 0)
-            if index > first and cost + more > token_budget:
-                yield Branches(number, range(first, index)), cost
-                first, cost = index, len(tree.prompt)
-            cost += more
-        yield Branches(number, range(first, len(tree.completions))), cost
+def _divided(number: int, tree: Tree, kind: str, token_budget: int) -> Iterator[Branches]:
+    if not tree.completions:
+        yield Branches(number, range(0))
+    room = token_budget - len(tree.prompt)
+    cost = [tree.branch_positions(ids, kind) for ids in tree.completions]
+    for indices in within_budget(range(len(cost)), room, lambda _, index: cost[index]):
+        yield Branches(number, range(indices[0], indices[-1] + 1))
 
 
 def part_of(tree: Tree, branches: Branches) -> Tree:
@@ -165,15 +230,24 @@ def part_of(tree: Tree, branches: Branches) -> Tree:
     return Tree(tree.prompt, [tree.completions[index] for index in branches.completions])
 
 
-def trees_of_rows(rows: Sequence[Sequence[int]], starts: Sequence[int]) -> tuple[list[Tree], list[tuple[int, int]]]:
-    """Rows of prompt and completion as trees of equal prompts, and the (tree, completion) of every row."""
-    prompts: dict[tuple[int, ...], int] = {}
-    completions: list[list[Sequence[int]]] = []
-    places: list[tuple[int, int]] = []
-    for row, start in zip(rows, starts, strict=True):
-        tree = prompts.setdefault(tuple(row[:start]), len(prompts))
-        if tree == len(completions):
-            completions.append([])
-        places.append((tree, len(completions[tree])))
-        completions[tree].append(row[start:])
-    return [Tree(prompt, found) for prompt, found in zip(prompts, completions, strict=True)], places
+@dataclass(frozen=True, slots=True)
+class PackedPass:
+    """A packed row of some trees, and what is read off it.
+
+    Attributes:
+        row: what `pack_trees` gives.
+        reads: of each read, the number of its tree, and of its completion there or `PROMPT`.
+    """
+
+    row: dict[str, Tensor]
+    reads: list[tuple[int, int]]
+
+
+def packed_passes(trees: Sequence[Tree], kind: str, token_budget: int, first_position: int = 0) -> Iterator[PackedPass]:
+    """Trees as packed rows of at most `token_budget` positions each; arguments as of `plan_passes` and `pack_trees`.
+
+    Every completion is read once; a prompt is read in each pass that has completions of it.
+    """
+    for branches in plan_passes(trees, kind, token_budget):
+        row = pack_trees([part_of(trees[part.tree], part) for part in branches], kind, first_position)
+        yield PackedPass(row, [(part.tree, index) for part in branches for index in (PROMPT, *part.completions)])

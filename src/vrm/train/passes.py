@@ -7,18 +7,20 @@ without padding, or, for backbones that cannot read packed rows, padded in passe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from vrm.data.collate import JudgmentCollator, TargetEncoder
+from vrm.data.collate import TargetEncoder
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.model.backbones import first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.model.packing import Tree, pack_trees, within_budget
+from vrm.model.packing import Tree, pack_trees, padded_passes, prompt_reads, trees_of, within_budget
+from vrm.model.padding import pad_right
 
 PASSES = "passes"
 
@@ -63,10 +65,6 @@ class PassCollator:
     packed: bool
     token_budget: int
     first_position: int = 0
-    _padded: JudgmentCollator = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_padded", JudgmentCollator(self.targets, self.pad_id))
 
     @classmethod
     def of(
@@ -79,52 +77,80 @@ class PassCollator:
     def __call__(self, items: Sequence[TokenizedJudgment]) -> dict[str, Any]:
         """Collate a batch."""
         groups = list(self._packed_groups(items) if self.packed else self._padded_groups(items))
-        collate = self._collate_packed if self.packed else self._padded
+        collate = self._collate_packed if self.packed else JudgmentCollator(self.targets, self.pad_id)
         passes = [collate([items[index] for index in group]) for group in groups]
         # First, because the trainer reads the number of judgments off the first tensor that it finds.
         return {"judgments": torch.tensor([index for group in groups for index in group]), PASSES: passes}
 
     def _packed_groups(self, items: Sequence[TokenizedJudgment]) -> Iterator[list[int]]:
-        costs = ((index, cost_of(item, self.kind)) for index, item in enumerate(items))
-        return within_budget(costs, self.token_budget)
+        """In the order given: a tree of its own for each judgment, which equal prompts of a pass only make smaller."""
+        costs = [cost_of(item, self.kind) for item in items]
+        return within_budget(range(len(items)), self.token_budget, lambda _, index: costs[index])
 
     def _padded_groups(self, items: Sequence[TokenizedJudgment]) -> Iterator[list[int]]:
-        """By falling length, so that rows of a pass are alike."""
-        longest = [len(item.prompt) + max(map(len, item.completions), default=0) for item in items]
-        group: list[int] = []
-        rows = 0
-        for index in sorted(range(len(items)), key=lambda index: -longest[index]):
-            more = max(len(items[index].completions), 1)
-            if group and (rows + more) * longest[group[0]] > self.token_budget:
-                yield group
-                group, rows = [], 0
-            group.append(index)
-            rows += more
-        if group:
-            yield group
+        sizes = [
+            (max(len(item.completions), 1), len(item.prompt) + max(map(len, item.completions), default=0))
+            for item in items
+        ]
+        return padded_passes(sizes, self.token_budget)
 
     def _collate_packed(self, items: Sequence[TokenizedJudgment]) -> dict[str, Any]:
         labels = self.targets([item.judgment for item in items])
-        trees: dict[tuple[int, ...], list[list[int]]] = {}
-        places = []
-        for item in items:
-            completions = trees.setdefault(tuple(item.prompt), [])
-            places.append((tuple(item.prompt), len(completions)))
-            completions += item.completions
-        packed = pack_trees(
-            [Tree(prompt, found) for prompt, found in trees.items()], self.kind, self.first_position
-        )  # fmt: skip
-        first_reads, count = {}, 0
-        for prompt, found in trees.items():
-            first_reads[prompt] = count
-            count += 1 + len(found)
-        reads = torch.full(labels["mask"].shape, -1)
-        for row, (item, (prompt, place)) in enumerate(zip(items, places, strict=True)):
-            first = first_reads[prompt] + 1 + place
-            reads[row, : len(item.completions)] = torch.arange(first, first + len(item.completions))
-        packed["prompt_reads"] = torch.tensor([first_reads[prompt] for prompt, _ in places])
-        packed["completion_reads"] = reads
+        trees, places = trees_of((item.prompt, item.completions) for item in items)
+        first_reads = prompt_reads(trees)
+        begins = [first_reads[tree] + 1 + completion for tree, completion in places]
+        reads = [range(begin, begin + len(item.completions)) for begin, item in zip(begins, items, strict=True)]
+        packed = pack_trees(trees, self.kind, self.first_position)
+        packed["prompt_reads"] = torch.tensor([first_reads[tree] for tree, _ in places])
+        packed["completion_reads"], _ = pad_right(reads, fill=-1, least=labels["mask"].shape[1])
         return {**labels, "packed": packed}
+
+
+@dataclass(frozen=True)
+class JudgmentCollator:
+    """Collates tokenized judgments into one padded pass: the model's arguments and the labels in one dictionary.
+
+    Attributes:
+        targets: turns labels into tensors.
+        pad_id: what padding holds; never read.
+
+    Returns of `__call__`:
+        input_ids, attention_mask, completion_start, prompt_rows, completion_rows: as `padded_rows` gives them.
+        mask, preference, margin, scores, ratings, votes, offsets: as `TargetEncoder` gives them.
+    """
+
+    targets: TargetEncoder
+    pad_id: int
+
+    def __call__(self, items: Sequence[TokenizedJudgment]) -> dict[str, Tensor]:
+        """Collate a batch."""
+        return {**padded_rows(items, self.pad_id), **self.targets([item.judgment for item in items])}
+
+
+def padded_rows(items: Sequence[TokenizedJudgment], pad_id: int) -> dict[str, Tensor]:
+    """Rows of ids for judgments, as `VRMForSequenceClassification.forward` takes them.
+
+    A judgment has a row a completion, or, without completions, one row that is its prompt alone.
+
+    Returns:
+        input_ids, attention_mask: (rows, longest row), right-padded.
+        completion_start: (rows,) tokens of each row's prompt.
+        prompt_rows: (batch,) the first row of each judgment.
+        completion_rows: (batch, num_completions), -1 where there is no completion.
+    """
+    counts = [max(len(item.completions), 1) for item in items]
+    firsts = [0, *accumulate(counts)][: len(items)]
+    completion_rows = [range(first, first + len(item.completions)) for first, item in zip(firsts, items, strict=True)]
+    input_ids, mask = pad_right([item.prompt + ids for item in items for ids in item.completions or [[]]], pad_id)
+    return {
+        "input_ids": input_ids,
+        "attention_mask": mask,
+        "completion_start": torch.tensor(
+            [len(item.prompt) for item, count in zip(items, counts, strict=True) for _ in range(count)]
+        ),
+        "prompt_rows": torch.tensor(firsts),
+        "completion_rows": pad_right(completion_rows, fill=-1, least=2)[0],
+    }
 
 
 def cost_of(item: TokenizedJudgment, kind: str) -> int:

@@ -6,10 +6,11 @@ import re
 import pytest
 import torch
 
-from vrm.data.collate import TARGET_KEYS, JudgmentCollator, TargetEncoder, judgments_from
+from vrm.data.collate import TARGET_KEYS, TargetEncoder, judgments_from
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError
+from vrm.train.passes import JudgmentCollator
 
 PAIR = Judgment("p", ["a", "b"], preference=0.75, margin=0.5)
 LISTED = Judgment("p", ["a", "b", "c"], scores=[3.0, 1.0, 1.0])

@@ -7,19 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vrm.data.collate import batch_rows
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import (
     ExtractionOptions,
     FeatureExtractor,
-    _Job,
     backbone_fingerprint,
     resolve_precision,
-    token_batches,
 )
 from vrm.model import load_model
+from vrm.train.passes import padded_rows
 
 ROWS = [
     Judgment("how do you help", ["very good plan", "no"], preference=1.0),
@@ -64,7 +62,7 @@ def test_features_are_the_models_own(model_and_items):
     prompts, completions = table.batch(np.arange(4))
     with torch.no_grad():
         cached = model(prompt_features=prompts, completion_features=completions)
-        whole = model(**vars(batch_rows(items, 0)))
+        whole = model(**padded_rows(items, 0))
     mask = torch.from_numpy(table.completions >= 0)
     assert torch.allclose(cached.logits[mask], whole.logits[mask], atol=1e-5)
     assert torch.allclose(cached.weights, whole.weights, atol=1e-5)
@@ -158,15 +156,6 @@ def test_bfloat16_features_are_close_and_stored_in_float32(model_and_items):
         assert other.dtype == torch.float32
         assert not torch.equal(one, other)
         assert torch.allclose(one, other, atol=0.3, rtol=0.1)
-
-
-def test_batches_keep_to_the_budget_and_hold_similar_lengths():
-    jobs = [_Job(bytes([length]), [0] * length, 0) for length in (3, 50, 4, 9, 10, 2, 8)]
-    batches = token_batches(jobs, 20)
-    assert sorted(job.key for batch in batches for job in batch) == sorted(job.key for job in jobs)
-    sizes = [[len(job.ids) for job in batch] for batch in batches]
-    assert sizes == [[50], [10, 9], [8, 4], [3, 2]]
-    assert all(len(batch) * max(batch) <= 20 for batch in sizes[1:])
 
 
 def test_precision_by_name():

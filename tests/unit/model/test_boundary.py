@@ -9,7 +9,9 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import BoundaryError
 from vrm.model import load_model
-from vrm.model.pooling import find_completion_start, masked_pool, pack_right, shorten_rows, take_token
+from vrm.model.boundary import find_completion_start
+from vrm.model.padding import align_left, shorten_rows
+from vrm.model.pooling import masked_pool, take_token
 
 PATTERN = [7, 8]
 
@@ -113,10 +115,10 @@ def test_rows_must_be_given(encoder):
         encoder(prompt_features=torch.zeros(1, 32))
 
 
-def test_pack_right_moves_padding_and_says_by_how_much():
+def test_align_left_moves_padding_and_says_by_how_much():
     ids = torch.tensor([[0, 0, 5, 6], [7, 8, 9, 0]])
     mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]])
-    packed, real, offsets = pack_right(ids, mask)
+    packed, real, offsets = align_left(ids, mask)
     assert packed[0, :2].tolist() == [5, 6]
     assert packed[1].tolist() == [7, 8, 9]
     assert real.tolist() == [[True, True, False], [True, True, True]]

@@ -10,10 +10,23 @@ from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen3Config, Ro
 from vrm.errors import ConfigError
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.attention import Segments, flex_packed_attention, flex_problem, sdpa_packed_attention
-from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem, pad_rows
+from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
 from vrm.model.compiling import compile_layers
 from vrm.model.flex import flex_mask
-from vrm.model.packing import Branches, Tree, pack_trees, part_of, plan_passes, trees_of_rows
+from vrm.model.packing import (
+    PROMPT,
+    Branches,
+    Tree,
+    pack_trees,
+    packed_passes,
+    padded_passes,
+    part_of,
+    plan_passes,
+    prompt_reads,
+    trees_of,
+    within_budget,
+)
+from vrm.model.padding import pad_right
 
 SIZES = {
     "vocab_size": 90,
@@ -64,7 +77,7 @@ def padded_features(model, trees):
     """Head inputs of all reads, in their order, by the padded reference."""
     rows = [[*tree.prompt, *ids] for tree in trees for ids in tree.completions or [[]]]
     starts = [len(tree.prompt) for tree in trees for _ in tree.completions or [[]]]
-    ids, mask = pad_rows([torch.tensor(row) for row in rows], torch.empty(0))
+    ids, mask = pad_right(rows)
     # What padding holds is never read; roberta counts positions by it.
     ids[~mask] = model.config.backbone_config.pad_token_id or 0
     prompts, completions = encode_padded_rows(model.backbone, model.config, ids, mask, torch.tensor(starts))
@@ -270,12 +283,61 @@ def test_a_single_row_over_the_budget_is_a_pass_of_its_own():
 
 
 def test_rows_of_equal_prompts_are_one_tree():
-    trees, places = trees_of_rows([[1, 2, 3], [4, 5], [1, 2, 9, 9]], [2, 1, 2])
+    trees, places = trees_of([([1, 2], [[3]]), ([4], [[5]]), ([1, 2], [[9, 9]])])
     assert [(tuple(tree.prompt), [list(ids) for ids in tree.completions]) for tree in trees] == [
         ((1, 2), [[3], [9, 9]]),
         ((4,), [[5]]),
     ]
     assert places == [(0, 0), (1, 0), (0, 1)]
+
+
+def test_judgments_of_several_completions_keep_their_order_in_a_tree():
+    trees, places = trees_of([([1], [[2], [3]]), ([5, 6], []), ([1], [[4]]), ([1], [])])
+    assert trees == [Tree((1,), [[2], [3], [4]]), Tree((5, 6), [])]
+    assert places == [(0, 0), (1, 0), (0, 2), (0, 3)]
+    assert prompt_reads(trees) == [0, 4]
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_a_packed_pass_says_what_its_reads_are(kind):
+    model = make("qwen3" if kind == "decoder" else "bert").eval()
+    trees = random_trees(7, [3, 0, 9, 1])
+    features = {}
+    with torch.no_grad():
+        for one_pass in packed_passes(trees, kind, 100):
+            assert one_pass.row["input_ids"].numel() <= 100
+            features.update(zip(one_pass.reads, encode_packed(model.backbone, model.config, one_pass.row), strict=True))
+        whole = iter(packed_features(model, trees))
+    for number, tree in enumerate(trees):
+        for index in (PROMPT, *range(len(tree.completions))):
+            assert torch.allclose(features.pop((number, index)), next(whole), atol=1e-5)
+    assert features == {}
+
+
+def test_padded_passes_keep_to_the_budget_and_hold_similar_lengths():
+    lengths = [3, 50, 4, 9, 10, 2, 8]
+    passes = list(padded_passes([(1, length) for length in lengths], 20))
+    assert [[lengths[number] for number in numbers] for numbers in passes] == [[50], [10, 9], [8, 4], [3, 2]]
+    assert sorted(number for numbers in passes for number in numbers) == list(range(7))
+    # Items of several rows: the third fits beside the first two only without the padding to 6.
+    assert list(padded_passes([(2, 6), (1, 5), (2, 3)], 24)) == [[0, 1], [2]]
+
+
+def test_a_budget_takes_items_as_batches_are_asked_for():
+    taken = []
+    costs = iter([4, 4, 9, 1, 1])
+    batches = within_budget((taken.append(cost) or cost for cost in costs), 8, lambda _, cost: cost)
+    assert next(batches) == [4, 4]
+    assert taken == [4, 4, 9]
+    assert list(batches) == [[9], [1, 1]]
+
+
+def test_rows_are_padded_to_the_longest_or_to_what_is_wanted():
+    values, mask = pad_right([[1, 2], [], [3]], fill=-1)
+    assert values.tolist() == [[1, 2], [-1, -1], [3, -1]]
+    assert mask.tolist() == [[True, True], [False, False], [True, False]]
+    assert pad_right([[7]], least=3)[0].tolist() == [[7, 0, 0]]
+    assert pad_right([[], []])[0].tolist() == [[0], [0]]
 
 
 @pytest.mark.parametrize("name", BACKBONES)

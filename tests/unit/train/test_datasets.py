@@ -6,13 +6,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from vrm.data.chat import ChatTokenizer
-from vrm.data.collate import TARGET_KEYS, JudgmentCollator
+from vrm.data.collate import TARGET_KEYS
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
 from vrm.inference.targets import target_encoder
 from vrm.model import load_model
 from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
+from vrm.train.passes import JudgmentCollator
 
 
 @pytest.fixture(scope="module", params=["encoder", "decoder"])

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from vrm.data.collate import JudgmentCollator, TargetEncoder
+from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.model import load_model
 from vrm.train import run as run_module
-from vrm.train.passes import PassCollator, StepSampler, cost_of, flat_tensors, passes_of, positions_of
+from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, cost_of, flat_tensors, passes_of, positions_of
 from vrm.train.run import run_training
 from vrm.train.setup import build_model
 
