@@ -114,15 +114,6 @@ class Schedule(StrEnum):
     CONSTANT_WITH_WARMUP = "constant_with_warmup"
 
 
-class StyleMeasure(StrEnum):
-    """What of a completion's style is measured (14); `vrm.data.style` computes them in this order."""
-
-    LOG_LENGTH = "log_length"
-    LIST_DENSITY = "list_density"
-    HEADING_DENSITY = "heading_density"
-    BOLD_DENSITY = "bold_density"
-
-
 class Binning(StrEnum):
     """How probabilities are put into bins: equally many in each, or bins of equal width."""
 

@@ -17,10 +17,10 @@ from vrm.choices import (
     Precision,
     Schedule,
     SplitBy,
-    StyleMeasure,
     Tuning,
 )
 from vrm.errors import ConfigError
+from vrm.measures import StyleMeasure
 
 HeadName = Literal["vrm", "gated", "bottleneck", "mlp", "bt"]
 

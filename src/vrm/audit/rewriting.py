@@ -19,7 +19,7 @@ from vrm.audit.units import (
     split_units,
 )
 from vrm.audit.wording import EMOJI, HEADINGS
-from vrm.data.style import STYLE_MEASURES, style_measures
+from vrm.measures import StyleMeasure
 
 MIN_SHUFFLED = 4
 """Sentences that a shuffle needs: of fewer, another order is often as good."""
@@ -37,7 +37,7 @@ def headings(text: str, context: EditContext) -> str | None:
     """Put a Markdown heading before the first, the middle and the last paragraph; not where there are headings."""
     found = paragraphs(split_units(text))
     eligible = [index for index, group in enumerate(found) if group[0].kind == SENTENCE]
-    if not eligible or _has("heading_density", text):
+    if not eligible or _has(StyleMeasure.HEADING_DENSITY, text):
         return None
     chosen = sorted({eligible[0], eligible[len(eligible) // 2], eligible[-1]})
     titles = {index: HEADINGS[min(rank, len(HEADINGS) - 1)] for rank, index in enumerate(chosen)}
@@ -52,7 +52,7 @@ def headings(text: str, context: EditContext) -> str | None:
 def bold(text: str, context: EditContext) -> str | None:
     """Set a tenth of the words of four letters or more in bold; not where there is bold, nor in code or formulas."""
     units = split_units(text)
-    if _has("bold_density", text):
+    if _has(StyleMeasure.BOLD_DENSITY, text):
         return None
     places = [
         (index, match.span(2))
@@ -120,10 +120,10 @@ def middle_cut(text: str, context: EditContext) -> str | None:
     return join_units([*before, *units[start + removed :]])
 
 
-def _has(measure: str, text: str) -> bool:
+def _has(measure: StyleMeasure, text: str) -> bool:
     """Whether a style measure of the text, its blocks of code apart, is above zero."""
     prose = join_units([unit for unit in split_units(text) if unit.kind not in (CODE, OPEN_CODE)])
-    return style_measures(prose)[STYLE_MEASURES.index(measure)] > 0
+    return measure.of(prose) > 0
 
 
 def _cycle(count: int, random: Random) -> list[int]:

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from vrm.core.nuisance import NuisanceOffset, offset_margin
 from vrm.data.schema import Text
-from vrm.data.style import STYLE_MEASURES, style_measures
+from vrm.data.style import STYLE_MEASURES, plain_text
 from vrm.errors import CheckpointError
+from vrm.measures import StyleMeasure
 from vrm.model.configuration_vrm import VRMConfig
 
 
 def nuisance_table(texts: Sequence[Text], measures: Sequence[str]) -> Tensor:
     """Measures of completions, (texts, measures), float64; names from `STYLE_MEASURES`."""
-    columns = [STYLE_MEASURES.index(name) for name in measures]
-    rows = [[values[column] for column in columns] for values in map(style_measures, texts)]
-    return torch.tensor(rows, dtype=torch.float64).reshape(len(texts), len(columns))
+    rows = [[StyleMeasure(name).of(text) for name in measures] for text in map(plain_text, texts)]
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(texts), len(measures))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
+from vrm.config import NuisanceConfig
 from vrm.data.style import STYLE_MEASURES, plain_text, style_measures, text_length
+from vrm.measures import StyleMeasure
 
 MARKED_UP = "# Title\n\nSome **bold** and __more__ words.\n- one\n2) two\n* **three**\nEnd"
 
@@ -20,6 +22,13 @@ def test_counts_of_a_marked_up_text():
 @pytest.mark.parametrize("text", ["", "  \n ", [], [{"role": "assistant", "content": None}]])
 def test_empty_texts_measure_zero(text):
     assert style_measures(text) == [0.0] * len(STYLE_MEASURES)
+
+
+def test_a_measure_is_one_member_that_the_configuration_offers():
+    for measure in StyleMeasure:
+        assert measure.of(MARKED_UP) > 0
+        assert NuisanceConfig(measures=[measure.value]).measures == [measure]
+    assert tuple(StyleMeasure) == STYLE_MEASURES
 
 
 def test_plain_prose_has_no_marks_up():
