@@ -20,6 +20,7 @@ from vrm.data.planted import planted_corpus, write_planted
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
+from vrm.metrics import ResampleOptions
 from vrm.train.run import run_training
 
 LABELS = {"neither": (0.0, 0.0), "votes": (0.0, 1.0), "ratings": (0.3, 0.0), "both": (0.3, 1.0)}
@@ -41,7 +42,7 @@ def measure(head: str, labels: str, seed: int, output: Path) -> dict[str, float]
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
     found = {}
     for split in ("test", "test_reversed"):
-        pairs = evaluate_judgments(engine, getattr(corpus, split), resamples=1).pairs
+        pairs = evaluate_judgments(engine, getattr(corpus, split), ResampleOptions(resamples=1)).pairs
         found |= {f"{split} accuracy": pairs.accuracy.estimate, f"{split} nll": pairs.negative_log_likelihood}
     found["distance"] = statistics.mean(_weight_distances(engine, corpus).values())
     found["distance of uniform weights"] = statistics.mean(_uniform_distances(corpus).values())

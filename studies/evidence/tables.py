@@ -17,7 +17,7 @@ from studies.evidence.predictions import Predicted, Store
 from studies.evidence.regimes import PAIRS, seen_scenario
 from studies.evidence.variants import VARIANTS
 
-from vrm.metrics import auroc, best_of_n_curve, paired_difference_interval, top_k_recall_at_own_k
+from vrm.metrics import auroc, best_of_n_curve, bootstrap_mean, top_k_recall_at_own_k
 
 HEADS = ("bt", "mlp", "gated", "bottleneck", "vrm", "ensemble", "laplace", "bnrm")
 DEV = tuple(f"{name}.dev" for name in PAIRS)
@@ -105,7 +105,7 @@ def paired(
     groups = [group for group, ok in zip(labels.groups, judged, strict=True) if ok]
     means = [value[:, judged].mean(0) for value in values]
     # A handful of topics cannot be resampled; the pairs are, which is too sure of itself.
-    interval = paired_difference_interval(*means, None if len(set(groups)) < 8 else groups)
+    interval = bootstrap_mean(means[0] - means[1], None if len(set(groups)) < 8 else groups)
     by_seed = (values[0] - values[1])[:, judged].mean(1) * better
     agree = max((by_seed > 0).sum(), (by_seed < 0).sum())
     estimate, low, high = (scale * value for value in (interval.estimate, interval.low, interval.high))
@@ -242,7 +242,7 @@ def pessimism(store: Store, regimes: Sequence[tuple[str, str]]) -> str:
         if not seeds:
             continue
         gold = {k: np.stack([best_of_n(store, regime, head, seed, k)[1] for seed in seeds]) for k in KAPPAS}
-        interval = paired_difference_interval(gold[2.0].mean(0), gold[0.0].mean(0))
+        interval = bootstrap_mean(gold[2.0].mean(0) - gold[0.0].mean(0))
         change = f"{100 * interval.estimate:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
         cells = [spread(gold[kappa].mean(1).tolist(), 100.0) for kappa in KAPPAS]
         rows.append([f"{regime}: `{head}`", *cells, change])

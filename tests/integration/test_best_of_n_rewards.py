@@ -7,13 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from vrm.benchmarks import ResampleOptions
 from vrm.benchmarks.best_of_n import BestOfNBenchmark
 from vrm.benchmarks.scoring import score_examples
 from vrm.core.predictive import pessimistic_reward
 from vrm.core.relative import relative_moments
 from vrm.inference.engine import RewardEngine
-from vrm.metrics import best_of_n_curve
+from vrm.metrics import ResampleOptions, best_of_n_curve
 
 ROWS = [
     {

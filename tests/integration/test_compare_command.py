@@ -13,6 +13,7 @@ from vrm.data.planted import write_planted
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
+from vrm.metrics import ResampleOptions
 
 RESAMPLES = ("--resamples", "50")
 
@@ -66,7 +67,7 @@ def test_the_table_the_document_and_single_evaluations_say_the_same(models, file
     judgments = load_judgments(files["pairs"]).judgments
     options = ExtractionOptions(precision="float32")
     engines = [RewardEngine.from_pretrained(model, options=options) for model in models]
-    singles = [evaluate_judgments(engine, judgments, resamples=1).to_dict() for engine in engines]
+    singles = [evaluate_judgments(engine, judgments, ResampleOptions(resamples=1)).to_dict() for engine in engines]
     overall = found["overall"]
     assert (overall["count"], overall["ties"]) == (48, 1)
     for side, single in zip(("first", "second"), singles, strict=True):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vrm.metrics import bootstrap_interval
+from vrm.metrics import ResampleOptions, bootstrap_mean
 
 REPLICATES, PROMPTS = 400, 80
 
@@ -34,7 +34,7 @@ def _coverage(intervals):
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_resampling_prompts_covers_as_often_as_it_says(samples, confidence):
     intervals = [
-        bootstrap_interval(hits, groups, confidence=confidence, resamples=400, seed=seed)
+        bootstrap_mean(hits, groups, ResampleOptions(confidence=confidence, resamples=400, seed=seed))
         for seed, (hits, groups) in enumerate(samples)
     ]
     error = math.sqrt(confidence * (1 - confidence) / REPLICATES)
@@ -43,5 +43,8 @@ def test_resampling_prompts_covers_as_often_as_it_says(samples, confidence):
 
 
 def test_resampling_rows_would_cover_too_rarely(samples):
-    intervals = [bootstrap_interval(hits, resamples=400, seed=seed) for seed, (hits, _) in enumerate(samples)]
+    intervals = [
+        bootstrap_mean(hits, options=ResampleOptions(resamples=400, seed=seed))
+        for seed, (hits, _) in enumerate(samples)
+    ]
     assert _coverage(intervals) < 0.85

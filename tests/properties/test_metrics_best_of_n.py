@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrm.metrics import ORACLE, RANDOM, best_of_n_curve, compare_best_of_n
+from vrm.metrics import ORACLE, RANDOM, ResampleOptions, best_of_n_curve, compare_best_of_n
 
 VALUE = st.integers(-3, 3).map(float)  # few values, so that ties are common
 
@@ -45,7 +45,9 @@ def test_only_the_order_of_the_rewards_counts(prompt, random, scale, shift):
 def test_every_line_lies_between_the_oracle_and_the_worst_pick(prompts):
     rewards, gold = zip(*prompts, strict=True)
     opposite = [-value for value in gold]
-    curves = compare_best_of_n({"reward": rewards, "worst": opposite}, gold, resamples=5).curves
+    curves = compare_best_of_n(
+        {"reward": rewards, "worst": opposite}, gold, options=ResampleOptions(resamples=5)
+    ).curves
     best, worst = curves[ORACLE].gold, curves["worst"].gold
     for curve in curves.values():
         assert curve.gold[0].estimate == pytest.approx(curves[RANDOM].gold[0].estimate, abs=1e-12)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrm import metrics
-from vrm.metrics import pair_predictions, preference_summary
+from vrm.metrics import ResampleOptions, pair_predictions, preference_summary
 
 # Multiples of 1/64, so that one minus a probability is exact and swapping the sides loses no bit.
 PROBABILITY = st.integers(0, 64).map(lambda value: value / 64)
@@ -28,7 +27,7 @@ def pairs(draw, min_size=1):
 
 def _summary(margins, preference, probability, first, second, groups):
     predictions = pair_predictions(margins, preference, (first, second), probability=probability, groups=groups)
-    return preference_summary(predictions, resamples=50, bins=5).to_dict()
+    return preference_summary(predictions, ResampleOptions(resamples=50), bins=5).to_dict()
 
 
 def _assert_same(found, expected):
@@ -75,7 +74,10 @@ def test_log_probabilities_swap_to_the_last_bit(data):
     logs = -np.logaddexp(0, 9 * (0.5 - probability)), -np.logaddexp(0, 9 * (probability - 0.5))
     one = pair_predictions(margins, preference, (first, second), log_probability=logs[0], log_complement=logs[1])
     other = pair_predictions(-margins, 1 - preference, (second, first), log_probability=logs[1], log_complement=logs[0])
-    _assert_same(preference_summary(one, resamples=20).to_dict(), preference_summary(other, resamples=20).to_dict())
+    _assert_same(
+        preference_summary(one, ResampleOptions(resamples=20)).to_dict(),
+        preference_summary(other, ResampleOptions(resamples=20)).to_dict(),
+    )
 
 
 @pytest.mark.parametrize("transform", [np.cbrt, np.arctan, lambda u: u * 1e-3, lambda u: np.sign(u) * u**2 + 7 * u])
@@ -117,16 +119,3 @@ def test_full_coverage_is_the_plain_accuracy(data):
     margins, preference, probability, *_ = data
     full = metrics.accuracy_at_coverage(margins, preference, probability, 1.0)
     assert full == pytest.approx(metrics.pairwise_accuracy(margins, preference).value, nan_ok=True)
-
-
-@given(pairs())
-def test_no_temperature_beats_the_fitted_one(data):
-    margins, preference = data[0], data[1]
-    fit = metrics.fit_temperature(margins, preference)
-    assert 0 < fit.temperature < math.inf
-    assert fit.nll <= math.log(2) + 1e-6
-    assert fit.nll <= fit.nll_before + 1e-9 or fit.at_bound
-    for factor in (0.9, 1.1):
-        logits = margins / (fit.temperature * factor)
-        other = np.mean(preference * np.logaddexp(0, -logits) + (1 - preference) * np.logaddexp(0, logits))
-        assert fit.nll <= other + 1e-9 or fit.at_bound

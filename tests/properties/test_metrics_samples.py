@@ -24,8 +24,11 @@ LEVEL = st.integers(-3, 3).map(float)
 )
 def test_intervals_contain_the_estimate(rows, resamples, confidence, seed):
     values, groups = zip(*rows)
-    for statistic in (None, np.median):
-        interval = metrics.bootstrap_interval(values, groups, statistic, confidence, resamples, seed)
+    options = metrics.ResampleOptions(confidence, resamples, seed)
+    for interval in (
+        metrics.bootstrap_mean(values, groups, options),
+        metrics.bootstrap_rows(lambda times: np.median(np.repeat(values, times)), len(values), groups, options),
+    ):
         if len(set(groups)) > 1:
             assert interval.low <= interval.estimate <= interval.high
             spread = 1e-9 * (1 + max(map(abs, values)))

@@ -171,7 +171,7 @@ def test_others_read_only_the_version_off_the_package():
 def test_the_equations_know_tensors_only():
     # numpy for constants of the quadrature and for quantiles, which torch cannot take of large tensors.
     assert "torch" in outside("core") <= {"torch", "numpy"}
-    assert outside("metrics") <= {"torch", "numpy"}
+    assert outside("metrics") <= {"numpy", "scipy"}
     assert not [str(found) for found in IMPORTS if part_of(found.module) == "core" and found.target == "vrm.config"]
 
 
@@ -198,7 +198,7 @@ def test_slow_and_optional_packages_are_imported_where_they_are_used(package):
     assert early == []
 
 
-HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "pyarrow", "pandas")
+HEAVY = ("torch", "scipy", "transformers", "datasets", "peft", "accelerate", "pyarrow", "pandas")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ _WHERE = {
     "Edit": "vrm.audit.edits",
     "EditContext": "vrm.audit.context",
     "EditResult": "vrm.audit.summary",
-    "Resampling": "vrm.audit.length",
     "print_audit": "vrm.audit.table",
     "print_edits": "vrm.audit.listing",
     "select_edits": "vrm.audit.edits",

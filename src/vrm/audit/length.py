@@ -11,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.audit.measure import AuditArrays
-from vrm.metrics import Interval, average_ranks, bootstrap_interval, bootstrap_statistic, pearson
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import (
+    Interval,
+    ResampleOptions,
+    average_ranks,
+    bootstrap_mean,
+    bootstrap_rows,
+    pearson,
+)
 
 _Array = NDArray[np.float64]
 
@@ -53,42 +59,25 @@ class LengthReport:
     labels_prefer_longer: Interval | None
 
 
-@dataclass(frozen=True, slots=True)
-class Resampling(ResampleOptions):
-    """Intervals of an audit's figures, bootstrapped over prompts."""
-
-    def mean(self, values: Sequence[float] | _Array, prompts: Sequence[Hashable]) -> Interval | None:
-        """Interval of a mean; None without values."""
-        if not len(values):
-            return None
-        return bootstrap_interval(values, prompts, None, self.confidence, self.resamples, self.seed)
-
-    def pearson(self, x: _Array, y: _Array, prompts: Sequence[Hashable]) -> Interval | None:
-        """Interval of Pearson's correlation; None where it is not defined."""
-        if math.isnan(pearson(x, y)):
-            return None
-        return bootstrap_statistic(
-            lambda rows: pearson(x[rows], y[rows]),
-            len(x),
-            prompts,
-            confidence=self.confidence,
-            resamples=self.resamples,
-            seed=self.seed,
-        )
+def mean_interval(
+    values: Sequence[float] | _Array, prompts: Sequence[Hashable], options: ResampleOptions
+) -> Interval | None:
+    """Interval of a mean, bootstrapped over prompts; None without values."""
+    return bootstrap_mean(values, prompts, options) if len(values) else None
 
 
-def length_report(arrays: AuditArrays, resampling: Resampling) -> LengthReport:
+def length_report(arrays: AuditArrays, options: ResampleOptions) -> LengthReport:
     """Correlations and preferences with length of the completions as they are, nothing edited."""
     lengths = np.array([len(text) for text in arrays.texts], dtype=np.float64)
     rewards = np.array(arrays.rewards)
-    correlation = partial(_correlation, lengths=lengths, prompts=arrays.prompts, resampling=resampling)
+    correlation = partial(_correlation, lengths=lengths, prompts=arrays.prompts, options=options)
     shares, prompts = _longer_preferred(arrays, rewards, lengths)
     return LengthReport(
         rewards=correlation(rewards, groups=_distinct_by_prompt(arrays)),
         labels=correlation(_label_scores(arrays), groups=_labelled_by_row(arrays)),
         pairs=len(prompts),
-        model_prefers_longer=resampling.mean(shares[0], prompts),
-        labels_prefer_longer=resampling.mean(shares[1], prompts),
+        model_prefers_longer=mean_interval(shares[0], prompts, options),
+        labels_prefer_longer=mean_interval(shares[1], prompts, options),
     )
 
 
@@ -115,7 +104,7 @@ def _label_scores(arrays: AuditArrays) -> _Array:
 
 
 def _correlation(
-    values: _Array, *, groups: list[list[int]], lengths: _Array, prompts: Sequence[str], resampling: Resampling
+    values: _Array, *, groups: list[list[int]], lengths: _Array, prompts: Sequence[str], options: ResampleOptions
 ) -> LengthCorrelation:
     members = [np.array(group) for group in groups]
     centred = [np.concatenate([x[group] - x[group].mean() for group in members] or [[]]) for x in (values, lengths)]
@@ -125,9 +114,16 @@ def _correlation(
     return LengthCorrelation(
         completions=len(owners),
         groups=len(groups),
-        pearson=resampling.pearson(centred[0], centred[1], owners),
-        spearman=resampling.mean([value for value, _ in known], [prompt for _, prompt in known]),
+        pearson=_pearson_interval(*centred, owners, options),
+        spearman=mean_interval([value for value, _ in known], [prompt for _, prompt in known], options),
     )
+
+
+def _pearson_interval(x: _Array, y: _Array, prompts: Sequence[str], options: ResampleOptions) -> Interval | None:
+    """Interval of Pearson's correlation, bootstrapped over prompts; None where it is not defined."""
+    if math.isnan(pearson(x, y)):
+        return None
+    return bootstrap_rows(lambda times: pearson(np.repeat(x, times), np.repeat(y, times)), len(x), prompts, options)
 
 
 def _rank_correlation(x: _Array, y: _Array) -> float:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vrm.audit.edits import EDITS, Edit
-from vrm.audit.length import Resampling, length_report
+from vrm.audit.length import length_report
 from vrm.audit.measure import AuditArrays, AuditPlan, Progress, measure
 from vrm.audit.summary import AuditReport, by_harm, summarize
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError
 from vrm.inference.engine import RewardEngine
+from vrm.metrics import ResampleOptions
 
 STORED_SPREAD = "standard deviation of the rewards on the model's dev fold"
 FILE_SPREAD = "standard deviation of the unedited completions' rewards in this audit"
@@ -25,7 +26,7 @@ def audit(
     edits: Mapping[str, Edit] = EDITS,
     *,
     kappa: float = 0.0,
-    resampling: Resampling | None = None,
+    options: ResampleOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> AuditReport:
@@ -41,7 +42,7 @@ def audit(
         edits: by name; the built-in ones are `vrm.audit.EDITS`, and others may be added.
         kappa: >= 0; above 0 the pessimistic reward E[r] - kappa sqrt(Var[r]) of (10) is audited in place of E[r].
             Preference probabilities stay those of (8).
-        resampling: of the intervals; by default 95 %, 1000 resamples, and the seed below.
+        options: of the intervals; by default 95 %, 1000 resamples, and the seed below.
         seed: of the edits' own chance.
         progress: called with (judgments done, judgments in all).
 
@@ -52,7 +53,7 @@ def audit(
         NumericsError: a reward is not finite.
     """
     _check(engine, edits, kappa)
-    resampling = resampling or Resampling(seed=seed)
+    options = options or ResampleOptions(seed=seed)
     arrays = measure(engine, judgments, AuditPlan(edits, seed, kappa), progress)
     if not arrays.rewards:
         raise DataError(
@@ -60,7 +61,7 @@ def audit(
             f"{engine.report.render()}"
         )
     spread, source = _spread(engine, arrays, kappa)
-    results = [summarize(name, edit, arrays.edits[name], spread, resampling) for name, edit in edits.items()]
+    results = [summarize(name, edit, arrays.edits[name], spread, options) for name, edit in edits.items()]
     return AuditReport(
         judgments=arrays.judgments,
         completions=len(arrays.rewards),
@@ -73,10 +74,10 @@ def audit(
         spread_source=source,
         kappa=kappa,
         seed=seed,
-        confidence=resampling.confidence,
-        resamples=resampling.resamples,
+        confidence=options.confidence,
+        resamples=options.resamples,
         edits=sorted(results, key=by_harm),
-        length=length_report(arrays, resampling),
+        length=length_report(arrays, options),
     )
 
 

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 
 from vrm.audit.edits import LOWER, Edit
-from vrm.audit.length import LengthReport, Resampling
+from vrm.audit.length import LengthReport, mean_interval
 from vrm.audit.measure import EditArrays
-from vrm.metrics import Interval, json_ready, pairwise_accuracy
+from vrm.metrics import (
+    Interval,
+    ResampleOptions,
+    json_ready,
+    pairwise_accuracy,
+)
 
 MOSTLY_NOTICED = 0.25
 """Damage counts as noticed where the model prefers the damaged completion in at most this share of cases."""
@@ -168,10 +173,10 @@ def verdict(kind: str, raised: Interval | None, prompts: int) -> str:
     return AS_IT_SHOULD if raised.estimate <= MOSTLY_NOTICED else OFTEN_UNNOTICED
 
 
-def summarize(name: str, edit: Edit, arrays: EditArrays, spread: float, resampling: Resampling) -> EditResult:
+def summarize(name: str, edit: Edit, arrays: EditArrays, spread: float, options: ResampleOptions) -> EditResult:
     """The result of one edit, in units of `spread`."""
     shift = np.array(arrays.shift)
-    raised = resampling.mean(_share_above_zero(shift), arrays.prompts)
+    raised = mean_interval(_share_above_zero(shift), arrays.prompts, options)
     return EditResult(
         name=name,
         kind=edit.kind,
@@ -180,9 +185,9 @@ def summarize(name: str, edit: Edit, arrays: EditArrays, spread: float, resampli
         measured=len(shift),
         not_applicable=arrays.not_applicable,
         overlong=arrays.overlong,
-        shift=resampling.mean(shift / spread, arrays.prompts),
+        shift=mean_interval(shift / spread, arrays.prompts, options),
         raised=raised,
-        pairs=_pair_effect(edit.kind, arrays, resampling) if arrays.pair_prompts else None,
+        pairs=_pair_effect(edit.kind, arrays, options) if arrays.pair_prompts else None,
         harm=None if raised is None else harm(edit.kind, raised),
         verdict=verdict(edit.kind, raised, len(set(arrays.prompts))),
     )
@@ -198,17 +203,17 @@ def _share_above_zero(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarr
     return 0.5 + 0.5 * np.sign(values)
 
 
-def _pair_effect(kind: str, arrays: EditArrays, resampling: Resampling) -> PairEffect:
+def _pair_effect(kind: str, arrays: EditArrays, options: ResampleOptions) -> PairEffect:
     before, after = np.array(arrays.margin_before), np.array(arrays.margin_after)
     preferred = np.flatnonzero(before > 0)
     flips, errors = None, None
     if kind == LOWER:
-        errors = resampling.mean(_share_above_zero(np.array(arrays.own_shift)), arrays.pair_prompts)
+        errors = mean_interval(_share_above_zero(np.array(arrays.own_shift)), arrays.pair_prompts, options)
     else:
         prompts = [arrays.pair_prompts[row] for row in preferred]
-        flips = resampling.mean(_share_above_zero(-after[preferred]), prompts)
+        flips = mean_interval(_share_above_zero(-after[preferred]), prompts, options)
     change = np.array(arrays.probability_after) - np.array(arrays.probability_before)
-    shift = resampling.mean(change, arrays.pair_prompts)
+    shift = mean_interval(change, arrays.pair_prompts, options)
     assert shift is not None
     labels = np.ones(len(before))
     return PairEffect(

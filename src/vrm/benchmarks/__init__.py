@@ -9,7 +9,6 @@ from vrm.benchmarks.base import (
 )
 from vrm.benchmarks.outcomes import Figure, Outcomes, Term
 from vrm.benchmarks.registry import benchmark_names, get_benchmark
-from vrm.metrics.resampling import ResampleOptions
 
 __all__ = [
     "Benchmark",
@@ -18,7 +17,6 @@ __all__ = [
     "Figure",
     "LoadedBenchmark",
     "Outcomes",
-    "ResampleOptions",
     "Summary",
     "Term",
     "benchmark_names",

@@ -10,7 +10,7 @@ from vrm.benchmarks.outcomes import Outcomes
 from vrm.benchmarks.unusual import UnusualRows
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,7 +158,7 @@ class Benchmark(Protocol):
         ...
 
     def summarize(
-        self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions | None = None
+        self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions = DEFAULT_RESAMPLING
     ) -> Summary:
         """The benchmark's figures with intervals."""
         ...

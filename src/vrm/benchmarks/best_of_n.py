@@ -31,8 +31,7 @@ from vrm.data.schema import Judgment
 from vrm.data.style import text_length
 from vrm.data.validation import InvalidDataError, ValidationReport
 from vrm.errors import ConfigError, DataError, check_choice
-from vrm.metrics import best_of_n_curve, compare_best_of_n
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions, best_of_n_curve, compare_best_of_n
 
 KAPPAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Standard deviations that pessimistic picks subtract from the mean reward by default."""
@@ -124,14 +123,13 @@ class BestOfNBenchmark:
         return outcomes_of(examples, credit, figures)
 
     def summarize(
-        self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions | None = None
+        self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions = DEFAULT_RESAMPLING
     ) -> BestOfNSummary:
         """Curves of every way of picking, with intervals over prompts.
 
         Raises:
             DataError: no example has rewards, or none has `max_n` completions.
         """
-        settings = options or ResampleOptions()
         judged = [(example, given) for example, given in zip(examples, rewards, strict=True) if given is not None]
         if not judged:
             raise DataError("best-of-n: every row was dropped as overlong, so there is nothing to compare.")
@@ -153,9 +151,7 @@ class BestOfNBenchmark:
             baseline=MEAN,
             max_n=self.max_n,
             groups=[example.prompt_group for example, _ in judged],
-            confidence=settings.confidence,
-            resamples=settings.resamples,
-            seed=settings.seed,
+            options=options,
         )
         return BestOfNSummary(
             comparison=comparison,
@@ -164,7 +160,7 @@ class BestOfNBenchmark:
             dropped=len(examples) - len(judged),
             uncertain=uncertain,
             one_best=all(sorted(example.label) == [0.0] * (len(example.label) - 1) + [1.0] for example, _ in judged),
-            confidence=settings.confidence,
+            confidence=options.confidence,
         )
 
     def _picks(self, uncertain: bool, relative: bool) -> dict[str, Pick]:

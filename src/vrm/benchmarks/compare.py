@@ -8,10 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from vrm.benchmarks.outcomes import Figure, Outcomes
+from vrm.benchmarks.outcomes import Figure, Indices, Outcomes
 from vrm.errors import DataError
-from vrm.metrics import Interval, bootstrap_statistic, equality_test, holm, json_ready, paired_difference_interval
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import (
+    DEFAULT_RESAMPLING,
+    Interval,
+    ResampleOptions,
+    bootstrap_mean,
+    bootstrap_rows,
+    equality_test,
+    holm,
+    json_ready,
+)
 from vrm.results.formats import points, signed
 from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
 
@@ -67,7 +75,9 @@ class BenchmarkComparison:
         return plain
 
 
-def compare_outcomes(first: Outcomes, second: Outcomes, options: ResampleOptions | None = None) -> BenchmarkComparison:
+def compare_outcomes(
+    first: Outcomes, second: Outcomes, options: ResampleOptions = DEFAULT_RESAMPLING
+) -> BenchmarkComparison:
     """Compare two models on the examples of one benchmark that both judged.
 
     Args:
@@ -78,14 +88,13 @@ def compare_outcomes(first: Outcomes, second: Outcomes, options: ResampleOptions
     Raises:
         DataError: the examples are not the same, or there is none that both judged.
     """
-    settings = options or ResampleOptions()
     if first.ids != second.ids:
         raise DataError("the two outcomes are not of the same examples in the same order, so they cannot be paired.")
     judged = [np.any([~np.isnan(values) for values in found.credit.values()], axis=0) for found in (first, second)]
     both = judged[0] & judged[1]
     if not both.any():
         raise DataError("there is no example that both models judged, so nothing can be compared.")
-    figures = tuple(_paired(figure, first, second, both, settings) for figure in first.figures)
+    figures = tuple(_paired(figure, first, second, both, options) for figure in first.figures)
     compared = BenchmarkComparison(
         examples=int(both.sum()),
         only_first=int((judged[0] & ~both).sum()),
@@ -103,24 +112,22 @@ def _paired(
     rows = np.asarray([row for row in first.counted(figure) if both[row]], dtype=np.intp)
     name = figure.row if figure.column in ("accuracy", "") else f"{figure.row}: {figure.column}"
     if not len(rows):
-        unknown = Interval(math.nan, math.nan, math.nan, options.confidence)
+        unknown = Interval.unknown(options.confidence)
         return PairedFigure(name, 0, True, math.nan, math.nan, unknown, None)
     groups = [first.groups[row] for row in rows]
     one, other = (figure.value(found.credit, rows) for found in (first, second))
-    settings = {"resamples": options.resamples, "seed": options.seed}
     if len(figure.terms) == 1 and not figure.total:
-        values = [found.credit[figure.terms[0].measure][rows] for found in (first, second)]
-        interval = paired_difference_interval(*values, groups, options.confidence, **settings)
-        p_value: float | None = equality_test(values[0] - values[1], groups, options.seed)[0]
+        one_credit, other_credit = (side.credit[figure.terms[0].measure][rows] for side in (first, second))
+        interval = bootstrap_mean(one_credit - other_credit, groups, options)
+        p_value: float | None = equality_test(one_credit - other_credit, groups, options.seed)[0]
     else:
         p_value = None
-        interval = bootstrap_statistic(
-            lambda drawn: figure.value(first.credit, rows[drawn]) - figure.value(second.credit, rows[drawn]),
-            len(rows),
-            groups,
-            confidence=options.confidence,
-            **settings,
-        )
+
+        def difference(times: Indices) -> float:
+            drawn = np.repeat(rows, times)
+            return figure.value(first.credit, drawn) - figure.value(second.credit, drawn)
+
+        interval = bootstrap_rows(difference, len(rows), groups, options)
     return PairedFigure(name, len(rows), _is_share(figure, first, second), one, other, interval, p_value)
 
 

@@ -9,7 +9,7 @@ from vrm.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark, Re
 from vrm.benchmarks.outcomes import Outcomes
 from vrm.benchmarks.sources import Convert, Layout, find_sources, read_benchmark
 from vrm.errors import DataError
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class FileBenchmark:
         return self.measure(examples, rewards)
 
     def summarize(
-        self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions | None = None
+        self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions = DEFAULT_RESAMPLING
     ) -> Summary:
         """The figures with intervals, what "the longer wins" scores, and length-controlled accuracies."""
         from vrm.benchmarks.summary import summarize_outcomes  # needs torch, which reading files does not
 
-        return summarize_outcomes(self, examples, rewards, options or ResampleOptions())
+        return summarize_outcomes(self, examples, rewards, options)

@@ -10,8 +10,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vrm.metrics import Interval, bootstrap_interval, bootstrap_statistic
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import (
+    DEFAULT_RESAMPLING,
+    Interval,
+    ResampleOptions,
+    bootstrap_mean,
+    bootstrap_rows,
+)
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
@@ -142,24 +147,17 @@ class Outcomes:
             known |= term.members & ~np.isnan(self.credit[term.measure])
         return np.flatnonzero(known)
 
-    def interval(self, figure: Figure, options: ResampleOptions | None = None) -> Interval:
+    def interval(self, figure: Figure, options: ResampleOptions = DEFAULT_RESAMPLING) -> Interval:
         """A figure with its bootstrap interval over prompts."""
-        settings = options or ResampleOptions()
         rows = self.counted(figure)
         if not rows.size:
-            return Interval(math.nan, math.nan, math.nan, settings.confidence)
+            return Interval.unknown(options.confidence)
         groups = [self.groups[row] for row in rows]
-        confidence, resamples, seed = settings.confidence, settings.resamples, settings.seed
         if len(figure.terms) == 1 and not figure.total:
             values = self.credit[figure.terms[0].measure][rows]
-            return bootstrap_interval(values, groups, None, confidence, resamples, seed)
+            return bootstrap_mean(values, groups, options)
         sums, counts = self._by_group(figure, rows)
-
-        def statistic(drawn: Indices) -> float:
-            times = np.bincount(drawn, minlength=len(sums)).astype(np.float64)
-            return figure.combine(times @ sums, times @ counts)
-
-        return bootstrap_statistic(statistic, len(sums), None, confidence=confidence, resamples=resamples, seed=seed)
+        return bootstrap_rows(lambda times: figure.combine(times @ sums, times @ counts), len(sums), None, options)
 
     def _by_group(self, figure: Figure, rows: Indices) -> tuple[Array, Array]:
         """Sums and numbers of examples of each term, (groups, terms) both: what resampling groups needs to know."""
@@ -173,7 +171,7 @@ class Outcomes:
             np.add.at(counts[:, index], owner[taken], 1.0)
         return sums, counts
 
-    def result(self, figure: Figure, longer_wins: float, options: ResampleOptions | None = None) -> FigureResult:
+    def result(self, figure: Figure, longer_wins: float, options: ResampleOptions = DEFAULT_RESAMPLING) -> FigureResult:
         """A figure with its interval, its counts, and what "the longer wins" scores."""
         rows = self.counted(figure)
         prompts = len({self.groups[row] for row in rows})

@@ -14,8 +14,12 @@ from vrm.benchmarks.outcomes import Figure, FigureResult
 from vrm.benchmarks.scoring import length_rewards
 from vrm.benchmarks.table import figures_table, reading_lines
 from vrm.data.style import text_length
-from vrm.metrics import LengthControlledAccuracy, json_ready, length_controlled_accuracy
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import (
+    LengthControlledAccuracy,
+    ResampleOptions,
+    json_ready,
+    length_controlled_accuracy,
+)
 
 NO_REWARDS = "Without rewards (overlong and dropped, or an empty text without a token), in no figure"
 

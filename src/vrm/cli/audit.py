@@ -96,16 +96,16 @@ def audit(
 
 
 def _audited(engine: Any, judgments: Any, edits: Any, *, kappa: float, resamples: int, seed: int) -> AuditReport:
-    from vrm.audit import Resampling
     from vrm.audit import audit as audit_model
+    from vrm.metrics import ResampleOptions
 
-    resampling = Resampling(resamples=resamples, seed=seed)
+    options = ResampleOptions(resamples=resamples, seed=seed)
     with Meter("auditing") as meter:
 
         def show(done: int, total: int) -> None:
             meter.update(f"{done} of {total} judgments")
 
-        return audit_model(engine, judgments, edits, kappa=kappa, resampling=resampling, seed=seed, progress=show)
+        return audit_model(engine, judgments, edits, kappa=kappa, options=options, seed=seed, progress=show)
 
 
 def _edits(names: list[str] | None) -> dict[str, Edit]:

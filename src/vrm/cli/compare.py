@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vrm.evaluate.collect import Collected
     from vrm.evaluate.compare import Comparison
     from vrm.inference.engine import RewardEngine
-    from vrm.metrics.resampling import ResampleOptions
+    from vrm.metrics import ResampleOptions
 
 
 def compare(
@@ -56,7 +56,7 @@ def compare(
     Differences with intervals over prompts, tests, and in words what they let one conclude. Ties count in NLL only.
     One model is in memory at a time.
     """
-    from vrm.metrics.resampling import ResampleOptions
+    from vrm.metrics import ResampleOptions
     from vrm.results.header import model_hashes
 
     material = _load(targets, recipe, on_bad_rows)

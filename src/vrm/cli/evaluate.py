@@ -179,17 +179,18 @@ class Input:
     def _measure_file(self, engine: RewardEngine, resamples: int, mistakes: int) -> None:
         from vrm.evaluate.preferences import evaluate_judgments
         from vrm.evaluate.tables import print_evaluation
-        from vrm.metrics import field_values
+        from vrm.metrics import ResampleOptions, field_values
         from vrm.results import FileEvaluation
 
         result: Any = self.loaded
-        evaluation = evaluate_judgments(engine, result.judgments, resamples=resamples, mistakes=mistakes)
+        options = ResampleOptions(resamples=resamples)
+        evaluation = evaluate_judgments(engine, result.judgments, options, mistakes=mistakes)
         self.entry = FileEvaluation(data=result.report.to_dict(), **field_values(evaluation))
         self.print = lambda: print_evaluation(results(), evaluation, self.name)
 
     def _measure_benchmark(self, benchmark: Benchmark, engine: RewardEngine, resamples: int) -> None:
         from vrm.benchmarks.document import benchmark_entry, reward_rows
-        from vrm.metrics.resampling import ResampleOptions
+        from vrm.metrics import ResampleOptions
         from vrm.results.header import overlong_counts
 
         loaded: Any = self.loaded

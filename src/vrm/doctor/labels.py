@@ -11,7 +11,7 @@ import numpy as np
 
 from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
 from vrm.doctor.rows import FileRows, Pair
-from vrm.metrics import Interval, bootstrap_interval
+from vrm.metrics import Interval, bootstrap_mean
 
 MIN_REPEATS = 20
 """Repeated pairs from which label noise is estimated at all."""
@@ -173,7 +173,7 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
             "needed), and texts alone do not tell which label is wrong.",
         )
     rates = [disagreement_rate(first, second) for first, second in repeated]
-    d = bootstrap_interval(rates)
+    d = bootstrap_mean(rates)
     noise = Interval(*(noise_from_disagreement(value) for value in (d.estimate, d.low, d.high)), d.confidence)
     high = noise.estimate > settings.thresholds.label_noise
     return Finding(

@@ -10,7 +10,7 @@ import numpy as np
 from vrm.data.style import text_length
 from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
 from vrm.doctor.rows import FileRows, Pair
-from vrm.metrics import Interval, bootstrap_interval, pairwise_hits
+from vrm.metrics import Interval, bootstrap_mean, pairwise_hits
 
 QUANTILES = (0.05, 0.5, 0.95, 1.0)
 
@@ -56,7 +56,7 @@ class _Lengths:
 
 def _rate(rows: FileRows, pairs: Sequence[Pair], lengths: _Lengths) -> Interval:
     hits = pairwise_hits([lengths.difference(pair) for pair in pairs], [pair.preference for pair in pairs])
-    return bootstrap_interval(hits, [rows.prompts[pair.row] for pair in pairs])
+    return bootstrap_mean(hits, [rows.prompts[pair.row] for pair in pairs])
 
 
 def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from vrm.errors import DataError
 from vrm.evaluate.collect import Collected
 from vrm.metrics import (
+    DEFAULT_RESAMPLING,
     Interval,
     McNemar,
+    ResampleOptions,
     balanced_mean_interval,
+    bootstrap_mean,
     by_group,
     cross_entropy_rows,
     equality_test,
@@ -22,13 +25,11 @@ from vrm.metrics import (
     json_ready,
     mcnemar,
     overlap_weights,
-    paired_difference_interval,
     pairwise_hits,
     preferred_sign,
     rows_to_tell,
     style_log_odds,
 )
-from vrm.metrics.resampling import ResampleOptions
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
@@ -128,7 +129,7 @@ class _Paired:
         return _Paired(*(getattr(self, name)[rows] for name in self.__slots__))
 
 
-def compare_collected(first: Collected, second: Collected, options: ResampleOptions | None = None) -> Comparison:
+def compare_collected(first: Collected, second: Collected, options: ResampleOptions = DEFAULT_RESAMPLING) -> Comparison:
     """Compare two models by what they said about the same judgments (the same objects, in any order).
 
     Args:
@@ -139,25 +140,24 @@ def compare_collected(first: Collected, second: Collected, options: ResampleOpti
     Raises:
         DataError: there is no pair that both judged.
     """
-    settings = options or ResampleOptions()
     rows = _common(first, second)
     if not len(rows):
         raise DataError(
             "there is no pair of completions that both models judged, so nothing can be compared: A judged "
             f"{len(first.rows)} pairs, B {len(second.rows)}; what is overlong for a model may have been dropped."
         )
-    paired = _paired(first, second, rows, settings.seed)
+    paired = _paired(first, second, rows, options.seed)
 
     def grouped(labels: list[str | None]) -> dict[str, PairedComparison]:
         kept = [labels[row] for row in rows[:, 0]]
         if len(set(kept)) < 2:
             return {}
-        return _adjusted(by_group(lambda members: _compare(paired.take(members), settings), kept))
+        return _adjusted(by_group(lambda members: _compare(paired.take(members), options), kept))
 
     return Comparison(
         only_first=len(first.rows) - len(rows),
         only_second=len(second.rows) - len(rows),
-        overall=_compare(paired, settings),
+        overall=_compare(paired, options),
         by_source=grouped(first.sources),
         by_category=grouped(first.categories),
     )
@@ -227,7 +227,7 @@ def _compare(paired: _Paired, options: ResampleOptions) -> PairedComparison:
 def _plain(values: Array, prompts: Indices, options: ResampleOptions) -> PairedMeasure:
     if not len(values):
         return _unknown(options)
-    interval = paired_difference_interval(*values.T, prompts, options.confidence, options.resamples, options.seed)
+    interval = bootstrap_mean(values[:, 0] - values[:, 1], prompts, options)
     return PairedMeasure(*values.mean(0).tolist(), interval)
 
 
@@ -236,25 +236,18 @@ def _balanced(judged: _Paired, sides: Array, weights: Array, options: ResampleOp
     if not len(sides):
         return _unknown(options)
 
-    def measure(values: Array, resamples: int) -> Interval:
-        return balanced_mean_interval(
-            values,
-            sides,
-            weights,
-            judged.prompts,
-            confidence=options.confidence,
-            resamples=resamples,
-            seed=options.seed,
-        )
+    def measure(values: Array, resampling: ResampleOptions) -> Interval:
+        return balanced_mean_interval(values, sides, weights, judged.prompts, resampling)
 
     first, second = judged.hits.T
+    once = replace(options, resamples=1)
     return PairedMeasure(
-        measure(first, 1).estimate, measure(second, 1).estimate, measure(first - second, options.resamples)
+        measure(first, once).estimate, measure(second, once).estimate, measure(first - second, options)
     )
 
 
 def _unknown(options: ResampleOptions) -> PairedMeasure:
-    return PairedMeasure(math.nan, math.nan, Interval(math.nan, math.nan, math.nan, options.confidence))
+    return PairedMeasure(math.nan, math.nan, Interval.unknown(options.confidence))
 
 
 def _adjusted(groups: dict[str, PairedComparison]) -> dict[str, PairedComparison]:

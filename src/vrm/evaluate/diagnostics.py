@@ -13,6 +13,7 @@ from vrm.evaluate.collect import Collected
 from vrm.metrics import (
     UNLABELLED,
     PairPredictions,
+    ResampleOptions,
     selective_accuracy,
     selective_area_interval,
     style_controlled_accuracy,
@@ -20,7 +21,6 @@ from vrm.metrics import (
     style_regression,
     thinned,
 )
-from vrm.metrics.resampling import ResampleOptions
 from vrm.results.evaluation import GroupWeights, RewardSpread, SelectiveCurve, StyleReport, WeightsByGroup
 
 Array: TypeAlias = NDArray[np.float64]
@@ -34,9 +34,7 @@ def style_report(found: Collected, pairs: PairPredictions, options: ResampleOpti
         pairs.preference,
         log_odds,
         pairs.groups,
-        confidence=options.confidence,
-        resamples=options.resamples,
-        seed=options.seed,
+        options,
     )
     regression = style_regression(pairs.margins, pairs.preference, found.style, STYLE_MEASURES, pairs.groups)
     return StyleReport(accuracy, regression)
@@ -71,15 +69,7 @@ def selective_curves(found: Collected, pairs: PairPredictions, options: Resample
 
 def _curve(pairs: PairPredictions, certainty: Array, options: ResampleOptions) -> SelectiveCurve:
     curve = thinned(selective_accuracy(pairs.margins, pairs.preference, certainty))
-    area = selective_area_interval(
-        pairs.margins,
-        pairs.preference,
-        certainty,
-        pairs.groups,
-        confidence=options.confidence,
-        resamples=options.resamples,
-        seed=options.seed,
-    )
+    area = selective_area_interval(pairs.margins, pairs.preference, certainty, pairs.groups, options)
     return SelectiveCurve(curve.coverage, curve.accuracy, area, curve.count, curve.ties)
 
 

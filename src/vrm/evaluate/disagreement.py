@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from vrm.data.style import plain_text
 from vrm.evaluate.collect import Collected
 from vrm.evaluate.diagnostics import uncertainties
-from vrm.metrics import auroc_difference_interval, auroc_interval
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import ResampleOptions, auroc_difference_interval, auroc_interval
 from vrm.results.evaluation import Detection, DisagreementReport, SignalAuroc
 
 Array: TypeAlias = NDArray[np.float64]
@@ -59,12 +58,11 @@ def _detection(
     positives = int(positive.sum())
     if not 0 < positives < len(positive):
         return None
-    settings = {"confidence": options.confidence, "resamples": options.resamples, "seed": options.seed}
     baseline = signals["closeness"]
-    found = {}
+    aurocs = {}
     for name, values in signals.items():
         over = None
         if name != "closeness":
-            over = auroc_difference_interval((values, baseline), positive, groups, **settings)
-        found[name] = SignalAuroc(auroc_interval(values, positive, groups, **settings), over)
-    return Detection(positives, len(positive) - positives, found)
+            over = auroc_difference_interval((values, baseline), positive, groups, options)
+        aurocs[name] = SignalAuroc(auroc_interval(values, positive, groups, options), over)
+    return Detection(positives, len(positive) - positives, aurocs)

@@ -19,8 +19,10 @@ from vrm.evaluate.rater import rater_summary
 from vrm.inference.engine import RewardEngine
 from vrm.inference.rater import rater_offset
 from vrm.metrics import (
+    DEFAULT_RESAMPLING,
     PairPredictions,
     PreferenceSummary,
+    ResampleOptions,
     by_group,
     pair_predictions,
     pearson,
@@ -29,17 +31,14 @@ from vrm.metrics import (
     spearman,
     top_k_recall_at_own_k,
 )
-from vrm.metrics.resampling import ResampleOptions
 from vrm.results.evaluation import Evaluation, RatingSummary, VoteSummary
 
 
 def evaluate_judgments(
     engine: RewardEngine,
     judgments: Sequence[Judgment],
+    options: ResampleOptions = DEFAULT_RESAMPLING,
     *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
     mistakes: int = 0,
 ) -> Evaluation:
     """Metrics of a model on judgments; probabilities by (8) averaged over fixed draws of the weights.
@@ -47,18 +46,15 @@ def evaluate_judgments(
     Args:
         engine: the model, possibly steered.
         judgments: rows of any kind.
-        confidence: of the intervals, which are bootstrapped over prompts.
-        resamples: of the bootstrap.
-        seed: of the bootstrap, and of the folds of the style-only model.
+        options: of the bootstrap over prompts; its seed also deals the folds of the style-only model.
         mistakes: how many of the most confident mistakes to explain; their texts become part of the result.
     """
     found = collect(engine, judgments)
     overlong = engine.report.render()  # before mistakes are judged again
     pairs = predictions(found)
-    options = ResampleOptions(confidence, resamples, seed)
 
     def summary(rows: PairPredictions) -> PreferenceSummary:
-        return preference_summary(rows, confidence=confidence, resamples=resamples, seed=seed)
+        return preference_summary(rows, options)
 
     def grouped(labels: list[str | None]) -> dict[str, PreferenceSummary]:
         if pairs is None or all(label is None for label in labels):
@@ -78,7 +74,7 @@ def evaluate_judgments(
         votes=_votes(found, engine.objectives),
         style_controlled=None if pairs is None else style_report(found, pairs, options),
         selective={} if pairs is None else selective_curves(found, pairs, options),
-        reliability=() if overall is None else reliability_bins(overall.calibration, confidence),
+        reliability=() if overall is None else reliability_bins(overall.calibration, options.confidence),
         disagreement=None if pairs is None else disagreement_report(found, options),
         weights_by_category=weights_by_group(found, engine.objectives),
         reward_spread=reward_spread(found, engine.model.config.reward_std),

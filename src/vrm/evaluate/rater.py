@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from vrm.evaluate.collect import Collected
 from vrm.inference.rater import RaterOffset
-from vrm.metrics import pair_predictions, preference_summary
-from vrm.metrics.resampling import ResampleOptions
+from vrm.metrics import ResampleOptions, pair_predictions, preference_summary
 from vrm.results.evaluation import RaterSummary
 
 
@@ -21,5 +20,5 @@ def rater_summary(found: Collected, offset: RaterOffset | None, options: Resampl
         log_complement=found.rater_log_second,
         groups=found.prompts,
     )
-    summary = preference_summary(pairs, confidence=options.confidence, resamples=options.resamples, seed=options.seed)
+    summary = preference_summary(pairs, options)
     return RaterSummary(offset.measures, offset.factor, summary.accuracy, summary.negative_log_likelihood)

@@ -35,16 +35,16 @@ from vrm.metrics.calibration import (
     negative_log_likelihood_from_logs,
 )
 from vrm.metrics.correlation import average_ranks, pearson, spearman
-from vrm.metrics.curve_intervals import bootstrap_curve
 from vrm.metrics.intervals import (
+    DEFAULT_RESAMPLING,
     Interval,
     McNemar,
-    bootstrap_interval,
-    bootstrap_multiplicities,
-    bootstrap_statistic,
+    ResampleOptions,
+    bootstrap_mean,
+    bootstrap_means,
+    bootstrap_rows,
     bootstrap_totals,
     mcnemar,
-    paired_difference_interval,
 )
 from vrm.metrics.logistic import LogisticFit, fit_logistic
 from vrm.metrics.paired import equality_test, holm, rows_to_tell, sign_flip_p_value
@@ -75,7 +75,6 @@ from vrm.metrics.summary import (
     pair_predictions,
     preference_summary,
 )
-from vrm.metrics.temperature import TemperatureFit, fit_temperature
 from vrm.metrics.votes import (
     top_k_recall,
     top_k_recall_at_own_k,
@@ -87,6 +86,7 @@ from vrm.metrics.votes import (
 )
 
 __all__ = [
+    "DEFAULT_RESAMPLING",
     "ORACLE",
     "RANDOM",
     "UNLABELLED",
@@ -102,11 +102,11 @@ __all__ = [
     "PairPredictions",
     "PreferenceSummary",
     "ReliabilityBin",
+    "ResampleOptions",
     "SelectiveAccuracy",
     "StyleControlledAccuracy",
     "StyleEffect",
     "StyleRegression",
-    "TemperatureFit",
     "WeightedAccuracy",
     "accuracy_at_coverage",
     "auroc",
@@ -115,10 +115,9 @@ __all__ = [
     "average_ranks",
     "balanced_mean_interval",
     "best_of_n_curve",
-    "bootstrap_curve",
-    "bootstrap_interval",
-    "bootstrap_multiplicities",
-    "bootstrap_statistic",
+    "bootstrap_mean",
+    "bootstrap_means",
+    "bootstrap_rows",
     "bootstrap_totals",
     "brier_score",
     "by_group",
@@ -129,7 +128,6 @@ __all__ = [
     "expected_calibration_error",
     "field_values",
     "fit_logistic",
-    "fit_temperature",
     "holm",
     "json_ready",
     "length_controlled_accuracy",
@@ -139,7 +137,6 @@ __all__ = [
     "negative_log_likelihood_from_logs",
     "overlap_weights",
     "pair_predictions",
-    "paired_difference_interval",
     "pairwise_accuracy",
     "pairwise_hits",
     "pearson",

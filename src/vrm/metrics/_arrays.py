@@ -13,6 +13,8 @@ from vrm.errors import ConfigError, DataError
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
+Groups: TypeAlias = Iterable[Hashable] | ArrayLike | None
+"""Labels, one a row, equal for rows that depend on each other, such as those of one prompt; None: each row alone."""
 
 ROUNDING = 1e-5
 """How far a probability may leave [0, 1], or a distribution's sum 1: what float32 arithmetic leaves behind."""
@@ -135,12 +137,14 @@ def same_length(**arrays: Array) -> None:
         raise DataError(f"Arrays must have the same number of rows, got {listed}.")
 
 
-def group_codes(groups: Iterable[Hashable] | ArrayLike, rows: int) -> Indices:
-    """Group labels as numbers 0, 1, ... in order of first appearance, shape (rows,).
+def group_codes(groups: Groups, rows: int) -> Indices:
+    """Group labels as numbers 0, 1, ... in order of first appearance, shape (rows,); None makes each row a group.
 
     Raises:
         DataError: not one label a row, or a label that cannot be hashed (messages: pass their text).
     """
+    if groups is None:
+        return np.arange(rows, dtype=np.intp)
     labels: Any = groups.tolist() if hasattr(groups, "tolist") else groups
     known: dict[Hashable, int] = {}
     try:

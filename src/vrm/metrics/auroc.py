@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vrm.errors import DataError
-from vrm.metrics._arrays import Array, Indices, same_length, tied_groups, vector
-from vrm.metrics.intervals import Groups, Interval, bootstrap_multiplicities
+from vrm.metrics._arrays import Array, Groups, Indices, same_length, tied_groups, vector
+from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_rows
 
 
 def auroc(signal: ArrayLike, positive: ArrayLike) -> float:
@@ -35,10 +35,7 @@ def auroc_interval(
     signal: ArrayLike,
     positive: ArrayLike,
     groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> Interval:
     """`auroc` with its bootstrap interval over groups; resamples without one of the kinds are left out.
 
@@ -46,22 +43,17 @@ def auroc_interval(
         signal: (n,) any scale.
         positive: (n,) 1 or 0.
         groups: n labels, such as prompts; None takes each row as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same interval.
+        options: of the bootstrap.
 
     Raises:
         DataError: as `auroc`, or `groups` has not one label a row.
-        ConfigError: `confidence` or `resamples` is out of range.
     """
     codes, kinds = _checked(signal, positive)
-    return bootstrap_multiplicities(
+    return bootstrap_rows(
         lambda times: _weighted_auroc(codes, kinds, times),
         len(codes),
         groups,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        options,
     )
 
 
@@ -69,10 +61,7 @@ def auroc_difference_interval(
     signals: tuple[ArrayLike, ArrayLike],
     positive: ArrayLike,
     groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> Interval:
     """AUROC of the first signal minus that of the second on the same rows, which are resampled together.
 
@@ -80,22 +69,17 @@ def auroc_difference_interval(
         signals: two of (n,).
         positive: (n,) 1 or 0.
         groups: n labels, such as prompts; None takes each row as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same draws as `auroc_interval`.
+        options: of the bootstrap.
 
     Raises:
         DataError: as `auroc`, or `groups` has not one label a row.
-        ConfigError: `confidence` or `resamples` is out of range.
     """
     (first, kinds), (second, _) = (_checked(signal, positive) for signal in signals)
-    return bootstrap_multiplicities(
+    return bootstrap_rows(
         lambda times: _weighted_auroc(first, kinds, times) - _weighted_auroc(second, kinds, times),
         len(first),
         groups,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        options,
     )
 
 

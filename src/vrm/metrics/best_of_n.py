@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 
 from vrm.errors import ConfigError, DataError
 from vrm.metrics._arrays import Array, same_length, tied_groups, tied_means, vector, whole_number
-from vrm.metrics.curve_intervals import bootstrap_curve
-from vrm.metrics.intervals import Interval
+from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_means
 
 ORACLE, RANDOM = "oracle", "random"
 """The lines that every comparison has: picking by the gold value itself, and picking blindly."""
@@ -118,9 +117,7 @@ def compare_best_of_n(
     baseline: str | None = None,
     max_n: int | None = None,
     groups: Iterable[Hashable] | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> BestOfN:
     """Expected gold value of the best of n by several rewards, with the oracle and a random pick beside them.
 
@@ -134,9 +131,7 @@ def compare_best_of_n(
         baseline: name in `rewards` with which the others are compared, pairwise; None compares with nothing.
         max_n: at least 1; None takes the fewest completions of any prompt.
         groups: one label an array of `gold`, equal where the prompt is the same; None takes each as its own prompt.
-        confidence: of the intervals, in (0, 1).
-        resamples: of the bootstrap, at least 1.
-        seed: of the bootstrap.
+        options: of the bootstrap.
 
     Raises:
         DataError: there is no prompt, or none with `max_n` completions; shapes differ or a value is not finite.
@@ -156,7 +151,7 @@ def compare_best_of_n(
 
     def curve(name: str, expected: _Expected) -> BestOfNCurve:
         against = None if baseline in (None, name) else means[str(baseline)].gold
-        columns = bootstrap_curve(_columns(expected, means[ORACLE].gold, against), labels, confidence, resamples, seed)
+        columns = bootstrap_means(_columns(expected, means[ORACLE].gold, against), labels, options)
         return _curve(columns, expected, compared=against is not None)
 
     return BestOfN(

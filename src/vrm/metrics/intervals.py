@@ -1,4 +1,4 @@
-"""How far a figure would move on other data: cluster bootstrap, paired differences, McNemar's test.
+"""How far a figure would move on other data: the bootstrap over groups, and McNemar's test.
 
 Pairs of one prompt are not independent. Whole prompts (groups) are resampled, then, and never single rows of one.
 """
@@ -6,24 +6,32 @@ Pairs of one prompt are not independent. Whole prompts (groups) are resampled, t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 
-from vrm.metrics._arrays import Array, Indices, fraction, group_codes, matrix, same_length, vector, whole_number
-
-Groups: TypeAlias = Iterable[Hashable] | ArrayLike | None
+from vrm.metrics._arrays import (
+    Array,
+    Groups,
+    Indices,
+    fraction,
+    group_codes,
+    matrix,
+    same_length,
+    vector,
+    whole_number,
+)
 
 _CHUNK = 2_000_000
-"""Cluster draws held in memory at once."""
+"""Group draws held in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its percentile bootstrap interval.
+    """An estimate and its interval.
 
     Attributes:
         estimate: the statistic of the data as they are.
@@ -36,6 +44,36 @@ class Interval:
     low: float
     high: float
     confidence: float
+
+    @classmethod
+    def unknown(cls, confidence: float) -> Interval:
+        """The interval of a statistic that the data do not have: all NaN."""
+        return cls(math.nan, math.nan, math.nan, confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class ResampleOptions:
+    """Settings of every bootstrap.
+
+    Attributes:
+        confidence: nominal coverage, in (0, 1).
+        resamples: at least 1.
+        seed: of the draws; the same seed and the same number of groups give the same draws of groups.
+
+    Raises:
+        ConfigError: `confidence` or `resamples` is out of range.
+    """
+
+    confidence: float = 0.95
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        fraction("confidence", self.confidence)
+        whole_number("resamples", self.resamples, 1)
+
+
+DEFAULT_RESAMPLING = ResampleOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,86 +91,50 @@ class McNemar:
     p_value: float
 
 
-def bootstrap_interval(
-    values: ArrayLike,
-    groups: Groups = None,
-    statistic: Callable[[Array], float] | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap interval of a statistic of `values` (Efron 1979), resampling groups where there are any.
+def bootstrap_mean(values: ArrayLike, groups: Groups = None, options: ResampleOptions = DEFAULT_RESAMPLING) -> Interval:
+    """Percentile bootstrap interval of a mean (Efron 1979), resampling groups where there are any.
 
     The mean is resampled as a ratio: the sum of values over the number of rows of the drawn groups. With few groups
-    (under 20, say) percentile intervals are too short. An interval whose percentiles miss the estimate, as a skewed
-    statistic or few resamples may cause, is widened to hold it.
+    (under 20, say) percentile intervals are too short. An interval whose percentiles miss the estimate, as few
+    resamples may cause, is widened to hold it.
 
     Args:
-        values: (n,) finite, such as the hits of `pairwise_hits` without ties.
+        values: (n,) finite, such as the hits of `pairwise_hits` without ties, or differences of two models' hits.
         groups: n labels, such as prompts; None takes each row as a group.
-        statistic: of the values of the drawn rows, any number of them; None for the mean, which is much faster.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same interval.
+        options: of the bootstrap.
 
     Raises:
         DataError: `values` or `groups` have a wrong shape, no rows, or values that are not finite.
-        ConfigError: `confidence` or `resamples` is out of range.
     """
-    array = vector("values", values)
-    if statistic is not None:
-        wanted = statistic
-        return bootstrap_statistic(
-            lambda rows: wanted(array[rows]), len(array), groups, confidence=confidence, resamples=resamples, seed=seed
-        )
-    codes = _codes(groups, len(array))
-    sums, counts = np.bincount(codes, weights=array), np.bincount(codes)
-    draws = _draws(len(counts), whole_number("resamples", resamples, 1), seed)
-    means = [sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1) for drawn in draws]
-    return _percentile_interval(float(array.mean()), np.concatenate(means), len(counts), confidence)
+    return bootstrap_means(vector("values", values)[:, None], groups, options)[0]
 
 
-def bootstrap_statistic(
-    statistic: Callable[[Indices], float],
-    rows: int,
-    groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap interval of any statistic of rows, given as row indices (repeats included).
-
-    Resamples in which the statistic is not finite (a correlation of a constant, say) are left out.
+def bootstrap_means(
+    values: ArrayLike, groups: Groups = None, options: ResampleOptions = DEFAULT_RESAMPLING
+) -> tuple[Interval, ...]:
+    """The interval of each column's mean, that of `bootstrap_mean`, from one set of draws.
 
     Args:
-        statistic: from an integer array of row indices to a number; also called once with all rows in order.
-        rows: number of rows, at least 1.
-        groups: one label a row, such as prompts; None takes each row as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same draws of groups as in `bootstrap_interval`.
+        values: (rows, columns) finite, such as one row a prompt and one column a point of a curve.
+        groups: one label a row; None takes each row as a group.
+        options: of the bootstrap; a whole curve lies inside less often than `confidence`.
+
+    Returns:
+        One interval a column.
 
     Raises:
-        DataError: `groups` has not one hashable label a row.
-        ConfigError: `rows`, `confidence` or `resamples` is out of range.
+        DataError: `values` is not a finite matrix with rows and columns, or `groups` has not one label a row.
     """
-    codes = _codes(groups, whole_number("rows", rows, 1))
-    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    draws = _draws(len(members), whole_number("resamples", resamples, 1), seed)
-    results = [statistic(np.concatenate([members[group] for group in drawn])) for chunk in draws for drawn in chunk]
-    estimate = float(statistic(np.arange(rows)))
-    return _percentile_interval(estimate, np.asarray(results, dtype=np.float64), len(members), confidence)
+    array = matrix("values", values, "columns")
+    counted = np.concatenate([array, np.ones((len(array), 1))], axis=1)
+    return _bootstrap_totals(counted, lambda totals: totals[:, :-1] / totals[:, -1:], groups, options)
 
 
 def bootstrap_totals(
     columns: ArrayLike,
     statistic: Callable[[Array], Array],
     groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> Interval:
     """Percentile bootstrap interval of a function of column totals, such as a ratio of two sums; as fast as the mean's.
 
@@ -142,86 +144,47 @@ def bootstrap_totals(
         columns: (n, C) finite.
         statistic: from totals (resamples, C) to one number a resample.
         groups: n labels, such as prompts; None takes each row as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same draws of groups as in `bootstrap_interval`.
+        options: of the bootstrap.
 
     Raises:
         DataError: `columns` or `groups` have a wrong shape, no rows, or values that are not finite.
-        ConfigError: `confidence` or `resamples` is out of range.
     """
     array = matrix("columns", columns)
-    codes = _codes(groups, len(array))
-    sums = [np.bincount(codes, weights=column) for column in array.T]
-    draws = _draws(len(sums[0]), whole_number("resamples", resamples, 1), seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        results = [statistic(np.stack([part[drawn].sum(axis=1) for part in sums], axis=1)) for drawn in draws]
-        estimate = float(statistic(array.sum(axis=0)[None])[0])
-    return _percentile_interval(estimate, np.concatenate(results), len(sums[0]), confidence)
+    return _bootstrap_totals(array, lambda totals: statistic(totals)[:, None], groups, options)[0]
 
 
-def bootstrap_multiplicities(
+def bootstrap_rows(
     statistic: Callable[[Indices], float],
     rows: int,
     groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> Interval:
-    """As `bootstrap_statistic`, for statistics that take how often each row was drawn; ranks need no sorting then.
+    """Percentile bootstrap interval of any statistic of rows, given as how often each row was drawn.
+
+    Resamples in which the statistic is not finite (a correlation of a constant, say) are left out.
 
     Args:
         statistic: from (rows,) whole numbers, how often each row counts, to a number; also called once with all ones.
         rows: number of rows, at least 1.
         groups: one label a row, such as prompts; None takes each row as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same draws of groups as in `bootstrap_interval`.
+        options: of the bootstrap.
 
     Raises:
         DataError: `groups` has not one hashable label a row.
-        ConfigError: `rows`, `confidence` or `resamples` is out of range.
+        ConfigError: `rows` is below 1.
     """
-    codes = _codes(groups, whole_number("rows", rows, 1))
-    size = int(codes.max()) + 1
-    draws = _draws(size, whole_number("resamples", resamples, 1), seed)
-    results = [statistic(np.bincount(drawn, minlength=size)[codes]) for chunk in draws for drawn in chunk]
-    estimate = float(statistic(np.ones(rows, dtype=np.intp)))
-    return _percentile_interval(estimate, np.asarray(results, dtype=np.float64), size, confidence)
+    codes = group_codes(groups, whole_number("rows", rows, 1))
 
+    def of_draws(times: Indices) -> Array:
+        return np.asarray([[statistic(drawn[codes])] for drawn in times], dtype=np.float64)
 
-def paired_difference_interval(
-    first: ArrayLike,
-    second: ArrayLike,
-    groups: Groups = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """Interval of mean(first) - mean(second) for two models on the same rows, which are resampled together.
-
-    Args:
-        first: (n,) values of the first model, such as its hits.
-        second: (n,) values of the second model on the same rows.
-        groups: n labels, such as prompts; None takes each row as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same interval.
-
-    Raises:
-        DataError: shapes differ, there are no rows, or a value is not finite.
-        ConfigError: `confidence` or `resamples` is out of range.
-    """
-    one, other = vector("first", first), vector("second", second)
-    same_length(first=one, second=other)
-    return bootstrap_interval(one - other, groups, None, confidence, resamples, seed)
+    return _bootstrap(of_draws, int(codes.max()) + 1, options)[0]
 
 
 def mcnemar(correct_first: ArrayLike, correct_second: ArrayLike) -> McNemar:
     """Exact McNemar test that two models are right equally often on the same rows (McNemar 1947).
 
-    Rows are taken as independent; where prompts repeat, `paired_difference_interval` with groups is the safer word.
+    Rows are taken as independent; where prompts repeat, `bootstrap_mean` of the differences is the safer word.
     Half credits (zero margins) are compared as numbers, which makes it the sign test.
 
     Args:
@@ -234,32 +197,47 @@ def mcnemar(correct_first: ArrayLike, correct_second: ArrayLike) -> McNemar:
     one, other = vector("correct_first", correct_first), vector("correct_second", correct_second)
     same_length(correct_first=one, correct_second=other)
     only_first, only_second = int((one > other).sum()), int((one < other).sum())
-    return McNemar(only_first, only_second, _two_sided_binomial(min(only_first, only_second), only_first + only_second))
+    differing = only_first + only_second
+    p_value = float(scipy.stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    return McNemar(only_first, only_second, p_value)
 
 
-def _two_sided_binomial(fewer: int, trials: int) -> float:
-    """Twice the probability of at most `fewer` heads in `trials` fair tosses, at most 1."""
-    log_trials = math.lgamma(trials + 1) - trials * math.log(2.0)
-    logs = [log_trials - math.lgamma(heads + 1) - math.lgamma(trials - heads + 1) for heads in range(fewer + 1)]
-    return min(1.0, 2.0 * math.fsum(math.exp(log) for log in logs))
+def _bootstrap_totals(
+    columns: Array, statistic: Callable[[Array], Array], groups: Groups, options: ResampleOptions
+) -> tuple[Interval, ...]:
+    codes = group_codes(groups, len(columns))
+    sums = np.stack([np.bincount(codes, weights=column) for column in columns.T], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _bootstrap(lambda times: statistic(np.asarray(times @ sums, dtype=np.float64)), len(sums), options)
 
 
-def _codes(groups: Groups, rows: int) -> Indices:
-    return np.arange(rows, dtype=np.intp) if groups is None else group_codes(groups, rows)
+def _bootstrap(statistic: Callable[[Indices], Array], size: int, options: ResampleOptions) -> tuple[Interval, ...]:
+    """The bootstrap behind all others: `size` groups drawn with replacement, one interval for each statistic.
 
-
-def _draws(num_groups: int, resamples: int, seed: int) -> Iterator[Indices]:
-    """Group indices drawn with replacement, in chunks (some, num_groups) that add up to `resamples` rows."""
-    generator = np.random.default_rng(seed)
-    size = max(1, _CHUNK // num_groups)
-    for start in range(0, resamples, size):
-        yield generator.integers(num_groups, size=(min(size, resamples - start), num_groups), dtype=np.intp)
+    Args:
+        statistic: from (draws, size), how often each draw has each group, to (draws, statistics).
+        size: number of groups.
+        options: of the bootstrap.
+    """
+    generator = np.random.default_rng(options.seed)
+    chunk = max(1, _CHUNK // size)
+    results = []
+    for start in range(0, options.resamples, chunk):
+        draws = min(chunk, options.resamples - start)
+        drawn = generator.integers(size, size=(draws, size), dtype=np.intp)
+        places = (drawn + size * np.arange(draws)[:, None]).reshape(-1)
+        results.append(statistic(np.bincount(places, minlength=drawn.size).reshape(drawn.shape)))
+    estimates = statistic(np.ones((1, size), dtype=np.intp))[0]
+    columns = np.concatenate(results).T
+    return tuple(
+        _percentile_interval(float(estimate), column, size, options.confidence)
+        for estimate, column in zip(estimates, columns, strict=True)
+    )
 
 
 def _percentile_interval(estimate: float, results: Array, num_groups: int, confidence: float) -> Interval:
-    level = fraction("confidence", confidence)
     known = results[np.isfinite(results)]
     if num_groups < 2 or not known.size or not math.isfinite(estimate):
-        return Interval(estimate, math.nan, math.nan, level)
-    low, high = np.quantile(known, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), level)
+        return Interval(estimate, math.nan, math.nan, confidence)
+    low, high = np.quantile(known, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate), confidence)

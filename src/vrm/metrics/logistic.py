@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vrm.errors import ConfigError
-from vrm.metrics._arrays import Array, group_codes, matrix, probabilities, same_length
+from vrm.metrics._arrays import Array, Groups, group_codes, matrix, probabilities, same_length
 
 _STEPS = 50
 _TOLERANCE = 1e-10
@@ -39,7 +38,7 @@ class LogisticFit:
 def fit_logistic(
     differences: ArrayLike,
     preference: ArrayLike,
-    groups: Iterable[Hashable] | ArrayLike | None = None,
+    groups: Groups = None,
     ridge: float = 1.0,
 ) -> LogisticFit:
     """Logistic regression without intercept, by Newton's method: swapping the sides of a row changes nothing.
@@ -66,7 +65,7 @@ def fit_logistic(
     beta = _newton(rows, wanted, ridge)
     fitted = logistic(rows @ beta)
     information = _information(rows, fitted, ridge)
-    codes = np.arange(len(rows)) if groups is None else group_codes(groups, len(rows))
+    codes = group_codes(groups, len(rows))
     residuals = rows * (wanted - fitted)[:, None]
     by_group = np.stack([np.bincount(codes, weights=column) for column in residuals.T], axis=1)
     inverse = np.linalg.inv(information)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vrm.errors import DataError
-from vrm.metrics._arrays import Array, fraction, group_codes, vector, whole_number
+from vrm.metrics._arrays import Array, Groups, fraction, group_codes, vector, whole_number
 from vrm.metrics.intervals import mcnemar
 
 _CHUNK = 2_000_000
 """Random signs held in memory at once."""
 
 
-def sign_flip_p_value(
-    differences: ArrayLike, groups: Iterable[Hashable] | ArrayLike | None = None, draws: int = 9_999, seed: int = 0
-) -> float:
+def sign_flip_p_value(differences: ArrayLike, groups: Groups = None, draws: int = 9_999, seed: int = 0) -> float:
     """Two-sided p value of the sign-flip test that differences are symmetric about 0, whole groups flipped together.
 
     With one row a group and differences of -1, 0 and 1 it tests what `mcnemar` tests; with several rows of one prompt
@@ -36,7 +34,7 @@ def sign_flip_p_value(
         ConfigError: `draws` is out of range.
     """
     values = vector("differences", differences)
-    sums = values if groups is None else np.bincount(group_codes(groups, len(values)), weights=values)
+    sums = np.bincount(group_codes(groups, len(values)), weights=values)
     sums = sums[sums != 0.0]
     count = whole_number("draws", draws, 1)
     if not len(sums):
@@ -73,7 +71,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def rows_to_tell(
     differences: ArrayLike,
     difference: float,
-    groups: Iterable[Hashable] | ArrayLike | None = None,
+    groups: Groups = None,
     *,
     confidence: float = 0.95,
     power: float = 0.8,
@@ -96,7 +94,7 @@ def rows_to_tell(
     """
     values = vector("differences", differences)
     centred: Array = values - values.mean()
-    sums = centred if groups is None else np.bincount(group_codes(groups, len(values)), weights=centred)
+    sums = np.bincount(group_codes(groups, len(values)), weights=centred)
     spread = float(sums @ sums) / len(values)
     normal = NormalDist()
     z = normal.inv_cdf(0.5 + fraction("confidence", confidence) / 2.0) + normal.inv_cdf(fraction("power", power))

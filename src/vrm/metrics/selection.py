@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from vrm.metrics._arrays import (
     Array,
+    Groups,
     Indices,
     fraction,
     group_codes,
@@ -21,7 +21,7 @@ from vrm.metrics._arrays import (
     whole_number,
 )
 from vrm.metrics.accuracy import pairwise_hits
-from vrm.metrics.intervals import Interval, bootstrap_multiplicities
+from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,8 @@ def selective_area_interval(
     margins: ArrayLike,
     preference: ArrayLike,
     certainty: ArrayLike,
-    groups: Iterable[Hashable] | ArrayLike | None = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    groups: Groups = None,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> Interval:
     """`selective_accuracy(...).area` with its bootstrap interval over groups; NaN without a pair to judge.
 
@@ -108,19 +105,16 @@ def selective_area_interval(
         preference: (n,) in [0, 1]; ties (0.5) are left out.
         certainty: (n,) any scale, higher is more certain.
         groups: n labels, such as prompts; None takes each pair as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same interval.
+        options: of the bootstrap.
 
     Raises:
         DataError: shapes differ, there are no rows, or a value is not finite or out of range.
-        ConfigError: `confidence` or `resamples` is out of range.
     """
     hits, certain = pairwise_hits(margins, preference), vector("certainty", certainty)
     same_length(margins=hits, certainty=certain)
     judged = ~np.isnan(hits)
     if not judged.any():
-        return Interval(math.nan, math.nan, math.nan, fraction("confidence", confidence))
+        return Interval.unknown(options.confidence)
     codes, credit = tied_groups(certain[judged]), hits[judged]
     order = np.argsort(-codes, kind="stable")
 
@@ -130,14 +124,7 @@ def selective_area_interval(
         expected = totals / np.maximum(counts, 1.0)
         return float(np.mean(np.cumsum(expected[codes[rows]]) / np.arange(1, len(rows) + 1)))
 
-    return bootstrap_multiplicities(
-        area,
-        len(credit),
-        None if groups is None else group_codes(groups, len(hits))[judged],
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-    )
+    return bootstrap_rows(area, len(credit), group_codes(groups, len(hits))[judged], options)
 
 
 def thinned(selective: SelectiveAccuracy, points: int = 101) -> SelectiveAccuracy:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vrm.errors import DataError
-from vrm.metrics._arrays import Array, group_codes, matrix, probabilities, same_length, vector, whole_number
+from vrm.metrics._arrays import Array, Groups, group_codes, matrix, probabilities, same_length, vector, whole_number
 from vrm.metrics.accuracy import Accuracy, pairwise_accuracy, pairwise_hits, preferred_sign
-from vrm.metrics.intervals import Groups, Interval, bootstrap_totals
+from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_totals
 from vrm.metrics.logistic import LogisticFit, fit_logistic, logistic
 
 
@@ -119,17 +119,17 @@ def style_log_odds(
     """
     given, wanted = matrix("differences", differences), probabilities("preference", preference)
     same_length(differences=given, preference=wanted)
-    codes = np.arange(len(given)) if groups is None else group_codes(groups, len(given))
+    codes = group_codes(groups, len(given))
     size = int(codes.max()) + 1
     count = min(whole_number("folds", folds, 2), size)
     fold = (np.random.default_rng(seed).permutation(size) % count)[codes]
     decided = wanted != 0.5
-    found = np.zeros(len(given))
+    log_odds = np.zeros(len(given))
     for index in range(count):
         learned, judged = decided & (fold != index), fold == index
         if learned.any() and judged.any():
-            found[judged] = fit_logistic(given[learned], (wanted[learned] > 0.5) * 1.0).log_odds(given[judged])
-    return found
+            log_odds[judged] = fit_logistic(given[learned], (wanted[learned] > 0.5) * 1.0).log_odds(given[judged])
+    return log_odds
 
 
 def overlap_weights(log_odds: ArrayLike, preference: ArrayLike) -> Array:
@@ -156,10 +156,7 @@ def style_controlled_accuracy(
     preference: ArrayLike,
     log_odds: ArrayLike,
     groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> StyleControlledAccuracy:
     """Mean of the weighted accuracies where style alone is right and where it is wrong.
 
@@ -172,13 +169,10 @@ def style_controlled_accuracy(
         preference: (n,) in [0, 1]; ties (0.5) are left out and counted.
         log_odds: (n,) from `style_log_odds`; pairs with 0, which style cannot tell apart, are left out and counted.
         groups: n labels, such as prompts, for the interval; None takes each pair as a group.
-        confidence: of the interval, in (0, 1).
-        resamples: of the bootstrap, at least 1; weights are not fitted anew.
-        seed: of the bootstrap.
+        options: of the bootstrap; weights are not fitted anew.
 
     Raises:
         DataError: shapes differ, there are no rows, or a value is not finite or out of range.
-        ConfigError: `confidence` or `resamples` is out of range.
     """
     hits, wanted = pairwise_hits(margins, preference), probabilities("preference", preference)
     weights = overlap_weights(log_odds, wanted)
@@ -188,15 +182,7 @@ def style_controlled_accuracy(
     right, wrong = (_weighted(hits[sides == side], weights[sides == side]) for side in (1.0, -1.0))
     missing = [name for name, part in (("right", right), ("wrong", wrong)) if math.isnan(part.value)]
     return StyleControlledAccuracy(
-        balanced_mean_interval(
-            np.where(ties, 0.0, hits),
-            sides,
-            weights,
-            groups,
-            confidence=confidence,
-            resamples=resamples,
-            seed=seed,
-        ),
+        balanced_mean_interval(np.where(ties, 0.0, hits), sides, weights, groups, options),
         style_right=right,
         style_wrong=wrong,
         style_wins=pairwise_accuracy(log_odds, wanted),
@@ -211,10 +197,7 @@ def balanced_mean_interval(
     sides: ArrayLike,
     weights: ArrayLike | None = None,
     groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    options: ResampleOptions = DEFAULT_RESAMPLING,
 ) -> Interval:
     """Mean of the weighted means on both sides with its bootstrap interval; NaN if a side has no weight.
 
@@ -223,13 +206,10 @@ def balanced_mean_interval(
         sides: (n,) above 0 on one side, below 0 on the other; rows with 0 are left out.
         weights: (n,) at least 0; None for 1.
         groups: n labels, such as prompts; None takes each row as a group.
-        confidence: in (0, 1).
-        resamples: at least 1.
-        seed: same seed, same interval.
+        options: of the bootstrap.
 
     Raises:
         DataError: shapes differ, there are no rows, or a value is not finite.
-        ConfigError: `confidence` or `resamples` is out of range.
     """
     value, side = vector("values", values), vector("sides", sides)
     weight = np.ones(len(value)) if weights is None else vector("weights", weights)
@@ -239,9 +219,7 @@ def balanced_mean_interval(
         np.stack([on_one * value, on_one, on_other * value, on_other], axis=1),
         lambda totals: (totals[:, 0] / totals[:, 1] + totals[:, 2] / totals[:, 3]) / 2.0,
         groups,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        options,
     )
 
 
@@ -275,7 +253,7 @@ def style_regression(
     decided, used = wanted != 0.5, (given != 0.0).any(axis=0)
     if not decided.any():
         return None
-    codes = (np.arange(len(given)) if groups is None else group_codes(groups, len(given)))[decided]
+    codes = group_codes(groups, len(given))[decided]
     style, label = given[decided][:, used], (wanted[decided] > 0.5) * 1.0
     alone = fit_logistic(style, label, codes) if used.any() else None
     beside = fit_logistic(np.column_stack([margin[decided], style]), label, codes)

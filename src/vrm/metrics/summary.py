@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -28,7 +27,7 @@ from vrm.metrics.calibration import (
     log_pair,
     negative_log_likelihood_from_logs,
 )
-from vrm.metrics.intervals import Interval, bootstrap_interval
+from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_mean
 from vrm.metrics.selection import accuracy_at_coverage, selective_accuracy
 
 Result = TypeVar("Result")
@@ -150,25 +149,23 @@ def pair_predictions(
         certainty=certain,
         **{"lengths[0]": first, "lengths[1]": second},
     )
-    codes = np.arange(len(margin), dtype=np.intp) if groups is None else group_codes(groups, len(margin))
+    codes = group_codes(groups, len(margin))
     return PairPredictions(margin, wanted, predicted, log_first, log_second, first, second, codes, certain)
 
 
 def preference_summary(
-    pairs: PairPredictions, *, confidence: float = 0.95, resamples: int = 1000, bins: int = 15, seed: int = 0
+    pairs: PairPredictions, options: ResampleOptions = DEFAULT_RESAMPLING, *, bins: int = 15
 ) -> PreferenceSummary:
     """All metrics of these pairs; swapping the completions of every pair changes none of them.
 
     Args:
         pairs: from `pair_predictions`.
-        confidence: of the interval, in (0, 1).
-        resamples: of the bootstrap, at least 1.
+        options: of the bootstrap.
         bins: of the calibration error, at least 1.
-        seed: of the bootstrap.
 
     Raises:
         DataError: there are no pairs.
-        ConfigError: `confidence`, `resamples` or `bins` is out of range.
+        ConfigError: `bins` is out of range.
     """
     ties = int((pairs.preference == 0.5).sum())
     probability = pairs.probability
@@ -178,7 +175,7 @@ def preference_summary(
         count=len(pairs),
         ties=ties,
         prompts=len(np.unique(pairs.groups)),
-        accuracy=_accuracy_interval(pairs, confidence, resamples, seed),
+        accuracy=_accuracy_interval(pairs, options),
         length_controlled=length_controlled_accuracy(pairs.margins, pairs.preference, *sides),
         longer_wins=longer_wins(pairs.preference, *sides),
         negative_log_likelihood=negative_log_likelihood_from_logs(
@@ -212,12 +209,12 @@ def by_group(summary_fn: Callable[[Indices], Result], labels: Iterable[Hashable]
     return {name: summary_fn(np.asarray(rows[name], dtype=np.intp)) for name in sorted(rows)}
 
 
-def _accuracy_interval(pairs: PairPredictions, confidence: float, resamples: int, seed: int) -> Interval:
+def _accuracy_interval(pairs: PairPredictions, options: ResampleOptions) -> Interval:
     hits = pairwise_hits(pairs.margins, pairs.preference)
     judged = ~np.isnan(hits)
     if not judged.any():
-        return Interval(math.nan, math.nan, math.nan, confidence)
-    return bootstrap_interval(hits[judged], pairs.groups[judged], None, confidence, resamples, seed)
+        return Interval.unknown(options.confidence)
+    return bootstrap_mean(hits[judged], pairs.groups[judged], options)
 
 
 def _predicted(

@@ -30,7 +30,7 @@ from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import CheckpointError, ConfigError, DataError
 from vrm.inference.extraction import FeatureExtractor
 from vrm.inference.rater import RaterOffset, nuisance_table
-from vrm.metrics.intervals import bootstrap_interval
+from vrm.metrics.intervals import bootstrap_mean
 from vrm.model.heads import InputNorm
 
 FILE = "nuisance.json"
@@ -332,7 +332,7 @@ def _choose_factor(
     best = min(losses, key=lambda factor: float(losses[factor].mean()))
     trials = []
     for factor, loss in losses.items():
-        excess = bootstrap_interval(loss - losses[best], held.groups)
+        excess = bootstrap_mean(loss - losses[best], held.groups)
         low, high = (None if math.isnan(end) else end for end in (excess.low, excess.high))
         trials.append(FactorTrial(factor, float(loss.mean()), low, high))
     return max(trial.factor for trial in trials if trial.excess_low is None or trial.excess_low <= 0), trials

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from scipy import stats
 
-from vrm.audit import EDITS, LOWER, NOT_RAISE, Edit, Resampling, audit, print_audit
+from vrm.audit import EDITS, LOWER, NOT_RAISE, Edit, audit, print_audit
 from vrm.audit.apply import OtherCompletions, answer_text, with_answer
 from vrm.audit.summary import harm, verdict
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
@@ -23,9 +23,9 @@ from vrm.data.splits import prompt_key
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import ConfigError, DataError, NumericsError
 from vrm.inference.judged import JudgedBatch
-from vrm.metrics import Interval
+from vrm.metrics import Interval, ResampleOptions
 
-FEW = Resampling(resamples=60)
+FEW = ResampleOptions(resamples=60)
 
 
 class Chat:
@@ -78,7 +78,7 @@ def result(report, name):
 
 
 def test_a_reward_that_is_length_is_found_out():
-    report = audit(StubEngine(lambda text: len(text) / 100), ROWS, resampling=FEW)
+    report = audit(StubEngine(lambda text: len(text) / 100), ROWS, options=FEW)
     padding = result(report, "padding")
     assert padding.verdict == "raises the reward"
     assert padding.raised == Interval(1.0, 1.0, 1.0, 0.95)
@@ -97,7 +97,7 @@ def test_a_reward_that_is_length_is_found_out():
 
 
 def test_a_reward_that_ignores_everything_is_found_blind():
-    report = audit(StubEngine(lambda text: 0.3), ROWS, resampling=FEW)
+    report = audit(StubEngine(lambda text: 0.3), ROWS, options=FEW)
     assert report.spread == 1.0
     for found in report.edits:
         if found.name == "repetition":
@@ -134,7 +134,7 @@ UPPER = {
 
 
 def by_hand(**more):
-    return audit(StubEngine(REWARDS.get, **more), BY_HAND, UPPER, resampling=FEW)
+    return audit(StubEngine(REWARDS.get, **more), BY_HAND, UPPER, options=FEW)
 
 
 def logistic(margin):
@@ -170,13 +170,13 @@ def test_figures_by_hand():
 
 def test_the_stored_spread_is_not_that_of_another_reward():
     engine = StubEngine(REWARDS.get, stored=(0.2, 2.0), variance=0.25)
-    assert audit(engine, BY_HAND, UPPER, resampling=FEW).spread == 2.0
-    report = audit(engine, BY_HAND, UPPER, kappa=2.0, resampling=FEW)
+    assert audit(engine, BY_HAND, UPPER, options=FEW).spread == 2.0
+    report = audit(engine, BY_HAND, UPPER, kappa=2.0, options=FEW)
     plain = [REWARDS[text] for row in BY_HAND for text in row.completions]
     assert report.spread == pytest.approx(np.std(plain), rel=1e-5)
     assert report.kappa == 2.0
     engine.steering = object()
-    assert "this audit" in audit(engine, BY_HAND, UPPER, resampling=FEW).spread_source
+    assert "this audit" in audit(engine, BY_HAND, UPPER, options=FEW).spread_source
 
 
 def test_kappa_audits_the_pessimistic_reward():
@@ -187,8 +187,8 @@ def test_kappa_audits_the_pessimistic_reward():
             features.variance.copy_(features.loc.clamp_min(0.0) ** 2)
             return batch
 
-    mean = audit(Doubtful(lambda text: len(text) / 100), ROWS, resampling=FEW)
-    pessimistic = audit(Doubtful(lambda text: len(text) / 100), ROWS, kappa=2.0, resampling=FEW)
+    mean = audit(Doubtful(lambda text: len(text) / 100), ROWS, options=FEW)
+    pessimistic = audit(Doubtful(lambda text: len(text) / 100), ROWS, kappa=2.0, options=FEW)
     assert result(mean, "padding").verdict == "raises the reward"
     assert result(pessimistic, "padding").verdict == "lowers the reward"
 
@@ -197,13 +197,13 @@ def test_edits_over_the_limit_are_counted_and_not_measured():
     rows = [Judgment("p", ["x" * 20, "y" * 5], preference=1.0), Judgment("q", ["z" * 40, "w"], preference=1.0)]
     double = {"double": Edit(NOT_RAISE, lambda text, context: text * 2), "one": Edit(LOWER, lambda text, context: "1")}
     engine = StubEngine(len, limit=31)
-    report = audit(engine, rows, double, resampling=FEW)
+    report = audit(engine, rows, double, options=FEW)
     assert (result(report, "double").measured, result(report, "double").overlong) == (2, 1)
     assert report.cut_completions == 1
     assert result(report, "one").measured == 3
     assert "1 completion cut" in report.overlong
     assert report.completions == 4
-    dropped = audit(StubEngine(len, limit=31, on_overlong="drop"), rows, double, resampling=FEW)
+    dropped = audit(StubEngine(len, limit=31, on_overlong="drop"), rows, double, options=FEW)
     assert (dropped.judgments, dropped.cut_completions) == (1, 0)
     assert "1 dropped" in dropped.overlong
     shown = Console(width=200, record=True, file=StringIO())
@@ -215,11 +215,11 @@ def test_edits_over_the_limit_are_counted_and_not_measured():
 
 def test_order_and_seed():
     engine = StubEngine(lambda text: sum(map(ord, text)) % 97 / 30)
-    first, again = (audit(engine, ROWS, resampling=FEW, seed=3) for _ in range(2))
+    first, again = (audit(engine, ROWS, options=FEW, seed=3) for _ in range(2))
     assert first.to_dict() | {"overlong": ""} == again.to_dict() | {"overlong": ""}
-    other = audit(engine, ROWS, resampling=FEW, seed=4)
+    other = audit(engine, ROWS, options=FEW, seed=4)
     assert result(other, "flattery").shift != result(first, "flattery").shift
-    backwards = audit(engine, ROWS[::-1], {"bold": EDITS["bold"]}, resampling=FEW, seed=3)
+    backwards = audit(engine, ROWS[::-1], {"bold": EDITS["bold"]}, options=FEW, seed=3)
     assert result(backwards, "bold").shift.estimate == pytest.approx(result(first, "bold").shift.estimate)
     known = [found.harm.estimate for found in first.edits if found.harm]
     assert known == sorted(known, reverse=True)
@@ -230,7 +230,7 @@ def test_lengths_against_scipy():
     texts = [["x" * int(size) for size in rng.choice(60, 5, replace=False) + 1] for _ in range(12)]
     rows = [Judgment(f"p{n}", group, scores=rng.permutation(5).tolist()) for n, group in enumerate(texts)]
     rewards = {text: float(rng.normal()) + len(text) / 40 for group in texts for text in group}
-    length = audit(StubEngine(rewards.get), rows, {"none": Edit(LOWER, lambda *_: None)}, resampling=FEW).length
+    length = audit(StubEngine(rewards.get), rows, {"none": Edit(LOWER, lambda *_: None)}, options=FEW).length
     pairs = [(np.array([len(text) for text in row.completions]), np.array([rewards[text] for text in row.completions]),
               np.array(row.scores)) for row in rows]  # fmt: skip
 
@@ -252,7 +252,7 @@ def test_lengths_against_scipy():
 
 def test_the_same_completion_of_a_prompt_counts_once():
     rows = [Judgment("p", ["xx", "y"], preference=1.0), Judgment("P ", ["xx", "zzz"], preference=1.0)]
-    found = audit(StubEngine(len), rows, UPPER, resampling=FEW).length
+    found = audit(StubEngine(len), rows, UPPER, options=FEW).length
     assert (found.rewards.groups, found.rewards.completions) == (1, 3)
     assert (found.labels.groups, found.labels.completions) == (2, 4)
 
@@ -329,7 +329,7 @@ def test_another_prompts_completion_is_of_the_same_place_and_near_in_length():
 
 @pytest.mark.parametrize("width", [80, 110, 140])
 def test_the_table_fits_and_says_what_the_report_says(width):
-    report = audit(StubEngine(lambda text: len(text) / 100), ROWS, resampling=FEW)
+    report = audit(StubEngine(lambda text: len(text) / 100), ROWS, options=FEW)
     console = Console(width=width, record=True, file=StringIO())
     print_audit(console, report, "[rows].jsonl")
     lines = console.export_text().splitlines()

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from vrm.benchmarks import ResampleOptions, get_benchmark
+from vrm.benchmarks import get_benchmark
 from vrm.benchmarks.base import ExampleRewards
 from vrm.benchmarks.best_of_n import BENCHMARK, BestOfNBenchmark, parse_gold_row
 from vrm.benchmarks.best_of_n_summary import shown_sizes
 from vrm.data.problems import InvalidRowError
 from vrm.data.validation import InvalidDataError
 from vrm.errors import ConfigError, DataError
-from vrm.metrics import expected_best_of_n
+from vrm.metrics import ResampleOptions, expected_best_of_n
 
 FAST = ResampleOptions(resamples=50)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from vrm.benchmarks import ExampleRewards, Figure, Outcomes, ResampleOptions, Term, get_benchmark
+from vrm.benchmarks import ExampleRewards, Figure, Outcomes, Term, get_benchmark
 from vrm.benchmarks.outcomes import mean_figure, mean_of, members
 from vrm.benchmarks.summary import summarize_outcomes
-from vrm.metrics import bootstrap_statistic
+from vrm.metrics import ResampleOptions, bootstrap_rows
 
 
 @pytest.fixture
@@ -46,16 +46,14 @@ def test_a_mean_of_totals_adds_no_weights(outcomes):
 
 
 def test_intervals_are_those_of_the_bootstrap_over_prompts(outcomes):
-    options = ResampleOptions(confidence=0.9, resamples=200, seed=3)
+    options = ResampleOptions(0.9, 200, 3)
     for figure in outcomes.figures:
         rows = outcomes.counted(figure)
-        direct = bootstrap_statistic(
-            lambda drawn, figure=figure, rows=rows: figure.value(outcomes.credit, rows[drawn]),
+        direct = bootstrap_rows(
+            lambda times, figure=figure, rows=rows: figure.value(outcomes.credit, np.repeat(rows, times)),
             len(rows),
             [outcomes.groups[row] for row in rows],
-            confidence=0.9,
-            resamples=200,
-            seed=3,
+            options,
         )
         found = outcomes.interval(figure, options)
         assert found.estimate == pytest.approx(direct.estimate)

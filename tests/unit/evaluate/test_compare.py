@@ -8,14 +8,21 @@ import pytest
 from scipy import stats
 
 from vrm.benchmarks.compare import compare_outcomes
-from vrm.benchmarks.outcomes import Figure, Outcomes, ResampleOptions, Term, mean_figure
+from vrm.benchmarks.outcomes import Figure, Outcomes, Term, mean_figure
 from vrm.data.schema import Judgment
 from vrm.data.style import style_measures
 from vrm.errors import DataError
 from vrm.evaluate.collect import Collected
 from vrm.evaluate.compare import compare_collected, equality_test
 from vrm.evaluate.compare_words import conclusions
-from vrm.metrics import holm, length_controlled_accuracy, mcnemar, style_controlled_accuracy, style_log_odds
+from vrm.metrics import (
+    ResampleOptions,
+    holm,
+    length_controlled_accuracy,
+    mcnemar,
+    style_controlled_accuracy,
+    style_log_odds,
+)
 
 OPTIONS = ResampleOptions(resamples=300)
 

@@ -13,6 +13,7 @@ from vrm.evaluate.preferences import evaluate_judgments
 from vrm.evaluate.tables import print_evaluation
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
+from vrm.metrics import ResampleOptions
 from vrm.model import load_model
 
 WORDS = ["the", "good", "bad", "safe", "unsafe", "plan", "water", "city", "story", "help"]
@@ -31,7 +32,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def evaluation(tiny_model_dir):
     engine = RewardEngine(*load_model(tiny_model_dir), ExtractionOptions(precision="float32"))
-    return evaluate_judgments(engine, ROWS, resamples=50)
+    return evaluate_judgments(engine, ROWS, ResampleOptions(resamples=50))
 
 
 def printed(what, width):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vrm.benchmarks.outcomes import ResampleOptions
 from vrm.core.predictive import margin_moments
 from vrm.data.schema import Judgment
 from vrm.data.style import style_measures
@@ -18,7 +17,7 @@ from vrm.evaluate.mistakes import MAX_CHARACTERS, confident_mistakes
 from vrm.evaluate.preferences import evaluate_judgments, predictions
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
-from vrm.metrics import selective_accuracy, style_controlled_accuracy, style_log_odds
+from vrm.metrics import ResampleOptions, selective_accuracy, style_controlled_accuracy, style_log_odds
 from vrm.model import load_model
 
 OPTIONS = ResampleOptions(resamples=30)
@@ -215,11 +214,13 @@ def test_mistakes_in_lists_are_pairs_and_texts_are_cut(engine):
 
 def test_the_evaluation_holds_all_of_it(engine, found):
     engine.reset_report()
-    evaluation = evaluate_judgments(engine, ROWS, resamples=30, mistakes=2)
+    evaluation = evaluate_judgments(engine, ROWS, ResampleOptions(resamples=30), mistakes=2)
     assert evaluation.overlong.startswith("40 judgments")
     pairs = predictions(found)
     log_odds = style_log_odds(found.style, pairs.preference, pairs.groups)
-    expected = style_controlled_accuracy(pairs.margins, pairs.preference, log_odds, pairs.groups, resamples=30)
+    expected = style_controlled_accuracy(
+        pairs.margins, pairs.preference, log_odds, pairs.groups, options=ResampleOptions(resamples=30)
+    )
     assert evaluation.style_controlled.accuracy.accuracy == expected.accuracy
     assert evaluation.style_controlled.regression.count == 30
     assert sum(part.count for part in evaluation.reliability) == 40
@@ -230,4 +231,4 @@ def test_the_evaluation_holds_all_of_it(engine, found):
     assert plain["selective"]["probability"]["area"]["estimate"] == pytest.approx(plain["pairs"]["selective_area"])
     assert len(plain["mistakes"]) == 2
     assert plain["weights_by_category"]["groups"]["x"]["prompts"] == 10
-    assert evaluate_judgments(engine, ROWS, resamples=30).mistakes == ()
+    assert evaluate_judgments(engine, ROWS, ResampleOptions(resamples=30)).mistakes == ()

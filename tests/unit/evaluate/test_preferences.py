@@ -16,6 +16,7 @@ from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.steering import Steering
+from vrm.metrics import ResampleOptions
 from vrm.model import load_model
 
 FLOAT32 = ExtractionOptions(precision="float32")
@@ -62,7 +63,7 @@ def engine(request, make_tiny_model):
 
 
 def evaluate(engine, rows, **more):
-    return evaluate_judgments(engine, rows, resamples=50, **more)
+    return evaluate_judgments(engine, rows, ResampleOptions(resamples=50), **more)
 
 
 def test_pairs_against_a_direct_computation(engine):

@@ -18,6 +18,7 @@ from vrm.evaluate.tables import print_evaluation
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.rater import RaterOffset
+from vrm.metrics import ResampleOptions
 from vrm.model import load_model
 
 KNOTS = torch.tensor([[0.0, 2.0, 4.0]]).double()
@@ -39,7 +40,7 @@ def gains(rows):
 
 def test_labels_are_predicted_by_margin_and_offset_together(make_tiny_model):
     given = engine(make_tiny_model, "bt", nuisance=RATER.to_dict())
-    found = evaluate_judgments(given, ROWS, resamples=50)
+    found = evaluate_judgments(given, ROWS, ResampleOptions(resamples=50))
     rewards = given.judge(ROWS).moments.mean
     margins = (rewards[:, 0] - rewards[:, 1]).numpy() + gains(ROWS).numpy()
     labels = np.array([row.preference for row in ROWS])
@@ -54,10 +55,10 @@ def test_labels_are_predicted_by_margin_and_offset_together(make_tiny_model):
 
 def test_quality_metrics_leave_the_offset_out(make_tiny_model):
     given = engine(make_tiny_model, "vrm", nuisance=RATER.to_dict())
-    found = evaluate_judgments(given, ROWS, resamples=20)
+    found = evaluate_judgments(given, ROWS, ResampleOptions(resamples=20))
     given.model.config.nuisance = None
     given.reset_report()
-    plain = evaluate_judgments(given, ROWS, resamples=20)
+    plain = evaluate_judgments(given, ROWS, ResampleOptions(resamples=20))
     assert {**found.to_dict(), "rater": None} == plain.to_dict()
     assert plain.rater is None
     assert abs(found.rater.negative_log_likelihood - plain.pairs.negative_log_likelihood) > 1e-3
@@ -65,7 +66,7 @@ def test_quality_metrics_leave_the_offset_out(make_tiny_model):
 
 def test_probabilities_of_an_uncertain_head_are_averaged_with_the_offset_inside(make_tiny_model):
     given = engine(make_tiny_model, "vrm", nuisance=RATER.to_dict())
-    found = evaluate_judgments(given, ROWS, resamples=20)
+    found = evaluate_judgments(given, ROWS, ResampleOptions(resamples=20))
     posteriors = given.judge(ROWS).posteriors
     first, second = posteriors.features.completion(0), posteriors.features.completion(1)
     logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, margin=-gains(ROWS).float())
@@ -76,7 +77,7 @@ def test_probabilities_of_an_uncertain_head_are_averaged_with_the_offset_inside(
 
 def test_pairs_of_a_list_have_the_offsets_of_their_own_completions(make_tiny_model):
     given = engine(make_tiny_model, "bt", nuisance=RATER.to_dict())
-    found = evaluate_judgments(given, [LISTED], resamples=5)
+    found = evaluate_judgments(given, [LISTED], ResampleOptions(resamples=5))
     rewards = given.judge([LISTED]).moments.mean[0].double() + RATER(LISTED.completions)
     pairs = ((0, 1, 0.0), (0, 2, 0.5), (1, 2, 1.0))
     losses = [
@@ -90,11 +91,17 @@ def test_pairs_of_a_list_have_the_offsets_of_their_own_completions(make_tiny_mod
 def test_one_line_below_the_table_says_it(make_tiny_model):
     def printed(**more):
         console = Console(file=io.StringIO(), width=240)
-        print_evaluation(console, evaluate_judgments(engine(make_tiny_model, "bt", **more), ROWS, resamples=5), "x")
+        print_evaluation(
+            console,
+            evaluate_judgments(engine(make_tiny_model, "bt", **more), ROWS, ResampleOptions(resamples=5)),
+            "x",
+        )
         return console.file.getvalue()
 
     (line,) = [line for line in printed(nuisance=RATER.to_dict()).splitlines() if "nuisance offset" in line]
-    found = evaluate_judgments(engine(make_tiny_model, "bt", nuisance=RATER.to_dict()), ROWS, resamples=5).rater
+    found = evaluate_judgments(
+        engine(make_tiny_model, "bt", nuisance=RATER.to_dict()), ROWS, options=ResampleOptions(resamples=5)
+    ).rater
     assert "(log_length, factor 0.5)" in line
     interval = found.accuracy
     ends = f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"

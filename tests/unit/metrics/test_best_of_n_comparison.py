@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from vrm.errors import ConfigError, DataError
-from vrm.metrics import ORACLE, RANDOM, best_of_n_curve, compare_best_of_n, expected_best_of_n, policy_kl
+from vrm.metrics import (
+    ORACLE,
+    RANDOM,
+    ResampleOptions,
+    best_of_n_curve,
+    compare_best_of_n,
+    expected_best_of_n,
+    policy_kl,
+)
 
 RNG = np.random.default_rng(3)
 # Rewards and gold values with ties, of 3 to 6 completions.
@@ -17,7 +25,7 @@ SIZES = [4, 6, 3, 5, 4, 3]
 GOLD = [RNG.integers(-2, 3, size).astype(float) for size in SIZES]
 PROXY = [RNG.integers(0, 3, size).astype(float) for size in SIZES]
 OTHER = [RNG.normal(size=size) for size in SIZES]
-FAST = {"resamples": 200}
+FAST = {"options": ResampleOptions(resamples=200)}
 
 
 def _brute_force(rewards, gold, n):
@@ -174,7 +182,6 @@ def test_wrong_input_is_named(arguments, error, message):
         ({"max_n": 3}, DataError, "No prompt has the 3 completions that 'max_n' asks for; the most is 2"),
         ({"max_n": 0}, ConfigError, "'max_n' must be a whole number"),
         ({"groups": ["x", "y"]}, DataError, "got 2 labels for 1 prompts"),
-        ({"confidence": 1.0}, ConfigError, "confidence"),
     ],
 )
 def test_wrong_settings_are_named(settings, error, message):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from vrm.errors import DataError
-from vrm.metrics import bootstrap_interval, holm, mcnemar, rows_to_tell, sign_flip_p_value
+from vrm.metrics import ResampleOptions, bootstrap_mean, holm, mcnemar, rows_to_tell, sign_flip_p_value
 
 
 def test_one_row_a_group_is_mcnemar():
@@ -58,7 +58,9 @@ def test_with_the_rows_it_asks_for_the_difference_is_found():
         return rng.choice([-1.0, 0.0, 1.0], rows, p=[0.12, 0.7, 0.18])
 
     needed = rows_to_tell(differences(20_000), 0.06)
-    found = [bootstrap_interval(differences(round(needed)), resamples=300).low > 0 for _ in range(300)]
+    found = [
+        bootstrap_mean(differences(round(needed)), options=ResampleOptions(resamples=300)).low > 0 for _ in range(300)
+    ]
     assert np.mean(found) == pytest.approx(0.8, abs=0.07)
 
 

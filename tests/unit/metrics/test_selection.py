@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from vrm.errors import ConfigError, DataError
-from vrm.metrics import accuracy_at_coverage, bootstrap_statistic, selective_accuracy, selective_area_interval, thinned
+from vrm.metrics import (
+    ResampleOptions,
+    accuracy_at_coverage,
+    bootstrap_rows,
+    selective_accuracy,
+    selective_area_interval,
+    thinned,
+)
 
 
 def test_curve_starts_with_the_most_certain_and_ends_with_all():
@@ -79,14 +86,14 @@ def test_area_interval_is_that_of_resampled_groups():
     preference = np.where(rng.random(90) < 0.3, 0.0, 1.0)
     preference[:6] = 0.5
     certainty = abs(margins)
-    found = selective_area_interval(margins, preference, certainty, groups, resamples=200, seed=5)
+    found = selective_area_interval(margins, preference, certainty, groups, ResampleOptions(resamples=200, seed=5))
     kept = np.flatnonzero(preference != 0.5)
 
-    def area(rows):
-        rows = kept[rows]
+    def area(times):
+        rows = np.repeat(kept, times)
         return selective_accuracy(margins[rows], preference[rows], certainty[rows]).area
 
-    expected = bootstrap_statistic(area, len(kept), groups[kept], resamples=200, seed=5)
+    expected = bootstrap_rows(area, len(kept), groups[kept], options=ResampleOptions(resamples=200, seed=5))
     assert (found.estimate, found.low, found.high) == pytest.approx((expected.estimate, expected.low, expected.high))
     assert math.isnan(selective_area_interval([1.0], [0.5], [1.0]).estimate)
 

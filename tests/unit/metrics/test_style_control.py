@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 
 from vrm.errors import ConfigError, DataError
 from vrm.metrics import (
+    ResampleOptions,
     balanced_mean_interval,
-    bootstrap_statistic,
+    bootstrap_rows,
     length_controlled_accuracy,
     overlap_weights,
     pairwise_accuracy,
@@ -57,7 +58,7 @@ def test_each_pair_is_judged_by_a_model_of_other_prompts(rows):
 def test_accuracy_by_brute_force(rows):
     style, margins, preference, groups = rows
     log_odds = style_log_odds(style, preference, groups)
-    found = style_controlled_accuracy(margins, preference, log_odds, groups, resamples=50)
+    found = style_controlled_accuracy(margins, preference, log_odds, groups, ResampleOptions(resamples=50))
     sides = {"right": [], "wrong": [], "equal": [], "tie": []}
     for margin, label, odds in zip(margins, preference, log_odds, strict=True):
         chance = 1 / (1 + math.exp(-odds))
@@ -89,7 +90,7 @@ def test_swapping_sides_changes_nothing(rows):
     def measure(sign):
         label = np.where(sign > 0, preference, 1 - preference)
         log_odds = style_log_odds(style * sign[:, None], label, groups)
-        return style_controlled_accuracy(margins * sign, label, log_odds, groups, resamples=100)
+        return style_controlled_accuracy(margins * sign, label, log_odds, groups, ResampleOptions(resamples=100))
 
     one, other = measure(np.ones(240)), measure(sign)
     assert one.accuracy.estimate == pytest.approx(other.accuracy.estimate, abs=1e-12)
@@ -118,15 +119,22 @@ def test_any_rule_that_reads_style_alone_scores_one_half():
     }
     for name, rule in rules.items():
         plain = pairwise_accuracy(rule, preference).value
-        found = style_controlled_accuracy(rule, preference, log_odds, resamples=1).accuracy.estimate
+        found = style_controlled_accuracy(
+            rule, preference, log_odds, options=ResampleOptions(resamples=1)
+        ).accuracy.estimate
         assert abs(plain - 0.5) > 0.04, name
         assert found == pytest.approx(0.5, abs=0.012), name
     # What is not style is not taken away, and adding style to it does not help as it does in plain accuracy.
-    judge = style_controlled_accuracy(merit, preference, log_odds, resamples=1).accuracy.estimate
+    judge = style_controlled_accuracy(
+        merit, preference, log_odds, options=ResampleOptions(resamples=1)
+    ).accuracy.estimate
     swayed = merit + 1.2 * style[:, 0]
     assert judge > 0.6
     assert pairwise_accuracy(swayed, preference).value > pairwise_accuracy(merit, preference).value + 0.05
-    assert style_controlled_accuracy(swayed, preference, log_odds, resamples=1).accuracy.estimate < judge
+    assert (
+        style_controlled_accuracy(swayed, preference, log_odds, options=ResampleOptions(resamples=1)).accuracy.estimate
+        < judge
+    )
 
 
 def test_weights_balance_style():
@@ -142,14 +150,15 @@ def test_with_length_alone_and_no_weights_it_is_length_controlled_accuracy(rows)
     style, margins, preference, groups = rows
     longer = np.sign(preference - 0.5) * np.sign(style[:, 0])
     hits = np.where(preference == 0.5, 0.0, (margins > 0) == (preference > 0.5))
-    found = balanced_mean_interval(hits, longer, None, groups, resamples=100, seed=1)
+    found = balanced_mean_interval(hits, longer, None, groups, ResampleOptions(resamples=100, seed=1))
     lengths = np.maximum(style[:, 0], 0), np.maximum(-style[:, 0], 0)
     assert found.estimate == pytest.approx(length_controlled_accuracy(margins, preference, *lengths).value)
 
-    def mean(drawn):
+    def mean(times):
+        drawn = np.repeat(np.arange(240), times)
         return np.mean([hits[drawn][longer[drawn] == side].mean() for side in (1, -1)])
 
-    generic = bootstrap_statistic(mean, 240, groups, resamples=100, seed=1)
+    generic = bootstrap_rows(mean, 240, groups, ResampleOptions(resamples=100, seed=1))
     assert (found.low, found.high) == pytest.approx((generic.low, generic.high))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from vrm import metrics
 from vrm.errors import DataError
-from vrm.metrics import UNLABELLED, by_group, json_ready, pair_predictions, preference_summary
+from vrm.metrics import UNLABELLED, ResampleOptions, by_group, json_ready, pair_predictions, preference_summary
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def inputs():
 
 
 def test_summary_holds_what_the_single_metrics_give(inputs):
-    summary = preference_summary(pair_predictions(**inputs), confidence=0.9, resamples=200, bins=10, seed=3)
+    summary = preference_summary(pair_predictions(**inputs), ResampleOptions(0.9, 200, 3), bins=10)
     margins, preference, probability = (inputs[name] for name in ("margins", "preference", "probability"))
     judged = preference != 0.5
     hits, groups = metrics.pairwise_hits(margins, preference)[judged], np.array(inputs["groups"])[judged]
     assert (summary.count, summary.ties, summary.prompts) == (300, 20, 100)
-    assert summary.accuracy == metrics.bootstrap_interval(hits, groups, confidence=0.9, resamples=200, seed=3)
+    assert summary.accuracy == metrics.bootstrap_mean(hits, groups, ResampleOptions(0.9, 200, 3))
     assert summary.length_controlled == metrics.length_controlled_accuracy(margins, preference, *inputs["lengths"])
     assert summary.longer_wins == metrics.longer_wins(preference, *inputs["lengths"])
     assert summary.negative_log_likelihood == pytest.approx(metrics.negative_log_likelihood(probability, preference))
@@ -92,7 +92,7 @@ def test_ties_alone_leave_accuracies_unknown():
 def test_by_group_summarizes_each_label(inputs):
     pairs = pair_predictions(**inputs)
     labels = ["b", "a", None] * 100
-    result = by_group(lambda rows: preference_summary(pairs.take(rows), resamples=50), labels)
+    result = by_group(lambda rows: preference_summary(pairs.take(rows), ResampleOptions(resamples=50)), labels)
     assert list(result) == [UNLABELLED, "a", "b"]
     rows = np.arange(0, 300, 3)
     alone = pair_predictions(
@@ -102,7 +102,7 @@ def test_by_group_summarizes_each_label(inputs):
         probability=inputs["probability"][rows],
         groups=[inputs["groups"][row] for row in rows],
     )
-    assert result["b"].to_dict() == preference_summary(alone, resamples=50).to_dict()
+    assert result["b"].to_dict() == preference_summary(alone, ResampleOptions(resamples=50)).to_dict()
     assert sum(summary.count for summary in result.values()) == len(pairs) == 300
 
 

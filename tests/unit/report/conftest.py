@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from vrm.metrics import (
+    ResampleOptions,
     by_group,
     compare_best_of_n,
     json_ready,
@@ -121,7 +122,7 @@ def measured(skill: float = 1.0, pairs: int = 120, seed: int = 0) -> dict[str, A
     margin = skill * truth + 0.3 * np.random.default_rng(seed + 1).normal(size=pairs)
     lengths = (draw.integers(10, 99, pairs), draw.integers(10, 99, pairs))
     found = pair_predictions(margin, preference, lengths, probability=1 / (1 + np.exp(-margin)))
-    summary = preference_summary(found, resamples=20)
+    summary = preference_summary(found, ResampleOptions(resamples=20))
     curve = selective_accuracy(margin, preference, found.certainty)
     labels = ["law" if row % 3 else "cooking" for row in range(pairs)]
     return json_ready(
@@ -129,7 +130,9 @@ def measured(skill: float = 1.0, pairs: int = 120, seed: int = 0) -> dict[str, A
             "judgments": pairs,
             "pairs": summary,
             "by_source": {},
-            "by_category": by_group(lambda rows: preference_summary(found.take(rows), resamples=5), labels),
+            "by_category": by_group(
+                lambda rows: preference_summary(found.take(rows), ResampleOptions(resamples=5)), labels
+            ),
             "reliability": reliability_bins(summary.calibration),
             "selective": {
                 "probability": {
@@ -197,7 +200,7 @@ def best_of_n(seed: int = 0) -> dict[str, Any]:
     noisy = [values + draw.normal(size=6) for values in gold]
     rewards = {"mean": noisy, "pessimistic 1": [row - 1.0 * abs(draw.normal(size=6)) for row in noisy]}
     rewards["longest"] = [draw.normal(size=6) for _ in gold]
-    found = json_ready(compare_best_of_n(rewards, gold, baseline="mean", resamples=10))
+    found = json_ready(compare_best_of_n(rewards, gold, baseline="mean", options=ResampleOptions(resamples=10)))
     for name, kappa in (("mean", 0.0), ("pessimistic 1", 1.0)):
         found["curves"][name] |= {"kappa": kappa, "spread": "reward" if kappa else None}
     return {"prompts": 12, "dropped": 0, "uncertain": True, "one_best": False, **found}

@@ -19,6 +19,7 @@ from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.rater import nuisance_table, rater_margins, rater_offset
+from vrm.metrics import ResampleOptions
 from vrm.train import nuisance
 from vrm.train.nuisance import FACTORS, NuisanceFit, OffsetSettings, fit_offset, prompt_folds
 from vrm.train.run import run_training
@@ -187,7 +188,7 @@ def test_held_out_metrics_are_the_raters_and_quality_metrics_stand_beside_them(t
     held = lengthy_rows(24, 1)
     _, result = trained({**LENGTH, "nuisance.factor": 0.5}, held=held)
     engine = RewardEngine.from_pretrained(result.model_dir, options=ExtractionOptions("float32"))
-    measured = evaluate_judgments(engine, held, resamples=10)
+    measured = evaluate_judgments(engine, held, ResampleOptions(resamples=10))
     quality, rater = measured.pairs, measured.rater
     assert result.metrics["quality_nll"] == pytest.approx(quality.negative_log_likelihood, abs=1e-5)
     assert result.metrics["quality_accuracy"] == pytest.approx(quality.accuracy.estimate)

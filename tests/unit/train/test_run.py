@@ -14,6 +14,7 @@ from vrm.errors import ConfigError, OverlongError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.targets import target_encoder
+from vrm.metrics import ResampleOptions
 from vrm.model import load_model
 from vrm.train import run
 from vrm.train.arguments import on_one_device, training_arguments
@@ -77,7 +78,7 @@ def test_metrics_are_those_of_the_saved_model(make_config, run_data, rows):
     from vrm.evaluate.preferences import evaluate_judgments
 
     engine = RewardEngine.from_pretrained(result.model_dir, options=ExtractionOptions("float32"))
-    found = evaluate_judgments(engine, held, resamples=10)
+    found = evaluate_judgments(engine, held, ResampleOptions(resamples=10))
     assert found.pairs.negative_log_likelihood == pytest.approx(result.metrics["nll"], abs=1e-5)
     assert found.pairs.accuracy.estimate == pytest.approx(result.metrics["accuracy"])
 
