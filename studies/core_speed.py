@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, concentration_from_logits
-from vrm.core.losses import Judgments, LossWeights, Posteriors, marginal_terms, variational_terms, weighted_loss
+from vrm.core.likelihoods.base import Judgments
+from vrm.core.losses import LossWeights, marginal_terms, variational_terms, weighted_loss
+from vrm.core.posteriors import Posteriors, RatingModel
 from vrm.core.predictive import fixed_weight_draws
-from vrm.core.ratings import RatingModel
 
 OBJECTIVES, FEATURES = 16, 8
 
@@ -42,10 +43,10 @@ def judgments(batch: int) -> dict[str, Judgments]:
     some = ratings.clone()
     some[batch // 8 :] = math.nan
     return {
-        "label": Judgments(mask, preference),
-        "label, votes": Judgments(mask, preference, votes=torch.rand(batch, OBJECTIVES)),
-        "label, 1/8 rated": Judgments(mask, preference, ratings=some),
-        "label, all rated": Judgments(mask, preference, ratings=ratings),
+        "label": Judgments(mask, preference=preference),
+        "label, votes": Judgments(mask, preference=preference, votes=torch.rand(batch, OBJECTIVES)),
+        "label, 1/8 rated": Judgments(mask, preference=preference, ratings=some),
+        "label, all rated": Judgments(mask, preference=preference, ratings=ratings),
         "ranked pair": Judgments(mask, scores=torch.randn(batch, 2)),
     }
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.distributions import Dirichlet
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, concentration_from_logits
-from vrm.core.losses import Judgments, LossTerms, LossWeights, Posteriors, weighted_loss
+from vrm.core.likelihoods.base import Judgments
+from vrm.core.losses import LossTerms, LossWeights, weighted_loss
+from vrm.core.posteriors import Posteriors, RatingModel
 from vrm.core.predictive import log_probabilities
-from vrm.core.ratings import RatingModel
 
 OBJECTIVES = 4
 PROMPT_FEATURES = 6
@@ -98,7 +99,7 @@ def draw_pairs(truth: Truth, number: int, seed: int, rated: bool = False) -> Pai
     if rated:
         ratings = scores + truth.rating_scale * torch.randn_like(scores)
         ratings[torch.rand_like(ratings) < 0.2] = math.nan
-    judgments = Judgments(torch.ones(number, 2, dtype=torch.bool), preference, ratings=ratings)
+    judgments = Judgments(torch.ones(number, 2, dtype=torch.bool), preference=preference, ratings=ratings)
     return Pairs(prompts, texts, judgments, w)
 
 

@@ -39,9 +39,10 @@ from planted import (
 )
 
 from vrm.core.distributions import SemanticFeatures
+from vrm.core.likelihoods.ratings import condition_on_ratings
 from vrm.core.losses import LossWeights, marginal_terms, variational_terms
+from vrm.core.posteriors import RatingModel
 from vrm.core.quadrature import log_preference_probability, margin_given_weights
-from vrm.core.ratings import RatingModel, condition_on_ratings
 
 MARGINAL = partial(marginal_terms, num_nodes=8)
 VARIATIONAL = partial(variational_terms, num_nodes=8)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Judgments, LossTerms, Posteriors
-from vrm.core.preference import comparison_log_likelihood
-from vrm.core.ratings import RatingModel
+from vrm.core.likelihoods.base import Judgments
+from vrm.core.likelihoods.comparison import comparison_log_likelihood
+from vrm.core.losses import LossTerms
+from vrm.core.posteriors import Posteriors, RatingModel
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.heads import InputNorm
 
@@ -97,9 +98,9 @@ def factor_terms(head: FactorHead, found: Posteriors, judgments: Judgments) -> L
     uniform = torch.rand(SAMPLES, *shape.shape).clamp(1e-6, 1.0 - 1e-6)
     factors = scale * (-torch.log1p(-uniform)).pow(1.0 / shape)
     rewards = factors @ head.loading
-    margin = 0.0 if judgments.margin is None else judgments.margin
+    margin = judgments.labels.get("margin", 0.0)
     utility = rewards[..., 0] - rewards[..., 1] - margin
     comparison = comparison_log_likelihood(utility, judgments.preference).mean(0)
     zeros = torch.zeros_like(comparison)
     kl = weibull_gamma_kl(shape, scale, PRIOR_SHAPE, PRIOR_RATE).sum((-2, -1))
-    return LossTerms(comparison, zeros, zeros, zeros, zeros, kl)
+    return LossTerms({"comparison": comparison}, zeros, kl)

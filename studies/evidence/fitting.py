@@ -13,10 +13,12 @@ from studies.evidence.bnrm import FactorHead, factor_terms
 from studies.evidence.folds import Features, Fold
 from torch import Tensor, nn
 
-from vrm.core.losses import LossTerms, LossWeights, Posteriors, marginal_terms, variational_terms, weighted_loss
+from vrm.core.likelihoods.base import Judgments
+from vrm.core.likelihoods.comparison import comparison_log_likelihood
+from vrm.core.losses import LossTerms, LossWeights, marginal_terms, variational_terms, weighted_loss
+from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import margin_moments
-from vrm.core.preference import comparison_log_likelihood
-from vrm.data.collate import TargetEncoder, judgments_from
+from vrm.data.collate import TargetEncoder
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.heads import InputNorm, JudgmentHead
 
@@ -161,7 +163,7 @@ def _loss(
     found = head(*features.of(fold, rows))
     found = transform(found) if transform else found
     index = torch.from_numpy(rows)
-    judgments = judgments_from({name: value[index] for name, value in target.items()})
+    judgments = Judgments(**{name: value[index] for name, value in target.items()})
     terms: LossTerms
     if isinstance(head, FactorHead):
         terms = factor_terms(head, found, judgments)
@@ -170,7 +172,9 @@ def _loss(
     else:
         terms = variational_terms(found, judgments, head.prior_concentration)
     rise = min(1.0, progress / settings.kl_warmup) if settings.kl_warmup else 1.0
-    weights = LossWeights(settings.ratings, settings.votes, settings.kl * rise, settings.kl * rise)
+    weights = LossWeights(
+        {"ratings": settings.ratings, "votes": settings.votes}, settings.kl * rise, settings.kl * rise
+    )
     return weighted_loss(terms, weights).loss.mean()
 
 

@@ -13,7 +13,7 @@ from studies.evidence.fitting import Transform, posteriors
 from studies.evidence.folds import Features, Fold
 from torch import Tensor, nn
 
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import (
     NUM_NODES,
     PredictiveMoments,

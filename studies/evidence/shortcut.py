@@ -13,8 +13,9 @@ from studies.evidence.predictors import HeadPredictor
 from studies.evidence.regimes import REGIMES, Parts, parts
 from studies.evidence.study import Study, head_config, save
 
-from vrm.core.losses import Posteriors
-from vrm.core.nuisance import NuisanceOffset, fit_nuisance_offset, offset_margin
+from vrm.core.nuisance import NuisanceOffset, fit_nuisance_offset
+from vrm.core.posteriors import Posteriors
+from vrm.core.quadrature import offset_margin
 from vrm.core.steering import without
 from vrm.data.schema import Judgment
 from vrm.data.style import STYLE_MEASURES

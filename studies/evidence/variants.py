@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 
 
 def certain_features(found: Posteriors) -> Posteriors:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
-from vrm.core.ratings import RatingModel
+from vrm.core.posteriors import Posteriors, RatingModel
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
 

@@ -9,7 +9,7 @@ from scipy import integrate, stats
 from studies.evidence.bnrm import FactorHead, factor_terms, weibull_gamma_kl, weibull_moments
 from studies.evidence.regimes import with_shortcut
 
-from vrm.core.losses import Judgments
+from vrm.core.likelihoods.base import Judgments
 from vrm.model.configuration_vrm import VRMConfig
 
 
@@ -42,7 +42,7 @@ def test_factor_head_learns_a_comparison():
     completions = torch.randn(64, 2, config.feature_size)
     prompts = torch.zeros(64, config.feature_size)
     preference = (completions[:, 0, 0] > completions[:, 1, 0]).float()
-    judgments = Judgments(torch.ones(64, 2, dtype=torch.bool), preference)
+    judgments = Judgments(torch.ones(64, 2, dtype=torch.bool), preference=preference)
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     losses = []
     for _ in range(150):

@@ -15,20 +15,21 @@ from vrm.core.distributions import (
     kl_objective_weights,
     kl_semantic_features,
 )
+from vrm.core.likelihoods.base import Judgments
+from vrm.core.likelihoods.comparison import expected_comparison
+from vrm.core.likelihoods.ranking import plackett_luce_log_likelihood
+from vrm.core.likelihoods.ratings import expected_rating_log_likelihood
+from vrm.core.likelihoods.votes import dirichlet_multinomial_log_likelihood, expected_vote_log_likelihood
 from vrm.core.losses import (
-    Judgments,
     LossWeights,
-    Posteriors,
     PromptIgnoredWarning,
     marginal_terms,
     variational_terms,
     warn_if_prompt_ignored,
     weighted_loss,
 )
-from vrm.core.preference import plackett_luce_log_likelihood
-from vrm.core.quadrature import MarginGivenWeights, expected_comparison, margin_given_weights
-from vrm.core.ratings import RatingModel, expected_rating_log_likelihood
-from vrm.core.votes import dirichlet_multinomial_log_likelihood, expected_vote_log_likelihood
+from vrm.core.posteriors import Posteriors, RatingModel
+from vrm.core.quadrature import MarginGivenWeights, margin_given_weights
 
 NAN = float("nan")
 PRIOR = torch.ones(4, dtype=torch.float64)
@@ -77,7 +78,7 @@ def test_chain_rule_is_the_likelihood_of_everything_observed(posteriors, judgmen
 
 def test_conditioning_matters_for_the_label(posteriors, judgments) -> None:
     """The label term under w | v and z | rho is not the one under (1) and (2)."""
-    plain = Judgments(judgments.mask, judgments.preference, judgments.margin)
+    plain = Judgments(judgments.mask, preference=judgments.preference, margin=judgments.margin)
     given = marginal_terms(posteriors, judgments, PRIOR, num_samples=20_000).comparison
     alone = marginal_terms(posteriors, plain, PRIOR, num_samples=20_000).comparison
     assert ((given - alone).abs()[:2] > 0.05).all()
@@ -85,7 +86,7 @@ def test_conditioning_matters_for_the_label(posteriors, judgments) -> None:
 
 
 def test_marginal_of_labels_is_a_log_of_a_mean_and_variational_a_mean_of_logs(posteriors, judgments) -> None:
-    only = Judgments(judgments.mask, judgments.preference, judgments.margin)
+    only = Judgments(judgments.mask, preference=judgments.preference, margin=judgments.margin)
     marginal = marginal_terms(posteriors, only, PRIOR, num_samples=50_000).comparison
     variational = variational_terms(posteriors, only, PRIOR, num_samples=50_000).comparison
     assert (marginal > variational + 1e-3).all()
@@ -117,11 +118,10 @@ def test_rows_are_independent_of_the_rest_of_the_batch(posteriors, judgments) ->
             ),
             Judgments(
                 judgments.mask[one],
-                judgments.preference[one],
-                judgments.margin[one],
-                None,
-                judgments.ratings[one],
-                judgments.votes[one],
+                preference=judgments.preference[one],
+                margin=judgments.margin[one],
+                ratings=judgments.ratings[one],
+                votes=judgments.votes[one],
             ),
             PRIOR,
             num_samples=100_000,
@@ -132,7 +132,7 @@ def test_rows_are_independent_of_the_rest_of_the_batch(posteriors, judgments) ->
 
 
 def test_no_ratings_at_all_is_as_if_none_were_given(posteriors, judgments) -> None:
-    empty = Judgments(judgments.mask, judgments.preference, ratings=torch.full_like(judgments.ratings, NAN))
+    empty = Judgments(judgments.mask, preference=judgments.preference, ratings=torch.full_like(judgments.ratings, NAN))
     terms = marginal_terms(posteriors, empty, PRIOR)
     assert terms.ratings.tolist() == [0, 0, 0]
 
@@ -213,7 +213,7 @@ def test_gradcheck_of_everything_but_the_draws(posteriors, judgments, loss) -> N
 
 def test_gradient_through_the_draws_is_that_of_the_expected_comparison(posteriors, judgments) -> None:
     """d E[log p] / d alpha by pathwise samples against the score function's identity."""
-    only = Judgments(judgments.mask, judgments.preference)
+    only = Judgments(judgments.mask, preference=judgments.preference)
     alpha = posteriors.weights.concentration.clone().requires_grad_()
     head = Posteriors(
         ObjectiveWeights.from_concentration(alpha), posteriors.features, posteriors.decoder, posteriors.rating_model
@@ -261,11 +261,10 @@ def test_finite_in_float32_over_the_whole_range_of_heads(loss, log_total: float,
     ratings[:20] = NAN
     judged = Judgments(
         torch.ones(64, 2, dtype=torch.bool),
-        torch.rand(64, generator=generator).round(decimals=1),
-        None,
-        torch.randn(64, 2, generator=generator),
-        ratings,
-        torch.rand(64, 4, generator=generator),
+        preference=torch.rand(64, generator=generator).round(decimals=1),
+        scores=torch.randn(64, 2, generator=generator),
+        ratings=ratings,
+        votes=torch.rand(64, 4, generator=generator),
     )
     head = Posteriors(
         ObjectiveWeights.from_concentration(concentration_from_logits(logits, total)),

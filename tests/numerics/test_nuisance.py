@@ -6,20 +6,22 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Judgments, Posteriors, marginal_terms, variational_terms
+from vrm.core.likelihoods.base import Judgments
+from vrm.core.likelihoods.comparison import comparison_log_likelihood
+from vrm.core.likelihoods.ranking import plackett_luce_log_likelihood
+from vrm.core.losses import marginal_terms, variational_terms
 from vrm.core.nuisance import (
     NuisanceOffset,
     fit_linear_reward,
     fit_nuisance_offset,
-    offset_margin,
     out_of_fold_reward,
     reward_penalty,
     spline_basis,
     spline_knots,
 )
+from vrm.core.posteriors import Posteriors, RatingModel
 from vrm.core.predictive import log_probabilities
-from vrm.core.preference import comparison_log_likelihood, plackett_luce_log_likelihood
-from vrm.core.ratings import RatingModel
+from vrm.core.quadrature import offset_margin
 from vrm.errors import VrmError
 
 KNOTS = torch.tensor([[-1.5, -0.6, 0.1, 0.8, 2.0]]).double()
@@ -233,10 +235,10 @@ def test_offsets_enter_comparisons_and_ranked_lists_as_rewards_do(terms) -> None
     target, label = torch.full((5,), 0.3).double(), torch.tensor([1.0, 0.0, 0.5, 0.8, 1.0]).double()
     u = rewards[:, 0] - rewards[:, 1] + offsets[:, 0] - offsets[:, 1]
     for margin, shift in ((None, 0.0), (target, 0.3)):
-        pair = terms(posteriors, Judgments(mask, label, margin, offsets=offsets), prior)
+        pair = terms(posteriors, Judgments(mask, preference=label, margin=margin, offsets=offsets), prior)
         torch.testing.assert_close(pair.comparison, comparison_log_likelihood(u - shift, label), rtol=0, atol=1e-6)
     # The KL terms know nothing of raters.
-    plain = terms(posteriors, Judgments(mask, label), prior)
+    plain = terms(posteriors, Judgments(mask, preference=label), prior)
     assert torch.equal(pair.kl_features, plain.kl_features)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import (
     PredictiveMoments,
     log_probabilities,

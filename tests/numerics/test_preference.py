@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from vrm.core.preference import comparison_log_likelihood, plackett_luce_log_likelihood
+from vrm.core.likelihoods.comparison import comparison_log_likelihood
+from vrm.core.likelihoods.ranking import plackett_luce_log_likelihood
 
 
 def test_soft_labels_mix_the_two_outcomes() -> None:

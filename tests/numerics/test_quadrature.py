@@ -6,11 +6,10 @@ import torch
 from scipy import integrate, special, stats
 
 from vrm.core.distributions import SemanticFeatures
-from vrm.core.losses import Posteriors
-from vrm.core.preference import comparison_log_likelihood
+from vrm.core.likelihoods.comparison import comparison_log_likelihood, expected_comparison
+from vrm.core.posteriors import Posteriors
 from vrm.core.quadrature import (
     MarginGivenWeights,
-    expected_comparison,
     gauss_hermite,
     log_mean_exp,
     log_preference_probability,

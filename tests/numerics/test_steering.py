@@ -5,8 +5,8 @@ import torch
 from torch.distributions import Dirichlet
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.likelihoods.votes import dirichlet_multinomial_log_likelihood, weights_given_votes
 from vrm.core.steering import Comparisons, emphasize, fit_tilt, without
-from vrm.core.votes import dirichlet_multinomial_log_likelihood, weights_given_votes
 from vrm.errors import VrmError
 
 

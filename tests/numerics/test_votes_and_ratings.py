@@ -10,13 +10,13 @@ from scipy import special, stats
 from torch.distributions import Dirichlet, MultivariateNormal, Normal
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
-from vrm.core.ratings import RatingModel, condition_on_ratings, expected_rating_log_likelihood
-from vrm.core.votes import (
+from vrm.core.likelihoods.ratings import condition_on_ratings, expected_rating_log_likelihood
+from vrm.core.likelihoods.votes import (
     dirichlet_multinomial_log_likelihood,
     expected_vote_log_likelihood,
     weights_given_votes,
 )
+from vrm.core.posteriors import Posteriors, RatingModel
 
 NAN = float("nan")
 

@@ -12,11 +12,13 @@ from vrm.core.distributions import (
     kl_objective_weights,
     kl_semantic_features,
 )
+from vrm.core.likelihoods.comparison import comparison_log_likelihood
+from vrm.core.likelihoods.ranking import plackett_luce_log_likelihood
+from vrm.core.likelihoods.ratings import condition_on_ratings
+from vrm.core.likelihoods.votes import normalize_votes
+from vrm.core.posteriors import RatingModel
 from vrm.core.predictive import log_probabilities, margin_moments, probit_probability, reward_moments
-from vrm.core.preference import comparison_log_likelihood, plackett_luce_log_likelihood
-from vrm.core.ratings import RatingModel, condition_on_ratings
 from vrm.core.steering import emphasize, without
-from vrm.core.votes import normalize_votes
 
 finite = st.floats(-1e4, 1e4, width=32)
 seeds = st.integers(0, 2**31 - 1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vrm.core.preference import comparison_log_likelihood
+from vrm.core.likelihoods.comparison import comparison_log_likelihood
 from vrm.errors import ConfigError, DataError
 
 
@@ -249,20 +249,3 @@ def _penalized_logistic(
 
     optimizer.step(objective)
     return coefficients.detach()
-
-
-def offset_margin(margin: Tensor, first: Tensor, second: Tensor, factor: float = 1.0) -> Tensor:
-    """Target margin t - factor (h_a - h_b): so that u of (4) gains the nuisance offset of (14).
-
-    Args:
-        margin: t, (batch,).
-        first: h(nu_a), (batch,).
-        second: h(nu_b), (batch,).
-        factor: in [0, 1], chosen on a dev fold.
-
-    Raises:
-        ConfigError: for a factor outside [0, 1].
-    """
-    if not 0.0 <= factor <= 1.0:
-        raise ConfigError(f"factor must be in [0, 1], got {factor}")
-    return margin - factor * (first - second)

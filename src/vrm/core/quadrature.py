@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from vrm.core.distributions import SemanticFeatures
-from vrm.core.preference import comparison_log_likelihood
+from vrm.errors import ConfigError
 
 VARIANCE_JITTER = 1e-8
 """Added under the square root of (8), so that its gradient stays finite at zero variance."""
@@ -67,11 +67,21 @@ def margin_given_weights(
     return MarginGivenWeights(mean, first.variance_along(direction) + second.variance_along(direction))
 
 
-def expected_comparison(margins: MarginGivenWeights, preference: Tensor, num_nodes: int = DEFAULT_NODES) -> Tensor:
-    """E[(4)] over z by quadrature and over w by the mean of the samples, (batch,), in nats: the term of loss (7)."""
-    values, log_weights = margins.nodes(num_nodes)
-    terms = comparison_log_likelihood(values, preference.unsqueeze(-1))
-    return (terms * log_weights.exp()).sum(-1).mean(0)
+def offset_margin(margin: Tensor, first: Tensor, second: Tensor, factor: float = 1.0) -> Tensor:
+    """Target margin t - factor (h_a - h_b): so that u of (4) gains the nuisance offset of (14).
+
+    Args:
+        margin: t, (batch,).
+        first: h(nu_a), (batch,).
+        second: h(nu_b), (batch,).
+        factor: in [0, 1], chosen on a dev fold.
+
+    Raises:
+        ConfigError: for a factor outside [0, 1].
+    """
+    if not 0.0 <= factor <= 1.0:
+        raise ConfigError(f"factor must be in [0, 1], got {factor}")
+    return margin - factor * (first - second)
 
 
 def log_preference_probability(

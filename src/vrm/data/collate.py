@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrm.core.losses import Judgments
-from vrm.core.votes import normalize_votes
+from vrm.core.likelihoods.votes import normalize_votes
 from vrm.data.schema import Judgment, Text
 from vrm.errors import DataError
 
@@ -86,18 +85,3 @@ class TargetEncoder:
                 f"{row.file}:{row.line}: objective {name!r} is not one of the model's: {', '.join(self.objectives)}"
             )
         return self.objectives.index(name)
-
-
-def judgments_from(batch: dict[str, Tensor]) -> Judgments:
-    """The core's view of a batch's labels; kinds of labels that no row of the batch has are None."""
-    scores, ratings, votes = batch.get("scores"), batch.get("ratings"), batch.get("votes")
-    offsets = batch.get("offsets")
-    return Judgments(
-        mask=batch["mask"],
-        preference=batch.get("preference"),
-        margin=batch.get("margin"),
-        scores=scores if scores is not None and not bool(scores.isnan().all()) else None,
-        ratings=ratings if ratings is not None and not bool(ratings.isnan().all()) else None,
-        votes=votes if votes is not None and bool((votes > 0).any()) else None,
-        offsets=offsets if offsets is not None and bool((offsets != 0).any()) else None,
-    )

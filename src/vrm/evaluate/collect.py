@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vrm.core.nuisance import offset_margin
+from vrm.core.likelihoods.ratings import condition_on_ratings, expected_rating_log_likelihood
 from vrm.core.predictive import log_probabilities, margin_moments
-from vrm.core.ratings import condition_on_ratings, expected_rating_log_likelihood
+from vrm.core.quadrature import offset_margin
 from vrm.data.pairs import labelled_pairs
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key

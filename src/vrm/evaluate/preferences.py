@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vrm.core.distributions import ObjectiveWeights
-from vrm.core.votes import dirichlet_multinomial_log_likelihood, normalize_votes
+from vrm.core.likelihoods.votes import dirichlet_multinomial_log_likelihood, normalize_votes
 from vrm.data.schema import Judgment
 from vrm.evaluate.collect import Collected, collect
 from vrm.evaluate.diagnostics import reward_spread, selective_curves, style_report, weights_by_group

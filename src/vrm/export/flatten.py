@@ -1,8 +1,8 @@
 """The modeling code as flat sibling files, as `trust_remote_code` needs them.
 
 Nothing is listed by hand: imports are followed from one module, and of every module that is reached only the
-definitions that are used travel (training losses stay at home). `from vrm.core.ratings import RatingModel` becomes
-`from .core_ratings import RatingModel`: transformers copies single-dot siblings, and nothing else.
+definitions that are used travel (training losses stay at home). `from vrm.core.posteriors import Posteriors` becomes
+`from .core_posteriors import Posteriors`: transformers copies single-dot siblings, and nothing else.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 from vrm.data.chat import ChatTokenizer
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import PredictiveMoments
 from vrm.data.schema import Judgment
 from vrm.model.modeling_vrm import completion_moments

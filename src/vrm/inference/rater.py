@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vrm.core.nuisance import NuisanceOffset, offset_margin
+from vrm.core.nuisance import NuisanceOffset
+from vrm.core.quadrature import offset_margin
 from vrm.data.schema import Text
 from vrm.data.style import STYLE_MEASURES, plain_text
 from vrm.errors import CheckpointError

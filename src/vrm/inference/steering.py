@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 from vrm.core.steering import emphasize, without
 from vrm.errors import ConfigError
 from vrm.inference.judged import JudgedBatch

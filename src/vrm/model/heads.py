@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, concentration_from_logits
-from vrm.core.losses import Posteriors
-from vrm.core.ratings import MIN_RATING_SCALE, RatingModel
+from vrm.core.posteriors import MIN_RATING_SCALE, Posteriors, RatingModel
 from vrm.model.configuration_vrm import VRMConfig
 
 LOG_VARIANCE_RANGE = (-10.0, 4.0)

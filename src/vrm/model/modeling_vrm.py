@@ -15,9 +15,8 @@ from transformers.utils import ModelOutput
 from transformers.utils.logging import warning_once
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors, RatingModel
 from vrm.core.predictive import PredictiveMoments, reward_moments
-from vrm.core.ratings import RatingModel
 from vrm.core.reward import objective_scores
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model.attention import use_packed_attention

@@ -15,14 +15,9 @@ import torch
 from torch import Tensor
 
 from vrm.config import NuisanceConfig, RunConfig
-from vrm.core.nuisance import (
-    NuisanceOffset,
-    fit_linear_reward,
-    fit_nuisance_offset,
-    offset_margin,
-    out_of_fold_reward,
-)
-from vrm.core.preference import comparison_log_likelihood
+from vrm.core.likelihoods.comparison import comparison_log_likelihood
+from vrm.core.nuisance import NuisanceOffset, fit_linear_reward, fit_nuisance_offset, out_of_fold_reward
+from vrm.core.quadrature import offset_margin
 from vrm.data.pairs import labelled_pairs
 from vrm.data.schema import Text
 from vrm.data.splits import prompt_key, uniform_hash

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import LossTerms, LossWeights, WeightedLoss, marginal_terms, variational_terms, weighted_loss
-from vrm.data.collate import judgments_from
 from vrm.model.modeling_vrm import VRMOutput
 
 DEFAULT_SAMPLES = {"variational": 4, "marginal": 8}
@@ -36,14 +36,14 @@ class Objective:
     def terms(self, output: VRMOutput, batch: dict[str, Tensor], prior_concentration: Tensor) -> LossTerms:
         """Raw terms of each judgment of a batch, (batch,)."""
         function = variational_terms if self.name == "variational" else marginal_terms
-        return function(output.posteriors, judgments_from(batch), prior_concentration, self.num_samples, self.num_nodes)
+        return function(output.posteriors, Judgments(**batch), prior_concentration, self.num_samples, self.num_nodes)
 
     def weights_at(self, progress: float) -> LossWeights:
         """Weights after this share of training, in [0, 1]."""
         rise = 1.0 if self.kl_warmup <= 0 else min(1.0, progress / self.kl_warmup)
         rise = 0.0 if math.isnan(rise) else rise
         full = self.weights
-        return LossWeights(full.ratings, full.votes, full.kl_weights * rise, full.kl_features * rise)
+        return LossWeights(full.likelihoods, full.kl_weights * rise, full.kl_features * rise)
 
     def loss(self, terms: LossTerms, progress: float = 1.0) -> WeightedLoss:
         """Weighted loss of each judgment."""

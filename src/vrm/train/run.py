@@ -240,7 +240,7 @@ def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
     loss = config.loss
     objective = Objective(
         loss.name,
-        LossWeights(loss.ratings, loss.votes, loss.kl_weights, loss.kl_features),
+        LossWeights({"ratings": loss.ratings, "votes": loss.votes}, loss.kl_weights, loss.kl_features),
         loss.num_samples or DEFAULT_SAMPLES[loss.name],
         loss.num_nodes,
         loss.kl_warmup,

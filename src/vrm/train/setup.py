@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
-from vrm.core.votes import ratings_as_votes
+from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
 from vrm.data.load import Source, load_judgments
 from vrm.data.mixture import mix

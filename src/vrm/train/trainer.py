@@ -16,8 +16,8 @@ from transformers import EvalPrediction, Trainer
 
 from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
 from vrm.core.losses import warn_if_prompt_ignored
-from vrm.core.nuisance import offset_margin
 from vrm.core.predictive import log_probabilities
+from vrm.core.quadrature import offset_margin
 from vrm.data.collate import TARGET_KEYS
 from vrm.errors import NumericsError
 from vrm.metrics.accuracy import pairwise_accuracy

@@ -17,7 +17,7 @@ from vrm.audit import EDITS, LOWER, NOT_RAISE, Edit, audit, print_audit
 from vrm.audit.apply import OtherCompletions, answer_text, with_answer
 from vrm.audit.summary import harm, verdict
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.tokenized import JudgmentTokenizer

@@ -1,21 +1,16 @@
 """Shapes, masks and names of the loss terms; their values are checked in tests/numerics."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.losses import (
-    Judgments,
-    LossTerms,
-    LossWeights,
-    Posteriors,
-    marginal_terms,
-    variational_terms,
-    weighted_loss,
-)
-from vrm.core.ratings import RatingModel
+from vrm.core.likelihoods import LIKELIHOODS
+from vrm.core.likelihoods.base import Judgments
+from vrm.core.losses import LossTerms, LossWeights, marginal_terms, variational_terms, weighted_loss
+from vrm.core.posteriors import Posteriors, RatingModel
 
 NAN = float("nan")
 BATCH, SIDES, OBJECTIVES, FEATURES = 5, 3, 4, 2
@@ -42,7 +37,9 @@ def mixed() -> Judgments:
     ratings[2, 0, :2] = 0.5
     votes = torch.zeros(BATCH, OBJECTIVES)
     votes[3, 1] = 1.0
-    return Judgments(mask, torch.tensor([1.0, NAN, NAN, NAN, NAN]), None, scores, ratings, votes)
+    return Judgments(
+        mask, preference=torch.tensor([1.0, NAN, NAN, NAN, NAN]), scores=scores, ratings=ratings, votes=votes
+    )
 
 
 @pytest.mark.parametrize("loss", [variational_terms, marginal_terms])
@@ -77,9 +74,10 @@ def test_feature_kl_counts_existing_completions_only(head) -> None:
 
 
 def test_weights_meet_raw_terms_in_one_place_with_their_signs() -> None:
-    values = {f.name: torch.full((2,), float(i + 1)) for i, f in enumerate(dataclasses.fields(LossTerms))}
-    terms = LossTerms(**values)
-    result = weighted_loss(terms, LossWeights(ratings=0.5, votes=2.0, kl_weights=0.1, kl_features=0.01))
+    names = (*LIKELIHOODS, "kl_weights", "kl_features")
+    values = {name: torch.full((2,), float(number)) for number, name in enumerate(names, 1)}
+    terms = LossTerms({name: values[name] for name in LIKELIHOODS}, values["kl_weights"], values["kl_features"])
+    result = weighted_loss(terms, LossWeights({"ratings": 0.5, "votes": 2.0}, kl_weights=0.1, kl_features=0.01))
     expected = {
         "comparison": -1.0,
         "ranking": -2.0,
@@ -95,16 +93,25 @@ def test_weights_meet_raw_terms_in_one_place_with_their_signs() -> None:
 
 def test_margins_move_the_comparison(head) -> None:
     mask, preference = torch.ones(BATCH, SIDES, dtype=torch.bool), torch.ones(BATCH)
-    plain = variational_terms(head, Judgments(mask, preference), torch.ones(OBJECTIVES), 2000)
+    plain = variational_terms(head, Judgments(mask, preference=preference), torch.ones(OBJECTIVES), 2000)
     harder = variational_terms(
-        head, Judgments(mask, preference, torch.full((BATCH,), 3.0)), torch.ones(OBJECTIVES), 2000
+        head, Judgments(mask, preference=preference, margin=torch.full((BATCH,), 3.0)), torch.ones(OBJECTIVES), 2000
     )
     assert (harder.comparison < plain.comparison).all()
 
 
 def test_kinds_are_read_off_the_data() -> None:
     mask = torch.tensor([[True, True], [True, False]])
-    judged = Judgments(mask, torch.tensor([0.5, NAN]), scores=torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
-    assert judged.is_comparison.tolist() == [True, False]
-    assert judged.is_ranked.tolist() == [True, False]
-    assert Judgments(mask).is_ranked.tolist() == Judgments(mask).is_comparison.tolist() == [False, False]
+    judged = Judgments(mask, preference=torch.tensor([0.5, NAN]), scores=torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
+    for name in ("comparison", "ranking"):
+        assert LIKELIHOODS[name].observed(judged).tolist() == [True, False]
+        assert LIKELIHOODS[name].observed(Judgments(mask)).tolist() == [False, False]
+
+
+def test_labels_and_terms_are_attributes_too(head, mixed) -> None:
+    terms = variational_terms(head, mixed, torch.ones(OBJECTIVES))
+    assert terms.votes is terms.log_likelihoods["votes"]
+    assert mixed.votes is mixed.labels["votes"]
+    for holder in (terms, mixed):
+        assert not hasattr(holder, "best_worst")
+        assert copy.copy(holder).votes is holder.votes

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vrm.core.distributions import ObjectiveWeights
-from vrm.core.votes import normalize_votes, ratings_as_votes
+from vrm.core.likelihoods.votes import normalize_votes, ratings_as_votes
 from vrm.errors import DataError, VrmError
 
 

@@ -6,7 +6,9 @@ import re
 import pytest
 import torch
 
-from vrm.data.collate import TARGET_KEYS, TargetEncoder, judgments_from
+from vrm.core.likelihoods import LIKELIHOODS
+from vrm.core.likelihoods.base import Judgments
+from vrm.data.collate import TARGET_KEYS, TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError
@@ -69,16 +71,18 @@ def test_an_unknown_objective_is_an_error_that_names_the_row(row):
         TARGETS([row])
 
 
-def test_the_core_sees_only_kinds_of_labels_that_the_batch_has():
-    view = judgments_from(TARGETS([PAIR]))
-    assert (view.scores, view.ratings, view.votes) == (None, None, None)
-    assert view.is_comparison.tolist() == [True]
-    view = judgments_from(TARGETS([LISTED, RATED, VOTED]))
-    assert view.scores is not None
-    assert view.ratings is not None
-    assert view.votes is not None
-    assert view.is_comparison.tolist() == [False] * 3
-    assert view.is_ranked.tolist() == [True, False, False]
+def test_each_likelihood_sees_the_rows_that_have_its_label():
+    def observed(*rows):
+        judgments = Judgments(**TARGETS(rows))
+        return {name: likelihood.observed(judgments).tolist() for name, likelihood in LIKELIHOODS.items()}
+
+    assert observed(PAIR) == {"comparison": [True], "ranking": [False], "ratings": [False], "votes": [False]}
+    assert observed(LISTED, RATED, VOTED) == {
+        "comparison": [False, False, False],
+        "ranking": [True, False, False],
+        "ratings": [False, True, False],
+        "votes": [False, False, True],
+    }
 
 
 def test_a_batch_holds_the_documented_tensors():

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch.distributions import MultivariateNormal, Normal
 
-from vrm.core.losses import Posteriors
+from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import log_probabilities
 from vrm.data.schema import Judgment
 from vrm.evaluate.collect import collect

@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 
+from vrm.core.likelihoods.base import Judgments
 from vrm.core.nuisance import NuisanceOffset, spline_basis
-from vrm.data.collate import TargetEncoder, judgments_from
+from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.data.style import style_measures
 from vrm.errors import CheckpointError
@@ -78,7 +79,7 @@ def test_labels_carry_the_offset_of_each_completion():
     h = RATER(TEXTS).float().tolist()
     expected = [[h[0], h[1], 0.0], [0.0, 0.0, 0.0], h[:3]]
     torch.testing.assert_close(labels["offsets"], torch.tensor(expected))
-    assert torch.equal(judgments_from(labels).offsets, labels["offsets"])
+    assert torch.equal(Judgments(**labels).offsets, labels["offsets"])
     plain = TargetEncoder(("a",))(rows)
-    assert judgments_from(plain).offsets is None
+    assert not plain["offsets"].any()
     assert all(torch.equal(plain[key].nan_to_num(9), labels[key].nan_to_num(9)) for key in plain if key != "offsets")

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import LossWeights, marginal_terms, variational_terms
-from vrm.data.collate import TargetEncoder, judgments_from
+from vrm.data.collate import TargetEncoder
 from vrm.model import load_model
 from vrm.train.objective import Objective
 
-WEIGHTS = LossWeights(ratings=0.5, votes=2.0, kl_weights=0.1, kl_features=0.2)
+WEIGHTS = LossWeights({"ratings": 0.5, "votes": 2.0}, kl_weights=0.1, kl_features=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def test_terms_are_those_of_the_core(judged, name, function):
     torch.manual_seed(0)
     terms = Objective(name, WEIGHTS, num_samples=3, num_nodes=5).terms(output, labels, prior)
     torch.manual_seed(0)
-    expected = function(output.posteriors, judgments_from(labels), prior, 3, 5)
+    expected = function(output.posteriors, Judgments(**labels), prior, 3, 5)
     for key, value in terms.as_dict().items():
         assert torch.equal(value, getattr(expected, key)), key
         assert value.shape == (6,)
@@ -60,4 +61,4 @@ def test_only_the_kl_weights_warm_up(warmup, progress, share):
     weights = Objective(weights=WEIGHTS, kl_warmup=warmup).weights_at(progress)
     assert weights.kl_weights == pytest.approx(0.1 * share)
     assert weights.kl_features == pytest.approx(0.2 * share)
-    assert (weights.ratings, weights.votes) == (0.5, 2.0)
+    assert weights.likelihoods == {"ratings": 0.5, "votes": 2.0}

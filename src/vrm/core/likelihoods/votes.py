@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights
+from vrm.core.likelihoods.base import Evidence, Judgments, Latents
+from vrm.core.posteriors import Posteriors
 from vrm.errors import DataError
 
 
@@ -74,3 +78,22 @@ def weights_given_votes(votes: Tensor, weights: ObjectiveWeights) -> ObjectiveWe
     if weights.concentration is None:
         return weights
     return ObjectiveWeights.from_concentration(weights.concentration + votes)
+
+
+class Votes(Evidence):
+    """Evidence about w. Reads `votes`, (batch, num_objectives), rows of zeros where missing."""
+
+    label = "votes"
+
+    def _observed(self, judgments: Judgments) -> Tensor:
+        return judgments.votes.sum(-1) > 0
+
+    def expected(self, judgments: Judgments, latents: Latents) -> Tensor:
+        """The closed expectation of (6)."""
+        return expected_vote_log_likelihood(judgments.votes, latents.posteriors.weights)
+
+    def condition(self, judgments: Judgments, posteriors: Posteriors) -> tuple[Tensor, Posteriors]:
+        """The Dirichlet-multinomial, and w given the votes."""
+        votes, weights = judgments.votes, posteriors.weights
+        log_likelihood = dirichlet_multinomial_log_likelihood(votes, weights)
+        return log_likelihood, replace(posteriors, weights=weights_given_votes(votes, weights))

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vrm.core.distributions import SemanticFeatures
-
-MIN_RATING_SCALE = 0.1
-"""Floor of tau, in standard deviations of a rating."""
-
-
-@dataclass(frozen=True)
-class RatingModel:
-    """rho_k | z ~ N(g o_k(z) + e_k, tau_k^2), equation (5).
-
-    Attributes:
-        slope: g > 0, a scalar shared by all objectives (a slope each would let scores and weights trade scale).
-        offset: e, (num_objectives,).
-        scale: tau >= 0.1, (num_objectives,).
-    """
-
-    slope: Tensor
-    offset: Tensor
-    scale: Tensor
+from vrm.core.likelihoods.base import Evidence, Judgments, Latents
+from vrm.core.posteriors import Posteriors, RatingModel
 
 
 def expected_rating_log_likelihood(
@@ -129,3 +113,48 @@ def condition_on_ratings(
     return ConditionedOnRatings(
         torch.where(any_observed, log_likelihood, torch.zeros_like(log_likelihood)), conditioned
     )
+
+
+class Ratings(Evidence):
+    """Evidence about z. Reads `ratings`, (batch, num_completions, num_objectives), standardized, NaN where missing."""
+
+    label = "ratings"
+
+    def _observed(self, judgments: Judgments) -> Tensor:
+        return (~judgments.ratings.isnan()).flatten(1).any(-1)
+
+    def expected(self, judgments: Judgments, latents: Latents) -> Tensor:
+        """The closed expectation of (5), as the mean over a row's observed entries."""
+        observed = (~judgments.ratings.isnan()).sum((-2, -1))
+        return _sum_of_expected(judgments, latents.posteriors) / observed.clamp_min(1)
+
+    def condition(self, judgments: Judgments, posteriors: Posteriors) -> tuple[Tensor, Posteriors]:
+        """The Gaussian marginal, summed over a row's completions, and z given the ratings."""
+        if not bool((posteriors.features.variance > 0).all()):
+            # Zero variance: the marginal is the likelihood itself and there is nothing left to learn about z.
+            return _sum_of_expected(judgments, posteriors), posteriors
+        log_likelihood, features = _condition_rated(judgments.ratings, posteriors)
+        return log_likelihood, replace(posteriors, features=features)
+
+
+def _sum_of_expected(judgments: Judgments, posteriors: Posteriors) -> Tensor:
+    return expected_rating_log_likelihood(
+        judgments.ratings, posteriors.features, posteriors.decoder, posteriors.rating_model
+    ).sum((-2, -1))
+
+
+def _condition_rated(ratings: Tensor, posteriors: Posteriors) -> tuple[Tensor, SemanticFeatures]:
+    """log p(ratings), (batch,), and z | ratings; only rated completions pay for the linear algebra."""
+    features = posteriors.features
+    rated = (~ratings.isnan()).any(-1)
+    chosen = SemanticFeatures(features.loc[rated], features.variance[rated])
+    conditioned = condition_on_ratings(ratings[rated], chosen, posteriors.decoder, posteriors.rating_model)
+    if bool(rated.all()):
+        loc, variance = conditioned.features.loc, conditioned.features.variance
+        full = SemanticFeatures(loc.view_as(features.loc), variance.view(*rated.shape, *variance.shape[-2:]), True)
+        return conditioned.log_likelihood.view_as(rated).sum(-1), full
+    place = (rated,)
+    loc = features.loc.index_put(place, conditioned.features.loc)
+    variance = features.variance.diag_embed().index_put(place, conditioned.features.variance)
+    log_likelihood = torch.zeros_like(features.loc[..., 0]).index_put(place, conditioned.log_likelihood)
+    return log_likelihood.sum(-1), SemanticFeatures(loc, variance, full=True)

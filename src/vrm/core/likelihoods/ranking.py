@@ -1,22 +1,11 @@
-"""Comparison and ranking likelihoods, equation (4)."""
+"""Ranked lists, Plackett-Luce under one w: the rewards are drawn."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-
-def comparison_log_likelihood(utility: Tensor, preference: Tensor) -> Tensor:
-    """Bradley-Terry log-likelihood with soft labels: p log sigma(u) + (1 - p) log sigma(-u), in nats.
-
-    Written as log sigma(u) - (1 - p) u, the same number with one transcendental and no cancellation.
-
-    Args:
-        utility: (...,) u = r_a - r_b - t.
-        preference: (...,) p in [0, 1], 1 where the first is preferred, 0.5 for a tie.
-    """
-    return logsigmoid(utility) - (1.0 - preference) * utility
+from vrm.core.likelihoods.base import DrawnOutcome, Judgments
 
 
 def plackett_luce_log_likelihood(rewards: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
@@ -41,3 +30,20 @@ def plackett_luce_log_likelihood(rewards: Tensor, scores: Tensor, mask: Tensor) 
     others = rewards.unsqueeze(-2).expand(competes.expand(*rewards.shape, rewards.shape[-1]).shape)
     log_total = others.masked_fill(~competes, float("-inf")).logsumexp(-1)
     return ((rewards - log_total) * mask).sum(-1)
+
+
+class Ranking(DrawnOutcome):
+    """Reads `scores`, (batch, num_completions) of ranked lists, higher is better, NaN elsewhere."""
+
+    label = "scores"
+
+    def _observed(self, judgments: Judgments) -> Tensor:
+        return _ranked(judgments).sum(-1) >= 2
+
+    def log_likelihood(self, rewards: Tensor, judgments: Judgments) -> Tensor:
+        """Plackett-Luce given the rewards."""
+        return plackett_luce_log_likelihood(rewards, judgments.scores.nan_to_num(), _ranked(judgments))
+
+
+def _ranked(judgments: Judgments) -> Tensor:
+    return judgments.mask & ~judgments.scores.isnan()
