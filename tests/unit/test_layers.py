@@ -21,7 +21,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
-    {"choices", "errors", "measures"},
+    {"_lazy", "choices", "errors", "measures"},
     {"core", "metrics", "wire"},
     {"config", "client"},
     {"model", "data"},

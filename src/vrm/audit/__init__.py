@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from vrm._lazy import lazy_names
 
 _WHERE = {
     "EDITS": "vrm.audit.edits",
@@ -21,9 +20,5 @@ _WHERE = {
 
 __all__ = list(_WHERE)
 
-
-def __getattr__(name: str) -> Any:
-    # The list of edits must not load torch.
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'vrm.audit' has no attribute {name!r}")
+# The list of edits must not load torch.
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
+from vrm._lazy import lazy_names
 from vrm.errors import MissingExtraError
 
 _WHERE = {
@@ -18,13 +18,12 @@ _WHERE = {
 
 __all__ = list(_WHERE)
 
+_load, __dir__ = lazy_names(__name__, _WHERE)
+
 
 def __getattr__(name: str) -> Any:
-    # The server reads the schema, and needs no HTTP client for it.
-    if name not in _WHERE:
-        raise AttributeError(f"module 'vrm.client' has no attribute {name!r}")
     try:
-        return getattr(import_module(_WHERE[name]), name)
+        return _load(name)
     except ModuleNotFoundError as error:
         if error.name != "httpx2":
             raise

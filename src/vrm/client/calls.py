@@ -1,4 +1,4 @@
-"""What both clients share: the calls as requests, answers as typed results, and when to try again."""
+"""What both clients share: the calls as requests, answers as typed results, connections, and when to try again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from vrm.errors import ConfigError, RefusedError, ServerError, UnavailableError
+from vrm.errors import ConfigError, RefusedError, ServerError, UnavailableError, check_choice
 from vrm.wire import TOKEN_VARIABLE
-from vrm.wire.schema import ErrorResponse
+from vrm.wire.schema import ErrorResponse, ExplainResponse, ScoreResponse, VersionResponse
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 DEFAULT_TIMEOUT = 180.0
@@ -23,6 +23,8 @@ Text = str | Sequence[Mapping[str, Any]]
 """A plain text, or chat messages."""
 
 Response = TypeVar("Response", bound=BaseModel)
+Http = TypeVar("Http", httpx2.Client, httpx2.AsyncClient)
+Transport = TypeVar("Transport", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
 
 
 @dataclass(frozen=True)
@@ -56,35 +58,67 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True)
-class Call:
+class Call(Generic[Response]):
     """A request, and the type of its answer."""
 
     method: str
     path: str
+    answer: type[Response]
     body: dict[str, Any] | None = None
 
 
-def attempt_timeout(seconds: float) -> httpx2.Timeout:
-    """Of one attempt; waiting for one of the client's own connections to be free does not count."""
-    return httpx2.Timeout(seconds, pool=None)
+class JudgmentOptions(TypedDict, total=False):
+    """What any judgment may be asked with; None is as good as left out.
+
+    Attributes:
+        emphasis: {objective: count >= 0}, steering.
+        without: objectives left out, steering.
+        tools: tool definitions for the model's chat template.
+    """
+
+    emphasis: Mapping[str, float] | None
+    without: Sequence[str] | None
+    tools: Sequence[Mapping[str, Any]] | None
 
 
-def judgment_body(prompt: Text, completions: Sequence[Text], **options: Any) -> dict[str, Any]:
-    """The body of a native request; options that are None are left out."""
+class ScoreOptions(JudgmentOptions, total=False):
+    """What rewards may be asked with besides.
+
+    Attributes:
+        kappa: >= 0, adds pessimistic rewards.
+        reward_scale: `raw` or `standardized`; as the model is set by default.
+        probabilities: False leaves them out; their cost grows with the square of the completions.
+    """
+
+    kappa: float | None
+    reward_scale: str | None
+    probabilities: bool | None
+
+
+def score_call(prompt: Text, completions: Sequence[Text], options: ScoreOptions) -> Call[ScoreResponse]:
+    """Rewards of the completions of a prompt."""
+    return Call("POST", "/v1/score", ScoreResponse, _body(prompt, completions, options, ScoreOptions))
+
+
+def explain_call(prompt: Text, completions: Sequence[Text], options: JudgmentOptions) -> Call[ExplainResponse]:
+    """Why one completion is preferred to another."""
+    return Call("POST", "/v1/explain", ExplainResponse, _body(prompt, completions, options, JudgmentOptions))
+
+
+VERSION_CALL = Call("GET", "/version", VersionResponse)
+
+
+def _body(prompt: Text, completions: Sequence[Text], options: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     if isinstance(completions, str):
         raise ConfigError("completions must be a list of texts, not one text: put it into a list")
+    for name in options:
+        check_choice("an option", name, kind.__annotations__)
     body = {"prompt": _plain(prompt), "completions": [_plain(completion) for completion in completions]}
     return body | {name: value for name, value in options.items() if value is not None}
 
 
 def _plain(text: Text) -> Any:
     return text if isinstance(text, str) else [dict(message) for message in text]
-
-
-def base_headers(token: str | None) -> dict[str, str]:
-    """Headers of every request: the token given, else that of the environment variable `VRM_SERVER_TOKEN`, if any."""
-    token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
-    return {"Authorization": f"Bearer {token.strip()}"} if token else {}
 
 
 def read_answer(response: httpx2.Response, kind: type[Response]) -> Response:
@@ -159,8 +193,39 @@ def _retry_after(response: httpx2.Response) -> float | None:
     return float(value) if value.isdigit() else None
 
 
-def checked_url(url: str) -> str:
-    """A server's URL without a slash at its end; ConfigError if it is none."""
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"{url!r} is no URL of a server: it must begin with http:// or https://")
-    return url.rstrip("/")
+class Connection(Generic[Http, Transport]):
+    """What a client is made of; its subclasses send.
+
+    Args:
+        url: of the server, without a path.
+        token: that the server wants; None reads the environment variable `VRM_SERVER_TOKEN`.
+        timeout: seconds for one attempt.
+        retries: when to try again; None is `RetryPolicy()`.
+        transport: of httpx2, for tests and proxies.
+
+    Raises:
+        ConfigError: the URL does not begin with http:// or https://.
+    """
+
+    _library: type[Http]
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        token: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: RetryPolicy | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"{url!r} is no URL of a server: it must begin with http:// or https://")
+        self.url, self.retries = url.rstrip("/"), retries or RetryPolicy()
+        # Waiting for one of the client's own connections to be free does not count as time of an attempt.
+        limit = httpx2.Timeout(timeout, pool=None)
+        make: Any = self._library
+        self._http: Http = make(base_url=self.url, headers=_headers(token), timeout=limit, transport=transport)
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
+    return {"Authorization": f"Bearer {token.strip()}"} if token else {}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from vrm._lazy import lazy_names
 
 _WHERE = {
     "RewardEngine": "vrm.inference.engine",
@@ -20,9 +19,5 @@ _WHERE = {
 
 __all__ = list(_WHERE)
 
-
-def __getattr__(name: str) -> Any:
-    # Importing one of the names must not load what only another one needs.
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'vrm.inference' has no attribute {name!r}")
+# Importing one of the names must not load what only another one needs.
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)

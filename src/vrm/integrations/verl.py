@@ -20,7 +20,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from vrm.client.async_client import AsyncClient
-from vrm.client.calls import DEFAULT_URL, Text
+from vrm.client.calls import DEFAULT_URL, Call, score_call
 from vrm.client.sync_client import Client
 from vrm.errors import ConfigError
 from vrm.wire.schema import ScoreResponse
@@ -56,16 +56,17 @@ class Settings:
             raise ConfigError(f"unknown reward_kwargs: {', '.join(unknown)}; allowed: {', '.join(names)}")
         return cls(**{name: given[name] for name in names if name in given})
 
-    def prompt(self, extra_info: Mapping[str, Any] | None) -> Text:
-        """The prompt of a row; ConfigError if the row does not hold it."""
-        found = (extra_info or {}).get(self.prompt_key)
-        if found is None:
+    def call(self, completion: str, extra_info: Mapping[str, Any] | None) -> Call[ScoreResponse]:
+        """The request for a row's reward; ConfigError if the row does not hold its prompt."""
+        prompt = (extra_info or {}).get(self.prompt_key)
+        if prompt is None:
             raise ConfigError(
                 f"extra_info has no {self.prompt_key!r}: verl does not pass the prompt, so copy it there when you "
                 "prepare the dataset, or name the key that has it in reward_kwargs.prompt_key"
             )
         # Columnar files give lists as arrays.
-        return found if isinstance(found, str) else [dict(message) for message in found]
+        text = prompt if isinstance(prompt, str) else list(prompt)
+        return score_call(text, [completion], {"kappa": self.kappa, "reward_scale": self.reward_scale})
 
 
 async def compute_score(
@@ -92,10 +93,8 @@ async def compute_score(
         RefusedError: the request or the token is wrong; UnavailableError: no answer after all attempts.
     """
     settings = Settings.of(reward_kwargs)
-    answer = await _async_client(settings.url, settings.token).score(
-        settings.prompt(extra_info), [solution_str], kappa=settings.kappa, reward_scale=settings.reward_scale
-    )
-    return _result(answer)
+    client = _async_client(settings.url, settings.token)
+    return _result(await client.send(settings.call(solution_str, extra_info)))
 
 
 def compute_score_sync(
@@ -107,10 +106,8 @@ def compute_score_sync(
 ) -> dict[str, float]:
     """As `compute_score`, for reward managers that take no coroutine."""
     settings = Settings.of(reward_kwargs)
-    answer = _sync_client(settings.url, settings.token).score(
-        settings.prompt(extra_info), [solution_str], kappa=settings.kappa, reward_scale=settings.reward_scale
-    )
-    return _result(answer)
+    client = _sync_client(settings.url, settings.token)
+    return _result(client.send(settings.call(solution_str, extra_info)))
 
 
 def _result(answer: ScoreResponse) -> dict[str, float]:
