@@ -48,7 +48,7 @@ def test_picks_are_by_the_models_own_moments(tiny_model_dir, loaded):
         for name, values in (("pessimistic 3", absolute), ("relative 3", relative)):
             expected[name].append(best_of_n_curve(values, example.label, 3))
     for name, curves in expected.items():
-        found = [point.estimate for point in summary.comparison.curves[name].gold]
+        found = [point.estimate for point in summary.curves[name].gold]
         assert found == pytest.approx(np.mean(curves, axis=0).tolist())
     assert summary.uncertain
 

@@ -31,7 +31,8 @@ from vrm.data.schema import Judgment
 from vrm.data.style import text_length
 from vrm.data.validation import InvalidDataError, ValidationReport
 from vrm.errors import ConfigError, DataError, check_choice
-from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions, best_of_n_curve, compare_best_of_n
+from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions, best_of_n_curve, compare_best_of_n, field_values
+from vrm.results.benchmarks import PickCurve
 
 KAPPAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Standard deviations that pessimistic picks subtract from the mean reward by default."""
@@ -153,9 +154,12 @@ class BestOfNBenchmark:
             groups=[example.prompt_group for example, _ in judged],
             options=options,
         )
+        curves = {
+            name: PickCurve(**field_values(curve), **(field_values(picks[name]) if name in picks else {}))
+            for name, curve in comparison.curves.items()
+        }
         return BestOfNSummary(
-            comparison=comparison,
-            picks=picks,
+            **field_values(comparison) | {"curves": curves},
             prompts=len({example.prompt_group for example, _ in judged}),
             dropped=len(examples) - len(judged),
             uncertain=uncertain,

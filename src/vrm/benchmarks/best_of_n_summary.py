@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from vrm.benchmarks.base import LoadedBenchmark
 from vrm.benchmarks.table import reading_lines
-from vrm.metrics import ORACLE, BestOfN, BestOfNCurve, Interval, json_ready
+from vrm.metrics import ORACLE, Interval
+from vrm.results.benchmarks import BestOfNFigures, PickCurve
 from vrm.results.formats import number
 
 if TYPE_CHECKING:
@@ -51,42 +52,8 @@ def shown_sizes(largest: int) -> list[int]:
     return sorted(sizes | {1 << power for power in range(2, largest.bit_length()) if 1 << power <= largest})
 
 
-@dataclass(frozen=True, slots=True)
-class BestOfNSummary:
-    """What picking by a model's rewards is worth.
-
-    Attributes:
-        comparison: the curves.
-        picks: what the curves by reward are, by name.
-        prompts: different prompts among the rows judged.
-        dropped: rows without rewards, because they were overlong.
-        uncertain: whether the model's rewards have any uncertainty.
-        one_best: whether each row has exactly one completion of gold 1 and the rest of gold 0.
-        confidence: of the intervals.
-    """
-
-    comparison: BestOfN
-    picks: dict[str, Pick]
-    prompts: int
-    dropped: int
-    uncertain: bool
-    one_best: bool
-    confidence: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values; every curve has `kappa` and `spread`, null for lines that are not of a reward."""
-        plain: dict[str, Any] = json_ready(self.comparison)
-        for name, curve in plain["curves"].items():
-            pick = self.picks.get(name, Pick(0.0, None))
-            curve |= {"kappa": pick.kappa if name in self.picks else None, "spread": pick.spread}
-        return {
-            "prompts": self.prompts,
-            "dropped": self.dropped,
-            "uncertain": self.uncertain,
-            "one_best": self.one_best,
-            "confidence": self.confidence,
-            **plain,
-        }
+class BestOfNSummary(BestOfNFigures):
+    """What picking by a model's rewards is worth, with tables of it."""
 
     def print(self, console: Console, loaded: LoadedBenchmark) -> None:
         """Print the curves, what each pick is worth at their end, what it hides, and what was odd about the rows."""
@@ -96,17 +63,16 @@ class BestOfNSummary:
             console.print(line, markup=False, highlight=False)
 
     def _curves(self, loaded: LoadedBenchmark) -> Table:
-        found = self.comparison
         names = [MEAN, *(name for name, pick in self.picks.items() if pick.spread == "reward"), ORACLE, LONGEST]
-        title = f"Best-of-n: {', '.join(loaded.files)} ({found.rows} rows, {self.prompts} prompts)"
+        title = f"Best-of-n: {', '.join(loaded.files)} ({self.rows} rows, {self.prompts} prompts)"
         caption = (
             "expected gold of the pick among n completions, mean over rows; mean: by E[r], k=1: by E[r] - 1 sd of r; "
             "n = 1 is a random pick at any n; KL: from the policy that the completions are samples of, in nats"
         )
         table = _table(title, caption, ["n", "KL", *map(_short, names)])
-        for n in shown_sizes(found.n[-1]):
-            gold = (number(found.curves[name].gold[n - 1].estimate) for name in names)
-            table.add_row(str(n), number(found.policy_kl[n - 1], 2), *gold)
+        for n in shown_sizes(self.n[-1]):
+            gold = (number(self.curves[name].gold[n - 1].estimate) for name in names)
+            table.add_row(str(n), number(self.policy_kl[n - 1], 2), *gold)
         return table
 
     def _end(self) -> Table:
@@ -116,14 +82,14 @@ class BestOfNSummary:
         )
         if any(pick.spread == "relative" for pick in self.picks.values()):
             caption += "; rel: sd of r above the average completion of the prompt instead of that of r"
-        table = _table(f"Best of {self.comparison.n[-1]}", caption, ["by", "gold", "- mean", "regret"])
+        table = _table(f"Best of {self.n[-1]}", caption, ["by", "gold", "- mean", "regret"])
         for name, curve in self._sections(table):
             difference = _with_ends(curve.difference[-1], "+") if curve.difference else ""
             table.add_row(_short(name), _with_ends(curve.gold[-1]), difference, number(curve.regret.estimate))
         return table
 
     def _over_optimization(self) -> Table:
-        size, one_size = self.comparison.n[-1], len(self.comparison.sizes) == 1
+        size, one_size = self.n[-1], len(self.sizes) == 1
         caption = (
             f"proxy: own reward of the best of {size} above the prompt's mean, in sd within prompts; peak: the n of "
             "the highest gold; fall: from there to the end (intervals take the peak as given)"
@@ -139,10 +105,10 @@ class BestOfNSummary:
             table.add_row(_short(name), proxy, str(curve.peak), fall, *everything)
         return table
 
-    def _sections(self, table: Table) -> Iterator[tuple[str, BestOfNCurve]]:
+    def _sections(self, table: Table) -> Iterator[tuple[str, PickCurve]]:
         """Curves in order, with a rule before those of another kind."""
         before = None
-        for name, curve in self.comparison.curves.items():
+        for name, curve in self.curves.items():
             kind = self.picks[name].spread if name in self.picks else "line"
             if kind != before and before is not None:
                 table.add_section()
@@ -150,12 +116,12 @@ class BestOfNSummary:
             yield name, curve
 
     def _notes(self) -> list[str]:
-        found, notes = self.comparison, []
-        if len(found.sizes) > 1:
-            sizes = ", ".join(f"{count} with {size}" for size, count in found.sizes.items())
+        notes = []
+        if len(self.sizes) > 1:
+            sizes = ", ".join(f"{count} with {size}" for size, count in self.sizes.items())
             notes.append(f"Rows by number of completions: {sizes}. Curves are over the same rows at every n.")
-        if found.left_out:
-            notes.append(f"Left out, having fewer than {found.n[-1]} completions: {found.left_out} of the rows.")
+        if self.left_out:
+            notes.append(f"Left out, having fewer than {self.n[-1]} completions: {self.left_out} of the rows.")
         if self.dropped:
             notes.append(f"Dropped as overlong: {self.dropped} of the rows.")
         if self.one_best:

@@ -12,11 +12,13 @@ import numpy as np
 from vrm.benchmarks.base import BenchmarkExample, LoadedBenchmark, Rewards, Summary
 from vrm.benchmarks.outcomes import Outcomes
 from vrm.data.style import text_length
+from vrm.metrics import field_values
+from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry, BestOfNFigures
 
 
 def benchmark_entry(
     loaded: LoadedBenchmark, summary: Summary, overlong: Mapping[str, int], path: str | None = None
-) -> dict[str, Any]:
+) -> BenchmarkEntry | BestOfNEntry:
     """What a document says of one benchmark.
 
     Args:
@@ -26,12 +28,8 @@ def benchmark_entry(
         path: as the user named it; None for the Hub.
     """
     counts = {"rows": loaded.rows, "examples": len(loaded.examples), "left_out": loaded.unusual.left_out}
-    return {
-        **summary.to_dict(),
-        "path": path,
-        "counts": counts | {"overlong": dict(overlong)},
-        "data": loaded.to_dict(),
-    }
+    form = BestOfNEntry if isinstance(summary, BestOfNFigures) else BenchmarkEntry
+    return form(**field_values(summary), path=path, counts=counts | {"overlong": dict(overlong)}, data=loaded.to_dict())
 
 
 def reward_rows(

@@ -16,7 +16,9 @@ from vrm.metrics import (
     ResampleOptions,
     bootstrap_mean,
     bootstrap_rows,
+    field_values,
 )
+from vrm.results.benchmarks import FigureResult
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
@@ -92,29 +94,6 @@ class Figure:
         return total if self.total else total / float(weights.sum())
 
 
-@dataclass(frozen=True, slots=True)
-class FigureResult:
-    """One number of the table.
-
-    Attributes:
-        level: label whose value `row` is; empty for the whole.
-        row: what it is about.
-        column: what is measured.
-        value: in [0, 1], with its interval.
-        examples: how many it is computed from.
-        prompts: how many prompts these have.
-        longer_wins: the same figure for the rule that the longer completion wins.
-    """
-
-    level: str
-    row: str
-    column: str
-    value: Interval
-    examples: int
-    prompts: int
-    longer_wins: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
     """What each example adds to each figure of one model.
@@ -175,8 +154,16 @@ class Outcomes:
         """A figure with its interval, its counts, and what "the longer wins" scores."""
         rows = self.counted(figure)
         prompts = len({self.groups[row] for row in rows})
-        value = self.interval(figure, options)
-        return FigureResult(figure.level, figure.row, figure.column, value, len(rows), prompts, longer_wins)
+        interval = field_values(self.interval(figure, options))
+        return FigureResult(
+            level=figure.level,
+            row=figure.row,
+            column=figure.column,
+            **interval,
+            examples=len(rows),
+            prompts=prompts,
+            longer_wins=longer_wins,
+        )
 
 
 def mean_figure(row: str, column: str, measure: str, members: NDArray[np.bool_], level: str = "") -> Figure:

@@ -3,76 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from vrm.benchmarks.base import Benchmark, BenchmarkExample, LoadedBenchmark, Rewards
-from vrm.benchmarks.outcomes import Figure, FigureResult
+from vrm.benchmarks.outcomes import Figure
 from vrm.benchmarks.scoring import length_rewards
 from vrm.benchmarks.table import figures_table, reading_lines
 from vrm.data.style import text_length
 from vrm.metrics import (
-    LengthControlledAccuracy,
     ResampleOptions,
-    json_ready,
+    field_values,
     length_controlled_accuracy,
 )
+from vrm.results.benchmarks import BenchmarkFigures, LengthControlledRow
 
 NO_REWARDS = "Without rewards (overlong and dropped, or an empty text without a token), in no figure"
 
 
-@dataclass(frozen=True, slots=True)
-class BenchmarkSummary:
-    """All numbers of one model on one benchmark.
-
-    Attributes:
-        name: of the benchmark.
-        title: what its authors call it.
-        equal_rewards: what completions of equal reward count.
-        examples: how many there are.
-        scored: how many got rewards; see `score_examples` for the others.
-        prompts: distinct prompts among all of them.
-        ties: examples that the benchmark calls a tie.
-        equal_pairs: pairs whose rewards are equal.
-        figures: the main one first.
-        length_controlled: by (level, row) of the figures, where the examples have pairs.
-    """
-
-    name: str
-    title: str
-    equal_rewards: str
-    examples: int
-    scored: int
-    prompts: int
-    ties: int
-    equal_pairs: int
-    figures: tuple[FigureResult, ...]
-    length_controlled: dict[tuple[str, str], LengthControlledAccuracy]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values; the length-controlled accuracy of a row stands with each of its figures."""
-        found: dict[str, Any] = json_ready(
-            {name: getattr(self, name) for name in self.__slots__ if name not in ("figures", "length_controlled")}
-        )
-        found["figures"] = [
-            {
-                "level": figure.level,
-                "row": figure.row,
-                "column": figure.column,
-                **json_ready(figure.value),
-                "examples": figure.examples,
-                "prompts": figure.prompts,
-                "longer_wins": json_ready(figure.longer_wins),
-            }
-            for figure in self.figures
-        ]
-        found["length_controlled"] = [
-            {"level": level, "row": row, **json_ready(value)} for (level, row), value in self.length_controlled.items()
-        ]
-        return found
+class BenchmarkSummary(BenchmarkFigures):
+    """All numbers of one model on one benchmark, with a table of them."""
 
     def print(self, console: Console, loaded: LoadedBenchmark) -> None:
         """Print the table, and below it how to read it and what was unusual."""
@@ -118,7 +70,7 @@ def summarize_outcomes(
 
 def _length_controlled(
     examples: Sequence[BenchmarkExample], rewards: Rewards, figures: Sequence[Figure]
-) -> dict[tuple[str, str], LengthControlledAccuracy]:
+) -> tuple[LengthControlledRow, ...]:
     """Over all pairs of the examples that stand behind each row of the table."""
     masks: dict[tuple[str, str], Any] = {}
     for figure in figures:
@@ -135,9 +87,10 @@ def _length_controlled(
             better_lengths.append(lengths[first])
             other_lengths.append(lengths[second])
     of, margin, better, other = (np.asarray(part) for part in (owner, margins, better_lengths, other_lengths))
-    found = {}
-    for key, mask in masks.items():
+    controlled = []
+    for (level, row), mask in masks.items():
         rows = mask[of] if len(of) else np.zeros(0, dtype=bool)
         if rows.any():
-            found[key] = length_controlled_accuracy(margin[rows], np.ones(int(rows.sum())), better[rows], other[rows])
-    return found
+            accuracy = length_controlled_accuracy(margin[rows], np.ones(rows.sum()), better[rows], other[rows])
+            controlled.append(LengthControlledRow(level=level, row=row, **field_values(accuracy)))
+    return tuple(controlled)

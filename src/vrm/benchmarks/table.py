@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from vrm.benchmarks.base import LoadedBenchmark
-from vrm.benchmarks.outcomes import FigureResult
-from vrm.metrics import LengthControlledAccuracy
-from vrm.results.formats import percent
+from vrm.results.benchmarks import FigureResult, LengthControlledRow
+from vrm.results.formats import percent, span
 
 MAX_ROWS = 25
 """Rows of one level that a table shows; JSON has all."""
@@ -17,15 +16,14 @@ MAX_ROWS = 25
 _INLINE = 2
 """With more measures than this, intervals and what the longer wins stand inside a figure's cell, to save width."""
 
-LengthControlled = Mapping[tuple[str, str], LengthControlledAccuracy]
 
-
-def figures_table(title: str, figures: Sequence[FigureResult], controlled: LengthControlled) -> Table:
+def figures_table(title: str, figures: Sequence[FigureResult], controlled: Sequence[LengthControlledRow]) -> Table:
     """A line for each row of the figures, a column for each of their columns."""
     columns = list(dict.fromkeys(figure.column for figure in figures))
     rows: dict[tuple[str, str], dict[str, FigureResult]] = {}
     for figure in figures:
         rows.setdefault((figure.level, figure.row), {})[figure.column] = figure
+    by_row = {(entry.level, entry.row): entry for entry in controlled}
     table = Table(title=title, title_justify="left", caption=_caption(figures, len(columns)), caption_justify="left")
     table.add_column("", overflow="fold")
     table.add_column("n", justify="right", no_wrap=True)
@@ -40,7 +38,7 @@ def figures_table(title: str, figures: Sequence[FigureResult], controlled: Lengt
         if level:
             table.add_section()
         for key in keys[:MAX_ROWS]:
-            table.add_row(*_cells(key[1], rows[key], columns, controlled.get(key)), style="" if level else "bold")
+            table.add_row(*_cells(key[1], rows[key], columns, by_row.get(key)), style="" if level else "bold")
         if len(keys) > MAX_ROWS:
             table.add_row(f"({len(keys) - MAX_ROWS} more by {level}: --json)")
     return table
@@ -62,7 +60,7 @@ def _longer_columns(columns: Sequence[str]) -> list[str]:
 
 
 def _caption(figures: Sequence[FigureResult], columns: int) -> str:
-    confidence = f"{100 * figures[0].value.confidence:g}" if figures else "95"
+    confidence = f"{100 * figures[0].confidence:g}" if figures else "95"
     longer = "longer" if columns <= _INLINE else "in parentheses"
     return (
         f"in %, {confidence} % interval by bootstrap over prompts; n: examples; lc: length-controlled, the mean of the "
@@ -75,7 +73,7 @@ def _cells(
     name: str,
     figures: Mapping[str, FigureResult],
     columns: Sequence[str],
-    controlled: LengthControlledAccuracy | None,
+    controlled: LengthControlledRow | None,
 ) -> list[str]:
     count = max(figure.examples for figure in figures.values())
     inside = len(columns) > _INLINE
@@ -88,11 +86,9 @@ def _cells(
 def _value(figure: FigureResult | None, inside: bool) -> str:
     if figure is None:
         return ""
-    value = figure.value
-    interval = rf"\[{percent(value.low)}, {percent(value.high)}]"
     if inside:
-        return f"{percent(value.estimate)} ({_longer(figure)})\n[dim]{interval}[/dim]"
-    return f"{percent(value.estimate)} {interval}"
+        return f"{percent(figure.estimate)} ({_longer(figure)})\n[dim]{span(figure)}[/dim]"
+    return f"{percent(figure.estimate)} {span(figure)}"
 
 
 def _longer(figure: FigureResult | None) -> str:

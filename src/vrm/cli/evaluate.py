@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,7 +226,7 @@ class Input:
         if path is not None:
             write_rows(path, self._rows)
             note(f"wrote {path}")
-        self.entry["rewards_file"] = None if path is None else str(path)
+        self.entry = replace(self.entry, rewards_file=None if path is None else str(path))
         self._rows = []
 
 

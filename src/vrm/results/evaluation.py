@@ -16,6 +16,7 @@ from vrm.metrics import (
     json_ready,
 )
 from vrm.results.base import Kind, ModelDocument, Part, WithData
+from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,4 +313,4 @@ class EvaluationDocument(ModelDocument):
 
     kind: Kind = Kind.EVALUATION
     files: dict[str, FileEvaluation] = field(default_factory=dict)
-    benchmarks: dict[str, Any] = field(default_factory=dict)
+    benchmarks: dict[str, BenchmarkEntry | BestOfNEntry] = field(default_factory=dict)

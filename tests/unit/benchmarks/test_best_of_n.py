@@ -166,7 +166,7 @@ def test_curves_are_those_of_the_rewards_and_their_lower_bounds(write):
     loaded = BENCHMARK.load(write(ROWS))
     rewards = _rewards(loaded.examples)
     summary = BestOfNBenchmark(kappas=(1.5,)).summarize(loaded.examples, rewards, FAST)
-    curves = summary.comparison.curves
+    curves = summary.curves
     assert list(curves) == ["mean", "pessimistic 1.5", "relative 1.5", "longest", "oracle", "random"]
 
     def expected(scores, n):
@@ -183,7 +183,7 @@ def test_curves_are_those_of_the_rewards_and_their_lower_bounds(write):
     for name, scores in by_name.items():
         for n in (1, 2):
             assert curves[name].gold[n - 1].estimate == pytest.approx(expected(scores, n)), name
-    assert summary.comparison.baseline == "mean"
+    assert summary.baseline == "mean"
     assert curves["relative 1.5"].difference[1].estimate == pytest.approx(
         curves["relative 1.5"].gold[1].estimate - curves["mean"].gold[1].estimate
     )
@@ -213,7 +213,7 @@ def test_dropped_and_short_rows_are_counted(write):
     rewards = _rewards(loaded.examples)
     rewards[2] = None
     summary = BestOfNBenchmark(max_n=4).summarize(loaded.examples, rewards, FAST)
-    assert (summary.comparison.rows, summary.comparison.left_out, summary.dropped) == (1, 1, 1)
+    assert (summary.rows, summary.left_out, summary.dropped) == (1, 1, 1)
     shown = _shown(summary, loaded)
     assert "having fewer than 4 completions: 1 of the rows" in shown
     assert "Dropped as overlong: 1 of the rows" in shown
@@ -238,7 +238,7 @@ def test_the_table_shows_what_the_json_has(write):
     loaded = BENCHMARK.load(write(ROWS))
     summary = BENCHMARK.summarize(loaded.examples, _rewards(loaded.examples), FAST)
     shown = _shown(summary, loaded)
-    curves = summary.comparison.curves
+    curves = summary.curves
     for value in (curves["mean"].gold[1], curves["pessimistic 4"].gold[1], curves["relative 4"].gold[1]):
         assert f"{value.estimate:.3f} [{value.low:.3f}, {value.high:.3f}]" in shown
     for name in ("relative 4", "longest"):
@@ -254,14 +254,14 @@ def test_one_best_of_each_is_said_to_be_an_accuracy(write):
     summary = BENCHMARK.summarize(loaded.examples, _rewards(loaded.examples), FAST)
     assert summary.one_best
     assert "how often the best one is picked" in _shown(summary, loaded)
-    assert summary.comparison.curves["random"].gold[-1].estimate == pytest.approx(1 / 3)
-    assert summary.comparison.curves["longest"].gold[-1].estimate == pytest.approx(1 / 2)
+    assert summary.curves["random"].gold[-1].estimate == pytest.approx(1 / 3)
+    assert summary.curves["longest"].gold[-1].estimate == pytest.approx(1 / 2)
 
 
 def test_outcomes_add_up_to_the_curves(write):
     loaded = BENCHMARK.load(write(ROWS))
     rewards = _rewards(loaded.examples)
-    curves = BENCHMARK.summarize(loaded.examples, rewards, FAST).comparison.curves
+    curves = BENCHMARK.summarize(loaded.examples, rewards, FAST).curves
     outcomes = BENCHMARK.outcomes(loaded.examples, rewards)
     values = {figure.column: figure.value(outcomes.credit) for figure in outcomes.figures}
     assert values == {
@@ -280,7 +280,7 @@ def test_outcomes_of_one_n_are_over_the_rows_that_reach_the_end(write):
     outcomes = benchmark.outcomes(loaded.examples, rewards)
     counted = {figure.column: len(outcomes.counted(figure)) for figure in outcomes.figures}
     assert counted == {"gold, best of all": 2, "gold, best of 2": 1, "gold, best of 3": 1}
-    curve = benchmark.summarize(loaded.examples, rewards, FAST).comparison.curves["mean"]
+    curve = benchmark.summarize(loaded.examples, rewards, FAST).curves["mean"]
     assert outcomes.figures[1].value(outcomes.credit) == pytest.approx(curve.gold[1].estimate)
 
 

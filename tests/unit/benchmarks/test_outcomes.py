@@ -82,7 +82,7 @@ def test_the_summary_has_baseline_lengths_and_counts(summary):
     assert easy.longer_wins == 1.0
     assert next(figure for figure in result.figures if figure.column == "normal").longer_wins == 0.0
     assert (easy.examples, easy.prompts) == (2, 2)
-    controlled = result.length_controlled["", "all"]
+    (controlled,) = [entry for entry in result.length_controlled if (entry.level, entry.row) == ("", "all")]
     pairs = [
         (given_better > given_other, longer)
         for n in range(5)
