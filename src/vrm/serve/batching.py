@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.judged import JudgedBatch
+from vrm.model.packing import within_budget
 from vrm.serve.errors import BusyError, StoppingError, TimeLimitError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
@@ -248,26 +249,24 @@ class Batcher:
 
     def _take(self) -> tuple[list[Job], int]:
         """Jobs of the next batch, the oldest first, and their distinct tokens; those that were given up are dropped."""
-        jobs: list[Job] = []
         prompts: dict[int, int] = {}
-        total = 0
-        while self._waiting:
-            job = self._waiting[0]
-            tokens = job.size.tokens_beside(prompts)
-            given_up = job.judged.done()
-            if jobs and not given_up and total + tokens > self._settings.batch_tokens:
-                break
-            self._waiting.popleft()
-            self._waiting_tokens -= job.size.tokens
-            if not given_up:
-                jobs.append(job)
-                prompts |= job.size.prompts
-                total += tokens
+
+        def tokens_beside(jobs: Sequence[Job], job: Job) -> int:
+            # It is asked job by job, so the prompts of all but the last are there already.
+            for last in jobs[-1:]:
+                prompts.update(last.size.prompts)
+            return job.size.tokens_beside(prompts)
+
+        waiting = deque(job for job in self._waiting if not job.judged.done())
+        jobs = next(within_budget(waiting, self._settings.batch_tokens, tokens_beside), [])
+        self._waiting = deque(islice(waiting, len(jobs), None))
+        self._waiting_tokens = sum(job.size.tokens for job in self._waiting)
+        distinct = {key: tokens for job in jobs for key, tokens in job.size.prompts.items()}
         if not self._waiting:
             self._arrived.clear()
         if self._waiting_tokens < self._settings.batch_tokens:
             self._full.clear()
-        return jobs, total
+        return jobs, sum(job.size.completion_tokens for job in jobs) + sum(distinct.values())
 
     async def _run_batch(self, jobs: list[Job], tokens: int) -> None:
         start = time.monotonic()
