@@ -19,6 +19,7 @@ from vrm.config import parse_config
 from vrm.data.planted import planted_corpus, write_planted
 from vrm.data.planted.generator import LEVEL_STD, TRUE_WEIGHTS
 from vrm.data.planted.text import FLATTERY, OBJECTIVES, PADDING, expand
+from vrm.testing import wordpiece_tokenizer
 from vrm.train.run import run_training
 
 MAX_TOKENS = 10
@@ -168,16 +169,11 @@ def pretrained_policy(rows: list[dict[str, Any]], tokenizer: Any, seed: int, ste
 
 def reward_tokenizer(texts: list[str]) -> Any:
     """Lower-case words and punctuation marks, as BERT splits them."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import normalizers, pre_tokenizers
 
     normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     words = {word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
-    vocab = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted(words)])}
-    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
-    specials = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials)
+    return wordpiece_tokenizer(sorted(words), enclose=False)
 
 
 def train_reward_model(head: str, output: Path, seed: int, epochs: int = 6, rows: int | None = None) -> Path:

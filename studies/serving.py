@@ -120,22 +120,12 @@ def make_model(backbone: str, directory: Path, texts: list[Text]) -> Path:
 
 def make_decoder(directory: Path, texts: list[Text]) -> Path:
     """A Qwen3 of 6 layers and width 384, random, with a byte-level BPE of the texts."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+    from transformers import Qwen3Config, Qwen3Model
 
-    base = Tokenizer(models.BPE())
-    base.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    base.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4000,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<|endoftext|>"],
-        show_progress=False,
-    )
-    base.train_from_iterator([text.prompt + text.completion for text in texts], trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=base, pad_token="<|endoftext|>", eos_token="<|endoftext|>", model_max_length=1024
-    )
+    from vrm.testing import byte_level_tokenizer
+
+    tokenizer = byte_level_tokenizer([text.prompt + text.completion for text in texts], size=4000, chat_template=None)
+    tokenizer.model_max_length = 1024
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=384,

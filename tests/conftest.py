@@ -26,50 +26,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 OBJECTIVES = ["helpfulness", "safety", "brevity"]
-CHATML = (
-    "{%- for message in messages -%}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor -%}{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
-)
 _WORDS = (
     "the a is of to and you it that in how do what why can i we not with for very safe unsafe short long good bad "
     "user assistant system help plan doctor water city story number answer question please thank sorry sure no yes"
 )
-
-
-def _wordpiece_tokenizer() -> Any:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *(f"##{char}" for char in characters), *_WORDS.split()]
-    vocab = {word: index for index, word in enumerate(dict.fromkeys(words))}
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocab["[CLS]"]), ("[SEP]", vocab["[SEP]"])]
-    )
-    specials = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials)
-
-
-def _byte_level_tokenizer() -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    # Two line ends in the corpus make them one token, the merge across the prompt's end that real vocabularies have.
-    trainer = trainers.BpeTrainer(
-        vocab_size=360,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([f"{_WORDS}\n\n{_WORDS}\n"] * 4, trainer)
-    specials = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHATML, **specials)
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +38,11 @@ def tiny_encoder_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertModel
 
+    from vrm.testing import wordpiece_tokenizer
+
     directory = tmp_path_factory.mktemp("tiny-encoder-backbone")
-    tokenizer = _wordpiece_tokenizer()
+    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    tokenizer = wordpiece_tokenizer([*characters, *(f"##{char}" for char in characters), *_WORDS.split()])
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -103,8 +66,11 @@ def tiny_decoder_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import Qwen3Config, Qwen3Model
 
+    from vrm.testing import byte_level_tokenizer
+
     directory = tmp_path_factory.mktemp("tiny-decoder-backbone")
-    tokenizer = _byte_level_tokenizer()
+    # Two line ends in the texts make them one token, the merge across the prompt's end that real vocabularies have.
+    tokenizer = byte_level_tokenizer([f"{_WORDS}\n\n{_WORDS}\n"] * 4, size=360)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=32,

@@ -21,7 +21,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
-    {"_lazy", "choices", "errors", "measures"},
+    {"_lazy", "choices", "errors", "measures", "testing"},
     {"core", "metrics", "wire"},
     {"config", "client"},
     {"model", "data"},
