@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,10 +22,8 @@ from vrm.benchmarks.outcomes import ALL, Outcomes, mean_figure
 from vrm.benchmarks.rows import text_hash
 from vrm.benchmarks.unusual import LEFT_OUT, UnusualRows
 from vrm.choices import OnBadRows
-from vrm.data import fields, texts
-from vrm.data.fields import RowCheck
 from vrm.data.parse import parse_scoring_row
-from vrm.data.problems import InvalidRowError, show
+from vrm.data.problems import InvalidRowError
 from vrm.data.readers import locate, read_location
 from vrm.data.schema import Judgment
 from vrm.data.style import text_length
@@ -91,7 +89,7 @@ class BestOfNBenchmark:
 
         for line, columns in read_location(location, on_error=refuse):
             try:
-                judgment = parse_gold_row(columns, file=location.label, line=line)
+                judgment = parse_scoring_row(columns, file=location.label, line=line, gold=True)
             except InvalidRowError as error:
                 refuse(error)
                 continue
@@ -177,47 +175,6 @@ class BestOfNBenchmark:
 
 
 BENCHMARK = BestOfNBenchmark()
-
-
-def parse_gold_row(row: Mapping[str, Any], *, file: str = "<memory>", line: int = 0) -> Judgment:
-    """Check a row of prompt, completions and gold scores; the gold scores become the judgment's `scores`.
-
-    Raises:
-        InvalidRowError: something is wrong with the row; its `problems` are all that was found.
-    """
-    check = RowCheck(file, line)
-    judgment = None
-    try:
-        judgment = parse_scoring_row(row, file=file, line=line)
-    except InvalidRowError as error:
-        check.problems.extend(error.problems)
-    completions, gold = row.get("completions"), row.get("gold")
-    if judgment is not None and completions is None:
-        check.note("completions", "missing field", "it is absent or null; best-of-n picks from a list of completions.")
-    elif texts.is_list(completions) and len(completions or ()) < MIN_COMPLETIONS:
-        count = len(completions or ())
-        reason = f"{count} completions; there is nothing to pick from with fewer than {MIN_COMPLETIONS}."
-        check.problems = [problem for problem in check.problems if problem.kind != "too few completions"]
-        check.note("completions", "too few completions", reason)
-    scores = _gold(check, gold, completions)
-    check.finish()
-    assert judgment is not None
-    return replace(judgment, scores=scores)
-
-
-def _gold(check: RowCheck, gold: Any, completions: Any) -> list[float]:
-    if gold is None:
-        check.note("gold", "missing field", "it is absent or null; a list with one number a completion is needed.")
-        return []
-    if not texts.is_list(gold):
-        reason = f"{show(gold)} is a {type(gold).__name__}; a list with one number a completion is needed."
-        check.note("gold", "wrong type", reason)
-        return []
-    if texts.is_list(completions) and len(gold) != len(completions):
-        reason = f"{len(gold)} numbers for {len(completions)} completions; one a completion is needed."
-        check.note("gold", "lengths differ", reason)
-    values = [fields.number(check, f"gold[{index}]", value) for index, value in enumerate(gold)]
-    return [value for value in values if value is not None]
 
 
 def _examples(rows: Sequence[tuple[Judgment, Any]]) -> tuple[BenchmarkExample, ...]:

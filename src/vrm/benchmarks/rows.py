@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from vrm.benchmarks.base import BenchmarkExample
 from vrm.benchmarks.unusual import UnusualRow, UnusualRows
 from vrm.choices import Role
+from vrm.data import fields, texts
+from vrm.data.fields import RowCheck
 from vrm.data.problems import show
 from vrm.data.schema import Judgment, Message, Text
 from vrm.errors import RowError
@@ -18,7 +20,9 @@ from vrm.errors import RowError
 Value = TypeVar("Value")
 
 NUMBER_AS_TEXT = "a number where a text belongs, read as its digits"
-EMPTY_PROMPT, EMPTY_COMPLETION = "empty prompt", "empty completion"
+KEPT_KINDS = ("empty prompt", "empty completion")
+"""Kinds of problems that a benchmark's rows are kept with: models do answer empty prompts, and policies say nothing."""
+
 IDENTICAL = "identical completions, so the rewards are equal"
 NOT_ALTERNATING = "two turns of one role in a row, joined"
 
@@ -104,15 +108,16 @@ class BenchmarkRow:
 
     def messages(self, name: str) -> list[Message]:
         """A list of messages with known roles and texts as content."""
-        found: list[Message] = []
-        for index, entry in enumerate(self.items(name)):
-            place = f"{name}[{index}]"
-            if not isinstance(entry, Mapping) or entry.get("role") not in list(Role):
-                raise UnusualRow("a message without a known role", place)
-            if entry.get("content") is None:
-                raise UnusualRow("a message without content", place)
-            found.append({"role": entry["role"], "content": self.as_text(entry["content"], f"{place}.content")})
-        return found
+        return [self._message(entry, f"{name}[{index}]") for index, entry in enumerate(self.items(name))]
+
+    def _message(self, entry: Any, place: str) -> Message:
+        if isinstance(entry, Mapping) and isinstance(entry.get("content"), int | float | str):
+            entry = {**entry, "content": self.as_text(entry["content"], f"{place}.content")}
+        check = RowCheck(self.file, self.number)
+        message = fields.message(check, place, entry)
+        if message is None:
+            raise UnusualRow(check.problems[0].kind, check.problems[0].field)
+        return {"role": message["role"], "content": message["content"]}
 
     def choice(self, name: str, allowed: Mapping[Any, Value]) -> Value:
         """What a label stands for.
@@ -176,36 +181,39 @@ class BenchmarkRow:
         return BenchmarkExample(text_hash(judgment) if id is None else id, judgment, named, tuple(better), label, group)
 
     def _judgment(self, prompt: Text, completions: Sequence[Text]) -> Judgment:
-        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else self._joined(prompt)
-        if turns[-1]["role"] == "assistant":
+        """Prompt and completions after the checks that rows of training and scoring pass; blank ones are counted."""
+        turns: list[Message] = (
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else self._joined(prompt)
+        )
+        if turns[-1]["role"] == Role.ASSISTANT:
             raise UnusualRow("the prompt ends with the assistant's turn")
-        if not str(turns[-1]["content"]).strip():
-            self.note(EMPTY_PROMPT)
-        sides = [completion if isinstance(completion, str) else self._joined(completion) for completion in completions]
-        for side in sides:
-            if not (side if isinstance(side, str) else str(side[-1]["content"])).strip():
-                self.note(EMPTY_COMPLETION)
-        plain = [_single(side, "assistant") for side in sides]
-        question = _single(turns, "user")
+        sides = [side if isinstance(side, str) else self._joined(side) for side in completions]
+        wrapped = texts.as_messages(turns, [(f"completions[{index}]", side) for index, side in enumerate(sides)])
+        check = RowCheck(self.file, self.number)
+        texts.check_texts(check, turns, wrapped)
+        for problem in check.problems:
+            if problem.kind not in KEPT_KINDS:
+                raise UnusualRow(problem.kind, problem.field)
+            self.note(problem.kind)
+        messages = [side for _, side in wrapped if isinstance(side, list)]
+        plain = [_single(side, Role.ASSISTANT) for side in messages]
+        question = _single(turns, Role.USER)
         if question is not None and None not in plain:
             # As text a model of plain text can read them too; the engine makes messages of it for all others.
             return Judgment(question, [str(side) for side in plain], file=self.file, line=self.number)
-        wrapped: list[Text] = [
-            [{"role": "assistant", "content": side}] if isinstance(side, str) else side for side in sides
-        ]
-        return Judgment(turns, wrapped, file=self.file, line=self.number)
+        return Judgment(turns, list(messages), file=self.file, line=self.number)
 
     def _joined(self, turns: Sequence[Message]) -> list[Message]:
         """Turns of one role in a row as one, since many chat templates refuse them."""
-        found: list[Message] = []
+        joined: list[Message] = []
         for turn in turns:
-            if found and found[-1]["role"] == turn["role"]:
-                found[-1] = {**found[-1], "content": f"{found[-1]['content']}\n\n{turn['content']}"}
+            if joined and joined[-1]["role"] == turn["role"]:
+                joined[-1] = {**joined[-1], "content": f"{joined[-1]['content']}\n\n{turn['content']}"}
             else:
-                found.append(dict(turn))
-        if len(found) < len(turns):
+                joined.append(dict(turn))
+        if len(joined) < len(turns):
             self.note(NOT_ALTERNATING)
-        return found
+        return joined
 
 
 def text_hash(judgment: Judgment) -> str:
@@ -214,9 +222,8 @@ def text_hash(judgment: Judgment) -> str:
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
-def _single(turns: Text, role: str) -> str | None:
-    if isinstance(turns, str):
-        return turns
+def _single(turns: Sequence[Message], role: Role) -> str | None:
+    """The content of a single message of this role; None for other messages."""
     return str(turns[0]["content"]) if len(turns) == 1 and turns[0]["role"] == role else None
 
 

@@ -59,7 +59,12 @@ def parse_row(
 
 
 def parse_scoring_row(
-    row: Mapping[str, Any], *, file: str = "<memory>", line: int = 0, mapping: Mapping[str, str] | None = None
+    row: Mapping[str, Any],
+    *,
+    file: str = "<memory>",
+    line: int = 0,
+    mapping: Mapping[str, str] | None = None,
+    gold: bool = False,
 ) -> Judgment:
     """Check a row whose completions are to be scored; labels are neither needed nor read.
 
@@ -72,16 +77,20 @@ def parse_scoring_row(
         file: path or name of the source, for messages.
         line: 1-based line (or row) number, for messages.
         mapping: {schema's column: the row's column}, where they differ.
+        gold: whether the row needs `completions`, at least 2, and `gold`, one number for each of them (higher is
+            better), which becomes the judgment's `scores`.
 
     Raises:
         InvalidRowError: something is wrong with the row; its `problems` are all that was found.
     """
     check = RowCheck(file, line, mapping)
-    columns = rename(row, mapping, SCORING_COLUMNS)
+    columns = rename(row, mapping, (*SCORING_COLUMNS, "gold") if gold else SCORING_COLUMNS)
     prompt, completions = _scoring_texts(check, columns)
     completions = texts.as_messages(prompt, completions)
     texts.check_texts(check, prompt, completions)
     parts = {"prompt": prompt, "completions": _values(completions), **_shared(check, columns)}
+    if gold:
+        parts["scores"] = _gold(check, columns, usable=not check.problems)
     if not check.problems and prompt is None:
         # Equal sides are no fault in rows to be scored, but then nothing tells where an implicit prompt ends.
         check.note("prompt", "no implicit prompt", "the two sides are the same. Give the prompt in a column 'prompt'.")
@@ -89,6 +98,21 @@ def parse_scoring_row(
         check.note("completions", "too few completions", "the list is empty; at least one completion is needed.")
     check.finish()
     return Judgment(**parts, file=file, line=line)
+
+
+def _gold(check: RowCheck, columns: Mapping[str, Any], usable: bool) -> list[float | None] | None:
+    """The gold scores of a list of completions; `usable` is whether nothing is wrong with the texts."""
+    values = columns.get("completions")
+    count = len(values) if texts.is_list(values) else None
+    if values is None and usable:
+        check.note("completions", "missing field", "it is absent or null; best-of-n picks from a list of completions.")
+    elif count is not None and count < 2:
+        reason = f"{count} completions; there is nothing to pick from with fewer than 2."
+        check.note("completions", "too few completions", reason)
+    if "gold" not in columns:
+        check.note("gold", "missing field", "it is absent or null; a list with one number a completion is needed.")
+    entries = _entries(check, columns, "gold", count, "number")
+    return None if entries is None else [fields.number(check, name, value) for name, value in entries]
 
 
 def _scoring_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
@@ -163,19 +187,21 @@ def _rating(check: RowCheck, field: str, value: object, objectives: Collection[s
     return {} if value is None else fields.objective_numbers(check, field, value, objectives) or {}
 
 
-def _entries(check: RowCheck, columns: Mapping[str, Any], name: str, count: int | None) -> list[tuple[str, Any]] | None:
-    """The entries of a column that has one a completion, with their fields."""
+def _entries(
+    check: RowCheck, columns: Mapping[str, Any], name: str, count: int | None, kind: str = "entry"
+) -> list[tuple[str, Any]] | None:
+    """The entries (of a kind, in words) of a column that has one a completion, with their fields."""
     if name not in columns:
         return None
     values = columns[name]
     if not texts.is_list(values):
-        reason = f"{show(values)} is a {type(values).__name__}; a list with one entry a completion is needed."
+        reason = f"{show(values)} is a {type(values).__name__}; a list with one {kind} a completion is needed."
         check.note(name, "wrong type", reason)
         return None
     if count is not None and len(values) != count:
-        check.note(
-            name, "lengths differ", f"{len(values)} entries for {count} completions; one a completion is needed."
-        )
+        kinds = {"entry": "entries", "number": "numbers"}[kind]
+        reason = f"{len(values)} {kinds} for {count} completions; one a completion is needed."
+        check.note(name, "lengths differ", reason)
     return [(f"{name}[{index}]", value) for index, value in enumerate(values)]
 
 

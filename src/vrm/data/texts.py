@@ -1,9 +1,13 @@
-"""The texts of a row: its prompt and completions, whatever the layout, and what can be wrong with them."""
+"""The texts of a row: its prompt and completions, whatever the layout, and what can be wrong with them.
+
+Training, scoring, benchmarks and the server check texts here. They differ only in what they make of the problems, and
+in whether a completion may be blank.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from vrm.data import fields
 from vrm.data.fields import RowCheck
@@ -56,7 +60,7 @@ def list_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None
     return _prompt(check, columns), [(field, value) for field, value in checked if value is not None]
 
 
-def is_list(value: object) -> bool:
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether the value is a list of entries, as opposed to a text."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
@@ -79,26 +83,34 @@ def _prompt(check: RowCheck, columns: Mapping[str, Any]) -> Text | None:
     return None
 
 
-def check_texts(check: RowCheck, prompt: Text | None, completions: Completions) -> None:
+def check_texts(check: RowCheck, prompt: Text | None, completions: Completions, allow_blank: bool = False) -> None:
     """Note mixed formats, empty prompts and completions, and completions that do not end with the assistant.
 
     A single empty message of a prompt is none of these: people do send them, and the conversation goes on.
+
+    Args:
+        check: collects the problems.
+        prompt: None where it is missing, which has been noted.
+        completions: with their fields.
+        allow_blank: whether a completion may be empty or blank, as policies do write them.
     """
     if prompt is not None and fields.is_blank(prompt):
         check.note("prompt", "empty prompt", f"the prompt is empty or blank ({show(prompt)}).")
     for field, completion in completions:
-        _check_completion(check, field, completion)
+        _check_completion(check, field, completion, allow_blank)
     named = ([] if prompt is None else [("prompt", prompt)]) + completions
     plain = [field for field, value in named if isinstance(value, str)]
     if 0 < len(plain) < len(named):
         chat = [field for field, value in named if not isinstance(value, str)]
-        reason = f"{', '.join(plain)}: text, but {', '.join(chat)}: messages; a row has one format throughout."
-        check.note(chat[0] if plain[0] == "prompt" else plain[0], "mixed formats", reason)
+        by_prompt = plain[0] == "prompt"
+        whole = "the prompt is a text" if by_prompt else f"{', '.join(plain)}: text"
+        reason = f"{whole}, but {', '.join(chat)}: messages; one format is needed throughout."
+        check.note(chat[0] if by_prompt else plain[0], "mixed formats", reason)
 
 
-def _check_completion(check: RowCheck, field: str, completion: Text) -> None:
+def _check_completion(check: RowCheck, field: str, completion: Text, allow_blank: bool) -> None:
     # The reward is read after the last message, so that is the one that has to say something.
-    if fields.is_blank(completion if isinstance(completion, str) else completion[-1:]):
+    if not allow_blank and fields.is_blank(completion if isinstance(completion, str) else completion[-1:]):
         check.note(field, "empty completion", f"the completion is empty or blank ({show(completion)}).")
     elif not isinstance(completion, str) and completion[-1]["role"] != "assistant":
         reason = f"the last message is the {completion[-1]['role']}'s; a completion ends with the assistant's."

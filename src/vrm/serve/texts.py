@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vrm.data import texts
+from vrm.data.fields import RowCheck
 from vrm.data.formatted import FormattedTokenizer
 from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
@@ -21,10 +23,10 @@ from vrm.wire.schema import Text as WireText
 SOURCE = "request"
 
 
-def check_number(texts: Sequence[object], most: int, param: str) -> None:
+def check_number(values: Sequence[object], most: int, param: str) -> None:
     """Raise RequestError if there are too many texts."""
-    if len(texts) > most:
-        raise RequestError(f"{param}: {len(texts):,} texts; at most {most:,} in one request", param)
+    if len(values) > most:
+        raise RequestError(f"{param}: {len(values):,} texts; at most {most:,} in one request", param)
 
 
 def check_length(text: str, most: int, param: str) -> None:
@@ -46,17 +48,13 @@ def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
     """
     prompt = _text(request.prompt, "prompt", settings)
     check_characters(len(json.dumps(request.tools or [])), settings.max_characters, "tools")
-    completions = [
-        _text(completion, f"completions[{index}]", settings) for index, completion in enumerate(request.completions)
-    ]
-    if not (prompt.strip() if isinstance(prompt, str) else any(_says_something(message) for message in prompt)):
-        raise RequestError("prompt: it is empty or blank; there is nothing to judge completions by", "prompt")
-    for index, completion in enumerate(completions):
-        if isinstance(prompt, list) and isinstance(completion, str):
-            completions[index] = [{"role": "assistant", "content": completion}]
-        elif not isinstance(completion, str):
-            _check_turns(prompt, completion, f"completions[{index}]")
-    return Judgment(prompt, completions, tools=request.tools, file=SOURCE)
+    named = [(f"completions[{index}]", value) for index, value in enumerate(request.completions)]
+    completions = texts.as_messages(prompt, [(param, _text(value, param, settings)) for param, value in named])
+    check = RowCheck(SOURCE, 0)
+    texts.check_texts(check, prompt, completions, allow_blank=True)
+    for problem in check.problems:
+        raise RequestError(f"{problem.field}: {problem.reason}", problem.field)
+    return Judgment(prompt, [value for _, value in completions], tools=request.tools, file=SOURCE)
 
 
 def _text(value: WireText, param: str, settings: ServeSettings) -> Text:
@@ -73,18 +71,6 @@ def messages_of(messages: Sequence[Message], param: str, settings: ServeSettings
     check_characters(count, settings.max_characters, param)
     # Templates read `content` of every message, also of one that only calls tools.
     return [{**message.model_dump(exclude_none=True), "content": message.content or ""} for message in messages]
-
-
-def _says_something(message: dict[str, Any]) -> bool:
-    return bool(message["content"].strip() or message.get("tool_calls"))
-
-
-def _check_turns(prompt: Text, completion: list[dict[str, Any]], param: str) -> None:
-    if isinstance(prompt, str):
-        raise RequestError(f"{param}: messages, but the prompt is a text; a request has one format throughout", param)
-    if completion[-1]["role"] != "assistant":
-        role = completion[-1]["role"]
-        raise RequestError(f"{param}: the last message is the {role}'s; a completion ends with the assistant's", param)
 
 
 @dataclass(frozen=True)

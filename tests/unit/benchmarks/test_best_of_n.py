@@ -13,8 +13,9 @@ from rich.console import Console
 
 from vrm.benchmarks import get_benchmark
 from vrm.benchmarks.base import ExampleRewards
-from vrm.benchmarks.best_of_n import BENCHMARK, BestOfNBenchmark, parse_gold_row
+from vrm.benchmarks.best_of_n import BENCHMARK, BestOfNBenchmark
 from vrm.benchmarks.best_of_n_summary import shown_sizes
+from vrm.data.parse import parse_scoring_row
 from vrm.data.problems import InvalidRowError
 from vrm.data.validation import InvalidDataError
 from vrm.errors import ConfigError, DataError
@@ -109,7 +110,7 @@ def test_without_ids_the_texts_name_a_row_whatever_the_order(write):
 )
 def test_a_bad_row_is_named_by_file_line_and_field(change, field, message):
     with pytest.raises(InvalidRowError) as caught:
-        parse_gold_row({**_row("Q", ["a", "b", "c"], [1, 0, 0]), **change}, file="x.jsonl", line=7)
+        parse_scoring_row({**_row("Q", ["a", "b", "c"], [1, 0, 0]), **change}, file="x.jsonl", line=7, gold=True)
     problem = caught.value.problems[0]
     assert (problem.file, problem.line, problem.field) == ("x.jsonl", 7, field)
     assert message in problem.reason
@@ -118,7 +119,7 @@ def test_a_bad_row_is_named_by_file_line_and_field(change, field, message):
 
 def test_all_problems_of_a_row_are_found():
     with pytest.raises(InvalidRowError) as caught:
-        parse_gold_row(_row("", ["a", "b"], [math.inf, "x", 0]))
+        parse_scoring_row(_row("", ["a", "b"], [math.inf, "x", 0]), gold=True)
     assert {problem.field for problem in caught.value.problems} >= {"gold", "gold[0]", "gold[1]"}
 
 
