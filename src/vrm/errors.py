@@ -2,6 +2,7 @@
 
     VrmError
     ├── ConfigError        a configuration key or value is wrong
+    │   └── CannotFollowError  a model cannot give the reward that an option asks for
     ├── DataError          a row, a file or a column is wrong
     │   ├── RowError       one row: file, line, field, value and reason
     │   │   └── InvalidRowError  every problem of one row (in `vrm.data.problems`)
@@ -31,6 +32,18 @@ class VrmError(Exception):
 
 class ConfigError(VrmError, ValueError):
     """A configuration key or value is not allowed."""
+
+
+class CannotFollowError(ConfigError):
+    """A model cannot give the reward that an option asks for.
+
+    Attributes:
+        option: its name: `kappa`, `emphasis` or `without`.
+    """
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class DataError(VrmError, ValueError):

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
-from torch import Tensor
 
 from vrm.audit.apply import OtherCompletions, edit_context, edited
 from vrm.audit.edits import NOT_RAISE, Edit
-from vrm.core.predictive import log_probabilities, pessimistic_reward
+from vrm.choices import RewardScale
 from vrm.data.pairs import decided_pairs
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.style import plain_text
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import NumericsError
+from vrm.errors import ConfigError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
+from vrm.inference.reward_choice import RewardChoice
+from vrm.inference.rewards import RewardView
 
 WINDOW_TEXTS = 768
 """Texts judged together, about; bounds memory whatever the size of the file."""
@@ -118,9 +119,13 @@ def measure(
     of the cut.
 
     Raises:
+        ConfigError: no edits, a kappa that is not allowed, or a head that has no uncertainty for it.
         NumericsError: if a reward is not finite.
     """
+    if not plan.edits:
+        raise ConfigError("there is no edit to try: give at least one.")
     others = OtherCompletions(judgments)
+    view = RewardView(engine.model.config, RewardChoice(RewardScale.RAW, plan.kappa or None))
     found = AuditArrays({name: EditArrays() for name in plan.edits})
     rows = _prepared(engine, judgments, plan, others, found, progress)
     texts = 0
@@ -129,10 +134,10 @@ def measure(
         window.append(row)
         texts += len(row.tokenized.completions)
         if texts >= WINDOW_TEXTS:
-            _judge(engine, window, plan, found)
+            _judge(engine, window, plan, view, found)
             window, texts = [], 0
     if window:
-        _judge(engine, window, plan, found)
+        _judge(engine, window, plan, view, found)
     if progress:
         progress(len(judgments), len(judgments))
     return found
@@ -183,9 +188,9 @@ def _edited_row(
     return _Row(TokenizedJudgment(tokenized.prompt, texts, judgment), place, decided_pairs(judgment))
 
 
-def _judge(engine: RewardEngine, window: Sequence[_Row], plan: AuditPlan, found: AuditArrays) -> None:
+def _judge(engine: RewardEngine, window: Sequence[_Row], plan: AuditPlan, view: RewardView, found: AuditArrays) -> None:
     batch = engine.judge_tokenized([row.tokenized for row in window])
-    rewards = _rewards(batch, plan.kappa)
+    rewards: list[list[float]] = view(batch).chosen.double().tolist()
     probabilities = _Probabilities(batch)
     for number, row in enumerate(window):
         values = rewards[number]
@@ -222,19 +227,6 @@ def _collect_originals(row: _Row, values: Sequence[float], key: str, found: Audi
     found.judgments += 1
 
 
-def _rewards(batch: JudgedBatch, kappa: float) -> list[list[float]]:
-    moments = batch.moments
-    values = moments.mean if kappa == 0 else pessimistic_reward(moments, kappa)
-    for judgment, row, mask in zip(batch.judgments, values, batch.mask, strict=True):
-        if not bool(torch.isfinite(row[mask]).all()):
-            raise NumericsError(
-                f"{judgment.file}:{judgment.line}: the model gives a reward that is not finite. Its weights or its "
-                "precision are at fault: check the training run, or use precision float32"
-            )
-    rows: list[list[float]] = values.double().tolist()
-    return rows
-
-
 _Places = tuple[int, int, int]
 _Question = tuple[int, str, _Places]
 
@@ -256,10 +248,7 @@ class _Probabilities:
         while questions := list(islice(remaining, 1024)):
             rows = torch.tensor([row for row, _, _ in questions])
             side, after, rival = (torch.tensor([places[part] for _, _, places in questions]) for part in range(3))
-            before_p, after_p = (self._probability(rows, first, rival).tolist() for first in (side, after))
+            before_p, after_p = (
+                self._batch.log_probabilities(rows, first, rival)[0].double().exp().tolist() for first in (side, after)
+            )
             yield from zip(questions, before_p, after_p, strict=True)
-
-    def _probability(self, rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        posteriors = self._batch.posteriors
-        one, other = (posteriors.features.take(rows, places) for places in (first, second))
-        return log_probabilities(posteriors.weights.take(rows), one, other, posteriors.decoder)[0].double().exp()

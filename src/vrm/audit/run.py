@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from vrm.audit.length import length_report
 from vrm.audit.measure import AuditArrays, AuditPlan, Progress, measure
 from vrm.audit.summary import AuditReport, by_harm, summarize
 from vrm.data.schema import Judgment
-from vrm.errors import ConfigError, DataError
+from vrm.errors import DataError
 from vrm.inference.engine import RewardEngine
 from vrm.metrics import ResampleOptions
 
@@ -52,7 +51,6 @@ def audit(
         OverlongError: a judgment is over the model's limit and the engine's `on_overlong` is `error`.
         NumericsError: a reward is not finite.
     """
-    _check(engine, edits, kappa)
     options = options or ResampleOptions(seed=seed)
     arrays = measure(engine, judgments, AuditPlan(edits, seed, kappa), progress)
     if not arrays.rewards:
@@ -79,16 +77,6 @@ def audit(
         edits=sorted(results, key=by_harm),
         length=length_report(arrays, options),
     )
-
-
-def _check(engine: RewardEngine, edits: Mapping[str, Edit], kappa: float) -> None:
-    if not edits:
-        raise ConfigError("there is no edit to try: give at least one.")
-    if not 0.0 <= kappa < math.inf:
-        raise ConfigError(f"kappa must be finite and >= 0, got {kappa}")
-    head = engine.model.config.head
-    if kappa and head not in ("vrm", "bottleneck"):
-        raise ConfigError(f"head '{head}' has no uncertainty, so kappa would change nothing: leave it out")
 
 
 def _spread(engine: RewardEngine, arrays: AuditArrays, kappa: float) -> tuple[float, str]:

@@ -7,7 +7,6 @@ scores themselves. See docs/best-of-n.md.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from vrm.data.schema import Judgment
 from vrm.data.style import text_length
 from vrm.data.validation import InvalidDataError, ValidationReport
 from vrm.errors import ConfigError, DataError, check_choice
+from vrm.inference.reward_choice import check_kappa
 from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions, best_of_n_curve, compare_best_of_n, field_values
 from vrm.results.benchmarks import PickCurve
 
@@ -63,9 +63,8 @@ class BestOfNBenchmark:
     equal_rewards: str = "completions of equal reward share the pick: the mean of their gold scores counts"
 
     def __post_init__(self) -> None:
-        wrong = [kappa for kappa in self.kappas if not 0.0 <= kappa < math.inf]
-        if wrong:
-            raise ConfigError(f"kappa must be finite and >= 0, got {wrong[0]}")
+        for kappa in self.kappas:
+            check_kappa(kappa)
         if self.max_n is not None and self.max_n < MIN_COMPLETIONS:
             raise ConfigError(f"max_n must be at least {MIN_COMPLETIONS}, or left out; got {self.max_n}")
         check_choice("on_bad_rows", self.on_bad_rows, OnBadRows)

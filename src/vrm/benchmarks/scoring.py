@@ -12,7 +12,8 @@ from vrm.core.relative import relative_moments
 from vrm.data.style import text_length
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.engine import RewardEngine
-from vrm.inference.score import numbers
+from vrm.inference.reward_choice import RAW
+from vrm.inference.rewards import RewardView
 
 WINDOW_COMPLETIONS = 512
 """Completions that are tokenized and sorted by length together, about."""
@@ -39,7 +40,8 @@ def score_examples(
     if not examples:
         return []
     positions = {id(example.judgment): position for position, example in enumerate(examples)}
-    found: list[ExampleRewards | None] = [None] * len(examples)
+    rewards: list[ExampleRewards | None] = [None] * len(examples)
+    view = RewardView(engine.model.config, RAW)
     completions = sum(len(example.judgment.completions) for example in examples)
     window = max(1, WINDOW_COMPLETIONS * len(examples) // completions)
     for start in range(0, len(examples), window):
@@ -47,16 +49,14 @@ def score_examples(
         tokenized = [item for item in engine.tokenize.many(example.judgment for example in part) if _readable(item)]
         if tokenized:
             batch = engine.judge_tokenized(tokenized)
-            moments, posteriors = batch.moments, batch.posteriors
+            judged, posteriors = view(batch), batch.posteriors
             relative = relative_moments(posteriors.weights, posteriors.features, posteriors.decoder, batch.mask)
             for index, judgment in enumerate(batch.judgments):
-                count = len(judgment.completions)
-                numbers(moments.mean[index, :count], judgment)
-                given = (values[index, :count].numpy() for values in (moments.mean, moments.std, relative.std))
-                found[positions[id(judgment)]] = ExampleRewards(*map(_exact, given))
+                values = (each[index][batch.mask[index]].numpy() for each in (judged.mean, judged.std, relative.std))
+                rewards[positions[id(judgment)]] = ExampleRewards(*map(_exact, values))
         if progress is not None:
             progress(min(start + window, len(examples)), len(examples))
-    return found
+    return rewards
 
 
 def _readable(item: TokenizedJudgment) -> bool:

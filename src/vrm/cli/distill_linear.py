@@ -195,12 +195,12 @@ def _examples(engine: RewardEngine, rows: list[Judgment]) -> list[StudentExample
 
     config = engine.model.config
     conversational = config.conversational
-    loc, scale = (config.reward_mean, config.reward_std) if config.reward_scale == "standardized" else (0.0, 1.0)
+    units = config.reward_units()
     found = []
     with Meter("teacher") as meter:
         position = 0
         for batch in engine.stream(rows):
-            for judgment, rewards in zip(batch.judgments, (batch.moments.mean - loc) / scale, strict=True):
+            for judgment, rewards in zip(batch.judgments, units.of(batch.moments.mean), strict=True):
                 for text, reward in zip(loader_texts(engine.tokenizer, judgment, conversational), rewards.tolist()):
                     forms = loader_ids(engine.tokenizer, text, conversational)
                     found.append(StudentExample(forms, reward, position))

@@ -13,6 +13,7 @@ from vrm.choices import Role
 from vrm.data.columns import suggestion
 from vrm.data.problems import InvalidRowError, Problem, show
 from vrm.data.schema import Message, Text
+from vrm.errors import DataError
 
 _ROLE_ALIASES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "function": "tool"}
 
@@ -113,16 +114,25 @@ def votes(check: RowCheck, field: str, value: object, objectives: Collection[str
 
 def tools(check: RowCheck, field: str, value: object) -> list[Any] | None:
     """Tool definitions: a list of objects, or the JSON text of one (columnar files cannot hold free-form objects)."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            check.note(field, "invalid JSON", f"{show(value)} is not the JSON text of a list of tools ({error}).")
-            return None
+    try:
+        value = read_tools(value)
+    except DataError as error:
+        check.note(field, "invalid JSON", f"{show(value)} is {error}.")
+        return None
     if isinstance(value, list) and all(isinstance(entry, Mapping) for entry in value):
         return value
     check.note(field, "wrong type", f"{show(value)} is not a list of tool definitions (objects).")
     return None
+
+
+def read_tools(value: Any) -> Any:
+    """Tool definitions as they are given, or as their JSON text holds them; DataError for a text that is no JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise DataError(f"not the JSON text of a list of tools ({error})") from None
 
 
 def text(check: RowCheck, field: str, value: object) -> Text | None:

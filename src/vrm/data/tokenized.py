@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vrm.choices import OnOverlong
 from vrm.data.chat import ChatTokenizer
@@ -22,11 +22,30 @@ class TokenizedJudgment:
         prompt: ids of the prompt.
         completions: ids of each completion.
         judgment: the row itself, for its labels.
+        prompt_cut: tokens that the limit took off the prompt.
+        completions_cut: tokens that the limit took off the completions, all together.
     """
 
     prompt: list[int]
     completions: list[list[int]]
     judgment: Judgment
+    prompt_cut: int = 0
+    completions_cut: int = 0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the model reads less than the row holds."""
+        return self.prompt_cut > 0 or self.completions_cut > 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt and of all completions, as the model reads them."""
+        return len(self.prompt) + sum(map(len, self.completions))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with the longest of its completions."""
+        return len(self.prompt) + max(map(len, self.completions), default=0)
 
 
 @dataclass
@@ -41,6 +60,11 @@ class OverlongReport:
     dropped_identical: int = 0
     examples: list[str] = field(default_factory=list)
 
+    def add(self, row: TokenizedJudgment) -> None:
+        """Count a row that is judged, with what was cut off it."""
+        self.prompt_truncated += row.prompt_cut > 0
+        self.completion_truncated += row.completions_cut > 0
+
     def render(self) -> str:
         """One line for people; says that nothing was over the limit if so."""
         counts = {
@@ -49,10 +73,10 @@ class OverlongReport:
             "dropped": self.dropped,
             "dropped because the sides became identical": self.dropped_identical,
         }
-        found = [f"{count} {name}" for name, count in counts.items() if count]
-        if not found:
+        overlong = [f"{count} {name}" for name, count in counts.items() if count]
+        if not overlong:
             return f"{self.total} judgments, all within {self.limit} tokens"
-        return f"{self.total} judgments, limit {self.limit} tokens: {', '.join(found)}"
+        return f"{self.total} judgments, limit {self.limit} tokens: {', '.join(overlong)}"
 
 
 class JudgmentTokenizer:
@@ -89,9 +113,10 @@ class JudgmentTokenizer:
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
         """A tokenized judgment within the limit: itself, or what `on_overlong` makes of it; counted either way."""
         self.report.total += 1
-        if self._longest(tokenized) <= self.max_tokens:
-            return tokenized
-        return self._shorten(tokenized)
+        fitted = tokenized if tokenized.longest <= self.max_tokens else self._shorten(tokenized)
+        if fitted is not None:
+            self.report.add(fitted)
+        return fitted
 
     def many(self, judgments: Iterable[Judgment]) -> Iterator[TokenizedJudgment]:
         """Tokenize many, leaving out the dropped."""
@@ -100,12 +125,9 @@ class JudgmentTokenizer:
             if tokenized is not None:
                 yield tokenized
 
-    def _longest(self, tokenized: TokenizedJudgment) -> int:
-        return len(tokenized.prompt) + max((len(ids) for ids in tokenized.completions), default=0)
-
-    def _shorten(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
-        row = tokenized.judgment
-        where = f"{row.file}:{row.line}: {self._longest(tokenized)} tokens, limit {self.max_tokens}"
+    def _shorten(self, whole: TokenizedJudgment) -> TokenizedJudgment | None:
+        row = whole.judgment
+        where = f"{row.file}:{row.line}: {whole.longest} tokens, limit {self.max_tokens}"
         if len(self.report.examples) < 5:
             self.report.examples.append(where)
         if self.on_overlong == OnOverlong.ERROR:
@@ -113,33 +135,26 @@ class JudgmentTokenizer:
         if self.on_overlong == OnOverlong.DROP:
             self.report.dropped += 1
             return None
-        longest = max((len(ids) for ids in tokenized.completions), default=0)
+        longest = whole.longest - len(whole.prompt)
         # A quarter of the row stays with the prompt, so that a long completion is still read in its context.
-        least = min(
-            len(tokenized.prompt), self.max_tokens // 4 if self.on_overlong == OnOverlong.TRUNCATE else MIN_PROMPT
-        )
-        room = max(self.max_tokens - longest, least)
-        prompt = self._cut_prompt(tokenized.prompt, room)
+        least = min(len(whole.prompt), self.max_tokens // 4 if self.on_overlong == OnOverlong.TRUNCATE else MIN_PROMPT)
+        prompt = self._cut_prompt(whole.prompt, max(self.max_tokens - longest, least))
+        shortened = replace(whole, prompt=prompt, prompt_cut=len(whole.prompt) - len(prompt))
         space = self.max_tokens - len(prompt)
         if longest <= space:
-            self.report.prompt_truncated += 1
-            return TokenizedJudgment(prompt, tokenized.completions, row)
+            return shortened
         if self.on_overlong == OnOverlong.TRUNCATE_PROMPT:
             self.report.dropped += 1
             return None
-        return self._cut_completions(TokenizedJudgment(prompt, tokenized.completions, row), space, tokenized.prompt)
+        return self._cut_completions(shortened, space)
 
-    def _cut_completions(
-        self, tokenized: TokenizedJudgment, space: int, whole_prompt: list[int]
-    ) -> TokenizedJudgment | None:
+    def _cut_completions(self, tokenized: TokenizedJudgment, space: int) -> TokenizedJudgment | None:
         cut = [ids if len(ids) <= space else [*ids[: space - 1], ids[-1]] for ids in tokenized.completions]
-        row = tokenized.judgment
-        if row.is_comparison and cut[0] == cut[1]:
+        if tokenized.judgment.is_comparison and cut[0] == cut[1]:
             self.report.dropped_identical += 1
             return None
-        self.report.completion_truncated += 1
-        self.report.prompt_truncated += int(len(tokenized.prompt) < len(whole_prompt))
-        return TokenizedJudgment(tokenized.prompt, cut, row)
+        lost = sum(map(len, tokenized.completions)) - sum(map(len, cut))
+        return replace(tokenized, completions=cut, completions_cut=lost)
 
     def _cut_prompt(self, ids: list[int], room: int) -> list[int]:
         """Keep the end of a prompt, and its very first token if that is special (BOS, [CLS])."""

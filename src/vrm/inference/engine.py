@@ -18,7 +18,7 @@ from vrm.errors import DataError
 from vrm.inference.ahead import ahead
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable, Progress
 from vrm.inference.judged import JudgedBatch
-from vrm.inference.steering import Steering, check_steering, steer
+from vrm.inference.steering import Steering
 from vrm.model.checkpoint import load_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 
@@ -57,7 +57,8 @@ class RewardEngine:
         chat = ChatTokenizer(tokenizer, wrap_text=model.config.conversational)
         self.tokenize = JudgmentTokenizer(chat, model.config.max_input_tokens, on_overlong, self.report)
         self.steering = steering
-        check_steering(model, steering)
+        if steering is not None:
+            steering.check(model.config)
         # A cache on disk keeps features between runs; in memory they would only grow, so a window has its own.
         self._shared = FeatureExtractor(model, self._pad_id, self.options) if self.options.cache else None
 
@@ -79,8 +80,8 @@ class RewardEngine:
     @property
     def objectives(self) -> tuple[str, ...]:
         """Names of the objectives that remain after steering."""
-        left_out = set(self.steering.without) if self.steering else set()
-        return tuple(name for name in self.model.config.objective_names if name not in left_out)
+        names = self.model.config.objective_names
+        return tuple(names) if self.steering is None else self.steering.remaining(names)
 
     def stream(self, judgments: Iterable[Judgment], window: int = WINDOW) -> Iterator[JudgedBatch]:
         """Judge any number of judgments, a window at a time; memory does not grow with their number."""
@@ -106,10 +107,8 @@ class RewardEngine:
         extractor = self._shared or FeatureExtractor(self.model, self._pad_id, self.options)
         table = extractor.table(tokenized, progress)
         mask = torch.from_numpy(table.completions >= 0)
-        posteriors = self._posteriors(table)
-        judgments = [item.judgment for item in tokenized]
         names = tuple(self.model.config.objective_names)
-        return steer(JudgedBatch(judgments, mask, posteriors, names), self.steering)
+        return JudgedBatch(list(tokenized), mask, self._posteriors(table), names).steered(self.steering)
 
     @torch.inference_mode()
     def _posteriors(self, table: FeatureTable) -> Posteriors:

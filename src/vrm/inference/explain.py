@@ -9,6 +9,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from vrm.choices import RewardScale
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.predictive import (
     PredictiveMoments,
@@ -21,6 +22,7 @@ from vrm.core.quadrature import margin_given_weights
 from vrm.core.reward import objective_scores
 from vrm.data.schema import Judgment, Text
 from vrm.data.style import plain_text
+from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.engine import RewardEngine
 from vrm.inference.explanation import (
     CompletionReport,
@@ -32,9 +34,10 @@ from vrm.inference.explanation import (
 )
 from vrm.inference.identifiability import identifiability
 from vrm.inference.judged import JudgedBatch
-from vrm.inference.score import numbers
+from vrm.inference.rewards import check_finite
 from vrm.inference.steering import Steering
 from vrm.model.configuration_vrm import VRMConfig
+from vrm.model.modeling_vrm import VRMForSequenceClassification
 
 LEVEL = 0.9
 NUM_INTERVAL_DRAWS = 4096
@@ -50,34 +53,25 @@ def explain(engine: RewardEngine, judgment: Judgment) -> Explanation:
         ValueError: if the row is dropped as overlong.
         OverlongError: if it is overlong and the engine's policy is `error`.
     """
-    report = engine.report
-    before = (report.prompt_truncated, report.completion_truncated)
-    batch = engine.judge([judgment])
-    cut = [what for what, new, old in zip(("prompt", "completions"), _truncated(engine), before) if new > old]
-    notes = (f"Cut to fit into {report.limit} tokens: {' and '.join(cut)}.",) if cut else ()
-    return explain_row(batch, 0, engine, notes)
+    return explain_row(engine.judge([judgment]), 0, engine.model)
 
 
-def _truncated(engine: RewardEngine) -> tuple[int, int]:
-    return engine.report.prompt_truncated, engine.report.completion_truncated
-
-
-def explain_row(batch: JudgedBatch, index: int, engine: RewardEngine, notes: Sequence[str] = ()) -> Explanation:
-    """Explain one row of a batch that this engine has judged; see `Explanation`.
+def explain_row(batch: JudgedBatch, index: int, model: VRMForSequenceClassification) -> Explanation:
+    """Explain one row of a batch that this model has judged; see `Explanation`.
 
     Raises:
         NumericsError: if a reward, its variance or a weight is not finite.
     """
     row = batch.row(index)
-    judgment, config = row.judgments[0], engine.model.config
+    judgment, config = row.judgments[0], model.config
     moments = row.moments
     for values in (moments.mean, moments.variance, row.posteriors.weights.mean):
-        numbers(values.flatten(), judgment)
+        check_finite(values.flatten(), judgment)
     quantities = _Quantities.of(row)
     completions = [
         _completion(quantities, position, text, config) for position, text in enumerate(judgment.completions)
     ]
-    steering = engine.steering or Steering({})
+    steering = row.steering or Steering({})
     total = float(row.posteriors.weights.total)
     return Explanation(
         prompt=last_message(judgment.prompt),
@@ -90,9 +84,15 @@ def explain_row(batch: JudgedBatch, index: int, engine: RewardEngine, notes: Seq
         counts_meaning=_counts_meaning(config),
         completions=tuple(completions),
         pairs=tuple(_pair(quantities, *pair) for pair in _pairs([report.reward.mean for report in completions])),
-        identifiability=identifiability(engine.model),
-        notes=tuple(notes),
+        identifiability=identifiability(model),
+        notes=_notes(row.tokenized[0], config.max_input_tokens),
     )
+
+
+def _notes(row: TokenizedJudgment, limit: int) -> tuple[str, ...]:
+    parts = {"prompt": row.prompt_cut, "completions": row.completions_cut}
+    cut = [part for part, tokens in parts.items() if tokens]
+    return (f"Cut to fit into {limit} tokens: {' and '.join(cut)}.",) if cut else ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class _Quantities:
 def mixture_quantiles(mean: Tensor, variance: Tensor, level: float) -> tuple[float, float]:
     """Central interval of an even mixture of Gaussians, `mean` and `variance` (num_components,), by bisection."""
     std = variance.sqrt()
-    found = []
+    ends = []
     for probability in ((1 - level) / 2, (1 + level) / 2):
         low, high = float((mean - 10 * std).min()), float((mean + 10 * std).max())
         for _ in range(60):
@@ -139,8 +139,8 @@ def mixture_quantiles(mean: Tensor, variance: Tensor, level: float) -> tuple[flo
             # At zero variance the component is a step; the limit of the division is what is meant.
             below = torch.special.ndtr((middle - mean) / std.clamp_min(1e-300)).mean()
             low, high = (middle, high) if float(below) < probability else (low, middle)
-        found.append((low + high) / 2)
-    return found[0], found[1]
+        ends.append((low + high) / 2)
+    return ends[0], ends[1]
 
 
 def _weights(quantities: _Quantities, config: VRMConfig) -> list[WeightReport]:
@@ -164,13 +164,12 @@ def _completion(quantities: _Quantities, position: int, text: Text, config: VRMC
     scores = objective_scores(features.loc, quantities.decoder)[0]
     nothing = SemanticFeatures(torch.zeros_like(features.loc), torch.zeros_like(features.variance))
     reward = quantities.interval(features, nothing, float(moments.mean))
+    standardized = config.reward_units(RewardScale.STANDARDIZED)
     return CompletionReport(
         label=label(position),
         text=last_message(text),
         reward=reward,
-        standardized_reward=Interval(
-            *((value - config.reward_mean) / config.reward_std for value in (reward.mean, reward.low, reward.high))
-        ),
+        standardized_reward=Interval(*map(standardized.of, (reward.mean, reward.low, reward.high))),
         reward_std=float(moments.std),
         objective_scores=quantities.named(scores),
         contributions=quantities.named(quantities.weights.mean[0] * scores),

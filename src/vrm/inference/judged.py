@@ -2,50 +2,100 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.distributions import SemanticFeatures
 from vrm.core.posteriors import Posteriors
-from vrm.core.predictive import PredictiveMoments
+from vrm.core.predictive import PredictiveMoments, log_probabilities
+from vrm.core.steering import emphasize, without
 from vrm.data.schema import Judgment
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.errors import ConfigError
+from vrm.inference.steering import Steering
 from vrm.model.modeling_vrm import completion_moments
 
 
 @dataclass(frozen=True)
 class JudgedBatch:
-    """Judgments and what the model says about them, steering applied; on the CPU, without gradients.
+    """Judgments and what the model says about them; on the CPU, without gradients.
 
     Attributes:
-        judgments: the rows, in the order given.
+        tokenized: the rows as the model read them, in the order given.
         mask: (batch, num_completions) bool.
-        posteriors: distributions of the batch.
+        posteriors: distributions of the batch, steering applied.
         objectives: names of the objectives the posteriors range over.
+        steering: what was applied; None for nothing.
     """
 
-    judgments: list[Judgment]
+    tokenized: list[TokenizedJudgment]
     mask: Tensor
     posteriors: Posteriors
     objectives: tuple[str, ...]
+    steering: Steering | None = None
 
     def __len__(self) -> int:
-        return len(self.judgments)
+        return len(self.tokenized)
+
+    @property
+    def judgments(self) -> list[Judgment]:
+        """The rows themselves."""
+        return [item.judgment for item in self.tokenized]
 
     @property
     def moments(self) -> PredictiveMoments:
         """Moments of every reward, (batch, num_completions), in raw units."""
         return completion_moments(self.posteriors)
 
+    def log_probabilities(self, rows: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(first > second) and log P(second > first) by (8), each (pairs,).
+
+        Args:
+            rows: (pairs,) judgment of each pair.
+            first: (pairs,) position of its first completion.
+            second: (pairs,) position of its second.
+        """
+        posteriors = self.posteriors
+        one, other = (posteriors.features.take(rows, places) for places in (first, second))
+        return log_probabilities(posteriors.weights.take(rows), one, other, posteriors.decoder)
+
     def row(self, index: int) -> JudgedBatch:
         """One judgment as a batch of one, its padding removed."""
-        count = max(len(self.judgments[index].completions), 1)
-        weights, features = self.posteriors.weights, self.posteriors.features
-        concentration = None if weights.concentration is None else weights.concentration[index : index + 1]
-        posteriors = Posteriors(
-            ObjectiveWeights(weights.mean[index : index + 1], concentration),
-            SemanticFeatures(features.loc[index : index + 1, :count], features.variance[index : index + 1, :count]),
-            self.posteriors.decoder,
-            self.posteriors.rating_model,
+        rows, count = torch.tensor([index]), max(len(self.tokenized[index].completions), 1)
+        features = self.posteriors.features
+        posteriors = replace(
+            self.posteriors,
+            weights=self.posteriors.weights.take(rows),
+            features=SemanticFeatures(features.loc[rows, :count], features.variance[rows, :count]),
         )
-        return JudgedBatch([self.judgments[index]], self.mask[index : index + 1, :count], posteriors, self.objectives)
+        return replace(self, tokenized=[self.tokenized[index]], mask=self.mask[rows, :count], posteriors=posteriors)
+
+    def steered(self, steering: Steering | None) -> JudgedBatch:
+        """The batch as an engine with this steering would have judged it; without steering the batch itself.
+
+        Args:
+            steering: that `Steering.check` has let pass.
+
+        Raises:
+            ConfigError: if the batch is steered already, or the head cannot follow.
+        """
+        if steering is None:
+            return self
+        if self.steering is not None:
+            raise ConfigError("the batch is steered already; steer what an engine without steering has judged")
+        posteriors, names = self.posteriors, self.objectives
+        weights, decoder, rating = posteriors.weights, posteriors.decoder, posteriors.rating_model
+        if steering.emphasis:
+            weights = emphasize(weights, torch.tensor([float(steering.emphasis.get(name, 0.0)) for name in names]))
+        if steering.without:
+            keep = torch.tensor([name not in steering.without for name in names])
+            weights, decoder = without(weights, decoder, keep)
+            rating = replace(rating, offset=rating.offset[keep], scale=rating.scale[keep])
+        return replace(
+            self,
+            posteriors=Posteriors(weights, posteriors.features, decoder, rating),
+            objectives=steering.remaining(names),
+            steering=steering,
+        )

@@ -23,32 +23,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
-from vrm.choices import OnBadRows, RewardScale
-from vrm.core.predictive import pessimistic_reward
-from vrm.core.reward import objective_scores
+from vrm.choices import OnBadRows
 from vrm.data.parse import parse_scoring_row
 from vrm.data.problems import InvalidRowError
 from vrm.data.readers import read_rows
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import ConfigError, NumericsError, VrmError, check_choice
+from vrm.errors import VrmError, check_choice
 from vrm.inference.ahead import ahead
 from vrm.inference.engine import RewardEngine
-from vrm.inference.judged import JudgedBatch
+from vrm.inference.reward_choice import RewardChoice
+from vrm.inference.rewards import RewardView, RowRewards
 
 ALL_COLUMNS = "all"
 WINDOW_TEXTS = 512
 
 
 @dataclass(frozen=True)
-class ScoreOptions:
-    """What output rows hold.
+class ScoreOptions(RewardChoice):
+    """What output rows hold: rewards by scale and kappa, which adds `pessimistic_rewards`, and more.
 
     Attributes:
-        reward_scale: `raw` or `standardized` (by the stored mean and spread of rewards); None: as the model is set.
-        kappa: >= 0, adds `pessimistic_rewards`; None leaves them out.
         keep: columns of the input copied to `input`; (`all`,) copies every one.
         on_bad_rows: `error` stops at the first row that cannot be read; `skip` writes a row with `error` instead.
 
@@ -56,17 +51,12 @@ class ScoreOptions:
         ConfigError: for a value that is not allowed.
     """
 
-    reward_scale: str | None = None
-    kappa: float | None = None
     keep: tuple[str, ...] = ()
     on_bad_rows: str = "error"
 
     def __post_init__(self) -> None:
-        if self.reward_scale is not None:
-            check_choice("reward_scale", self.reward_scale, RewardScale)
+        super().__post_init__()
         check_choice("on_bad_rows", self.on_bad_rows, OnBadRows)
-        if self.kappa is not None and not 0 <= self.kappa < math.inf:
-            raise ConfigError(f"kappa must be finite and >= 0, got {self.kappa}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +125,6 @@ class _Prepared:
     row: ScoringRow
     tokenized: TokenizedJudgment | None = None
     message: str = ""
-    truncated: bool = False
 
 
 @dataclass
@@ -151,10 +140,7 @@ class Scorer:
     counts: ScoreCounts = field(default_factory=ScoreCounts)
 
     def __post_init__(self) -> None:
-        config = self.engine.model.config
-        self.reward_scale = self.options.reward_scale or config.reward_scale
-        if self.options.kappa is not None and not config.has_reward_uncertainty:
-            raise ConfigError(f"head '{config.head}' has no uncertainty, so kappa would change nothing: leave it out")
+        self.view = RewardView(self.engine.model.config, self.options)
 
     def stream(self, rows: Iterable[ScoringRow], window_texts: int = WINDOW_TEXTS) -> Iterator[list[dict[str, Any]]]:
         """Output rows, in lists; no more than one window of `window_texts` texts is held at any time.
@@ -181,22 +167,19 @@ class Scorer:
     def _prepare_row(self, row: ScoringRow) -> _Prepared:
         if row.judgment is None:
             assert row.error is not None
-            if self.options.on_bad_rows == "error":
+            if self.options.on_bad_rows == OnBadRows.ERROR:
                 raise row.error
             return _Prepared(row, message=str(row.error))
-        report = self.engine.report
-        before = report.prompt_truncated + report.completion_truncated
         tokenized = self.engine.tokenize(row.judgment)
         if tokenized is None:
             where = f"{row.judgment.file}:{row.line}"
-            policy = self.engine.tokenize.on_overlong
-            return _Prepared(row, message=f"{where}: over the limit of {report.limit} tokens, dropped ({policy})")
-        truncated = report.prompt_truncated + report.completion_truncated > before
-        return _Prepared(row, tokenized, truncated=truncated)
+            limit, policy = self.engine.tokenize.max_tokens, self.engine.tokenize.on_overlong
+            return _Prepared(row, message=f"{where}: over the limit of {limit} tokens, dropped ({policy})")
+        return _Prepared(row, tokenized)
 
     def _score(self, prepared: Sequence[_Prepared]) -> list[dict[str, Any]]:
         tokenized = [item.tokenized for item in prepared if item.tokenized is not None]
-        rewards = iter(self._reward_columns(self.engine.judge_tokenized(tokenized)) if tokenized else [])
+        rewards = self.view(self.engine.judge_tokenized(tokenized)).rows() if tokenized else iter(())
         self._count(prepared)
         return [self._output(item, next(rewards) if item.tokenized is not None else None) for item in prepared]
 
@@ -205,13 +188,13 @@ class Scorer:
             if item.tokenized is not None:
                 self.counts.scored += 1
                 self.counts.texts += len(item.tokenized.completions)
-                self.counts.truncated += item.truncated
+                self.counts.truncated += item.tokenized.truncated
             elif item.row.judgment is None:
                 self.counts.unreadable += 1
             else:
                 self.counts.dropped += 1
 
-    def _output(self, item: _Prepared, rewards: dict[str, Any] | None) -> dict[str, Any]:
+    def _output(self, item: _Prepared, rewards: RowRewards | None) -> dict[str, Any]:
         columns = item.row.columns
         output: dict[str, Any] = {"line": item.row.line}
         if "id" in columns:
@@ -219,31 +202,11 @@ class Scorer:
         if rewards is None:
             output["error"] = item.message
         else:
-            output.update(rewards, truncated=item.truncated)
+            output.update(rewards.to_dict(), truncated=rewards.tokenized.truncated)
         if self.options.keep:
             keep = columns if self.options.keep == (ALL_COLUMNS,) else self.options.keep
             output["input"] = {name: _jsonable(columns.get(name)) for name in keep}
         return output
-
-    def _reward_columns(self, batch: JudgedBatch) -> Iterator[dict[str, Any]]:
-        moments, posteriors = batch.moments, batch.posteriors
-        scores = objective_scores(posteriors.features.loc, posteriors.decoder)
-        config = self.engine.model.config
-        loc, scale = (config.reward_mean, config.reward_std) if self.reward_scale == "standardized" else (0.0, 1.0)
-        # Weights sum to 1, so shifting every objective score by the mean keeps r = w . o.
-        values = {"rewards": (moments.mean - loc) / scale, "reward_std": moments.std / scale}
-        if self.options.kappa is not None:
-            values["pessimistic_rewards"] = (pessimistic_reward(moments, self.options.kappa) - loc) / scale
-        for index, judgment in enumerate(batch.judgments):
-            count = len(judgment.completions)
-            row: dict[str, Any] = {name: numbers(value[index, :count], judgment) for name, value in values.items()}
-            row["objective_weights"] = _named(batch.objectives, posteriors.weights.mean[index], judgment)
-            total = float(posteriors.weights.total[index])
-            row["total_concentration"] = _shortest(total) if math.isfinite(total) else None
-            row["objective_scores"] = [
-                _named(batch.objectives, (scores[index, position] - loc) / scale, judgment) for position in range(count)
-            ]
-            yield row
 
 
 def _windows(rows: Iterable[ScoringRow], max_texts: int) -> Iterator[list[ScoringRow]]:
@@ -258,25 +221,6 @@ def _windows(rows: Iterable[ScoringRow], max_texts: int) -> Iterator[list[Scorin
             window, texts = [], 0
     if window:
         yield window
-
-
-def numbers(values: Tensor, judgment: Judgment) -> list[float]:
-    """Finite numbers of a tensor (n,), in the fewest digits that a float32 needs; NumericsError names the row."""
-    found = [float(value) for value in values]
-    if not all(math.isfinite(value) for value in found):
-        raise NumericsError(
-            f"{judgment.file}:{judgment.line}: the model gives {found}, which is not finite. Its weights or its "
-            "precision are at fault: check the training run, or use precision float32"
-        )
-    return [_shortest(value) for value in found]
-
-
-def _named(names: Sequence[str], values: Tensor, judgment: Judgment) -> dict[str, float]:
-    return dict(zip(names, numbers(values, judgment), strict=True))
-
-
-def _shortest(value: float) -> float:
-    return float(f"{value:.7g}")
 
 
 def _jsonable(value: Any) -> Any:

@@ -8,11 +8,13 @@ import json
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import torch
+from filelock import FileLock, Timeout
 
 from vrm import __version__
 from vrm.data.readers import locate
@@ -84,8 +86,8 @@ class ScoreFile:
             raise DataError(f"{self.path}: the directory {self.path.parent} does not exist")
         if not overwrite:
             self._check_continuable(settings)
+        self._lock = _locked(self.path)
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-        _lock(self._file, self.path)
         if overwrite:
             self._file.truncate(0)
         self.rows_done, end = (_complete_members if self._compressed else _complete_lines)(self._file)
@@ -134,6 +136,10 @@ class ScoreFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        # While it is held, so that nobody takes a lock on a file that goes away; Windows forbids that.
+        with suppress(OSError):
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
 
 
 def open_sink(path: str | None, settings: Callable[[], Mapping[str, Any]], overwrite: bool = False) -> ScoreSink:
@@ -184,15 +190,14 @@ def encode_row(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _locked(path: Path) -> FileLock:
+    """The lock of an output, held."""
+    lock = FileLock(f"{path}.lock")
     try:
-        import fcntl
-    except ImportError:  # Windows: nothing stands in the way of a second writer there
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(timeout=0)
+    except Timeout:
         raise DataError(f"{path}: another process is writing to it") from None
+    return lock
 
 
 def _complete_lines(file: BinaryIO) -> tuple[int, int]:
@@ -236,7 +241,7 @@ def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | N
         "model": model_fingerprint(engine),
         "input": source_fingerprint(source),
         "columns": dict(mapping or {}),
-        "reward_scale": scorer.reward_scale,
+        "reward_scale": scorer.view.reward_scale,
         "kappa": options.kappa,
         "keep": list(options.keep),
         "emphasize": dict(steering.emphasis) if steering else {},

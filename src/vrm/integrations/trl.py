@@ -10,7 +10,6 @@ them, and the rewards are those of `vrm score`.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +20,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from vrm.core.predictive import PredictiveMoments, pessimistic_reward
-from vrm.core.reward import objective_scores
+from vrm.data.fields import read_tools
 from vrm.data.schema import Judgment, Text
-from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import ConfigError, DataError, NumericsError
+from vrm.errors import ConfigError, DataError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
-from vrm.inference.score import ScoreOptions, Scorer
+from vrm.inference.reward_choice import RewardChoice
+from vrm.inference.rewards import BatchRewards, RewardView
 from vrm.inference.steering import Steering
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 
@@ -42,23 +40,15 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """What a model says about the rows of one batch, steering applied; the columns have one entry for each judged row.
+    """What a model says about the rows of one batch.
 
     Attributes:
         kept: (rows,) which rows were judged; the others were dropped as too long.
-        truncated: how many rows were cut.
-        moments: of the rewards, (judged,), raw.
-        weights: E[w], (judged, num_objectives).
-        scores: o(mu), (judged, num_objectives), raw.
-        concentration: total of the weights' Dirichlet, (judged,); infinite where weights carry no uncertainty.
+        rewards: of the judged rows, each a judgment of one completion; None where no row was judged.
     """
 
     kept: list[bool]
-    truncated: int
-    moments: PredictiveMoments
-    weights: Tensor
-    scores: Tensor
-    concentration: Tensor
+    rewards: BatchRewards | None
 
 
 class BatchJudge:
@@ -66,10 +56,11 @@ class BatchJudge:
 
     Args:
         engine: runs the model.
+        view: how its rewards are read.
     """
 
-    def __init__(self, engine: RewardEngine) -> None:
-        self.engine = engine
+    def __init__(self, engine: RewardEngine, view: RewardView) -> None:
+        self.engine, self.view = engine, view
         self._last: tuple[str, JudgedRows] | None = None
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], columns: Mapping[str, Any]) -> JudgedRows:
@@ -81,7 +72,7 @@ class BatchJudge:
             columns: TRL's further arguments; `tools` and `chat_template_kwargs` reach the chat template.
 
         Raises:
-            DataError: for a prompt and completion of different formats.
+            DataError: for a prompt and completion of different formats, or tools that are no JSON text.
             NumericsError: if a reward is not finite.
         """
         used = [columns.get(name) or [None] * len(prompts) for name in ("tools", "chat_template_kwargs")]
@@ -91,74 +82,25 @@ class BatchJudge:
                 rows = [
                     Judgment(prompt, [completion], tools=tools, chat_template_kwargs=kwargs, file="<batch>", line=line)
                     for line, (prompt, completion, tools, kwargs) in enumerate(
-                        zip(prompts, completions, map(_parsed, used[0]), used[1], strict=True), 1
+                        zip(prompts, completions, map(_tools, used[0]), used[1], strict=True), 1
                     )
                 ]
                 self._last = (key, self._judge(rows))
             return self._last[1]
 
     def _judge(self, rows: list[Judgment]) -> JudgedRows:
-        tokenized, truncated = [], 0
-        for row in rows:
-            report = self.engine.report
-            before = report.prompt_truncated + report.completion_truncated
-            tokenized.append(self.engine.tokenize(row))
-            truncated += report.prompt_truncated + report.completion_truncated > before
-        return self.of_tokenized(tokenized, truncated)
-
-    def of_tokenized(self, tokenized: Sequence[TokenizedJudgment | None], truncated: int = 0) -> JudgedRows:
-        """Judge tokenized rows of one completion each; None stands for a row that was dropped."""
-        kept = [item is not None for item in tokenized]
-        found = [item for item in tokenized if item is not None]
-        if not found:
-            return _nothing_judged(kept, len(self.engine.objectives))
-        grouped, places = _by_prompt(found)
-        batch = self.engine.judge_tokenized(grouped)
-        row, column = (torch.tensor(index) for index in zip(*places, strict=True))
-        posteriors, moments = batch.posteriors, batch.moments
-        if not bool(torch.isfinite(moments.mean[row, column]).all()):
-            raise NumericsError(
-                "the model gives rewards that are not finite. Its weights or its precision are at fault: check the "
-                "training run, or use an engine with precision float32"
-            )
-        parts = (moments.mean, moments.feature_variance, moments.weight_variance, moments.interaction_variance)
-        return JudgedRows(
-            kept=kept,
-            truncated=truncated,
-            moments=PredictiveMoments(*(part[row, column] for part in parts)),
-            weights=posteriors.weights.mean[row],
-            scores=objective_scores(posteriors.features.loc, posteriors.decoder)[row, column],
-            concentration=posteriors.weights.total[row],
-        )
+        tokenized = [self.engine.tokenize(row) for row in rows]
+        judged = [item for item in tokenized if item is not None]
+        # The engine computes equal prompts once.
+        rewards = self.view(self.engine.judge_tokenized(judged)) if judged else None
+        return JudgedRows([item is not None for item in tokenized], rewards)
 
 
-def _parsed(tools: Any) -> Any:
-    """Tool definitions of a row; columnar files hold them as JSON text."""
-    if not isinstance(tools, str):
-        return tools
+def _tools(value: Any) -> Any:
     try:
-        return json.loads(tools)
-    except ValueError as error:
-        raise DataError(f"tools: not the JSON text of a list of tools ({error})") from None
-
-
-def _nothing_judged(kept: list[bool], num_objectives: int) -> JudgedRows:
-    none, table = torch.zeros(0), torch.zeros(0, num_objectives)
-    return JudgedRows(kept, 0, PredictiveMoments(none, none, none, none), table, table, none)
-
-
-def _by_prompt(rows: Sequence[TokenizedJudgment]) -> tuple[list[TokenizedJudgment], list[tuple[int, int]]]:
-    """Rows of equal prompts as one judgment, and where each row went: its judgment, and its place there."""
-    groups: dict[tuple[int, ...], TokenizedJudgment] = {}
-    index: dict[tuple[int, ...], int] = {}
-    places = []
-    for row in rows:
-        key = tuple(row.prompt)
-        group = groups.setdefault(key, TokenizedJudgment(row.prompt, [], Judgment(row.judgment.prompt)))
-        places.append((index.setdefault(key, len(index)), len(group.completions)))
-        group.completions.extend(row.completions)
-        group.judgment.completions.extend(row.judgment.completions)
-    return list(groups.values()), places
+        return read_tools(value)
+    except DataError as error:
+        raise DataError(f"tools: {error}") from None
 
 
 class RewardFunction:
@@ -180,11 +122,13 @@ class RewardFunction:
     Args:
         name: becomes `__name__`.
         judge: shared by the functions that read the same forward.
-        values: rewards of judged rows, (judged,).
+        values: rewards of judged rows, (judged, 1).
         label: of the logged metrics; None logs none.
     """
 
-    def __init__(self, name: str, judge: BatchJudge, values: Callable[[JudgedRows], Tensor], label: str | None) -> None:
+    def __init__(
+        self, name: str, judge: BatchJudge, values: Callable[[BatchRewards], Tensor], label: str | None
+    ) -> None:
         self.__name__ = name
         self.judge, self.values, self.label = judge, values, label
 
@@ -196,37 +140,38 @@ class RewardFunction:
         judged = self.judge(prompts, completions, columns)
         if self.label is not None:
             self._log(judged, self.label, columns)
-        return _spread(self.values(judged), judged.kept)
+        return _spread(None if judged.rewards is None else self.values(judged.rewards), judged.kept)
 
     def _log(self, judged: JudgedRows, label: str, columns: Mapping[str, Any]) -> None:
         if columns.get("log_metric"):
-            for name, value in _metrics(judged, self.judge.engine).items():
+            for name, value in _metrics(judged).items():
                 columns["log_metric"](f"{label}/{name}", value)
         if columns.get("log_extra"):
-            columns["log_extra"](f"{label}_reward_std", _spread(judged.moments.std, judged.kept))
+            spread = None if judged.rewards is None else judged.rewards.moments.std
+            columns["log_extra"](f"{label}_reward_std", _spread(spread, judged.kept))
 
 
-def _spread(values: Tensor, kept: Sequence[bool]) -> list[float | None]:
-    remaining = iter(values.tolist())
+def _spread(values: Tensor | None, kept: Sequence[bool]) -> list[float | None]:
+    """Values of judged rows, (judged, completions), at the rows' places; None where a row was dropped."""
+    remaining = iter(values[:, 0].tolist() if values is not None else ())
     return [next(remaining) if keep else None for keep in kept]
 
 
-def _metrics(judged: JudgedRows, engine: RewardEngine) -> dict[str, float]:
-    shares = {
-        "truncated": judged.truncated / len(judged.kept),
-        "dropped": 1 - sum(judged.kept) / len(judged.kept),
+def _metrics(judged: JudgedRows) -> dict[str, float]:
+    rows, rewards = len(judged.kept), judged.rewards
+    if rewards is None:
+        return {"truncated": 0.0, "dropped": 1.0}
+    batch, moments = rewards.batch, rewards.moments
+    metrics = {
+        "truncated": sum(item.truncated for item in batch.tokenized) / rows,
+        "dropped": 1 - len(batch) / rows,
+        "reward_std": float(moments.std[:, 0].mean()),
+        "reward_std_weights": float(moments.weight_variance[:, 0].sqrt().mean()),
     }
-    if not any(judged.kept):
-        return shares
-    spread = {
-        "reward_std": float(judged.moments.std.mean()),
-        "reward_std_weights": float(judged.moments.weight_variance.sqrt().mean()),
-    }
-    if bool(torch.isfinite(judged.concentration).all()):
-        spread["total_concentration"] = float(judged.concentration.mean())
-    means = judged.weights.mean(0).tolist()
-    weights = {f"weight/{name}": mean for name, mean in zip(engine.objectives, means, strict=True)}
-    return shares | spread | weights
+    if bool(torch.isfinite(rewards.concentration).all()):
+        metrics["total_concentration"] = float(rewards.concentration.mean())
+    means = zip(batch.objectives, rewards.weights.mean(0).tolist(), strict=True)
+    return metrics | {f"weight/{name}": mean for name, mean in means}
 
 
 def reward_function(
@@ -253,14 +198,12 @@ def reward_function(
         CheckpointError: if there is no such model.
         ConfigError: for options that this model cannot follow.
     """
-    engine = _steered(_engine(model), emphasis, without)
-    shift, scale = _units(engine, reward_scale, kappa)
-
-    def values(judged: JudgedRows) -> Tensor:
-        rewards = judged.moments.mean if kappa is None else pessimistic_reward(judged.moments, kappa)
-        return (rewards - shift) / scale
-
-    return RewardFunction(name, BatchJudge(engine), values, name)
+    engine = _engine(model)
+    steering = Steering(dict(emphasis or {}), tuple(without)) if emphasis or without else None
+    if steering is not None and engine.steering is not None:
+        raise ConfigError("the engine steers already: give emphasis and without to it, or to reward_function, not both")
+    view = RewardView(engine.model.config, RewardChoice(reward_scale, kappa), steering)
+    return RewardFunction(name, BatchJudge(engine, view), lambda rewards: rewards.chosen, name)
 
 
 def objective_functions(
@@ -280,14 +223,12 @@ def objective_functions(
         reward_scale: as in `reward_function`.
     """
     engine = _engine(model)
-    shift, scale = _units(engine, reward_scale, None)
-    judge = BatchJudge(engine)
+    judge = BatchJudge(engine, RewardView(engine.model.config, RewardChoice(reward_scale)))
 
-    def values_of(index: int) -> Callable[[JudgedRows], Tensor]:
-        def values(judged: JudgedRows) -> Tensor:
-            # Weights sum to 1, so shifting every objective by the mean shifts the reward by it.
-            scores = (judged.scores[:, index] - shift) / scale
-            return judged.weights[:, index] * scores if weighted else scores
+    def values_of(index: int) -> Callable[[BatchRewards], Tensor]:
+        def values(rewards: BatchRewards) -> Tensor:
+            scores = rewards.scores[..., index]
+            return rewards.weights[:, None, index] * scores if weighted else scores
 
         return values
 
@@ -309,19 +250,3 @@ def _engine(model: Model) -> RewardEngine:
     from transformers import AutoTokenizer
 
     return RewardEngine(model, AutoTokenizer.from_pretrained(model.config._name_or_path), options)
-
-
-def _steered(engine: RewardEngine, emphasis: Mapping[str, float] | None, without: Sequence[str]) -> RewardEngine:
-    if not emphasis and not without:
-        return engine
-    if engine.steering is not None:
-        raise ConfigError("the engine steers already: give emphasis and without to it, or to reward_function, not both")
-    steering = Steering(dict(emphasis or {}), tuple(without))
-    return RewardEngine(engine.model, engine.tokenizer, engine.options, engine.tokenize.on_overlong, steering)
-
-
-def _units(engine: RewardEngine, reward_scale: str | None, kappa: float | None) -> tuple[float, float]:
-    """Shift and scale of rewards; raises ConfigError as `vrm score` does."""
-    config = engine.model.config
-    scorer = Scorer(engine, ScoreOptions(reward_scale=reward_scale, kappa=kappa))
-    return (config.reward_mean, config.reward_std) if scorer.reward_scale == "standardized" else (0.0, 1.0)

@@ -8,6 +8,7 @@ from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from vrm.choices import BackboneKind, LossName, Pooling, RewardScale
+from vrm.core.reward import RewardUnits
 from vrm.errors import ConfigError, check_choice
 
 HEADS = ("vrm", "gated", "bottleneck", "mlp", "bt")
@@ -185,6 +186,12 @@ class VRMConfig(PretrainedConfig):
     def feature_size(self) -> int:
         """Width of the head's input."""
         return self.num_blocks * self.backbone_hidden_size
+
+    def reward_units(self, reward_scale: str | None = None) -> RewardUnits:
+        """Units of rewards on the scale `raw` or `standardized`; None takes the scale that the model is set to."""
+        if (reward_scale or self.reward_scale) == RewardScale.STANDARDIZED:
+            return RewardUnits(self.reward_mean, self.reward_std)
+        return RewardUnits()
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PretrainedConfig:
         """This configuration itself: generic code asks it for `num_labels` and `pad_token_id`."""

@@ -263,13 +263,10 @@ class VRMForSequenceClassification(PreTrainedModel):
         moments = completion_moments(posteriors)
         weights, features = posteriors.weights, posteriors.features
         concentration = weights.concentration
-        rewards, variance = moments.mean, moments.variance
-        if self.config.reward_scale == "standardized":
-            rewards = (rewards - self.config.reward_mean) / self.config.reward_std
-            variance = variance / self.config.reward_std**2
+        units = self.config.reward_units()
         return VRMOutput(
-            logits=rewards,
-            reward_variance=variance,
+            logits=units.of(moments.mean),
+            reward_variance=moments.variance / units.scale**2,
             weights=weights.mean,
             concentration=torch.full_like(weights.mean, float("inf")) if concentration is None else concentration,
             loc=features.loc,

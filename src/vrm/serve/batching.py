@@ -153,7 +153,7 @@ class Batcher:
         self,
         texts: int,
         tokenize: Callable[[], list[TokenizedJudgment]],
-        answer: Callable[[list[JudgedBatch], list[TokenizedJudgment]], T],
+        answer: Callable[[list[JudgedBatch]], T],
         slow: bool = False,
     ) -> T:
         """The answer to a request.
@@ -163,7 +163,7 @@ class Batcher:
         Args:
             texts: completions of the request.
             tokenize: gives its judgments; called in the tokenizers' thread.
-            answer: makes the answer of the judged rows and of their judgments; called in the answers' thread.
+            answer: makes the answer of the judged rows; called in the answers' thread.
             slow: whether that takes long; such answers have a thread of their own and hold nobody else up.
 
         Raises:
@@ -174,7 +174,7 @@ class Batcher:
             async with asyncio.timeout(self._settings.request_timeout):
                 judgments, size = await self._in_thread("tokenize", _measured, tokenize)
                 rows = await self._judged(judgments, size)
-                return await self._in_thread("slow-answer" if slow else "answer", answer, rows, judgments)
+                return await self._in_thread("slow-answer" if slow else "answer", answer, rows)
         except TimeoutError:
             self._metrics.dropped.labels("timeout").inc()
             limit = self._settings.request_timeout

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
 
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import ConfigError
+from vrm.errors import CannotFollowError, ConfigError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
-from vrm.inference.steering import Steering, check_steering
+from vrm.inference.reward_choice import RewardChoice
+from vrm.inference.rewards import RewardView, RowRewards
+from vrm.inference.steering import Steering
 from vrm.model.configuration_vrm import VRMConfig
-from vrm.serve.answers import RewardChoice, Rewards, rewards_of
 from vrm.serve.batching import Batcher
 from vrm.serve.errors import ClientGoneError, RequestError
 from vrm.serve.metrics import ServeMetrics
@@ -24,30 +24,6 @@ from vrm.serve.settings import ServeSettings
 from vrm.serve.texts import Formatted, RequestTokenizer
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ServedRow:
-    """What the model says about one judgment.
-
-    Attributes:
-        judged: a batch of one.
-        tokens: of the prompt and of all completions, as the model read them.
-        truncated: whether it was cut to the model's limit.
-    """
-
-    judged: JudgedBatch
-    tokens: int
-    truncated: bool
-
-
-@dataclass(frozen=True)
-class ServedRewards:
-    """Rewards of one judgment; `tokens` and `truncated` as in `ServedRow`."""
-
-    rewards: Rewards
-    tokens: int
-    truncated: bool
 
 
 class Service:
@@ -79,34 +55,39 @@ class Service:
         Raises:
             NumericsError: if its reward is not finite.
         """
-        judged = self.engine.judge([Judgment("Hello.", ["Hello."], file="<trial>")])
-        rewards_of(judged, self.config, RewardChoice())
+        RewardView(self.config)(self.engine.judge([Judgment("Hello.", ["Hello."], file="<trial>")]))
         self.engine.reset_report()
 
-    def steering(self, emphasis: dict[str, float], without: Sequence[str]) -> Steering | None:
-        """Checked steering of a request; None if it has none.
+    def view(
+        self,
+        choice: RewardChoice | None = None,
+        emphasis: Mapping[str, float] | None = None,
+        without: Sequence[str] = (),
+    ) -> RewardView:
+        """How a request reads rewards.
+
+        Args:
+            choice: scale and pessimism.
+            emphasis: counts of its steering, by objective.
+            without: objectives that it leaves out.
 
         Raises:
             RequestError: for an unknown objective, one that is in both, or a head that cannot follow.
         """
-        if not emphasis and not without:
-            return None
-        both = sorted(set(emphasis) & set(without))
+        both = sorted(set(emphasis or ()) & set(without))
         if both:
             raise RequestError(f"without: {', '.join(both)} cannot be left out and emphasized", "without")
-        steering = Steering(dict(emphasis), tuple(dict.fromkeys(without)))
+        steering = Steering(dict(emphasis or {}), tuple(dict.fromkeys(without))) if emphasis or without else None
         try:
-            check_steering(self.engine.model, steering)
-        except ConfigError as error:
-            unknown = set(without) - set(self.config.objective_names)
-            raise RequestError(str(error), "without" if unknown or not emphasis else "emphasis") from None
-        return steering
+            return RewardView(self.config, choice, steering)
+        except CannotFollowError as error:
+            raise RequestError(f"{error.option}: {error}", error.option) from None
 
     async def judge(
         self,
         request: Request,
         items: Sequence[Judgment | Formatted],
-        answer: Callable[[list[ServedRow]], T],
+        answer: Callable[[list[JudgedBatch]], T],
         slow: bool = False,
     ) -> T:
         """Judge what a request holds and make its answer, in the threads for it.
@@ -114,38 +95,25 @@ class Service:
         Args:
             request: of HTTP; if its client goes away, so does its place in the queue.
             items: judgments and formatted texts.
-            answer: called in a thread, with one row an item.
+            answer: called in a thread, with one judged row an item.
             slow: whether the answer takes long.
 
         Raises:
             RequestError: a text that does not fit, or as its subclasses say.
         """
         texts = sum(len(item.completions) if isinstance(item, Judgment) else 1 for item in items)
-        cut: list[bool] = []
 
         def tokenize() -> list[TokenizedJudgment]:
-            pairs = [self._tokenizer(item) for item in items]
-            cut.extend(truncated for _, truncated in pairs)
-            return [tokenized for tokenized, _ in pairs]
+            return [self._tokenizer(item) for item in items]
 
-        def finish(rows: list[JudgedBatch], tokenized: list[TokenizedJudgment]) -> T:
-            sizes = (len(item.prompt) + sum(map(len, item.completions)) for item in tokenized)
-            return answer([ServedRow(*found) for found in zip(rows, sizes, cut, strict=True)])
-
-        return await until_gone(request, self.batcher.submit(texts, tokenize, finish, slow), self.metrics)
+        return await until_gone(request, self.batcher.submit(texts, tokenize, answer, slow), self.metrics)
 
     async def rewards(
         self, request: Request, items: Sequence[Judgment | Formatted], choice: RewardChoice
-    ) -> list[ServedRewards]:
+    ) -> list[RowRewards]:
         """Rewards of what a request holds; see `judge`."""
-        choice.check(self.config)
-
-        def answer(rows: list[ServedRow]) -> list[ServedRewards]:
-            return [
-                ServedRewards(rewards_of(row.judged, self.config, choice), row.tokens, row.truncated) for row in rows
-            ]
-
-        return await self.judge(request, items, answer)
+        view = self.view(choice)
+        return await self.judge(request, items, lambda rows: [rewards for row in rows for rewards in view(row).rows()])
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, T], metrics: ServeMetrics) -> T:

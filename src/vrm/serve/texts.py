@@ -102,8 +102,8 @@ class RequestTokenizer:
         self._settings, self._metrics = settings, metrics
         self._formatted = FormattedTokenizer(engine.tokenizer, wrap_text=engine.model.config.conversational)
 
-    def __call__(self, item: Judgment | Formatted) -> tuple[TokenizedJudgment, bool]:
-        """Token ids of a judgment or formatted text, and whether it was cut.
+    def __call__(self, item: Judgment | Formatted) -> TokenizedJudgment:
+        """Token ids of a judgment or formatted text, within the limit.
 
         Raises:
             RequestError: the chat template refuses it, the end of the prompt is not certain (see `FormattedTokenizer`),
@@ -116,7 +116,7 @@ class RequestTokenizer:
             _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param), item.param
         )
 
-    def _fitted(self, whole: TokenizedJudgment, param: str) -> tuple[TokenizedJudgment, bool]:
+    def _fitted(self, whole: TokenizedJudgment, param: str) -> TokenizedJudgment:
         if not whole.prompt:
             raise RequestError("prompt: the model reads no token of it", "prompt")
         try:
@@ -124,16 +124,15 @@ class RequestTokenizer:
         except OverlongError:
             fitted = None
         if fitted is None:
-            tokens = len(whole.prompt) + max(map(len, whole.completions))
-            policy = self._tokenizer.on_overlong
             raise RequestError(
-                f"{param}: prompt and completion have {tokens:,} tokens together; the model reads at most "
-                f"{self._tokenizer.max_tokens:,}, and this server refuses what is longer (--on-overlong {policy})",
+                f"{param}: prompt and completion have {whole.longest:,} tokens together; the model reads at most "
+                f"{self._tokenizer.max_tokens:,}, and this server refuses what is longer "
+                f"(--on-overlong {self._tokenizer.on_overlong})",
                 param,
             )
-        if fitted is not whole:
+        if fitted.truncated:
             self._metrics.truncated.inc()
-        return fitted, fitted is not whole
+        return fitted
 
 
 def _tokenized(tokenize: Callable[[], TokenizedJudgment], param: str) -> TokenizedJudgment:

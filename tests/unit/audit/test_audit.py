@@ -24,6 +24,7 @@ from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import ConfigError, DataError, NumericsError
 from vrm.inference.judged import JudgedBatch
 from vrm.metrics import Interval, ResampleOptions
+from vrm.model.configuration_vrm import VRMConfig
 
 FEW = ResampleOptions(resamples=60)
 
@@ -47,7 +48,7 @@ class StubEngine:
         self.reward, self.variance, self.steering = reward, variance, None
         self.tokenize = JudgmentTokenizer(Chat(), limit, on_overlong)
         self.report = self.tokenize.report
-        config = SimpleNamespace(reward_mean=stored[0], reward_std=stored[1], head=head)
+        config = VRMConfig(reward_mean=stored[0], reward_std=stored[1], head=head)
         self.model = SimpleNamespace(config=config)
 
     def judge_tokenized(self, items):
@@ -60,7 +61,7 @@ class StubEngine:
                 mask[row, place] = True
         features = SemanticFeatures(loc, torch.full_like(loc, self.variance))
         posteriors = Posteriors(ObjectiveWeights(torch.ones(len(items), 1)), features, torch.ones(1, 1), None)
-        return JudgedBatch([item.judgment for item in items], mask, posteriors, ("reward",))
+        return JudgedBatch(list(items), mask, posteriors, ("reward",))
 
 
 def sentences(count, seed):
@@ -267,7 +268,7 @@ def test_what_cannot_be_audited():
         audit(StubEngine(len, head="bt"), ROWS, kappa=1.0)
     with pytest.raises(DataError, match="1 of 1 judgments have none"):
         audit(engine, [Judgment("p", objective_votes={"a": 1.0})])
-    with pytest.raises(NumericsError, match=r"file\.jsonl:7: the model gives a reward that is not finite"):
+    with pytest.raises(NumericsError, match=r"file\.jsonl:7: the model gives .* not finite"):
         audit(StubEngine(lambda text: math.nan), [Judgment("p", ["a", "b"], 1.0, file="file.jsonl", line=7)])
 
 

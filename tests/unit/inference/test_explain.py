@@ -102,12 +102,12 @@ def test_mixture_quantiles_of_one_gaussian_two_apart_and_a_point():
 
 def test_a_row_is_explained_the_same_whatever_batch_it_is_in(engine, explanation):
     others = [Judgment("What is a good story?", ["The city.", "A long one, with water in it."])]
-    in_batch = explain_row(engine.judge([*others, ROW]), 1, engine)
+    in_batch = explain_row(engine.judge([*others, ROW]), 1, engine.model)
     assert [report.reward.low for report in in_batch.completions] == pytest.approx(
         [report.reward.low for report in explanation.completions], abs=1e-4
     )
     assert len(in_batch.completions) == 3
-    assert len(explain_row(engine.judge([*others, ROW]), 0, engine).completions) == 2
+    assert len(explain_row(engine.judge([*others, ROW]), 0, engine.model).completions) == 2
 
 
 def test_emphasis_and_leaving_out_change_the_weights_by_the_book(tiny_model_dir, explanation):

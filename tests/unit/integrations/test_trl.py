@@ -95,7 +95,7 @@ def test_objectives_add_up_to_the_reward(engine, batch):
     assert [function.__name__ for function in functions] == ["helpfulness", "safety", "brevity", "free_1"]
     assert close(torch.tensor([function(**batch) for function in functions]).sum(0).tolist(), total)
     plain = torch.tensor([function(**batch) for function in objective_functions(engine)])
-    weights = reward_function(engine).judge(**batch, columns={}).weights
+    weights = reward_function(engine).judge(**batch, columns={}).rewards.weights
     assert close((weights.T * plain).sum(0).tolist(), total)
     scaled = [f(**batch) for f in objective_functions(engine, weighted=True, reward_scale="standardized")]
     assert close(torch.tensor(scaled).sum(0).tolist(), (total - 0.25) / 1.5)
@@ -133,14 +133,20 @@ def test_a_batch_that_was_changed_in_place_is_judged_anew(engine, forwards):
     assert len(forwards) == 2
 
 
-def test_equal_prompts_are_one_judgment(engine, monkeypatch):
-    seen = []
-    original = RewardEngine.judge_tokenized
-    monkeypatch.setattr(
-        RewardEngine, "judge_tokenized", lambda self, rows: seen.append(len(rows)) or original(self, rows)
+def test_equal_prompts_are_computed_once(engine):
+    read = []
+    handle = engine.model.backbone.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    reward_function(engine)(PROMPTS, COMPLETIONS)
-    assert seen == [2]
+    rewards = reward_function(engine)(PROMPTS, COMPLETIONS)
+    in_rows = sum(read)
+    read.clear()
+    engine.judge(
+        [Judgment(PROMPTS[0], [COMPLETIONS[row] for row in (0, 1, 3)]), Judgment(PROMPTS[2], COMPLETIONS[2:3])]
+    )
+    handle.remove()
+    assert in_rows == sum(read)
+    assert len(rewards) == 4
 
 
 def test_rewards_do_not_depend_on_the_batch(engine):
@@ -157,14 +163,15 @@ def test_what_is_logged(engine):
     prompts = [*PROMPTS, "how"]
     function = reward_function(engine, name="judge")
     function(prompts, [*COMPLETIONS, "good " * 300], log_metric=metrics.__setitem__, log_extra=columns.__setitem__)
-    found = function.judge(prompts, [*COMPLETIONS, "good " * 300], {})
-    assert metrics["judge/reward_std"] == pytest.approx(float(found.moments.std.mean()))
-    assert metrics["judge/reward_std_weights"] == pytest.approx(float(found.moments.weight_variance.sqrt().mean()))
-    assert metrics["judge/total_concentration"] == pytest.approx(float(found.concentration.mean()))
-    assert metrics["judge/weight/safety"] == pytest.approx(float(found.weights[:, 1].mean()))
+    rewards = function.judge(prompts, [*COMPLETIONS, "good " * 300], {}).rewards
+    std, weight_variance = rewards.moments.std[:, 0], rewards.moments.weight_variance[:, 0]
+    assert metrics["judge/reward_std"] == pytest.approx(float(std.mean()))
+    assert metrics["judge/reward_std_weights"] == pytest.approx(float(weight_variance.sqrt().mean()))
+    assert metrics["judge/total_concentration"] == pytest.approx(float(rewards.concentration.mean()))
+    assert metrics["judge/weight/safety"] == pytest.approx(float(rewards.weights[:, 1].mean()))
     assert metrics["judge/truncated"] == pytest.approx(0.2)
     assert metrics["judge/dropped"] == 0
-    assert columns == {"judge_reward_std": pytest.approx(found.moments.std.tolist())}
+    assert columns == {"judge_reward_std": pytest.approx(std.tolist())}
 
 
 def test_heads_without_uncertainty_log_no_concentration(make_tiny_model):

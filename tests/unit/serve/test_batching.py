@@ -65,7 +65,7 @@ def run(judge, work, **settings):
 
 def submit(batcher, *judgments):
     texts = sum(len(item.completions) for item in judgments)
-    return asyncio.ensure_future(batcher.submit(texts, lambda: list(judgments), lambda rows, _: rows))
+    return asyncio.ensure_future(batcher.submit(texts, lambda: list(judgments), lambda rows: rows))
 
 
 async def begun(judge):
@@ -249,7 +249,7 @@ def test_the_event_loop_runs_while_the_model_tokenizer_and_answer_are_at_work():
 
     async def work(batcher):
         ticking = asyncio.ensure_future(tick())
-        await batcher.submit(1, lambda: slow([judgment([1], [1])]), lambda rows, _: slow(rows))
+        await batcher.submit(1, lambda: slow([judgment([1], [1])]), lambda rows: slow(rows))
         ticking.cancel()
 
     run(judge, work, queue_delay=0)

@@ -100,7 +100,7 @@ def test_probabilities_can_be_left_out(client):
 
 def test_an_explanation_says_that_it_was_cut(client):
     answer = client.post("/v1/explain", json={"prompt": PROMPT, "completions": ["water " * 300]}).json()
-    assert answer["notes"] == ["Cut to fit into 128 tokens."]
+    assert answer["notes"] == ["Cut to fit into 128 tokens: completions."]
 
 
 def test_an_empty_completion_has_a_reward(client):

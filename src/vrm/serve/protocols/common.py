@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 
 from vrm.choices import RewardScale
-from vrm.serve.answers import RewardChoice
+from vrm.inference.reward_choice import RewardChoice
 from vrm.serve.errors import RequestError
 from vrm.wire.schema import Amount, ErrorResponse
 

@@ -65,12 +65,12 @@ def openrlhf_router(service: Service) -> APIRouter:
             Formatted(query, prompt, f"query[{index}]")
             for index, (query, prompt) in enumerate(zip(body.query, prompts, strict=True))
         ]
-        served = await service.rewards(request, items, choice)
-        rewards = [row.rewards.chosen[0] for row in served]
+        rows = await service.rewards(request, items, choice)
+        rewards = [row.chosen[0] for row in rows]
         logs = {
-            "reward_mean": [row.rewards.mean[0] for row in served],
-            "reward_std": [row.rewards.std[0] for row in served],
-            "truncated": [float(row.truncated) for row in served],
+            "reward_mean": [row.mean[0] for row in rows],
+            "reward_std": [row.std[0] for row in rows],
+            "truncated": [float(row.tokenized.truncated) for row in rows],
         }
         return GetRewardResponse(rewards=rewards, scores=rewards, extra_logs=logs)
 

@@ -56,15 +56,14 @@ def slime_router(service: Service) -> APIRouter:
         ] = False,
     ) -> float | SlimeReward:
         """For `--rm-type remote_rm --rm-url http://HOST:PORT/slime/reward`: one number."""
-        (served,) = await service.rewards(request, [_item(body, service)], choice)
-        rewards = served.rewards
+        (rewards,) = await service.rewards(request, [_item(body, service)], choice)
         if not details:
             return rewards.chosen[0]
         return SlimeReward(
             reward=rewards.chosen[0],
             reward_mean=rewards.mean[0],
             reward_std=rewards.std[0],
-            truncated=served.truncated,
+            truncated=rewards.tokenized.truncated,
         )
 
     return router

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from vrm.data.schema import Judgment
+from vrm.inference.rewards import RowRewards
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
-from vrm.serve.service import ServedRewards, Service
+from vrm.serve.service import Service
 from vrm.serve.texts import SOURCE, Formatted, check_number, messages_of
 from vrm.wire.schema import Message
 from vrm.wire.schema import Request as Body
@@ -93,19 +94,19 @@ def vllm_router(service: Service) -> APIRouter:
     @router.post("/classify", summary="Rewards in vLLM's shape of a classification")
     async def classify(body: ClassifyRequest, request: Request, choice: UrlChoice) -> ClassifyResponse:
         """The reward is `data[i].probs[0]`."""
-        served = await service.rewards(request, _items(body, service), choice)
-        values = [row.rewards.chosen[0] for row in served]
+        rows = await service.rewards(request, _items(body, service), choice)
+        values = [row.chosen[0] for row in rows]
         if body.use_activation:
             values = [_logistic(value) for value in values]
         data = [ClassificationData(index=index, probs=[value]) for index, value in enumerate(values)]
-        return ClassifyResponse(data=data, **_envelope("classify", service, served))
+        return ClassifyResponse(data=data, **_envelope("classify", service, rows))
 
     @router.post("/pooling", summary="Rewards in vLLM's shape of a pooled output")
     async def pooling(body: PoolingRequest, request: Request, choice: UrlChoice) -> PoolingResponse:
         """The reward is `data[i].data[0]`."""
-        served = await service.rewards(request, _items(body, service), choice)
-        data = [PoolingData(index=index, data=[row.rewards.chosen[0]]) for index, row in enumerate(served)]
-        return PoolingResponse(data=data, **_envelope("pool", service, served))
+        rows = await service.rewards(request, _items(body, service), choice)
+        data = [PoolingData(index=index, data=[row.chosen[0]]) for index, row in enumerate(rows)]
+        return PoolingResponse(data=data, **_envelope("pool", service, rows))
 
     return router
 
@@ -126,8 +127,8 @@ def _items(body: PoolingRequest, service: Service) -> list[Judgment | Formatted]
     return [Formatted(text, None, f"input[{index}]") for index, text in enumerate(texts)]
 
 
-def _envelope(kind: str, service: Service, served: list[ServedRewards]) -> dict[str, Any]:
-    tokens = sum(row.tokens for row in served)
+def _envelope(kind: str, service: Service, rows: list[RowRewards]) -> dict[str, Any]:
+    tokens = sum(row.tokenized.tokens for row in rows)
     return {
         "id": f"{kind}-{uuid.uuid4().hex}",
         "created": int(time.time()),

@@ -1,0 +1,188 @@
+"""Rewards as a reader wants them: scale, pessimism, steering, names, and numbers that are finite.
+
+Everything that gives rewards out reads them through `RewardView`: files, server, trainers, benchmarks and audit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vrm.core.predictive import pessimistic_reward
+from vrm.core.reward import objective_scores
+from vrm.data.schema import Judgment
+from vrm.data.tokenized import TokenizedJudgment
+from vrm.errors import CannotFollowError, NumericsError
+from vrm.inference.judged import JudgedBatch
+from vrm.inference.reward_choice import RewardChoice
+from vrm.inference.steering import Steering
+from vrm.model.configuration_vrm import VRMConfig
+
+
+class RewardView:
+    """How rewards of a model are read.
+
+    Args:
+        config: of the model.
+        choice: scale and pessimism.
+        steering: applied to batches that were judged without any; None leaves them as they are.
+
+    Raises:
+        CannotFollowError: if this model cannot follow the choice or the steering.
+        ConfigError: for a count of emphasis that is not allowed.
+    """
+
+    def __init__(self, config: VRMConfig, choice: RewardChoice | None = None, steering: Steering | None = None) -> None:
+        choice = choice or RewardChoice()
+        if choice.kappa is not None and not config.has_reward_uncertainty:
+            raise CannotFollowError(
+                f"head '{config.head}' has no uncertainty, so kappa would change nothing: leave it out", "kappa"
+            )
+        if steering is not None:
+            steering.check(config)
+        self.config, self.kappa, self.steering = config, choice.kappa, steering
+        self.reward_scale: str = choice.reward_scale or config.reward_scale
+        self.units = config.reward_units(self.reward_scale)
+
+    def __call__(self, batch: JudgedBatch) -> BatchRewards:
+        """Rewards of a judged batch.
+
+        Raises:
+            NumericsError: if one is not finite.
+        """
+        return BatchRewards(batch.steered(self.steering), self)
+
+
+class BatchRewards:
+    """Rewards of a batch in the units of a view; tensors are on the CPU, and padding means nothing.
+
+    Attributes:
+        batch: the judgments, steered.
+        moments: of the rewards, (batch, num_completions), raw.
+        mean: E[r] (9), (batch, num_completions).
+        std: square root of (10), same shape.
+        pessimistic: E[r] - kappa sqrt(Var[r]), same shape; None without kappa.
+    """
+
+    def __init__(self, batch: JudgedBatch, view: RewardView) -> None:
+        self.batch, self.moments, self.units = batch, batch.moments, view.units
+        self.mean, self.std = self.units.of(self.moments.mean), self.units.spread(self.moments.std)
+        self.pessimistic: Tensor | None = None
+        if view.kappa is not None:
+            self.pessimistic = self.units.of(pessimistic_reward(self.moments, view.kappa))
+        for values in (self.mean, self.std, self.chosen):
+            if not bool(torch.isfinite(values[batch.mask]).all()):
+                for judgment, row, mask in zip(batch.judgments, values, batch.mask, strict=True):
+                    check_finite(row[mask], judgment)
+
+    @property
+    def chosen(self) -> Tensor:
+        """The pessimistic rewards if there are any, else the means."""
+        return self.mean if self.pessimistic is None else self.pessimistic
+
+    @property
+    def weights(self) -> Tensor:
+        """E[w], (batch, num_objectives)."""
+        return self.batch.posteriors.weights.mean
+
+    @property
+    def concentration(self) -> Tensor:
+        """Total of the weights' Dirichlet, (batch,); infinite where the weights carry no uncertainty."""
+        return self.batch.posteriors.weights.total
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """o(mu), (batch, num_completions, num_objectives), in the view's units."""
+        posteriors = self.batch.posteriors
+        return self.units.of(objective_scores(posteriors.features.loc, posteriors.decoder))
+
+    def rows(self) -> Iterator[RowRewards]:
+        """The judgments one by one."""
+        return (RowRewards(self, index) for index in range(len(self.batch)))
+
+
+class RowRewards:
+    """Rewards of one judgment as finite numbers, one a completion, in the fewest digits that a float32 needs.
+
+    Attributes:
+        mean: E[r] (9).
+        std: square root of (10).
+        pessimistic: E[r] - kappa sqrt(Var[r]); None without kappa.
+    """
+
+    def __init__(self, rewards: BatchRewards, index: int) -> None:
+        self._rewards, self._index = rewards, index
+        self.mean, self.std = self._listed(rewards.mean), self._listed(rewards.std)
+        self.pessimistic = None if rewards.pessimistic is None else self._listed(rewards.pessimistic)
+
+    def _listed(self, values: Tensor) -> list[float]:
+        return numbers(values[self._index, : len(self.tokenized.completions)], self.tokenized.judgment)
+
+    def _named(self, values: Tensor) -> dict[str, float]:
+        return dict(zip(self._rewards.batch.objectives, numbers(values, self.tokenized.judgment), strict=True))
+
+    @property
+    def tokenized(self) -> TokenizedJudgment:
+        """The judgment as the model read it."""
+        return self._rewards.batch.tokenized[self._index]
+
+    @property
+    def chosen(self) -> list[float]:
+        """The pessimistic rewards if there are any, else the means."""
+        return self.mean if self.pessimistic is None else self.pessimistic
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `vrm score` and the native API say of a judgment; `pessimistic_rewards` only with kappa.
+
+        Raises:
+            NumericsError: if a weight or an objective score is not finite.
+        """
+        total = float(self._rewards.concentration[self._index])
+        scores = self._rewards.scores[self._index, : len(self.tokenized.completions)]
+        return {
+            "rewards": self.mean,
+            "reward_std": self.std,
+            **({} if self.pessimistic is None else {"pessimistic_rewards": self.pessimistic}),
+            "objective_weights": self._named(self._rewards.weights[self._index]),
+            "total_concentration": shortest(total) if math.isfinite(total) else None,
+            "objective_scores": [self._named(values) for values in scores],
+        }
+
+    def preference_matrix(self) -> list[list[float]]:
+        """P(completion i is preferred to completion j) under the same weights by (8), for all i and j."""
+        count = len(self.tokenized.completions)
+        matrix = torch.full((count, count), 0.5)
+        if count > 1:
+            first, second = torch.triu_indices(count, count, offset=1)
+            log_first, log_second = self._rewards.batch.log_probabilities(
+                torch.full_like(first, self._index), first, second
+            )
+            matrix[first, second], matrix[second, first] = log_first.exp(), log_second.exp()
+        return [numbers(values, self.tokenized.judgment) for values in matrix]
+
+
+def check_finite(values: Tensor | Sequence[float], judgment: Judgment) -> None:
+    """Raise NumericsError, which names the row, unless all values are finite."""
+    listed = [float(value) for value in values]
+    if not all(map(math.isfinite, listed)):
+        raise NumericsError(
+            f"{judgment.file}:{judgment.line}: the model gives {listed}, which is not finite. Its weights or its "
+            "precision are at fault: check the training run, or use precision float32"
+        )
+
+
+def numbers(values: Tensor, judgment: Judgment) -> list[float]:
+    """Finite numbers of a tensor (n,), in the fewest digits that a float32 needs; NumericsError names the row."""
+    listed = values.tolist()
+    check_finite(listed, judgment)
+    return [shortest(value) for value in listed]
+
+
+def shortest(value: float) -> float:
+    """A number in the fewest digits that a float32 needs."""
+    return float(f"{value:.7g}")
