@@ -67,11 +67,11 @@ class Recipe:
         convert: maps one published (or joined) row to `Converted`; raises `RowError`, a `DataError`, naming the field,
             its value and what is allowed. Its `file` is the recipe's name in angle brackets and its `line` 0: a reader
             that knows better raises it anew with its own.
+        description: what it becomes.
+        leaves_out: what is dropped, and why.
+        license_note: licence as far as known.
         objectives: names that ratings or votes of the converted rows may carry; empty if there are none.
         rating_range: lowest and highest rating, or None if the rows carry no ratings.
-        description: what it becomes.
-        license_note: licence as far as known.
-        leaves_out: what is dropped, and why.
         splits: names of the splits on the hub, the one to train on first.
         hub_config: configuration to load (`name=` of `datasets.load_dataset`).
         hub_data_dir: folder to load (`data_dir=` of `datasets.load_dataset`).
@@ -82,12 +82,12 @@ class Recipe:
     name: str
     hub_id: str | None
     convert: Callable[[Row], Converted]
-    objectives: tuple[str, ...]
-    rating_range: tuple[float, float] | None
     description: str
-    license_note: str
     leaves_out: str
-    splits: tuple[str, ...]
+    license_note: str = "see the dataset card"
+    objectives: tuple[str, ...] = ()
+    rating_range: tuple[float, float] | None = None
+    splits: tuple[str, ...] = ("train",)
     hub_config: str | None = None
     hub_data_dir: str | None = None
     tables: tuple[str, ...] = ()
@@ -150,19 +150,21 @@ class Candidate:
     ratings: dict[str, float] | None = None
 
 
-def ranked(prompt: list[Row], candidates: Sequence[Candidate], **columns: Any) -> Converted:
+def ranked(prompt: list[Row], candidates: Sequence[Candidate | str], **columns: Any) -> Converted:
     """A row of a prompt and several completions with `scores`, `ratings` or both.
 
     Empty and repeated completions are left out and counted; with fewer than two left no row is made.
 
     Args:
         prompt: messages up to the completions.
-        candidates: the completions; all have a score or none has, and the same for ratings.
+        candidates: the completions, or for those that are left out the reason. All have a score or none has, and the
+            same for ratings.
         columns: further columns of the row; those that are None are left off.
     """
-    if has_blank(prompt):
-        return skip(EMPTY_PROMPT)
     kept, skipped = _usable(candidates)
+    if has_blank(prompt):
+        left_out = Counter(candidate for candidate in candidates if isinstance(candidate, str))
+        return Converted([], dict(Counter([EMPTY_PROMPT]) + left_out))
     if len(kept) < 2:
         return Converted([], dict(skipped + Counter([FEWER_THAN_TWO])))
     row: Row = {"prompt": prompt, "completions": [assistant(c.text) for c in kept]}
@@ -173,11 +175,13 @@ def ranked(prompt: list[Row], candidates: Sequence[Candidate], **columns: Any) -
     return Converted([row | _present(columns)], dict(skipped))
 
 
-def _usable(candidates: Sequence[Candidate]) -> tuple[list[Candidate], Counter[str]]:
+def _usable(candidates: Sequence[Candidate | str]) -> tuple[list[Candidate], Counter[str]]:
     kept: dict[str, Candidate] = {}
     skipped: Counter[str] = Counter()
     for candidate in candidates:
-        if not candidate.text.strip():
+        if isinstance(candidate, str):
+            skipped[candidate] += 1
+        elif not candidate.text.strip():
             skipped[EMPTY_COMPLETION] += 1
         elif candidate.text in kept:
             skipped[REPEATED_COMPLETION] += 1

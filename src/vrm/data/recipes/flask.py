@@ -64,7 +64,6 @@ FLASK = Recipe(
     hub_id=None,
     convert=_convert,
     objectives=OBJECTIVES,
-    rating_range=None,
     description="Votes without completions: one for each annotated skill. `category` is the domain. Reads the "
     "evaluation set's JSONL file of the FLASK repository.",
     license_note="none known; see the FLASK repository",

@@ -13,7 +13,7 @@ from typing import Any
 
 from vrm.data.recipes.base import Candidate, Converted, Recipe, Row, pair, ranked, skip
 from vrm.data.recipes.fields import Fields
-from vrm.data.recipes.turns import NOT_ALTERNATING, alternates, extra_id_turns
+from vrm.data.recipes.turns import NOT_ALTERNATING, asks, extra_id_turns
 
 OBJECTIVES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 OTHER_SPLIT = "row: belongs to the other split"
@@ -35,7 +35,7 @@ def join_responses(rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
 
 def _prompt(fields: Fields) -> list[Row] | None:
     turns = extra_id_turns(fields.text("prompt"))
-    return turns if alternates(turns) and turns[-1]["role"] == "user" else None
+    return turns if asks(turns) else None
 
 
 def _ratings(row: Row) -> Converted:
@@ -88,7 +88,7 @@ def _preference3(row: Row) -> Converted:
     votes = [_share(person.integer("score", -3, 3)) for person in people] or [_share(strength)]
     texts = fields.text("response1"), fields.text("response2")
     prompt = fields.messages("context")
-    if not prompt or prompt[-1]["role"] != "user" or not alternates(prompt):
+    if not asks(prompt):
         return skip(NOT_ALTERNATING)
     category = "/".join(filter(None, (fields.label("domain"), fields.label("language")))) or None
     share = sum(votes) / len(votes)
@@ -116,14 +116,11 @@ def _preference_recipe(name: str, split: str) -> Recipe:
         name=name,
         hub_id="nvidia/HelpSteer2",
         convert=partial(_preference2, name=name, split=split),
-        objectives=(),
-        rating_range=None,
         description=f"Pairs judged by people, those of the {split} split: the hub has both in one table with a `split` "
         "column. Strength 0 becomes `preference` 0.5.",
         license_note=_CC_BY,
         leaves_out="Rows of the other split (counted); how strong the preference is, since a margin is in units of "
         "reward; the written reasons.",
-        splits=("train",),
         hub_data_dir="preference",
     )
 
@@ -132,8 +129,6 @@ HELPSTEER3 = Recipe(
     name="helpsteer3",
     hub_id="nvidia/HelpSteer3",
     convert=_preference3,
-    objectives=(),
-    rating_range=None,
     description="Pairs; chosen is the side of `overall_preference`, `preference` the share of the individual judges "
     "who prefer it (an indifferent judge counts half). `category` is domain/language.",
     license_note=_CC_BY,

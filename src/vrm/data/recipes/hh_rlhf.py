@@ -9,7 +9,7 @@ from functools import partial
 
 from vrm.data.recipes.base import Converted, Recipe, Row
 from vrm.data.recipes.fields import Fields
-from vrm.data.recipes.turns import human_assistant_turns, pair_of_conversations
+from vrm.data.recipes.turns import pair_of_conversations, transcript
 
 _SUBSETS = {
     "helpful-base": "helpful",
@@ -21,13 +21,8 @@ _SUBSETS = {
 
 def _convert(row: Row, *, name: str, category: str | None) -> Converted:
     fields = Fields(row, name)
-    sides = []
-    for column in ("chosen", "rejected"):
-        turns = human_assistant_turns(fields.text(column))
-        if turns is None:
-            raise fields.error(column, fields.text(column), r"turns that begin with '\n\nHuman: ' or '\n\nAssistant: '")
-        sides.append(turns)
-    return pair_of_conversations(*sides, source=name, category=category)
+    chosen, rejected = (transcript(fields, column) for column in ("chosen", "rejected"))
+    return pair_of_conversations(chosen, rejected, source=name, category=category)
 
 
 def _recipe(name: str, data_dir: str | None, category: str | None, description: str) -> Recipe:
@@ -35,8 +30,6 @@ def _recipe(name: str, data_dir: str | None, category: str | None, description: 
         name=name,
         hub_id="Anthropic/hh-rlhf",
         convert=partial(_convert, name=name, category=category),
-        objectives=(),
-        rating_range=None,
         description=description,
         license_note="MIT",
         leaves_out="Pairs that differ before the last turn, end with the user, have turns that do not alternate, an "

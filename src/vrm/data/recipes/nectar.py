@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from vrm.data.recipes.base import Candidate, Converted, Recipe, Row, ranked, skip
 from vrm.data.recipes.fields import Fields
-from vrm.data.recipes.turns import NOT_ALTERNATING, alternates, human_assistant_turns
+from vrm.data.recipes.turns import NOT_ALTERNATING, asks, transcript
 
 _NAME = "nectar"
 _MOST = 1000
 
 
 def _prompt(fields: Fields) -> list[Row]:
-    text = fields.text("prompt")
-    turns = human_assistant_turns(text)
-    if turns is None:
-        raise fields.error("prompt", text, r"turns that begin with '\n\nHuman: ' or '\n\nAssistant: '")
+    turns = transcript(fields, "prompt")
     # The prompt ends with the header of the turn that the answers fill in.
     return turns[:-1] if turns[-1] == {"role": "assistant", "content": ""} else turns
 
@@ -29,7 +26,7 @@ def _convert(row: Row) -> Converted:
         Candidate(answer.text("answer"), -float(answer.integer("rank", 1, _MOST)))
         for answer in fields.children("answers")
     ]
-    if not prompt or prompt[-1]["role"] != "user" or not alternates(prompt):
+    if not asks(prompt):
         return skip(NOT_ALTERNATING)
     return ranked(prompt, answers, source=_NAME, category=_sources(fields))
 
@@ -44,14 +41,10 @@ NECTAR = Recipe(
     name=_NAME,
     hub_id="berkeley-nest/Nectar",
     convert=_convert,
-    objectives=(),
-    rating_range=None,
     description="Ranked lists; `scores` is minus the rank (the best has -1). `category` is where the prompt comes "
     "from.",
-    license_note="see the dataset card",
     leaves_out="Empty answers and repeated ones (of those the first listed stays); prompts whose turns do not "
     "alternate or that do not end with the user; model names and `good_natured`.",
-    splits=("train",),
 )
 
 RECIPES = (NECTAR,)

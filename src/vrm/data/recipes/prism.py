@@ -52,12 +52,12 @@ def _turn(responses: list[Row], person: Row | None, position: int, history: list
 
 def _conversations(utterances: Iterable[Mapping[str, Any]]) -> Iterator[list[list[Row]]]:
     """For each conversation its turns in order, for each turn the rows of its replies."""
-    found: dict[str, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    conversations: dict[str, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in utterances:
         fields = Fields(row, "prism")
-        found[fields.text("conversation_id")][fields.integer("turn", 0, 10_000)].append(dict(row))
+        conversations[fields.text("conversation_id")][fields.integer("turn", 0, 10_000)].append(dict(row))
         fields.text("user_id")
-    return ([turns[number] for number in sorted(turns)] for turns in found.values())
+    return ([turns[number] for number in sorted(turns)] for turns in conversations.values())
 
 
 def _extended(history: list[Row] | None, responses: list[Row]) -> list[Row] | None:
@@ -77,17 +77,17 @@ def _votes(fields: Fields, column: str) -> dict[str, float] | None:
 
 
 def _replies(fields: Fields, name: str) -> Converted:
-    candidates, unscored = [], 0
-    for response in fields.children("responses"):
-        if response.has("score"):
-            candidates.append(Candidate(response.text("model_response"), response.number("score", 0, 100)))
-        else:
-            response.get("score")
-            unscored += 1
     prompt = fields.messages("history") + user(fields.text("user_prompt"))
     columns = {"annotator": fields.label("user_id"), "category": fields.label("conversation_type")}
-    rows = ranked(prompt, candidates, source=name, **columns)
-    return merge([rows, Converted([], {NOT_SCORED: unscored} if unscored else {})])
+    return ranked(prompt, [_candidate(response) for response in fields.children("responses")], source=name, **columns)
+
+
+def _candidate(response: Fields) -> Candidate | str:
+    """The reply, or the reason why it is left out."""
+    if not response.has("score"):
+        response.get("score")  # an absent column is an error, a null score is not
+        return NOT_SCORED
+    return Candidate(response.text("model_response"), response.number("score", 0, 100))
 
 
 def _convert(row: Row, *, name: str, column: str, opening_only: bool) -> Converted:
@@ -112,11 +112,9 @@ def _recipe(name: str, tables: tuple[str, str], by: str, column: str, descriptio
         hub_id="HannahRoseKirk/prism-alignment",
         convert=partial(_convert, name=name, column=column, opening_only=by == "conversation_id"),
         objectives=OBJECTIVES,
-        rating_range=None,
         description=description,
         license_note="people's texts CC BY 4.0, model replies CC BY-NC 4.0; see the dataset card",
         leaves_out=leaves_out,
-        splits=("train",),
         tables=tables,
         join=partial(join, by=by),
     )

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from vrm.data.recipes.base import HISTORIES_DIFFER, NO_FINAL_ASSISTANT, Converted, pair, skip
+from vrm.data.recipes.fields import Fields
 
 NOT_ALTERNATING = "row: turns do not alternate between user and assistant"
 
@@ -49,6 +50,19 @@ def alternates(turns: Turns) -> bool:
     """
     spoken = turns[1:] if turns and turns[0]["role"] == "system" else turns
     return all(turn["role"] == ("user", "assistant")[index % 2] for index, turn in enumerate(spoken))
+
+
+def asks(turns: Turns) -> bool:
+    """Whether the turns are a prompt: they alternate and the user speaks last."""
+    return bool(turns) and turns[-1]["role"] == "user" and alternates(turns)
+
+
+def transcript(fields: Fields, name: str) -> Turns:
+    """The messages of a field that holds a transcript (see `human_assistant_turns`); RowError if it holds none."""
+    turns = human_assistant_turns(fields.text(name))
+    if turns is None:
+        raise fields.error(name, fields.text(name), r"turns that begin with '\n\nHuman: ' or '\n\nAssistant: '")
+    return turns
 
 
 def pair_of_conversations(chosen: Turns, rejected: Turns, **columns: Any) -> Converted:

@@ -5,11 +5,9 @@ Source: Cui et al., "UltraFeedback: Boosting Language Models with Scaled AI Feed
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 
-from vrm.data.recipes.base import Candidate, Converted, Recipe, Row, merge, ranked, user
-from vrm.data.recipes.base import skip as skipped_row
+from vrm.data.recipes.base import Candidate, Converted, Recipe, Row, ranked, skip, user
 from vrm.data.recipes.fields import Fields
 from vrm.data.recipes.turns import pair_of_conversations
 
@@ -45,11 +43,8 @@ def _candidate(completion: Fields, score_field: str) -> Candidate | str:
 
 def _convert(row: Row, *, name: str, score_field: str) -> Converted:
     fields = Fields(row, name)
-    found = [_candidate(completion, score_field) for completion in fields.children("completions")]
-    left_out = Counter(item for item in found if isinstance(item, str))
-    candidates = [item for item in found if isinstance(item, Candidate)]
-    rows = ranked(user(fields.text("instruction")), candidates, source=name, category=fields.label("source"))
-    return merge([rows, Converted([], dict(left_out))])
+    candidates = [_candidate(completion, score_field) for completion in fields.children("completions")]
+    return ranked(user(fields.text("instruction")), candidates, source=name, category=fields.label("source"))
 
 
 def _recipe(name: str, score_field: str, description: str) -> Recipe:
@@ -64,7 +59,6 @@ def _recipe(name: str, score_field: str, description: str) -> Recipe:
         leaves_out="Ratings 'N/A' (the entry is missing, not zero); completions that are empty, repeated or not "
         "scored, or whose overall_score is 10 against ratings of 2 or less (a known slip: 1.0 read as 10); the system "
         "prompts, which differ between the completions of one prompt; critiques and rationales.",
-        splits=("train",),
     )
 
 
@@ -72,7 +66,7 @@ def _binarized(row: Row, *, name: str, scores: tuple[str, str], high: float) -> 
     fields = Fields(row, name)
     first, second = (fields.number(column, 0, high) for column in scores)
     if first < second:
-        return skipped_row(CONTRADICTION)
+        return skip(CONTRADICTION)
     return pair_of_conversations(
         fields.messages("chosen"),
         fields.messages("rejected"),
@@ -106,8 +100,6 @@ ULTRAFEEDBACK_BINARIZED_CLEANED = Recipe(
     convert=partial(
         _binarized, name="ultrafeedback-binarized-cleaned", scores=("score_chosen", "score_rejected"), high=10
     ),
-    objectives=(),
-    rating_range=None,
     description="Pairs: the best by overall score against another; equal scores become `preference` 0.5.",
     license_note="MIT",
     leaves_out=_BINARIZED_LEAVES_OUT,
@@ -120,13 +112,10 @@ ULTRAFEEDBACK_PREFERENCES_CLEANED = Recipe(
     convert=partial(
         _binarized, name="ultrafeedback-preferences-cleaned", scores=("chosen-rating", "rejected-rating"), high=5
     ),
-    objectives=(),
-    rating_range=None,
     description="Pairs: the best by mean rating against another. As in `ultrafeedback-finegrained`, the label weighs "
     "all objectives alike.",
     license_note="MIT",
     leaves_out=_BINARIZED_LEAVES_OUT,
-    splits=("train",),
 )
 
 RECIPES = (
