@@ -11,10 +11,9 @@ from types import MappingProxyType
 from vrm.audit import additions, rewriting
 from vrm.audit.context import EditContext
 from vrm.errors import ConfigError
+from vrm.results import EditKind
 
-NOT_RAISE = "must not raise"
-LOWER = "must lower"
-KINDS = (NOT_RAISE, LOWER)
+NOT_RAISE, LOWER = EditKind.NOT_RAISE, EditKind.LOWER
 
 EditFunction = Callable[[str, EditContext], "str | None"]
 
@@ -24,7 +23,7 @@ class Edit:
     """A change of a completion's text.
 
     Attributes:
-        kind: what a reward should make of it, one of `KINDS`: `must not raise` for changes that add nothing,
+        kind: what a reward should make of it, `must not raise` for changes that add nothing,
             `must lower` for damage.
         function: from the text and an `EditContext` to the edited text. None where the edit does not apply; the text
             itself, or a text without a character to read, counts as that too. Chance comes from `context.random` alone.
@@ -35,14 +34,15 @@ class Edit:
         ConfigError: `kind` is not allowed.
     """
 
-    kind: str
+    kind: EditKind
     function: EditFunction
     summary: str = ""
     needs: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"the kind of an edit is {self.kind!r}; it must be one of: {', '.join(KINDS)}.")
+        if self.kind not in list(EditKind):
+            raise ConfigError(f"the kind of an edit is {self.kind!r}; it must be one of: {', '.join(EditKind)}.")
+        object.__setattr__(self, "kind", EditKind(self.kind))
 
     def apply(self, text: str, context: EditContext) -> str | None:
         """The edited text, or None where the edit does not apply; raises ConfigError if the function gives no text."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,44 +18,9 @@ from vrm.metrics import (
     bootstrap_rows,
     pearson,
 )
+from vrm.results.audit import LengthCorrelation, LengthReport
 
 _Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class LengthCorrelation:
-    """Correlation of something with length (characters), within groups of completions of one prompt.
-
-    Attributes:
-        completions: that were compared.
-        groups: of two or more completions: prompts for rewards, judgments for labels, whose scales differ by judge.
-        pearson: of the deviations from the group's means, all groups together; None where it is not defined.
-        spearman: mean over the groups in which neither side is constant; None if there is none.
-    """
-
-    completions: int
-    groups: int
-    pearson: Interval | None
-    spearman: Interval | None
-
-
-@dataclass(frozen=True, slots=True)
-class LengthReport:
-    """What the model makes of length, beside what the labels of the same file do.
-
-    Attributes:
-        rewards: within prompts, each different completion once.
-        labels: within judgments: 1 for the preferred completion of a pair and 0 for the other, places in a list.
-        pairs: labelled pairs of different length.
-        model_prefers_longer: share of these pairs in which the model prefers the longer side (equal rewards: half).
-        labels_prefer_longer: share in which the label does.
-    """
-
-    rewards: LengthCorrelation
-    labels: LengthCorrelation
-    pairs: int
-    model_prefers_longer: Interval | None
-    labels_prefer_longer: Interval | None
 
 
 def mean_interval(

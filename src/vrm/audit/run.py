@@ -9,11 +9,12 @@ import numpy as np
 from vrm.audit.edits import EDITS, Edit
 from vrm.audit.length import length_report
 from vrm.audit.measure import AuditArrays, AuditPlan, Progress, measure
-from vrm.audit.summary import AuditReport, by_harm, summarize
+from vrm.audit.summary import by_harm, summarize
 from vrm.data.schema import Judgment
 from vrm.errors import DataError
 from vrm.inference.engine import RewardEngine
 from vrm.metrics import ResampleOptions
+from vrm.results.audit import AuditReport
 
 STORED_SPREAD = "standard deviation of the rewards on the model's dev fold"
 FILE_SPREAD = "standard deviation of the unedited completions' rewards in this audit"
@@ -74,7 +75,7 @@ def audit(
         seed=seed,
         confidence=options.confidence,
         resamples=options.resamples,
-        edits=sorted(results, key=by_harm),
+        edits=tuple(sorted(results, key=by_harm)),
         length=length_report(arrays, options),
     )
 

@@ -11,14 +11,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vrm.audit.edits import LOWER
-from vrm.audit.summary import AS_IT_SHOULD, LOWERS, NO_EFFECT, RAISES, AuditReport, EditResult
 from vrm.metrics import Interval
+from vrm.results.audit import AuditReport, EditKind, EditResult, Verdict
 
 WIDE = 124
 """Columns of the terminal from which intervals stand beside their estimates and not under them."""
 
-_STYLES = {RAISES: "red", AS_IT_SHOULD: "green", NO_EFFECT: "green", LOWERS: "green"}
+_STYLES = {
+    Verdict.RAISES: "red",
+    Verdict.AS_IT_SHOULD: "green",
+    Verdict.NO_EFFECT: "green",
+    Verdict.LOWERS: "green",
+}
 
 
 def print_audit(console: Console, report: AuditReport, title: str) -> None:
@@ -42,7 +46,7 @@ def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
     for result in report.edits:
         style = _STYLES.get(result.verdict, "yellow") if result.measured else "dim"
         table.add_row(
-            escape(result.name) + (" ↓" if result.kind == LOWER else ""),
+            escape(result.name) + (" ↓" if result.kind == EditKind.LOWER else ""),
             str(result.measured),
             _cell(result.shift, "+.2f", narrow=narrow),
             "-" if result.raised is None else f"{100 * result.raised.estimate:.0f}",
@@ -56,7 +60,7 @@ def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
 def _pairs_wrong(result: EditResult) -> Interval | None:
     if result.pairs is None:
         return None
-    return result.pairs.error_rate if result.kind == LOWER else result.pairs.flip_rate
+    return result.pairs.error_rate if result.kind == EditKind.LOWER else result.pairs.flip_rate
 
 
 def _cell(interval: Interval | None, form: str, scale: float = 1.0, *, narrow: bool = False) -> str:

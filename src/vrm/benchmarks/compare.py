@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,61 +18,10 @@ from vrm.metrics import (
     bootstrap_rows,
     equality_test,
     holm,
-    json_ready,
 )
+from vrm.results.comparison import BenchmarkComparison, PairedFigure
 from vrm.results.formats import points, signed
 from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
-
-
-@dataclass(frozen=True, slots=True)
-class PairedFigure:
-    """One published number of both models.
-
-    Attributes:
-        name: what it is about and what is measured.
-        count: examples that it is computed from, for both models.
-        share: whether it is a share, to be shown in percent, and not another quantity.
-        first: of A.
-        second: of B.
-        difference: A - B, its interval by bootstrap over prompts.
-        p_value: that both are equally good, for figures that are one mean; None for those made of several.
-        holm_p_value: adjusted for the number of such figures, the main one left out; None likewise.
-    """
-
-    name: str
-    count: int
-    share: bool
-    first: float
-    second: float
-    difference: Interval
-    p_value: float | None
-    holm_p_value: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkComparison:
-    """Everything `vrm compare` reports of one benchmark.
-
-    Attributes:
-        examples: that both models judged.
-        only_first: that A alone judged; B dropped them as overlong.
-        only_second: that B alone judged.
-        prompts: distinct prompts (groups) of the examples.
-        figures: the benchmark's own, the main one first.
-        conclusions: in sentences.
-    """
-
-    examples: int
-    only_first: int
-    only_second: int
-    prompts: int
-    figures: tuple[PairedFigure, ...]
-    conclusions: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        plain: dict[str, Any] = json_ready(self)
-        return plain
 
 
 def compare_outcomes(

@@ -26,6 +26,7 @@ from vrm.cli.options import (
 
 if TYPE_CHECKING:
     from vrm.audit import AuditReport, Edit
+    from vrm.results import AuditDocument
 
 
 def _list_edits(wanted: bool) -> None:
@@ -118,15 +119,10 @@ def _edits(names: list[str] | None) -> dict[str, Edit]:
         raise typer.BadParameter(str(error), param_hint="--edit") from None
 
 
-def _document(model: str, file: str, engine: Any, settings: dict[str, Any], data: Any, report: Any) -> dict[str, Any]:
-    from vrm.results import Kind
+def _document(model: str, file: str, engine: Any, settings: dict[str, Any], data: Any, report: Any) -> AuditDocument:
+    from vrm.metrics import field_values
+    from vrm.results import AuditDocument
     from vrm.results.header import model_header
 
-    return {
-        "kind": Kind.AUDIT,
-        "schema": 1,
-        **model_header(model, engine, settings),
-        "file": file,
-        "data": data.to_dict(),
-        **report.to_dict(),
-    }
+    header = model_header(model, engine, settings)
+    return AuditDocument(**header, file=file, data=data.to_dict(), **field_values(report))

@@ -22,12 +22,11 @@ from vrm.cli.options import (
 
 if TYPE_CHECKING:
     from vrm.benchmarks import Outcomes
-    from vrm.benchmarks.compare import BenchmarkComparison
     from vrm.cli.evaluate import Input
     from vrm.evaluate.collect import Collected
-    from vrm.evaluate.compare import Comparison
     from vrm.inference.engine import RewardEngine
     from vrm.metrics import ResampleOptions
+    from vrm.results import BenchmarkComparison, Comparison, ComparisonDocument, MeasuredModel
 
 
 def compare(
@@ -57,7 +56,7 @@ def compare(
     One model is in memory at a time.
     """
     from vrm.metrics import ResampleOptions
-    from vrm.results.header import model_hashes
+    from vrm.results.header import measured_model
 
     material = _load(targets, recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
@@ -66,7 +65,7 @@ def compare(
         note(f"judging with {label}: {model}")
         engine = load_engine(model, **settings, steering=None, cache=cache)
         found.append({target: _judge(engine, given) for target, given in material.items()})
-        models.append({"model": model, **model_hashes(model, engine)})
+        models.append(measured_model(model, engine))
         del engine
     options = ResampleOptions(resamples=resamples)
     compared = {target: _compare(found[0][target][0], found[1][target][0], options) for target in material}
@@ -114,46 +113,46 @@ def _compare(first: Any, second: Any, options: ResampleOptions) -> Comparison | 
 
 
 def _document(
-    models: list[dict[str, Any]],
+    models: list[MeasuredModel],
     settings: dict[str, Any],
     material: dict[str, Input],
     overlong: dict[str, dict[str, str]],
-    compared: dict[str, Any],
-) -> dict[str, Any]:
-    from vrm.evaluate.compare import Comparison
+    compared: dict[str, Comparison | BenchmarkComparison],
+) -> ComparisonDocument:
     from vrm.evaluate.compare_words import conclusions
+    from vrm.metrics import field_values
+    from vrm.results import BenchmarkComparisonEntry, Comparison, ComparisonDocument, FileComparison
     from vrm.results.versions import versions
 
     files, benchmarks = {}, {}
-    for target, found in compared.items():
+    for target, comparison in compared.items():
         loaded: Any = material[target].loaded
-        if isinstance(found, Comparison):
-            read = {"data": loaded.report.to_dict(), "overlong": overlong[target]}
-            files[target] = {**read, **found.to_dict(), "conclusions": conclusions(found)}
+        fields = field_values(comparison) | {"overlong": overlong[target]}
+        if isinstance(comparison, Comparison):
+            files[target] = FileComparison(
+                data=loaded.report.to_dict(), conclusions=tuple(conclusions(comparison)), **fields
+            )
         else:
-            read = {"data": loaded.to_dict(), "overlong": overlong[target]}
-            benchmarks[target] = {**read, **found.to_dict()}
-    return {
-        "kind": "comparison",
-        "schema": 1,
-        "model": models[0]["model"],
-        "model_b": models[1]["model"],
-        "models": {"a": models[0], "b": models[1]},
-        "versions": versions(),
-        "settings": settings,
-        "files": files,
-        "benchmarks": benchmarks,
-    }
+            benchmarks[target] = BenchmarkComparisonEntry(data=loaded.to_dict(), **fields)
+    return ComparisonDocument(
+        model=models[0].model,
+        model_b=models[1].model,
+        models={"a": models[0], "b": models[1]},
+        versions=versions(),
+        settings=settings,
+        files=files,
+        benchmarks=benchmarks,
+    )
 
 
-def _print(models: list[dict[str, Any]], compared: dict[str, Any], found: list[dict[str, Any]]) -> None:
+def _print(models: list[MeasuredModel], compared: dict[str, Any], found: list[dict[str, Any]]) -> None:
     from vrm.cli.compare_tables import print_benchmark_comparison, print_comparison
-    from vrm.evaluate.compare import Comparison
     from vrm.evaluate.compare_words import ABOUT_SEEDS
+    from vrm.results import Comparison
 
     console = results()
     for label, model in zip("AB", models, strict=True):
-        console.print(f"{label}: {model['model']}  (head {model['head']})", markup=False, soft_wrap=True)
+        console.print(f"{label}: {model.model}  (head {model.head})", markup=False, soft_wrap=True)
     for target, comparison in compared.items():
         console.print()
         show = print_comparison if isinstance(comparison, Comparison) else print_benchmark_comparison

@@ -10,10 +10,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from vrm.benchmarks.compare import BenchmarkComparison
-from vrm.evaluate.compare import Comparison, PairedComparison, PairedMeasure
 from vrm.evaluate.compare_words import conclusions
 from vrm.metrics import Interval
+from vrm.results.comparison import BenchmarkComparison, Comparison, PairedComparison, PairedMeasure
 from vrm.results.formats import number, percent, points, signed, span
 
 MAX_GROUPS = 20

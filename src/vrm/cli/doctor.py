@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from vrm.cli.options import DeviceOption, JsonFileOption, RecipeOption, load_eng
 if TYPE_CHECKING:
     from vrm.doctor import DoctorReport, Reading
     from vrm.inference.engine import RewardEngine
+    from vrm.results import DoctorDocument
 
 FilesArgument = Annotated[
     list[str],
@@ -115,14 +116,11 @@ def _reading(
     return (None if isinstance(found, str) else found), None
 
 
-def _document(report: DoctorReport, files: list[str], model: str | None) -> dict[str, Any]:
+def _document(report: DoctorReport, files: list[str], model: str | None) -> DoctorDocument:
+    from vrm.metrics import field_values
+    from vrm.results import DoctorDocument
     from vrm.results.versions import versions
 
-    return {
-        "kind": "doctor",
-        "schema": 1,
-        "model": model,
-        "versions": {**versions(), **{name: version(name) for name in ("datasketch", "py3langid")}},
-        "paths": files,
-        **report.to_dict(),
-    }
+    beside = {name: version(name) for name in ("datasketch", "py3langid")}
+    fields = {name: value for name, value in field_values(report).items() if name != "invalid"}
+    return DoctorDocument(model=model, versions=versions() | beside, paths=tuple(files), **fields)

@@ -1,8 +1,9 @@
 """What is wrong with preference data: duplicates, leaks, contradictions, noise, lengths, languages."""
 
 from vrm.doctor.diagnose import diagnose
-from vrm.doctor.findings import DoctorReport, DoctorSettings, Finding, Thresholds
+from vrm.doctor.findings import DoctorSettings, Thresholds
 from vrm.doctor.tokens import Reading, load_reading, model_reading
+from vrm.results.doctor import DoctorReport, Finding
 
 __all__ = [
     "DoctorReport",

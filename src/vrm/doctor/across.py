@@ -8,9 +8,10 @@ from itertools import combinations
 from vrm.data.splits import shared_prompts
 from vrm.data.style import plain_text
 from vrm.doctor.duplicates import unfinished_note
-from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.near import Search, jaccard, remembered, without_boilerplate
 from vrm.doctor.rows import FileRows
+from vrm.results.doctor import Finding, Severity
 
 _APART = "If these are no parts of a split (two sources to train on, say), allow it."
 
@@ -88,11 +89,11 @@ def _shared_categories(one: FileRows, other: FileRows) -> Finding:
     lacking = [file.name for file, names in ((one, mine), (other, theirs)) if not names]
     if lacking:
         message = f"No row of {' and '.join(lacking)} has a category, so categories cannot be compared."
-        return Finding("shared_categories", "not run", (one.name, other.name), message)
+        return Finding("shared_categories", Severity.NOT_RUN, (one.name, other.name), message)
     count, total = len(both), min(len(mine), len(theirs))
     return Finding(
         "shared_categories",
-        "error" if both else "ok",
+        Severity.ERROR if both else Severity.OK,
         (one.name, other.name),
         f"{plural(count, 'category stands', 'categories stand')} in both files ({percent(count / total)} of the "
         "smaller file's).",

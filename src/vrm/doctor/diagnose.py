@@ -14,7 +14,7 @@ from vrm.data.statistics import objective_names
 from vrm.data.validation import InvalidDataError
 from vrm.doctor.across import check_across
 from vrm.doctor.duplicates import check_duplicates
-from vrm.doctor.findings import DoctorReport, DoctorSettings, Finding, ordered, percent, plural, severity
+from vrm.doctor.findings import DoctorSettings, ordered, percent, plural, severity
 from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages, check_py3langid
 from vrm.doctor.lengths import character_lengths, check_lengths
@@ -23,6 +23,8 @@ from vrm.doctor.near import check_datasketch
 from vrm.doctor.rows import FileRows, problem_places
 from vrm.doctor.tokens import Reading, check_tokens, default_reading
 from vrm.errors import ConfigError
+from vrm.metrics import json_ready
+from vrm.results.doctor import DoctorReport, Finding, Severity
 
 if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine
@@ -76,7 +78,7 @@ def diagnose(
         progress("between the files: prompts")
         findings += check_across([rows for rows in files if len(rows)], settings)
     tokenizer = None if isinstance(known, str) else {"name": known.name, "limit": known.limit}
-    return DoctorReport(ordered(_allowed(findings, settings)), profiles, settings, tokenizer)
+    return DoctorReport(json_ready(settings), tokenizer, ordered(_allowed(findings, settings)), profiles)
 
 
 def _load(sources: Sequence[Source], progress: Progress) -> list[FileRows]:
@@ -124,11 +126,11 @@ def check_rows(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
     report = rows.report
     bad, total = report.bad.total(), report.rows
     unreadable = not total or (report.problems and not bad)
-    degree = severity(bad, total, error=settings.thresholds.bad_rows, warning=0.0) if total else "error"
+    degree = severity(bad, total, error=settings.thresholds.bad_rows, warning=0.0) if total else Severity.ERROR
     reasons = ", ".join(f"{count:,} x {kind}" for kind, count in report.reasons().items())
     found = Finding(
         "bad_rows",
-        "error" if unreadable else degree,
+        Severity.ERROR if unreadable else degree,
         (rows.name,),
         f"{plural(bad, 'row')} cannot be used ({percent(bad / max(total, 1))})" + (f": {reasons}." if reasons else "."),
         "Repair them: vrm train stops at them unless on_bad_rows is skip." if bad or unreadable else "",
@@ -195,8 +197,8 @@ def _label_counts(labels: Iterable[dict[str, float]], names: Sequence[str]) -> d
 def _allowed(findings: Iterable[Finding], settings: DoctorSettings) -> list[Finding]:
     """Errors that are allowed become warnings."""
     return [
-        replace(finding, severity="warning", allowed=True)
-        if finding.severity == "error" and finding.name in settings.allow
+        replace(finding, severity=Severity.WARNING, allowed=True)
+        if finding.severity == Severity.ERROR and finding.name in settings.allow
         else finding
         for finding in findings
     ]

@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 
 from vrm.data.style import plain_text
-from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.near import Shingles, jaccard, near_copies, remembered, without_boilerplate
 from vrm.doctor.rows import FileRows
+from vrm.results.doctor import Finding, Severity
 
 
 def check_duplicates(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
@@ -29,7 +30,7 @@ def _repeated_prompts(rows: FileRows, settings: DoctorSettings) -> Finding:
     largest, several = max(counts.values(), default=0), sum(count > 1 for count in counts.values())
     return Finding(
         "repeated_prompts",
-        "info" if again else "ok",
+        Severity.INFO if again else Severity.OK,
         (rows.name,),
         f"{plural(len(counts), 'different prompt')} in {plural(len(rows), 'row')}; {several:,} with several rows, the "
         f"most frequent one with {largest:,}.",

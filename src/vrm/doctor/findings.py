@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from vrm.choices import SplitBy
 from vrm.errors import ConfigError, check_choice
-from vrm.metrics import json_ready
-
-SEVERITIES = ("error", "warning", "info", "ok", "not run")
-"""The worst first. `ok`: looked for and not found. `not run`: could not be looked for, and the message says why."""
+from vrm.results.doctor import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,40 +58,6 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked for in one file, or between two.
-
-    Attributes:
-        name: what was looked for, as `--allow` takes it.
-        severity: one of `SEVERITIES`.
-        files: names of the files it is about.
-        message: what was found.
-        advice: what to do about it; empty if nothing.
-        count: how many.
-        total: out of how many; 0 where there is nothing to count.
-        details: further numbers, ready for JSON.
-        places: `file:line` of the first rows concerned.
-        allowed: whether it was an error and has been allowed.
-    """
-
-    name: str
-    severity: str
-    files: tuple[str, ...]
-    message: str
-    advice: str = ""
-    count: int = 0
-    total: int = 0
-    details: dict[str, Any] = field(default_factory=dict)
-    places: tuple[str, ...] = ()
-    allowed: bool = False
-
-    @property
-    def share(self) -> float:
-        """`count / total`, in [0, 1]; 0 where there is nothing to count."""
-        return self.count / self.total if self.total else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class DoctorSettings:
     """How `diagnose` looks.
 
@@ -142,53 +104,14 @@ ERRORS = (
 """Names of the findings that can be errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class DoctorReport:
-    """Everything that was looked at.
-
-    Attributes:
-        findings: the worst first, in order of the checks otherwise.
-        profiles: {file's name: numbers of the file}: rows, labels, lengths, tokens, languages.
-        settings: what was looked for.
-        tokenizer: name of the tokenizer and limit of tokens, or None.
-    """
-
-    findings: tuple[Finding, ...]
-    profiles: dict[str, dict[str, Any]]
-    settings: DoctorSettings
-    tokenizer: dict[str, Any] | None = None
-
-    @property
-    def invalid(self) -> bool:
-        """Whether something would invalidate training or evaluation."""
-        return any(finding.severity == "error" for finding in self.findings)
-
-    def of(self, severity: str) -> list[Finding]:
-        """The findings of one severity."""
-        return [finding for finding in self.findings if finding.severity == severity]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        plain: dict[str, Any] = json_ready(
-            {
-                "invalid": self.invalid,
-                "settings": self.settings,
-                "tokenizer": self.tokenizer,
-                "findings": [{**json_ready(finding), "share": finding.share} for finding in self.findings],
-                "files": self.profiles,
-            }
-        )
-        return plain
-
-
-def severity(count: int, total: int, *, error: float | None = None, warning: float | None = None) -> str:
+def severity(count: int, total: int, *, error: float | None = None, warning: float | None = None) -> Severity:
     """`error` or `warning` where the share is above that limit, else `info`; `ok` where there is none."""
     if not count:
-        return "ok"
+        return Severity.OK
     share = count / total
     if error is not None and share > error:
-        return "error"
-    return "warning" if warning is not None and share > warning else "info"
+        return Severity.ERROR
+    return Severity.WARNING if warning is not None and share > warning else Severity.INFO
 
 
 def percent(share: float) -> str:
@@ -205,4 +128,4 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
 
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The worst first; within a severity in the order given."""
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+    return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))

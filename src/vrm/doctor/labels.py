@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, bootstrap_mean
+from vrm.results.doctor import Finding, Severity
 
 MIN_REPEATS = 20
 """Repeated pairs from which label noise is estimated at all."""
@@ -103,7 +104,7 @@ def _nothing_to_learn(rows: FileRows, settings: DoctorSettings) -> Finding:
         message, advice = f"{', '.join(kinds)}, {ratings:,} with ratings.", ""
     return Finding(
         "nothing_to_learn",
-        "error" if only_ties else "ok",
+        Severity.ERROR if only_ties else Severity.OK,
         (rows.name,),
         message,
         advice,
@@ -167,7 +168,7 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
         found = "no pair is" if not repeated else f"only {plural(len(repeated), 'pair is', 'pairs are')}"
         return Finding(
             "label_noise",
-            "not run",
+            Severity.NOT_RUN,
             (rows.name,),
             f"Label noise cannot be estimated from this file: {found} judged more than once (at least {MIN_REPEATS} "
             "needed), and texts alone do not tell which label is wrong.",
@@ -178,7 +179,7 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
     high = noise.estimate > settings.thresholds.label_noise
     return Finding(
         "label_noise",
-        "warning" if high else "info",
+        Severity.WARNING if high else Severity.INFO,
         (rows.name,),
         f"About {percent(noise.estimate)} of the labels are wrong (95 % interval {100 * noise.low:.1f} to "
         f"{100 * noise.high:.1f} %), if judgments of one pair err independently: {len(repeated):,} pairs are judged "
@@ -210,7 +211,7 @@ def _ratings_contradict(rows: FileRows, settings: DoctorSettings) -> Finding:
             against.append(pair.row)
     if not rated:
         message = "No labelled pair has ratings of one objective on both sides."
-        return Finding("ratings_contradict", "not run", (rows.name,), message)
+        return Finding("ratings_contradict", Severity.NOT_RUN, (rows.name,), message)
     by_objective = {name: {"against": a, "different": b} for name, (a, b) in sorted(counts.items())}
     worst = max(by_objective, key=lambda name: counts[name][0] / max(counts[name][1], 1))
     message = (

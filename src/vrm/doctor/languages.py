@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 
 from vrm.data.style import plain_text
-from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.rows import FileRows, evenly
 from vrm.errors import MissingExtraError
+from vrm.results.doctor import Finding, Severity
 
 MIN_CHARACTERS = 20
 """Shorter prompts are not guessed at."""
@@ -62,11 +63,11 @@ def check_languages(rows: FileRows, settings: DoctorSettings, english_only: bool
     degree = severity(len(others), max(known, 1), warning=settings.thresholds.other_languages if english_only else None)
     return Finding(
         "languages",
-        "info" if degree == "ok" else degree,
+        Severity.INFO if degree == Severity.OK else degree,
         (rows.name,),
         f"Languages of {plural(len(looked), 'prompt')}{sampled}: {named or 'none told'}{unsure}.",
         "The embedded backbone reads English: for other languages take a multilingual one."
-        if degree == "warning"
+        if degree == Severity.WARNING
         else "",
         len(others),
         known,

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from vrm.data.style import text_length
-from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, bootstrap_mean, pairwise_hits
+from vrm.results.doctor import Finding, Severity
 
 QUANTILES = (0.05, 0.5, 0.95, 1.0)
 
@@ -62,7 +63,7 @@ def _rate(rows: FileRows, pairs: Sequence[Pair], lengths: _Lengths) -> Interval:
 def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
     decided = [pair for pair in rows.pairs if pair.sign]
     if not decided:
-        return Finding("longer_wins", "not run", (rows.name,), "There is no labelled pair that is not a tie.")
+        return Finding("longer_wins", Severity.NOT_RUN, (rows.name,), "There is no labelled pair that is not a tie.")
     lengths = _Lengths(rows)
     rate = _rate(rows, decided, lengths)
     sources: dict[str, list[Pair]] = {}
@@ -77,7 +78,7 @@ def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
     details: dict[str, Any] = {"rate": rate, "by_source": by_source}
     return Finding(
         "longer_wins",
-        "warning" if strong else "info",
+        Severity.WARNING if strong else Severity.INFO,
         (rows.name,),
         message + ".",
         "Quote this rate beside every accuracy, read length-controlled accuracy (vrm evaluate), and check the model's "

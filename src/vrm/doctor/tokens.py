@@ -9,10 +9,11 @@ from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, TokenizedPrompt, ensure_chat_template
 from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
-from vrm.doctor.findings import DoctorSettings, Finding, percent, plural, severity
+from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.lengths import quantiles
 from vrm.doctor.rows import FileRows, evenly
 from vrm.errors import ConfigError, MissingExtraError
+from vrm.results.doctor import Finding, Severity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -119,7 +120,7 @@ def check_tokens(
         # Rows of messages and a tokenizer without a chat template.
         reading = str(error)
     names = ("cut_to_identical", "over_limit")
-    return [Finding(name, "not run", (rows.name,), f"No lengths in tokens: {reading}.") for name in names], {}
+    return [Finding(name, Severity.NOT_RUN, (rows.name,), f"No lengths in tokens: {reading}.") for name in names], {}
 
 
 def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tuple[list[Finding], dict[str, Any]]:

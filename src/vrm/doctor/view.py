@@ -10,10 +10,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from vrm.doctor.findings import DoctorReport, Finding
+from vrm.results.doctor import DoctorReport, Finding, Severity
 
-_STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-_SHOWN = ("error", "warning", "info")
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 MAX_NAMED = 6
 """Categories, sources and objectives that the profile names one by one; JSON has more."""
 
@@ -24,8 +23,8 @@ def print_report(console: Console, report: DoctorReport) -> None:
     """Print the profile of the files, the findings with what to do about them, and the verdict."""
     console.print(_profile_table(report))
     console.print(_findings_table(report))
-    for severity, title in (("ok", "Looked for and not found"), ("not run", "Not looked for")):
-        lines = _by_name(report.of(severity), with_message=severity == "not run")
+    for severity, title in ((Severity.OK, "Looked for and not found"), (Severity.NOT_RUN, "Not looked for")):
+        lines = _by_name(report.of(severity), with_message=severity == Severity.NOT_RUN)
         if lines:
             console.print(f"[bold]{title}[/]")
             for line in lines:
@@ -40,8 +39,8 @@ def _findings_table(report: DoctorReport) -> Table:
     table.add_column("share", justify="right", no_wrap=True)
     table.add_column("what was found, and what to do", ratio=1)
     for finding in report.findings:
-        if finding.severity in _SHOWN:
-            counted = finding.count or finding.severity == "error"
+        if finding.severity in _STYLES:
+            counted = finding.count or finding.severity == Severity.ERROR
             share = f"{100 * finding.share:.1f} %" if finding.total and counted else ""
             name = f"{escape(finding.name)}\n[dim]{escape(', '.join(finding.files))}[/]"
             table.add_row(f"[{_STYLES[finding.severity]}]{finding.severity}[/]", name, share, _text(finding))
@@ -88,14 +87,14 @@ def _by_name(findings: Sequence[Finding], with_message: bool) -> list[str]:
 
 
 def _verdict(report: DoctorReport) -> str:
-    errors = list(dict.fromkeys(finding.name for finding in report.of("error")))
+    errors = list(dict.fromkeys(finding.name for finding in report.of(Severity.ERROR)))
     if errors:
         named = " ".join(f"--allow {name}" for name in errors)
         return (
             f"[bold red]Training or evaluation on this data would be invalid:[/] {', '.join(errors)}. "
             f"If you know better: {named}"
         )
-    warnings = len(report.of("warning"))
+    warnings = len(report.of(Severity.WARNING))
     found = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
     return f"[bold green]Nothing that would invalidate training[/]{found}."
 
@@ -107,10 +106,10 @@ def _profile_table(report: DoctorReport) -> Table:
     if limit is not None:
         table.caption += f"; tokens of {escape(str(limit['name']))}, row: prompt and the longest completion"
     table.add_column("")
-    for name in report.profiles:
+    for name in report.files:
         table.add_column(escape(name), justify="right", overflow="fold")
     for label, show in _PROFILE:
-        cells = [show(profile) for profile in report.profiles.values()]
+        cells = [show(profile) for profile in report.files.values()]
         if any(cells):
             table.add_row(label, *(escape(cell) for cell in cells))
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from vrm.metrics import (
     cross_entropy_rows,
     equality_test,
     holm,
-    json_ready,
     mcnemar,
     overlap_weights,
     pairwise_hits,
@@ -30,88 +29,13 @@ from vrm.metrics import (
     rows_to_tell,
     style_log_odds,
 )
+from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
 
 SMALLEST_DIFFERENCE = 0.01
 """The difference in accuracy that pairs are counted for, unless a larger one was seen: one point."""
-
-
-@dataclass(frozen=True, slots=True)
-class PairedMeasure:
-    """One measure of both models on the same pairs; NaN where the pairs cannot tell.
-
-    Attributes:
-        first: of A.
-        second: of B.
-        difference: A - B, its interval by bootstrap over prompts.
-    """
-
-    first: float
-    second: float
-    difference: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class PairedComparison:
-    """A and B on one set of pairs.
-
-    Attributes:
-        count: pairs that both judged, ties included.
-        ties: pairs of preference 0.5; accuracies and tests leave them out.
-        prompts: distinct prompts.
-        accuracy: share of pairs judged right.
-        length_controlled: as `length_controlled_accuracy`.
-        style_controlled: as `style_controlled_accuracy`, one style-only model for both and for all groups.
-        negative_log_likelihood: in nats, ties included; lower is better.
-        mcnemar: exact McNemar test of the accuracies, pairs taken as independent.
-        p_value: of equal accuracies: McNemar's, or that of the sign-flip test over prompts where prompts repeat or a
-            margin of 0 counts half a hit.
-        test: `mcnemar` or `sign_flip`, whose `p_value` it is; empty without a decided pair.
-        holm_p_value: adjusted for the number of groups; None for the whole.
-        difference_to_find: the larger of one point and the difference seen.
-        pairs_needed: pairs like these at which an interval would leave out 0 with probability 0.8, were that the true
-            difference; infinite if the models never differ.
-    """
-
-    count: int
-    ties: int
-    prompts: int
-    accuracy: PairedMeasure
-    length_controlled: PairedMeasure
-    style_controlled: PairedMeasure
-    negative_log_likelihood: PairedMeasure
-    mcnemar: McNemar
-    p_value: float
-    test: str
-    holm_p_value: float | None
-    difference_to_find: float
-    pairs_needed: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Everything `vrm compare` reports of one file.
-
-    Attributes:
-        only_first: pairs that A alone judged, and which are left out: B dropped them as overlong.
-        only_second: pairs that B alone judged.
-        overall: all pairs.
-        by_source: by `source`.
-        by_category: by `category`; p values are adjusted within each of the two.
-    """
-
-    only_first: int
-    only_second: int
-    overall: PairedComparison
-    by_source: dict[str, PairedComparison]
-    by_category: dict[str, PairedComparison]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        plain: dict[str, Any] = json_ready(self)
-        return plain
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from vrm.evaluate.compare import Comparison, PairedComparison, PairedMeasure
 from vrm.metrics import Interval
+from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
 from vrm.results.formats import number, points, signed
 from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
 

@@ -52,8 +52,8 @@ class Document:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelDocument(Document):
-    """A document about one model.
+class MeasuredModel:
+    """A model, so that no other one is taken for it.
 
     Attributes:
         model: as the user named it; empty where the file does not say.
@@ -61,8 +61,6 @@ class ModelDocument(Document):
         model_sha256: of the weights as stored.
         template_sha256: of the chat template; None without one.
         backbone_sha256: of the backbone as loaded.
-        settings: everything that the figures depend on.
-        versions: {package: version}.
     """
 
     model: str = ""
@@ -70,6 +68,17 @@ class ModelDocument(Document):
     model_sha256: str | None = None
     template_sha256: str | None = None
     backbone_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDocument(MeasuredModel, Document):
+    """A document about one model.
+
+    Attributes:
+        settings: everything that the figures depend on.
+        versions: {package: version}.
+    """
+
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 

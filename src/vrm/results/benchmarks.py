@@ -119,7 +119,7 @@ class JudgedLists:
 class BestOfNFigures(BestOfN, JudgedLists, Part):
     """What picking by a model's rewards is worth."""
 
-    curves: dict[str, PickCurve]
+    curves: dict[str, PickCurve]  # type: ignore[assignment]  # a curve with its pick for each curve
 
     @property
     def picks(self) -> dict[str, PickCurve]:

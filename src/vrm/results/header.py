@@ -11,7 +11,9 @@ from typing import Any
 from vrm.data.tokenized import OverlongReport
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import backbone_fingerprint
+from vrm.metrics import field_values
 from vrm.model.checkpoint import weights_sha256
+from vrm.results.base import MeasuredModel
 from vrm.results.versions import versions
 
 
@@ -23,17 +25,18 @@ def model_header(model: str, engine: RewardEngine, settings: Mapping[str, Any]) 
         engine: that model.
         settings: everything that the figures depend on.
     """
-    return {"model": model, **model_hashes(model, engine), "settings": dict(settings), "versions": versions()}
+    return field_values(measured_model(model, engine)) | {"settings": dict(settings), "versions": versions()}
 
 
-def model_hashes(model: str, engine: RewardEngine) -> dict[str, Any]:
-    """Head, and SHA-256 of the weights as stored, of the backbone as loaded, and of the chat template."""
-    return {
-        "head": engine.model.config.head,
-        "model_sha256": weights_sha256(model),
-        "template_sha256": template_sha256(engine.tokenizer),
-        "backbone_sha256": backbone_fingerprint(engine.model),
-    }
+def measured_model(model: str, engine: RewardEngine) -> MeasuredModel:
+    """Head and hashes of a model."""
+    return MeasuredModel(
+        model=model,
+        head=engine.model.config.head,
+        model_sha256=weights_sha256(model),
+        template_sha256=template_sha256(engine.tokenizer),
+        backbone_sha256=backbone_fingerprint(engine.model),
+    )
 
 
 def template_sha256(tokenizer: Any) -> str | None:

@@ -25,7 +25,7 @@ def test_clean_rows_are_clean(look, clean, tiny_reading):
     assert {finding.name for finding in report.findings if finding.severity in ("error", "warning")} == set()
     assert {finding.name for finding in report.of("not run")} == {"label_noise", "ratings_contradict"}
     assert named(report, "bad_rows").severity == "ok"
-    profile = report.profiles["file0"]
+    profile = report.files["file0"]
     assert (profile["rows"], profile["usable"], profile["prompts"], profile["pairs"]) == (12, 12, 12, 12)
 
 
@@ -51,7 +51,7 @@ def test_bad_rows_with_place_field_and_kind_and_no_text(look, clean):
         assert (named(report, name).severity, named(report, name).count) == ("warning", 1)
         assert named(report, name).places[0].endswith(f":{line}")
     assert "secret" not in json.dumps(report.to_dict())
-    assert report.profiles["file0"]["usable"] == 12
+    assert report.files["file0"]["usable"] == 12
 
 
 def test_few_bad_rows_are_a_warning(look):
@@ -66,8 +66,8 @@ def test_a_file_without_a_usable_row_is_an_error_in_the_report(tmp_path, write, 
     report = diagnose([write(clean), path], reading=tiny_reading)
     assert [finding.name for finding in report.of("error")] == ["bad_rows"]
     assert report.of("error")[0].files == ("useless",)
-    assert report.profiles["useless"]["usable"] == 0
-    assert report.profiles["data"]["usable"] == 12
+    assert report.files["useless"]["usable"] == 0
+    assert report.files["data"]["usable"] == 12
 
 
 def test_files_of_the_same_name_are_told_apart(tmp_path, write, clean, tiny_reading):
@@ -76,7 +76,7 @@ def test_files_of_the_same_name_are_told_apart(tmp_path, write, clean, tiny_read
     copy = tmp_path / "other" / path.name
     copy.write_bytes(path.read_bytes())
     report = diagnose([path, copy], reading=tiny_reading)
-    assert list(report.profiles) == ["data", "data#2"]
+    assert list(report.files) == ["data", "data#2"]
     assert named(report, "shared_prompts").files == ("data", "data#2")
     assert named(report, "shared_prompts").count == 12
 
@@ -86,7 +86,7 @@ def test_sources_can_be_mapped_and_limited(tmp_path, tiny_reading, clean):
     renamed = [{"question": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in clean]
     path.write_text("".join(json.dumps(row) + "\n" for row in renamed), encoding="utf-8")
     report = diagnose(Source(path, mapping={"prompt": "question"}, limit=5, name="mine"), reading=tiny_reading)
-    assert report.profiles["mine"]["usable"] == 5
+    assert report.files["mine"]["usable"] == 5
 
 
 def test_a_profile_counts_labels_of_all_kinds(look):
@@ -97,7 +97,7 @@ def test_a_profile_counts_labels_of_all_kinds(look):
         {"prompt": "D?", "objective_votes": {"a": 1, "b": 0}, "category": "two"},
         {"prompt": "E?", "completions": ["x", "y", "z"], "scores": [1, 1, 0]},
     ]
-    profile = look(rows).profiles["file0"]
+    profile = look(rows).files["file0"]
     assert (profile["pairs"], profile["ties"], profile["soft_labels"], profile["target_margins"]) == (6, 2, 1, 1)
     assert (profile["annotators"], profile["num_categories"]) == (2, 2)
     assert profile["categories"] == {"one": 2, "two": 1}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from vrm.doctor import DoctorReport, DoctorSettings, Finding, Thresholds
-from vrm.doctor.findings import ERRORS, SEVERITIES, ordered, percent, plural, severity
+from vrm.doctor.findings import ERRORS, ordered, percent, plural, severity
 from vrm.doctor.rows import evenly
 from vrm.errors import ConfigError
+from vrm.results import Severity
 
 
 @pytest.mark.parametrize(
@@ -45,13 +46,13 @@ def test_settings_are_checked(values, message):
 
 
 def test_the_worst_comes_first_and_the_rest_keeps_its_order():
-    findings = [Finding(f"{name}{n}", name, ("f",), "") for n in range(2) for name in reversed(SEVERITIES)]
-    assert [finding.name for finding in ordered(findings)] == [f"{name}{n}" for name in SEVERITIES for n in range(2)]
+    findings = [Finding(f"{name}{n}", name, ("f",), "") for n in range(2) for name in reversed(Severity)]
+    assert [finding.name for finding in ordered(findings)] == [f"{name}{n}" for name in Severity for n in range(2)]
 
 
 def test_a_report_is_invalid_with_an_error_only():
     def report(*severities):
-        return DoctorReport(tuple(Finding("x", name, ("f",), "") for name in severities), {}, DoctorSettings())
+        return DoctorReport(findings=tuple(Finding("x", Severity(name), ("f",), "") for name in severities))
 
     assert report("warning", "error").invalid
     assert not report("warning", "info", "ok", "not run").invalid

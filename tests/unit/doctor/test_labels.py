@@ -115,7 +115,7 @@ def test_nothing_but_ties_is_an_error(find, clean):
 def test_votes_alone_are_something_to_learn(look):
     report = look([{"prompt": "Is it safe?", "objective_votes": {"safety": 1}}])
     assert not report.invalid
-    assert report.profiles["file0"]["voted_objectives"] == {"safety": 1}
+    assert report.files["file0"]["voted_objectives"] == {"safety": 1}
 
 
 def test_labels_for_the_rejected_side(find, clean):

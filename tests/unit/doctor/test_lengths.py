@@ -59,7 +59,7 @@ def test_every_pair_of_a_list_counts(find):
 
 def test_lengths_in_characters_of_the_preferred_side(look):
     rows = [pair("1234", "12", "123"), pair("12345678", "1", "1234", preference=0.0)]
-    characters = look(rows).profiles["file0"]["characters"]
+    characters = look(rows).files["file0"]["characters"]
     assert characters["chosen"]["mean"] == 3.0
     assert characters["rejected"]["mean"] == 2.0
     assert characters["prompt"]["max"] == 8.0

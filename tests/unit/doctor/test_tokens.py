@@ -62,7 +62,7 @@ def test_lengths_are_those_of_the_chat_tokenizer(look, clean, tiny_reading):
     prompts = [chat.prompt(row) for row in judgments]
     chosen = [len(chat.completion(prompt, row.completions[0], row)) for prompt, row in zip(prompts, judgments)]
     rejected = [len(chat.completion(prompt, row.completions[1], row)) for prompt, row in zip(prompts, judgments)]
-    found = look(clean).profiles["file0"]["tokens"]
+    found = look(clean).files["file0"]["tokens"]
     assert found["prompt"]["max"] == max(len(prompt.ids) for prompt in prompts)
     assert found["chosen"]["mean"] == pytest.approx(sum(chosen) / len(chosen))
     assert found["rejected"]["mean"] == pytest.approx(sum(rejected) / len(rejected))
@@ -110,7 +110,7 @@ def test_messages_need_a_chat_template(find, tiny_reading):
 
 def test_votes_alone_have_prompts_only(look):
     report = look([{"prompt": "Is it safe?", "objective_votes": {"safety": 1}}])
-    assert set(report.profiles["file0"]["tokens"]) == {"prompt", "row"}
+    assert set(report.files["file0"]["tokens"]) == {"prompt", "row"}
 
 
 def test_a_model_reads_as_it_was_trained(tiny_reading):
