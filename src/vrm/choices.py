@@ -8,6 +8,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+HEADS = {
+    "vrm": "VRMHead",
+    "gated": "GatedHead",
+    "bottleneck": "BottleneckHead",
+    "mlp": "MLPHead",
+    "bt": "BTHead",
+}
+"""Heads: {name: class in the module `vrm.model.heads.NAME`}. A new head is a file there and a line here."""
+
 
 class Tuning(StrEnum):
     """What a training run changes of the backbone: nothing, everything, or adapters beside it."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vrm.choices import (
+    HEADS,
     LossName,
     OnBadRows,
     OnOverlong,
@@ -22,7 +23,11 @@ from vrm.choices import (
 from vrm.errors import ConfigError
 from vrm.measures import StyleMeasure
 
-HeadName = Literal["vrm", "gated", "bottleneck", "mlp", "bt"]
+
+def _known_head(name: str) -> str:
+    if name not in HEADS:
+        raise ConfigError(f"must be one of {', '.join(map(repr, HEADS))}")
+    return name
 
 
 class _Section(BaseModel):
@@ -101,7 +106,7 @@ class ModelConfig(_Section):
         Tuning.FROZEN, description="Train the head on cached features, everything, or adapters and head."
     )
     lora: LoraSettings = Field(default_factory=LoraSettings, description="Used by `tuning: lora`.")
-    head: HeadName = Field("vrm", description="One of vrm, gated, bottleneck, mlp, bt.")
+    head: Annotated[str, AfterValidator(_known_head)] = Field("vrm", description=f"One of {', '.join(HEADS)}.")
     num_free_objectives: int = Field(16, ge=0, description="Objectives without a name, beside the named ones.")
     num_features: int = Field(8, ge=1, description="d, semantic features.")
     hidden_size_head: int = Field(128, ge=1, description="Hidden width of the head's networks.")

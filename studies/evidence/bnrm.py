@@ -17,7 +17,7 @@ from vrm.core.likelihoods.comparison import comparison_log_likelihood
 from vrm.core.losses import LossTerms
 from vrm.core.posteriors import Posteriors, RatingModel
 from vrm.model.configuration_vrm import VRMConfig
-from vrm.model.heads import InputNorm
+from vrm.model.heads.base import InputNorm
 
 EULER = 0.5772156649015329
 PRIOR_SHAPE, PRIOR_RATE = 0.5, 1.0

@@ -20,7 +20,8 @@ from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import margin_moments
 from vrm.data.collate import TargetEncoder
 from vrm.model.configuration_vrm import VRMConfig
-from vrm.model.heads import InputNorm, JudgmentHead
+from vrm.model.heads.base import InputNorm
+from vrm.model.heads.registry import head_class
 
 Transform = Callable[[Posteriors], Posteriors]
 
@@ -54,7 +55,7 @@ class _NormedInput(InputNorm):
 def new_head(name: str, config: VRMConfig, seed: int) -> nn.Module:
     """A head with initial weights of this seed."""
     torch.manual_seed(seed)
-    head = FactorHead(config) if name == "bnrm" else JudgmentHead(config)
+    head = FactorHead(config) if name == "bnrm" else head_class(config.head)(config)
     head.reset_parameters()
     for norm in ("completion_norm", "prompt_norm"):
         if hasattr(head, norm):

@@ -13,6 +13,7 @@ from vrm.export.directory import is_local
 from vrm.export.facts import ResultRow, Results
 from vrm.export.markdown import UNKNOWN, code, front_matter, names, number, plural, share, table
 from vrm.inference.identifiability import identifiability
+from vrm.model.heads.registry import head_class
 
 if TYPE_CHECKING:
     from vrm.model.configuration_vrm import VRMConfig
@@ -23,14 +24,6 @@ EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
-
-HEADS = {
-    "vrm": "Dirichlet objective weights from the prompt and Gaussian semantic features of the completion",
-    "gated": "a deterministic mixture of objectives, weighted by the prompt",
-    "bottleneck": "one objective, Gaussian features (an information bottleneck)",
-    "mlp": "a multilayer perceptron with one output",
-    "bt": "one linear layer (Bradley-Terry)",
-}
 
 
 @dataclass(frozen=True)
@@ -101,20 +94,20 @@ def _front_matter(facts: CardFacts) -> str:
     )
 
 
-BESIDE_THE_REWARD = {
-    "vrm": "its variance, the objective weights and every objective's score stand beside it",
-    "gated": "the objective weights and every objective's score stand beside it, without uncertainty",
-    "bottleneck": "its variance stands beside it",
-}
+def _beside_the_reward(config: VRMConfig) -> str:
+    objectives = "the objective weights and every objective's score stand beside it"
+    if config.has_reward_uncertainty:
+        return f"; its variance, {objectives}" if config.models_objectives else "; its variance stands beside it"
+    return f"; {objectives}, without uncertainty" if config.models_objectives else ""
 
 
 def _summary(facts: CardFacts) -> str:
-    head = facts.model.config.head
-    beside = f"; {BESIDE_THE_REWARD[head]}" if head in BESIDE_THE_REWARD else ""
+    config = facts.model.config
     return (
         "A reward model: it maps a prompt and a completion to a reward. It was trained with the package `vrm` "
-        f"([variational reward modeling](https://arxiv.org/abs/2603.04974)); its head is `{head}`, {HEADS[head]}. "
-        f"`.logits` is the expected reward{beside}."
+        f"([variational reward modeling](https://arxiv.org/abs/2603.04974)); its head is `{config.head}`, "
+        f"{head_class(config.head).description}. "
+        f"`.logits` is the expected reward{_beside_the_reward(config)}."
     )
 
 

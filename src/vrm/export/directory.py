@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from vrm.choices import StoredDtype
+from vrm.choices import HEADS, StoredDtype
 from vrm.errors import ConfigError, check_choice
 from vrm.export.flatten import flatten
 from vrm.model.checkpoint import load_model, save_model
@@ -24,6 +24,7 @@ ENTRIES = {
     "vrm.model.configuration_vrm": ["VRMConfig"],
     "vrm.model.modeling_vrm": ["VRMForSequenceClassification"],
 }
+HEAD_REGISTRY = "vrm.model.heads.registry"
 AUTO_MAP = {
     "AutoConfig": "configuration_vrm.VRMConfig",
     "AutoModelForSequenceClassification": "modeling_vrm.VRMForSequenceClassification",
@@ -112,9 +113,29 @@ def write_model(source: str | Path, directory: Path, options: ExportOptions) -> 
     save_model(model, tokenizer, directory)
     make_tokenizer_portable(directory)
     if options.remote_code:
-        for name, text in flatten(ENTRIES).items():
+        for name, text in model_code().items():
             (directory / name).write_text(text, encoding="utf-8")
     return model
+
+
+def model_code() -> dict[str, str]:
+    """{file name: source} of everything that a model needs to run without this package."""
+    # What the package imports by name when it is needed, the exported code must import outright.
+    imports = [f"from vrm.model.heads.{name} import {head}" for name, head in HEADS.items()]
+    table = ", ".join(f'"{name}": {head}' for name, head in HEADS.items())
+    lines = [
+        '"""From a head\'s name to its class."""',
+        "",
+        *imports,
+        "",
+        f"_CLASSES = {{{table}}}",
+        "",
+        "",
+        "def head_class(name):",
+        '    """The class of a head."""',
+        "    return _CLASSES[name]",
+    ]
+    return flatten(ENTRIES, {HEAD_REGISTRY: "\n".join(lines) + "\n"})
 
 
 def make_tokenizer_portable(directory: Path) -> None:

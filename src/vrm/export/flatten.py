@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -51,11 +51,12 @@ def flat_name(module: str) -> str:
     return "_".join(parts[1:] if parts[0] == MAIN_PART and len(parts) > 1 else parts)
 
 
-def flatten(entries: dict[str, list[str]]) -> dict[str, str]:
+def flatten(entries: Mapping[str, Sequence[str]], sources: Mapping[str, str] | None = None) -> dict[str, str]:
     """Source files that hold some definitions and everything of this package that they need.
 
     Args:
         entries: {dotted module: names that must be there}.
+        sources: {dotted module: text to take in place of its file's}.
 
     Returns:
         {file name: source}; the files import one another with a single dot, and other packages as before.
@@ -68,7 +69,7 @@ def flatten(entries: dict[str, list[str]]) -> dict[str, str]:
     while todo:
         module, name = todo.pop()
         if module not in modules:
-            modules[module] = _Module(module)
+            modules[module] = _Module(module, (sources or {}).get(module))
         todo += modules[module].keep(name)
     files: dict[str, str] = {}
     for module, found in modules.items():
@@ -82,12 +83,12 @@ def flatten(entries: dict[str, list[str]]) -> dict[str, str]:
 class _Module:
     """One source module, and which of its top-level statements are kept."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, source: str | None = None) -> None:
         spec = find_spec(name)
         if spec is None or spec.origin is None:
             raise ModelError(f"{name} has no source file that could be exported")
         self.name = name
-        self.source = Path(spec.origin).read_text(encoding="utf-8")
+        self.source = source or Path(spec.origin).read_text(encoding="utf-8")
         self.statements = ast.parse(self.source).body
         self.kept: set[int] = set()
         self.imported: set[str] = set()

@@ -7,14 +7,10 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from vrm.choices import BackboneKind, LossName, Pooling, RewardScale
+from vrm.choices import HEADS, BackboneKind, LossName, Pooling, RewardScale
 from vrm.core.reward import RewardUnits
 from vrm.errors import ConfigError, check_choice
-
-HEADS = ("vrm", "gated", "bottleneck", "mlp", "bt")
-"""Heads by name; all are special cases of the first and share every other line of code."""
-
-MULTI_OBJECTIVE_HEADS = ("vrm", "gated")
+from vrm.model.heads.registry import head_class
 
 
 class VRMConfig(PretrainedConfig):
@@ -24,7 +20,7 @@ class VRMConfig(PretrainedConfig):
         backbone_config: configuration of the backbone, a `PretrainedConfig` or its dictionary.
         backbone_kind: `decoder` (one causal pass) or `encoder` (prompt and pair apart); None reads it off the backbone.
         backbone_name_or_path: where the backbone's weights came from.
-        head: one of `vrm`, `gated`, `bottleneck`, `mlp`, `bt`.
+        head: one of `vrm.choices.HEADS`.
         objectives: names of the objectives that have ratings or votes.
         num_free_objectives: further objectives without a name.
         num_features: d, the number of semantic features.
@@ -127,7 +123,7 @@ class VRMConfig(PretrainedConfig):
             check_choice("poolings", pooling, Pooling)
         if len(set(self.objective_names)) != self.num_objectives:
             raise ConfigError(f"objectives must be distinct, and not called as unnamed ones are; got {self.objectives}")
-        if self.head in MULTI_OBJECTIVE_HEADS and len(self.objectives) + self.num_free_objectives < 1:
+        if not self.objective_names:
             raise ConfigError(f"head '{self.head}' needs at least one objective: name some or set num_free_objectives")
         for name in ("num_features", "hidden_size_head", "max_input_tokens", "prior_concentration", "reward_std"):
             if not getattr(self, name) > 0:
@@ -142,7 +138,7 @@ class VRMConfig(PretrainedConfig):
     @property
     def objective_names(self) -> list[str]:
         """Names of all objectives of the head in order; unnamed ones are `free_1`, `free_2`, ..."""
-        if self.head not in MULTI_OBJECTIVE_HEADS:
+        if not self.models_objectives:
             return ["reward"]
         return self.objectives + [f"free_{index + 1}" for index in range(self.num_free_objectives)]
 
@@ -154,17 +150,17 @@ class VRMConfig(PretrainedConfig):
     @property
     def models_objectives(self) -> bool:
         """Whether ratings and votes can train this head."""
-        return self.head in MULTI_OBJECTIVE_HEADS
+        return head_class(self.head).models_objectives
 
     @property
     def has_weight_uncertainty(self) -> bool:
         """Whether the objective weights are a distribution, with a concentration, and not a point."""
-        return self.head == "vrm"
+        return head_class(self.head).has_weight_uncertainty
 
     @property
     def has_feature_uncertainty(self) -> bool:
         """Whether the semantic features, and with them the rewards, have a variance."""
-        return self.head in ("vrm", "bottleneck")
+        return head_class(self.head).has_feature_uncertainty
 
     @property
     def has_reward_uncertainty(self) -> bool:

@@ -24,7 +24,8 @@ from vrm.model.backbones import encode_packed, encode_padded_rows, first_positio
 from vrm.model.boundary import checked_start, find_completion_start
 from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
 from vrm.model.embedded import resolve_backbone
-from vrm.model.heads import JudgmentHead
+from vrm.model.heads.base import JudgmentHead
+from vrm.model.heads.registry import head_class
 from vrm.model.packing import PROMPT, packed_passes, trees_of
 from vrm.model.padding import align_left, shorten_rows
 
@@ -117,7 +118,7 @@ class VRMForSequenceClassification(PreTrainedModel):
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None
         use_packed_attention(self.backbone)
-        self.score = JudgmentHead(config)
+        self.score = head_class(config.head)(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

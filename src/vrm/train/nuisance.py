@@ -26,7 +26,7 @@ from vrm.errors import CheckpointError, ConfigError, DataError
 from vrm.inference.extraction import FeatureExtractor
 from vrm.inference.rater import RaterOffset, nuisance_table
 from vrm.metrics.intervals import bootstrap_mean
-from vrm.model.heads import InputNorm
+from vrm.model.heads.base import InputNorm
 
 FILE = "nuisance.json"
 """Under `output_dir`: what was fitted, which `--resume` reads."""

@@ -175,7 +175,7 @@ def _prepare(
     targets = _targets(config, model.config, fit)
     dataset = FeatureDataset(table, train, targets)
     held = FeatureDataset(held_table, evaluation, targets) if held_table is not None else None
-    _fit_inputs(model.score, *dataset.sample_features(INPUT_SAMPLE, config.seed))
+    model.score.fit_inputs(*dataset.sample_features(INPUT_SAMPLE, config.seed))
     return _Data(dataset, held, collate_features, report, fit)
 
 
@@ -199,14 +199,6 @@ def _targets(config: RunConfig, model: VRMConfig, fit: NuisanceFit | None) -> Ta
     _say(fit.render())
     model.nuisance = fit.rater.to_dict()
     return replace(targets, offset=fit.rater)
-
-
-def _fit_inputs(head: Any, prompts: torch.Tensor, completions: torch.Tensor) -> None:
-    """Standardize the head's inputs; rows of votes alone have no completions to learn it from."""
-    if len(completions) > 1:
-        head.completion_norm.fit(completions)
-    if hasattr(head, "prompt_norm") and len(prompts) > 1:
-        head.prompt_norm.fit(prompts)
 
 
 def _usable(rows: list[TokenizedJudgment], config: VRMConfig) -> list[TokenizedJudgment]:

@@ -22,7 +22,8 @@ from vrm.data.statistics import objective_names, rating_statistics, without_unkn
 from vrm.errors import ConfigError
 from vrm.model.backbones import first_position
 from vrm.model.checkpoint import load_tokenizer
-from vrm.model.configuration_vrm import MULTI_OBJECTIVE_HEADS, VRMConfig
+from vrm.model.configuration_vrm import VRMConfig
+from vrm.model.heads.registry import head_class
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 
 
@@ -145,7 +146,7 @@ def _check_positions(model: VRMForSequenceClassification) -> None:
 
 
 def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, Any]:
-    models_objectives = settings.head in MULTI_OBJECTIVE_HEADS
+    models_objectives = head_class(settings.head).models_objectives
     rated, voted = objective_names(data.train)
     statistics = rating_statistics(data.train) if models_objectives else {}
     names = (

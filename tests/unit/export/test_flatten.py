@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from vrm.errors import ModelError
-from vrm.export.directory import ENTRIES
+from vrm.export.directory import model_code
 from vrm.export.flatten import OTHER_PACKAGES, flat_name, flatten
 
 
@@ -39,7 +39,7 @@ def bodies(files: dict[str, str]) -> dict[str, str]:
 
 
 def test_the_model_needs_transformers_and_what_it_needs_alone():
-    files = flatten(ENTRIES)
+    files = model_code()
     assert {"configuration_vrm.py", "modeling_vrm.py"} <= set(files)
     packages, siblings = set(), set()
     for text in files.values():
@@ -56,7 +56,7 @@ def test_the_model_needs_transformers_and_what_it_needs_alone():
 
 
 def test_every_name_in_the_exported_code_is_defined(tmp_path):
-    for name, text in flatten(ENTRIES).items():
+    for name, text in model_code().items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,E9", "--line-length", "120"]
     result = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)

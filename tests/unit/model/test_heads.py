@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vrm.choices import HEADS
 from vrm.core.predictive import reward_moments
 from vrm.core.reward import objective_scores, reward
 from vrm.errors import ConfigError
 from vrm.model import VRMForSequenceClassification, VRMOutput, load_model
-from vrm.model.configuration_vrm import HEADS
 from vrm.model.modeling_vrm import completion_moments
 
 BATCH, COMPLETIONS = 3, 2

@@ -1,0 +1,182 @@
+"""What all heads share: normalized inputs, the network of the semantic features, the decoder A and the prior."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.posteriors import Posteriors, RatingModel
+
+LOG_VARIANCE_RANGE = (-10.0, 4.0)
+
+
+class HeadSettings(Protocol):
+    """What a head reads of `VRMConfig`, whose docstring describes the fields."""
+
+    num_features: int
+    hidden_size_head: int
+    head_dropout: float
+    prior_concentration: float
+    initial_log_variance: float
+
+    @property
+    def num_objectives(self) -> int:
+        """K."""
+
+    @property
+    def num_blocks(self) -> int:
+        """Pooled vectors in the head's input."""
+
+    @property
+    def backbone_hidden_size(self) -> int:
+        """Width of one of them."""
+
+    @property
+    def feature_size(self) -> int:
+        """Width of the head's input."""
+
+
+class InputNorm(nn.Module):
+    """Layer norm of each pooled block apart, then a fixed standardization of every input.
+
+    The buffers are zeros and ones until `fit` sets them from frozen training features: hidden states share a large
+    common direction, and without it the head spends its first epochs on unlearning that.
+    """
+
+    def __init__(self, num_blocks: int, width: int) -> None:
+        super().__init__()
+        self.num_blocks = num_blocks
+        # Named dtypes: `from_pretrained(dtype=...)` changes the default one while it builds a model.
+        self.register_buffer("loc", torch.zeros(num_blocks * width, dtype=torch.float32))
+        self.register_buffer("inverse_scale", torch.ones(num_blocks * width, dtype=torch.float32))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., num_blocks * width) to the same shape, float32."""
+        return (self._blockwise(inputs) - self.loc) * self.inverse_scale
+
+    def _blockwise(self, inputs: Tensor) -> Tensor:
+        blocks = inputs.float().unflatten(-1, (self.num_blocks, -1))
+        return nn.functional.layer_norm(blocks, blocks.shape[-1:]).flatten(-2)
+
+    @torch.no_grad()
+    def fit(self, inputs: Tensor) -> None:
+        """Set mean and scale from a sample of training inputs (rows, num_blocks * width)."""
+        normed = self._blockwise(inputs)
+        self.loc.copy_(normed.mean(0))
+        self.inverse_scale.copy_(1.0 / normed.std(0).clamp_min(1e-2))
+
+
+def two_layers(config: HeadSettings, outputs: int) -> nn.Sequential:
+    """A network of one hidden layer, from the head's input to `outputs` numbers."""
+    hidden = config.hidden_size_head
+    first, last = nn.Linear(config.feature_size, hidden), nn.Linear(hidden, outputs)
+    return nn.Sequential(first, nn.GELU(), nn.Dropout(config.head_dropout), last)
+
+
+class JudgmentHead(nn.Module):
+    """Base of all heads. Always float32; named `score` in the model, so that PEFT saves it.
+
+    As it stands a head has one objective, whose weight is 1, and features without variance. Subclasses override what
+    differs, and state what they can do in the class attributes.
+
+    Attributes:
+        has_weight_uncertainty: whether the weights are a Dirichlet with a concentration, and not a point.
+        has_feature_uncertainty: whether the semantic features have a variance.
+        models_objectives: whether there are several objectives, which ratings and votes can train.
+        is_scalar: whether the only feature is the reward itself, with A fixed to 1.
+        description: what the head is, in a few words for a model card.
+    """
+
+    has_weight_uncertainty: ClassVar[bool] = False
+    has_feature_uncertainty: ClassVar[bool] = False
+    models_objectives: ClassVar[bool] = False
+    is_scalar: ClassVar[bool] = False
+    description: ClassVar[str] = ""
+
+    def __init__(self, config: HeadSettings) -> None:
+        super().__init__()
+        self.num_objectives = config.num_objectives
+        self.num_features = 1 if self.is_scalar else config.num_features
+        self.completion_norm = InputNorm(config.num_blocks, config.backbone_hidden_size)
+        self.features = self.feature_network(config, self.num_features * (1 + int(self.has_feature_uncertainty)))
+        if self.is_scalar:
+            self.register_buffer("decoder", torch.ones(1, 1, dtype=torch.float32))
+        else:
+            self.decoder = nn.Parameter(torch.empty(self.num_objectives, self.num_features))
+        prior = torch.full((self.num_objectives,), config.prior_concentration, dtype=torch.float32)
+        self.register_buffer("prior_concentration", prior)
+        self.initial_log_variance = config.initial_log_variance
+
+    def feature_network(self, config: HeadSettings, outputs: int) -> nn.Module:
+        """The network from a completion's input to means, and log variances where features have them."""
+        return two_layers(config, outputs)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Initial values: features near zero with small variance."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
+                nn.init.zeros_(module.bias)
+            if isinstance(module, InputNorm):
+                module.loc.zero_()
+                module.inverse_scale.fill_(1.0)
+        last = self.features if isinstance(self.features, nn.Linear) else self.features[-1]
+        last.weight.mul_(0.1)
+        if self.has_feature_uncertainty:
+            last.bias[self.num_features :].fill_(self.initial_log_variance)
+        if self.is_scalar:
+            self.decoder.fill_(1.0)
+        else:
+            nn.init.normal_(self.decoder, std=1.0 / math.sqrt(self.num_features))
+
+    def forward(self, prompt_features: Tensor, completion_features: Tensor) -> Posteriors:
+        """Distributions of a batch of judgments.
+
+        Args:
+            prompt_features: (batch, feature_size), any floating dtype.
+            completion_features: (batch, num_completions, feature_size).
+
+        Returns:
+            `Posteriors` in float32.
+        """
+        with torch.autocast(completion_features.device.type, enabled=False):
+            return Posteriors(
+                self.objective_weights(prompt_features),
+                self.semantic_features(completion_features),
+                self.decoder,
+                self.rating_model(),
+            )
+
+    def objective_weights(self, prompt_features: Tensor) -> ObjectiveWeights:
+        """Weights of the objectives, (batch, num_objectives): 1 for the only one."""
+        return ObjectiveWeights(prompt_features.new_ones(prompt_features.shape[0], 1, dtype=torch.float32))
+
+    def semantic_features(self, completion_features: Tensor) -> SemanticFeatures:
+        """Features of the completions, (batch, num_completions, num_features)."""
+        outputs = self.features(self.completion_norm(completion_features))
+        if not self.has_feature_uncertainty:
+            return SemanticFeatures(outputs, torch.zeros_like(outputs))
+        loc, log_variance = outputs.chunk(2, -1)
+        return SemanticFeatures(loc, log_variance.clamp(*LOG_VARIANCE_RANGE).exp())
+
+    def rating_model(self) -> RatingModel:
+        """Parameters of (5): a neutral model, which nothing trains, where there are no objectives to rate."""
+        one = self.prior_concentration.new_ones(self.num_objectives)
+        return RatingModel(one[0], torch.zeros_like(one), one)
+
+    def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
+        """Standardize the head's inputs by a sample of training inputs, each (rows, feature_size).
+
+        Fewer than two rows teach nothing and change nothing: rows of votes alone have no completions.
+        """
+        if len(completion_features) > 1:
+            self.completion_norm.fit(completion_features)
+
+    def kernel_parameters(self) -> list[nn.Parameter]:
+        """Weight matrices of the networks: what weight decay may apply to (not A, biases or the rating model)."""
+        return [module.weight for module in self.modules() if isinstance(module, nn.Linear)]

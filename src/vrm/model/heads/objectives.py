@@ -1,0 +1,59 @@
+"""What heads with several objectives share: weights that depend on the prompt, and the rating model of (5)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vrm.core.distributions import ObjectiveWeights
+from vrm.core.posteriors import MIN_RATING_SCALE, RatingModel
+from vrm.model.heads.base import HeadSettings, InputNorm, JudgmentHead, two_layers
+
+
+class ObjectivesHead(JudgmentHead):
+    """Base of heads whose prompt weighs several objectives; as it stands their weights have no uncertainty."""
+
+    models_objectives = True
+
+    def __init__(self, config: HeadSettings) -> None:
+        super().__init__(config)
+        self.prompt_norm = InputNorm(config.num_blocks, config.backbone_hidden_size)
+        # One logit an objective, and the log of the total concentration where the weights have one.
+        outputs = self.num_objectives + int(self.has_weight_uncertainty)
+        self.weights = two_layers(config, outputs)
+        self.log_rating_slope = nn.Parameter(torch.zeros(()))
+        self.rating_offset = nn.Parameter(torch.zeros(self.num_objectives))
+        self.raw_rating_scale = nn.Parameter(torch.zeros(self.num_objectives))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Initial values of the base, near-flat weights of total K, and a neutral rating model."""
+        super().reset_parameters()
+        self.weights[-1].weight.mul_(0.1)
+        if self.has_weight_uncertainty:
+            self.weights[-1].bias[-1] = math.log(self.num_objectives)
+        self.log_rating_slope.zero_()
+        self.rating_offset.zero_()
+        self.raw_rating_scale.zero_()
+
+    def objective_weights(self, prompt_features: Tensor) -> ObjectiveWeights:
+        """Weights of the objectives, (batch, num_objectives), from the prompt alone."""
+        return self.weights_from(self.weights(self.prompt_norm(prompt_features)))
+
+    def weights_from(self, outputs: Tensor) -> ObjectiveWeights:
+        """Weights from the outputs of the prompt's network: a point, by a softmax of K logits."""
+        return ObjectiveWeights(outputs.softmax(-1))
+
+    def rating_model(self) -> RatingModel:
+        """The learned parameters of (5)."""
+        scale = MIN_RATING_SCALE + nn.functional.softplus(self.raw_rating_scale)
+        # A copy: a parameter that is itself an output counts as unused in distributed training.
+        return RatingModel(self.log_rating_slope.exp(), self.rating_offset.clone(), scale)
+
+    def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
+        """Standardize the inputs of both networks."""
+        super().fit_inputs(prompt_features, completion_features)
+        if len(prompt_features) > 1:
+            self.prompt_norm.fit(prompt_features)

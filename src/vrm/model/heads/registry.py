@@ -1,0 +1,15 @@
+"""From a head's name to its class."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from vrm.choices import HEADS
+from vrm.model.heads.base import JudgmentHead
+
+
+def head_class(name: str) -> type[JudgmentHead]:
+    """The class of a head, by a name in `HEADS`; its module is imported when it is first needed."""
+    module = import_module(f"vrm.model.heads.{name}")
+    return cast("type[JudgmentHead]", getattr(module, HEADS[name]))
