@@ -13,10 +13,10 @@ from vrm.audit.measure import AuditArrays
 from vrm.metrics import (
     Interval,
     ResampleOptions,
-    average_ranks,
     bootstrap_mean,
     bootstrap_rows,
     pearson,
+    spearman,
 )
 from vrm.results.audit import LengthCorrelation, LengthReport
 
@@ -93,7 +93,7 @@ def _pearson_interval(x: _Array, y: _Array, prompts: Sequence[str], options: Res
 def _rank_correlation(x: _Array, y: _Array) -> float:
     """Spearman's correlation of two points (the sign of agreement) or more; NaN where a side is constant."""
     if len(x) > 2:
-        return pearson(average_ranks(x), average_ranks(y))
+        return spearman(x, y)
     sign = float(np.sign((x[0] - x[1]) * (y[0] - y[1])))
     return sign if sign else math.nan
 

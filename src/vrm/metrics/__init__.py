@@ -34,7 +34,7 @@ from vrm.metrics.calibration import (
     negative_log_likelihood,
     negative_log_likelihood_from_logs,
 )
-from vrm.metrics.correlation import average_ranks, pearson, spearman
+from vrm.metrics.correlation import pearson, spearman
 from vrm.metrics.intervals import (
     DEFAULT_RESAMPLING,
     Interval,
@@ -112,7 +112,6 @@ __all__ = [
     "auroc",
     "auroc_difference_interval",
     "auroc_interval",
-    "average_ranks",
     "balanced_mean_interval",
     "best_of_n_curve",
     "bootstrap_mean",

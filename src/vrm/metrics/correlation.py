@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 
-import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 
-from vrm.metrics._arrays import Array, same_length, tied_groups, vector
+from vrm.metrics._arrays import Array, same_length, vector
 
 
 def pearson(x: ArrayLike, y: ArrayLike) -> float:
@@ -33,19 +34,7 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     Raises:
         DataError: shapes differ, or a value is not finite.
     """
-    first, second = _points(x, y)
-    return _correlation(average_ranks(first), average_ranks(second))
-
-
-def average_ranks(values: ArrayLike) -> Array:
-    """Ranks 1, 2, ... in ascending order, (n,); equal values share the mean of the ranks they take up.
-
-    Raises:
-        DataError: `values` has not one dimension, or a value is not finite.
-    """
-    codes = tied_groups(vector("values", values, allow_empty=True))
-    counts = np.bincount(codes)
-    return (np.cumsum(counts) - (counts - 1) / 2.0)[codes]
+    return _correlation(*(scipy.stats.rankdata(values) for values in _points(x, y)))
 
 
 def _points(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -57,13 +46,8 @@ def _points(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 def _correlation(x: Array, y: Array) -> float:
     if len(x) < 3 or x.min() == x.max() or y.min() == y.max():
         return math.nan
-    first, second = _direction(x), _direction(y)
-    return float(np.clip(first @ second, -1.0, 1.0))
-
-
-def _direction(values: Array) -> Array:
-    """The centred values as a unit vector, scaled first so that no square overflows or vanishes."""
-    scaled = values / abs(values).max()
-    centred = scaled - scaled.mean()
-    centred /= abs(centred).max()
-    return centred / np.linalg.norm(centred)
+    with warnings.catch_warnings():
+        # Values that are nearly constant are as precise as they are: nothing a user could do about it.
+        warnings.simplefilter("ignore", scipy.stats.NearConstantInputWarning)
+        # Scaled, so that the sum of the largest numbers does not overflow.
+        return float(scipy.stats.pearsonr(x / abs(x).max(), y / abs(y).max()).statistic)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
+from scipy.special import expit
 
 from vrm.errors import ConfigError
 from vrm.metrics._arrays import Array, Groups, group_codes, matrix, probabilities, same_length
-
-_STEPS = 50
-_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def fit_logistic(
     groups: Groups = None,
     ridge: float = 1.0,
 ) -> LogisticFit:
-    """Logistic regression without intercept, by Newton's method: swapping the sides of a row changes nothing.
+    """Logistic regression without intercept: swapping the sides of a row changes nothing.
 
     Which completion comes first is arbitrary, so there is no intercept, and regressors are scaled but not centred. The
     penalty ridge / 2 times the sum of squared effects per root mean square keeps separable data finite; it is worth one
@@ -62,8 +61,8 @@ def fit_logistic(
     scale = np.sqrt(np.mean(given**2, axis=0))
     scale[scale == 0.0] = 1.0
     rows = given / scale
-    beta = _newton(rows, wanted, ridge)
-    fitted = logistic(rows @ beta)
+    beta = _minimum(rows, wanted, ridge)
+    fitted = expit(rows @ beta)
     information = _information(rows, fitted, ridge)
     codes = group_codes(groups, len(rows))
     residuals = rows * (wanted - fitted)[:, None]
@@ -74,35 +73,22 @@ def fit_logistic(
     return LogisticFit(tuple((beta / scale).tolist()), tuple(errors.tolist()), tuple(scale.tolist()), len(rows))
 
 
-def logistic(log_odds: Array) -> Array:
-    """1 / (1 + exp(-x)), exact on both sides of 0."""
-    return 0.5 * (1.0 + np.tanh(0.5 * log_odds))
-
-
 def _information(rows: Array, fitted: Array, ridge: float) -> Array:
     weights = fitted * (1.0 - fitted)
     return (rows * weights[:, None]).T @ rows + ridge * np.eye(rows.shape[1])
 
 
-def _newton(rows: Array, wanted: Array, ridge: float) -> Array:
+def _minimum(rows: Array, wanted: Array, ridge: float) -> Array:
+    """The coefficients (M,) of least penalized log loss: the root of its gradient, one since it is strictly convex."""
     if not ridge > 0.0:
         raise ConfigError(f"'ridge' must be above 0, got {ridge!r}.")
 
-    def loss(beta: Array) -> float:
-        log_odds = rows @ beta
-        return float(np.sum(np.logaddexp(0.0, log_odds) - wanted * log_odds) + 0.5 * ridge * beta @ beta)
+    def gradient(beta: Array) -> Array:
+        return rows.T @ (expit(rows @ beta) - wanted) + ridge * beta
 
-    beta = np.zeros(rows.shape[1])
-    current = loss(beta)
-    for _ in range(_STEPS):
-        fitted = logistic(rows @ beta)
-        gradient = rows.T @ (wanted - fitted) - ridge * beta
-        step = np.linalg.solve(_information(rows, fitted, ridge), gradient)
-        if float(gradient @ step) < _TOLERANCE:
-            break
-        # Strictly convex: halving the Newton step always ends below.
-        while loss(beta + step) > current and float(abs(step).max()) > 1e-12:
-            step = step / 2.0
-        beta = beta + step
-        current = loss(beta)
-    return beta
+    def curvature(beta: Array) -> Array:
+        return _information(rows, expit(rows @ beta), ridge)
+
+    # The gradient still tells coefficients apart where the loss itself is flat to the last digit.
+    root = scipy.optimize.root(gradient, np.zeros(rows.shape[1]), jac=curvature, tol=1e-12)
+    return np.asarray(root.x, dtype=np.float64)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit
 
 from vrm.errors import DataError
 from vrm.metrics._arrays import Array, Groups, group_codes, matrix, probabilities, same_length, vector, whole_number
 from vrm.metrics.accuracy import Accuracy, pairwise_accuracy, pairwise_hits, preferred_sign
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_totals
-from vrm.metrics.logistic import LogisticFit, fit_logistic, logistic
+from vrm.metrics.logistic import LogisticFit, fit_logistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def overlap_weights(log_odds: ArrayLike, preference: ArrayLike) -> Array:
     """
     odds, wanted = vector("log_odds", log_odds), probabilities("preference", preference)
     same_length(log_odds=odds, preference=wanted)
-    return logistic(-np.sign(wanted - 0.5) * odds)
+    return np.asarray(expit(-np.sign(wanted - 0.5) * odds))
 
 
 def style_controlled_accuracy(
