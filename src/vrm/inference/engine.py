@@ -120,18 +120,18 @@ class RewardEngine:
         return _on_cpu([self.model.score(prompts.to(device), texts.to(device)) for prompts, texts in batches])
 
 
-def _on_cpu(found: Sequence[Posteriors]) -> Posteriors:
+def _on_cpu(parts: Sequence[Posteriors]) -> Posteriors:
     """One after the other; what belongs to the head and not to a judgment is that of the first."""
-    concentrations = [part.weights.concentration for part in found]
-    head, rating = found[0], found[0].rating_model
+    concentrations = [part.weights.concentration for part in parts]
+    head, rating = parts[0], parts[0].rating_model
     return Posteriors(
         ObjectiveWeights(
-            torch.cat([part.weights.mean.cpu() for part in found]),
+            torch.cat([part.weights.mean.cpu() for part in parts]),
             None if concentrations[0] is None else torch.cat([one.cpu() for one in concentrations if one is not None]),
         ),
         SemanticFeatures(
-            torch.cat([part.features.loc.cpu() for part in found]),
-            torch.cat([part.features.variance.cpu() for part in found]),
+            torch.cat([part.features.loc.cpu() for part in parts]),
+            torch.cat([part.features.variance.cpu() for part in parts]),
         ),
         head.decoder.detach().cpu(),
         type(rating)(rating.slope.detach().cpu(), rating.offset.detach().cpu(), rating.scale.detach().cpu()),

@@ -117,7 +117,9 @@ class PairReport:
     def reasons(self) -> str:
         """The largest reasons in words: `because of safety +1.20, in spite of brevity -0.30`."""
         parts = [("because of", self.because_of), ("in spite of", self.in_spite_of)]
-        return ", ".join(f"{words} {_listed(found)}" for words, found in parts if found) or "for no visible reason"
+        return (
+            ", ".join(f"{words} {_listed(reasons)}" for words, reasons in parts if reasons) or "for no visible reason"
+        )
 
     def json_fields(self) -> dict[str, Any]:
         """The fields and the reasons in words."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import check_choice
 from vrm.inference.feature_store import FeatureStore, content_key
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
+from vrm.model.checkpoint import tensors_sha256
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.model.packing import PROMPT, packed_passes, padded_passes, trees_of
 from vrm.model.padding import pad_right
@@ -43,11 +43,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 
 def backbone_fingerprint(model: VRMForSequenceClassification) -> str:
     """SHA-256 over the backbone's parameters, by name and content; changes when the backbone is fine-tuned."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(model.backbone.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_sha256(model.backbone.state_dict())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-import torch
 from filelock import FileLock, Timeout
 
 from vrm import __version__
@@ -22,6 +21,7 @@ from vrm.errors import DataError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import resolve_precision
 from vrm.inference.score import ScoreCounts, Scorer, ScoringRow
+from vrm.model.checkpoint import tensors_sha256
 
 STANDARD_STREAM = "-"
 _BLOCK = 1 << 20
@@ -253,15 +253,11 @@ def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | N
 
 def model_fingerprint(engine: RewardEngine) -> str:
     """SHA-256 over weights, configuration, vocabulary and chat template: all that rewards come from."""
-    digest = hashlib.sha256()
     config = {key: value for key, value in engine.model.config.to_dict().items() if key != "_name_or_path"}
     template = getattr(engine.tokenizer, "chat_template", None)
     vocabulary = sorted(engine.tokenizer.get_vocab().items())
-    digest.update(json.dumps([config, template, vocabulary], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(engine.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(dtype=torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    rest = json.dumps([config, template, vocabulary], sort_keys=True, default=str)
+    return tensors_sha256(engine.model.state_dict(), rest.encode())[:16]
 
 
 def source_fingerprint(source: str) -> dict[str, Any]:
@@ -270,12 +266,13 @@ def source_fingerprint(source: str) -> dict[str, Any]:
     if location.format == "stdin":
         return {"path": STANDARD_STREAM}
     path = Path(location.path)
-    found: dict[str, Any] = {"path": str(path.resolve()) if path.exists() else location.label, "split": location.split}
+    name = str(path.resolve()) if path.exists() else location.label
+    fingerprint: dict[str, Any] = {"path": name, "split": location.split}
     if path.is_file():
         with path.open("rb") as file:
-            found["start"] = hashlib.sha256(file.read(_BLOCK)).hexdigest()[:16]
-        found["size"] = path.stat().st_size
+            fingerprint["start"] = hashlib.sha256(file.read(_BLOCK)).hexdigest()[:16]
+        fingerprint["size"] = path.stat().st_size
     elif path.is_dir():
         files = sorted(entry for entry in path.rglob("*") if entry.is_file())
-        found["files"] = {str(entry.relative_to(path)): entry.stat().st_size for entry in files}
-    return found
+        fingerprint["files"] = {str(entry.relative_to(path)): entry.stat().st_size for entry in files}
+    return fingerprint

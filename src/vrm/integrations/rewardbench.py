@@ -54,15 +54,15 @@ class ServedModel:
         Raises:
             ModelError: if the server does not answer, refuses a text, or answers something else than one reward a text.
         """
-        found: list[float] = []
+        rewards: list[float] = []
         for start in range(0, len(texts), TEXTS_A_REQUEST):
             chunk = list(texts[start : start + TEXTS_A_REQUEST])
             rows = self._post("/classify", {"input": chunk, "use_activation": False}).get("data", [])
             by_index = {row["index"]: float(row["probs"][-1]) for row in rows}
             if sorted(by_index) != list(range(len(chunk))):
                 raise ModelError(f"{self.url}: {len(chunk)} texts were sent, but {len(rows)} rewards came back")
-            found += [by_index[index] for index in range(len(chunk))]
-        return found
+            rewards += [by_index[index] for index in range(len(chunk))]
+        return rewards
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}

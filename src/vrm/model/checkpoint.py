@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from vrm.errors import CheckpointError
@@ -101,6 +103,15 @@ def weights_sha256(model: str) -> str | None:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest() if files else None
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor], *first: bytes) -> str:
+    """SHA-256 over some bytes, then over tensors by name and content, in the order of their names."""
+    digest = hashlib.sha256(b"".join(first))
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _snapshot(name: str) -> Path:

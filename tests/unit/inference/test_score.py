@@ -269,11 +269,12 @@ def test_rows_from_standard_input_do_not_continue_a_file(tmp_path):
 
 
 def test_two_runs_do_not_write_to_one_file(tmp_path):
-    pytest.importorskip("fcntl")
     sink = ScoreFile(tmp_path / "out.jsonl", SETTINGS)
     with pytest.raises(DataError, match="another process"):
         ScoreFile(tmp_path / "out.jsonl", SETTINGS)
     sink.close()
+    ScoreFile(tmp_path / "out.jsonl", SETTINGS).close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.progress.json"]
 
 
 def test_a_missing_directory_is_named(tmp_path):
