@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -117,60 +118,50 @@ class Summary(Protocol):
         ...
 
 
-class Benchmark(Protocol):
-    """A benchmark by name. `loaded.examples` are what `outcomes` and `summarize` are called with."""
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(ABC):
+    """A benchmark by name. `loaded.examples` are what `outcomes` and `summarize` are called with.
 
-    @property
-    def name(self) -> str:
-        """What users write."""
-        ...
+    Attributes:
+        name: what users write.
+        title: what its authors call it.
+        description: one line.
+        equal_rewards: what completions of equal reward count, in words.
+        hub: where it is read from without a path; empty where it is not on the Hub.
+    """
 
-    @property
-    def title(self) -> str:
-        """What its authors call it."""
-        ...
+    name: str
+    title: str
+    description: str
+    equal_rewards: str
+    hub: tuple[HubSource, ...] = ()
 
-    @property
-    def description(self) -> str:
-        """One line."""
-        ...
-
-    @property
-    def hub(self) -> tuple[HubSource, ...]:
-        """Where it is read from without a path; empty where it is not on the Hub."""
-        ...
-
-    @property
-    def equal_rewards(self) -> str:
-        """What completions of equal reward count, in words."""
-        ...
-
+    @abstractmethod
     def load(self, path: str | None) -> LoadedBenchmark:
         """Read a file or directory of the published format, or the Hub.
 
         Raises:
             DataError: there is no such source, or it is not of this benchmark's format (file, row and field named).
         """
-        ...
 
+    @abstractmethod
     def outcomes(self, examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
         """What each example adds to each figure: paired comparisons of two models read it."""
-        ...
 
+    @abstractmethod
     def summarize(
         self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions = DEFAULT_RESAMPLING
     ) -> Summary:
         """The benchmark's figures with intervals."""
-        ...
 
 
 def label_values(examples: Sequence[BenchmarkExample], name: str) -> dict[str, list[int]]:
     """{value of a label: positions of its examples}, in sorted order; examples without the label are left out."""
-    found: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for position, example in enumerate(examples):
         if name in example.labels:
-            found.setdefault(example.labels[name], []).append(position)
-    return {value: found[value] for value in sorted(found)}
+            positions.setdefault(example.labels[name], []).append(position)
+    return {value: positions[value] for value in sorted(positions)}
 
 
 def with_labels(labels: Mapping[str, str | None]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark, Rewards, with_labels
+from vrm.benchmarks.base import Benchmark, BenchmarkExample, LoadedBenchmark, Rewards, with_labels
 from vrm.benchmarks.best_of_n_summary import LONGEST, MEAN, BestOfNSummary, Pick, pick_name, shown_sizes
 from vrm.benchmarks.credits import outcomes_of
 from vrm.benchmarks.outcomes import ALL, Outcomes, mean_figure
@@ -38,8 +38,8 @@ KAPPAS = (0.0, 0.5, 1.0, 2.0, 4.0)
 MIN_COMPLETIONS = 2
 
 
-@dataclass(frozen=True)
-class BestOfNBenchmark:
+@dataclass(frozen=True, kw_only=True)
+class BestOfNBenchmark(Benchmark):
     """The benchmark `bon`.
 
     Attributes:
@@ -59,7 +59,6 @@ class BestOfNBenchmark:
     name: str = "bon"
     title: str = "Best-of-n"
     description: str = "prompts with many completions and a gold score (bon=FILE)"
-    hub: tuple[HubSource, ...] = ()
     equal_rewards: str = "completions of equal reward share the pick: the mean of their gold scores counts"
 
     def __post_init__(self) -> None:
@@ -166,11 +165,11 @@ class BestOfNBenchmark:
 
     def _picks(self, uncertain: bool, relative: bool) -> dict[str, Pick]:
         """Ways to pick by reward; without uncertainty a lower bound is the mean, and would only repeat it."""
-        found = {MEAN: Pick(0.0, None)}
+        picks = {MEAN: Pick(0.0, None)}
         if uncertain:
             for spread in ("reward", "relative") if relative else ("reward",):
-                found |= {pick_name(spread, kappa): Pick(kappa, spread) for kappa in sorted(set(self.kappas) - {0.0})}
-        return found
+                picks |= {pick_name(spread, kappa): Pick(kappa, spread) for kappa in sorted(set(self.kappas) - {0.0})}
+        return picks
 
 
 BENCHMARK = BestOfNBenchmark()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark, Rewards, Summary
+from vrm.benchmarks.base import Benchmark, BenchmarkExample, LoadedBenchmark, Rewards, Summary
 from vrm.benchmarks.outcomes import Outcomes
 from vrm.benchmarks.sources import Convert, Layout, find_sources, read_benchmark
 from vrm.errors import DataError
 from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
 
 
-@dataclass(frozen=True)
-class FileBenchmark:
-    """See `vrm.benchmarks.base.Benchmark`.
+@dataclass(frozen=True, kw_only=True)
+class FileBenchmark(Benchmark):
+    """A published benchmark, put together from its parts.
 
     Attributes:
         convert: from a row to its examples.
@@ -23,13 +23,8 @@ class FileBenchmark:
         notes: sentences about what was loaded, such as which part is absent.
     """
 
-    name: str
-    title: str
-    description: str
-    equal_rewards: str
     convert: Convert
     measure: Callable[[Sequence[BenchmarkExample], Rewards], Outcomes]
-    hub: tuple[HubSource, ...] = ()
     layout: Layout = field(default_factory=Layout)
     notes: Callable[[Sequence[BenchmarkExample]], list[str]] = lambda examples: []
 

@@ -61,13 +61,13 @@ def find_sources(
     if not directory.is_dir() or locate(path).format == "dataset":
         location = _with_split(locate(path), hub)
         return [SourceFile(location, layout.path_labels(Path(location.path)))], []
-    found = sorted(file for file in directory.rglob("*") if _is_data(file, directory))
-    if not found:
+    files = sorted(file for file in directory.rglob("*") if _is_data(file, directory))
+    if not files:
         raise DataError(f"{path}: no data file (.json, .jsonl, .parquet, each also .gz) in this directory.")
-    chosen = _chosen(found, directory, layout.only)
+    chosen = _chosen(files, directory, layout.only)
     notes = []
-    if len(chosen) < len(found):
-        skipped = [str(file.relative_to(directory)) for file in found if file not in chosen]
+    if len(chosen) < len(files):
+        skipped = [str(file.relative_to(directory)) for file in files if file not in chosen]
         shown = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
         notes.append(f"{len(skipped)} files in {path} are not of the {'/'.join(layout.only)} part: {shown}.")
     return [SourceFile(locate(file), layout.path_labels(file)) for file in chosen], notes
@@ -86,16 +86,16 @@ def _is_data(file: Path, directory: Path) -> bool:
     return file.is_file() and not hidden and bool(_DATA_FILE.match(file.name)) and not _NOT_DATA.match(file.name)
 
 
-def _chosen(found: Sequence[Path], directory: Path, only: tuple[str, ...]) -> list[Path]:
+def _chosen(files: Sequence[Path], directory: Path, only: tuple[str, ...]) -> list[Path]:
     if not only:
-        return list(found)
+        return list(files)
 
     def words(text: str) -> set[str]:
         return set(re.split(r"[^a-z0-9]+", text.lower()))
 
-    by_name = [file for file in found if words(file.name) & set(only)]
-    by_folder = [file for file in found if words(str(file.parent.relative_to(directory))) & set(only)]
-    return by_name or by_folder or list(found)
+    by_name = [file for file in files if words(file.name) & set(only)]
+    by_folder = [file for file in files if words(str(file.parent.relative_to(directory))) & set(only)]
+    return by_name or by_folder or list(files)
 
 
 def read_benchmark(name: str, sources: Sequence[SourceFile], convert: Convert) -> LoadedBenchmark:
@@ -126,19 +126,19 @@ class _Reading:
 
     def examples(self) -> list[BenchmarkExample]:
         file = self._source.location.label
-        found: list[BenchmarkExample] = []
+        made: list[BenchmarkExample] = []
         for number, columns in read_location(self._source.location, on_error=self._unreadable):
             self.rows += 1
             row = BenchmarkRow(columns, file, number, self._source.labels, self._unusual)
             try:
-                found += self._convert(row)
+                made += self._convert(row)
             except UnusualRow as left_out:
                 self._unusual.add(left_out.reason, file, number, left_out.field, action=LEFT_OUT)
                 reason = f"{left_out.reason}; the row has: {', '.join(map(str, columns)) or 'no field'}"
                 self._fault = self._fault or RowError(file, number, left_out.field, reason)
-        if not found:
+        if not made:
             raise _unusable(self._fault, file, self.rows)
-        return found
+        return made
 
     def _unreadable(self, error: InvalidRowError) -> None:
         kind = error.problems[0].kind

@@ -69,9 +69,9 @@ class UnusualRows:
 
     def lines(self) -> list[str]:
         """A line a reason, for people."""
-        found = []
+        lines = []
         for reason, entry in sorted(self.reasons.items(), key=lambda item: (item[1].action, -item[1].count, item[0])):
             file, row, name = entry.places[0]
             where = f"{file}:{row}" + (f", field '{name}'" if name else "")
-            found.append(f"{entry.count} {entry.action}: {reason} ({'first ' if entry.count > 1 else ''}{where})")
-        return found
+            lines.append(f"{entry.count} {entry.action}: {reason} ({'first ' if entry.count > 1 else ''}{where})")
+        return lines

@@ -44,8 +44,8 @@ _ALL_COLUMNS = frozenset(COLUMNS) | frozenset(SCORING_COLUMNS)
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest allowed name, ignoring case; empty if none is close."""
     by_lower = {candidate.lower(): candidate for candidate in allowed}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
-    return f" Did you mean '{by_lower[found[0]]}'?" if found else ""
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
 def check_mapping(mapping: Mapping[str, str] | None) -> None:
@@ -75,8 +75,8 @@ def rename(row: Mapping[str, Any], mapping: Mapping[str, str] | None, columns: C
     """The row's values under the schema's names; columns that are absent or null are left out."""
     names = mapping or {}
     # A mapped-away name no longer means the schema's column, so `row[ours]` is not a fallback for `row[theirs]`.
-    found = ((ours, row.get(names.get(ours, ours))) for ours in columns)
-    return {ours: value for ours, value in found if value is not None}
+    renamed = ((ours, row.get(names.get(ours, ours))) for ours in columns)
+    return {ours: value for ours, value in renamed if value is not None}
 
 
 def unknown_columns(row: Mapping[str, Any], mapping: Mapping[str, str] | None = None) -> list[str]:

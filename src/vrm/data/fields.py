@@ -79,14 +79,14 @@ def objective_numbers(
             f"{show(value)} is a {type(value).__name__}; an object {{objective: number}} is needed.",
         )
         return None
-    found: dict[str, float] = {}
+    known: dict[str, float] = {}
     for name, entry in value.items():
         if entry is None or not _known_objective(check, field, name, objectives):
             continue
         checked = number(check, f"{field}.{name}", entry)
         if checked is not None:
-            found[name] = checked
-    return found
+            known[name] = checked
+    return known
 
 
 def _known_objective(check: RowCheck, field: str, name: object, objectives: Collection[str] | None) -> bool:
@@ -103,13 +103,13 @@ def _known_objective(check: RowCheck, field: str, name: object, objectives: Coll
 def votes(check: RowCheck, field: str, value: object, objectives: Collection[str] | None) -> dict[str, float] | None:
     """Objective votes: numbers >= 0, not all of them 0; None if there is no entry."""
     before = len(check.problems)
-    found = objective_numbers(check, field, value, objectives)
-    for name, count in (found or {}).items():
+    counts = objective_numbers(check, field, value, objectives)
+    for name, count in (counts or {}).items():
         if count < 0:
             check.note(f"{field}.{name}", "negative vote", f"{count} is negative; votes are counts or weights >= 0.")
-    if found and len(check.problems) == before and not any(found.values()):
+    if counts and len(check.problems) == before and not any(counts.values()):
         check.note(field, "all votes zero", "all votes are 0; leave the column out if nobody voted.")
-    return found or None
+    return counts or None
 
 
 def tools(check: RowCheck, field: str, value: object) -> list[Any] | None:
@@ -154,13 +154,13 @@ def message(check: RowCheck, field: str, value: object) -> Message | None:
         check.note(field, "bad message", f"{show(value)} is no message; an object with 'role' and 'content' is needed.")
         return None
     # Columnar files give every message every key; null means that this one had none.
-    found: Message = {key: entry for key, entry in value.items() if entry is not None}
+    given: Message = {key: entry for key, entry in value.items() if entry is not None}
     before = len(check.problems)
-    _check_role(check, field, found.get("role"))
-    content = _content(check, f"{field}.content", found)
+    _check_role(check, field, given.get("role"))
+    content = _content(check, f"{field}.content", given)
     if len(check.problems) > before:
         return None
-    return {**found, "content": content}
+    return {**given, "content": content}
 
 
 def _check_role(check: RowCheck, field: str, role: object) -> None:
@@ -171,8 +171,8 @@ def _check_role(check: RowCheck, field: str, role: object) -> None:
     check.note(f"{field}.role", "bad message", f"{reason} Allowed: {', '.join(Role)}.")
 
 
-def _content(check: RowCheck, field: str, found: Message) -> str:
-    content = found.get("content", "" if found.get("tool_calls") else None)
+def _content(check: RowCheck, field: str, message: Message) -> str:
+    content = message.get("content", "" if message.get("tool_calls") else None)
     if isinstance(content, Sequence) and not isinstance(content, str | bytes):
         content = _joined_parts(content)
     if not isinstance(content, str):

@@ -76,13 +76,13 @@ def _tables(recipe: Recipe, location: Location) -> list[Location]:
 
 
 def _table_file(directory: Path, table: str) -> Location:
-    found = sorted(directory.glob(f"{table}.*")) if directory.is_dir() else []
-    if len(found) != 1:
-        what = f"{len(found)} files named '{table}.*' in it" if directory.is_dir() else "it is no directory"
+    files = sorted(directory.glob(f"{table}.*")) if directory.is_dir() else []
+    if len(files) != 1:
+        what = f"{len(files)} files named '{table}.*' in it" if directory.is_dir() else "it is no directory"
         raise DataError(
             f"{directory}: the recipe joins tables and needs a directory with one file '{table}.*'; {what}."
         )
-    return locate(found[0])
+    return locate(files[0])
 
 
 def _without_numbers(rows: Rows) -> Iterable[dict[str, Any]]:

@@ -116,17 +116,17 @@ def _gold(check: RowCheck, columns: Mapping[str, Any], usable: bool) -> list[flo
 
 
 def _scoring_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
-    found = [name for name in ("completion", "completions", "chosen", "rejected") if name in columns]
-    pair = set(found) <= {"chosen", "rejected"}
-    if not found or (len(found) > 1 and not pair):
-        kind = "mixed layouts" if found else "missing field"
-        has = " and ".join(f"'{name}'" for name in found) or "no completion"
+    given = [name for name in ("completion", "completions", "chosen", "rejected") if name in columns]
+    pair = set(given) <= {"chosen", "rejected"}
+    if not given or (len(given) > 1 and not pair):
+        kind = "mixed layouts" if given else "missing field"
+        has = " and ".join(f"'{name}'" for name in given) or "no completion"
         reason = f"the row has {has}; give one of 'completion', 'completions', or 'chosen' with 'rejected'."
-        check.note(found[0] if found else "completion", kind, reason)
+        check.note(given[0] if given else "completion", kind, reason)
         return texts.prompt_only(check, columns)
     if pair:
         return texts.pair_texts(check, columns)
-    return (texts.single_text if found == ["completion"] else texts.list_texts)(check, columns)
+    return (texts.single_text if given == ["completion"] else texts.list_texts)(check, columns)
 
 
 def _pair(check: RowCheck, columns: Mapping[str, Any], objectives: Collection[str] | None) -> dict[str, Any]:
@@ -155,8 +155,8 @@ def _pair_ratings(
     check: RowCheck, columns: Mapping[str, Any], objectives: Collection[str] | None
 ) -> list[dict[str, float]] | None:
     names = ("chosen_ratings", "rejected_ratings")
-    found = [fields.objective_numbers(check, name, columns.get(name, {}), objectives) or {} for name in names]
-    return found if any(found) else None
+    ratings = [fields.objective_numbers(check, name, columns.get(name, {}), objectives) or {} for name in names]
+    return ratings if any(ratings) else None
 
 
 def _ranked_list(check: RowCheck, columns: Mapping[str, Any], objectives: Collection[str] | None) -> dict[str, Any]:

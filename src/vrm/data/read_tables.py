@@ -70,10 +70,10 @@ def read_saved_dataset(path: str, split: str | None) -> Rows:
     import datasets
 
     try:
-        found = datasets.load_from_disk(path)
+        loaded = datasets.load_from_disk(path)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not readable as a saved dataset: {error}") from error
-    yield from _numbered(_select_split(found, path, split))
+    yield from _numbered(_select_split(loaded, path, split))
 
 
 def read_hub(name: str, config: str | None, data_dir: str | None, split: str | None) -> Rows:
@@ -85,30 +85,30 @@ def read_hub(name: str, config: str | None, data_dir: str | None, split: str | N
     import datasets
 
     try:
-        found = datasets.load_dataset(name, config, data_dir=data_dir)
+        loaded = datasets.load_dataset(name, config, data_dir=data_dir)
     except (OSError, ValueError, RuntimeError, KeyError, datasets.exceptions.DatasetsError) as error:
         hint = "Check the name ('hub:OWNER/NAME', 'hub:OWNER/NAME/CONFIG'), the network, and your access to it."
         raise DataError(
             f"hub:{name}: `datasets.load_dataset` failed: {type(error).__name__}: {error} {hint}"
         ) from error
-    yield from _numbered(_select_split(found, name, split))
+    yield from _numbered(_select_split(loaded, name, split))
 
 
-def _select_split(found: Any, path: str, split: str | None) -> Any:
-    if not isinstance(found, dict):  # a DatasetDict is one
+def _select_split(loaded: Any, path: str, split: str | None) -> Any:
+    if not isinstance(loaded, dict):  # a DatasetDict is one
         if split is not None:
             raise DataError(f"{path}: the dataset has no splits, so there is no '{split}'; leave the split out.")
-        return found
-    names = ", ".join(map(str, found))
-    if split is None and len(found) == 1:
-        return next(iter(found.values()))
+        return loaded
+    names = ", ".join(map(str, loaded))
+    if split is None and len(loaded) == 1:
+        return next(iter(loaded.values()))
     if split is None:
         raise DataError(
-            f"{path}: the dataset has the splits {names}; choose one: '{path}:{next(iter(found), 'train')}'."
+            f"{path}: the dataset has the splits {names}; choose one: '{path}:{next(iter(loaded), 'train')}'."
         )
-    if split not in found:
+    if split not in loaded:
         raise DataError(f"{path}: the dataset has no split '{split}'; it has {names}.")
-    return found[split]
+    return loaded[split]
 
 
 def _numbered(dataset: Any) -> Iterator[tuple[int, dict[str, Any]]]:

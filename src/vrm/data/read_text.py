@@ -240,8 +240,8 @@ def _checked_object(value: Any, has_constants: bool, file: str, line: int) -> di
         raise one_problem(file, line, "", "not an object", reason)
     if has_constants:
         problems = [
-            Problem(file, line, place, "not finite", f"{found} is not JSON; use null for a missing value.")
-            for place, found in _non_finite(value, "")
+            Problem(file, line, place, "not finite", f"{constant} is not JSON; use null for a missing value.")
+            for place, constant in _non_finite(value, "")
         ]
         if problems:
             raise InvalidRowError(problems)
@@ -288,8 +288,8 @@ def _decode_line(line: bytes, file: str, number: int) -> str:
 
 def _not_utf8(file: str, line: int, error: UnicodeDecodeError) -> InvalidRowError:
     start = error.object.rfind(b"\n", 0, error.start) + 1
-    found = f"byte {error.start - start + 1} of the line is 0x{error.object[error.start]:02x} ({error.reason})"
-    return one_problem(file, line, "", "not UTF-8", f"{found}; the file must be UTF-8 throughout.")
+    what = f"byte {error.start - start + 1} of the line is 0x{error.object[error.start]:02x} ({error.reason})"
+    return one_problem(file, line, "", "not UTF-8", f"{what}; the file must be UTF-8 throughout.")
 
 
 def _broken_stream(file: str, line: int, error: Exception) -> InvalidRowError:

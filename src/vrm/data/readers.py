@@ -227,8 +227,8 @@ def _first_bytes(stream: BinaryIO) -> bytes:
 def _similar_file(path: Path) -> str:
     if not path.parent.is_dir():
         return f" The directory '{path.parent}' does not exist either."
-    found = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1, cutoff=0.7)
-    return f" Did you mean '{path.parent / found[0]}'?" if found else ""
+    close = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1, cutoff=0.7)
+    return f" Did you mean '{path.parent / close[0]}'?" if close else ""
 
 
 @contextmanager

@@ -113,8 +113,8 @@ class ValidationReport:
         return lines
 
     def _kinds(self) -> list[str]:
-        found = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
-        return [f"Kinds of rows: {found}"] if found else []
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
+        return [f"Kinds of rows: {counts}"] if counts else []
 
     def _ignored(self) -> list[str]:
         if not self.ignored:
