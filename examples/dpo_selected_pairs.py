@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from toy_policy import MAX_TOKENS, build_tokenizer, gold_score, pretrained_policy, prompts, said, train_reward_model
+from toy_policy import (
+    MAX_TOKENS,
+    build_tokenizer,
+    gold_score,
+    pretrained_policy,
+    prompts,
+    sentences_of,
+    train_reward_model,
+)
 
 from vrm.core.predictive import log_probabilities, margin_moments
 from vrm.data.schema import Judgment
@@ -85,7 +93,7 @@ def sample(policy: Any, tokenizer: Any, rows: list[dict[str, Any]], count: int, 
 def mean_gold(tokenizer: Any, rows: list[dict[str, Any]], completions: list[list[str]]) -> float:
     """Mean planted score of completions."""
     scores = [
-        gold_score(row["domain"], said(tokenizer, text))
+        gold_score(row["domain"], sentences_of(tokenizer, text))
         for row, texts in zip(rows, completions, strict=True)
         for text in texts
     ]
@@ -98,7 +106,7 @@ def agreement(tokenizer: Any, domains: dict[str, str], pairs: list[Candidate]) -
     for pair in pairs:
         domain = domains[pair.row["prompt"][0]["content"]]
         chosen, rejected = (
-            gold_score(domain, said(tokenizer, pair.row[side][0]["content"])) for side in ("chosen", "rejected")
+            gold_score(domain, sentences_of(tokenizer, pair.row[side][0]["content"])) for side in ("chosen", "rejected")
         )
         credit += 0.5 if chosen == rejected else float(chosen > rejected)
     return credit / max(len(pairs), 1)

@@ -25,7 +25,7 @@ from toy_policy import (
     gold_score,
     pretrained_policy,
     prompts,
-    said,
+    sentences_of,
     shortcut_share,
     train_reward_model,
 )
@@ -51,10 +51,10 @@ def watchers(tokenizer: Any) -> list[Callable[..., list[float]]]:
 
     def gold(completions: list[Any], domain: list[str], **_: Any) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
-        return [gold_score(name, said(tokenizer, text)) for name, text in zip(domain, texts, strict=True)]
+        return [gold_score(name, sentences_of(tokenizer, text)) for name, text in zip(domain, texts, strict=True)]
 
     def shortcut(completions: list[Any], **_: Any) -> list[float]:
-        return [shortcut_share(said(tokenizer, completion[0]["content"])) for completion in completions]
+        return [shortcut_share(sentences_of(tokenizer, completion[0]["content"])) for completion in completions]
 
     return [gold, shortcut]
 

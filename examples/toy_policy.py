@@ -53,13 +53,13 @@ class Sentence:
 
 def sentences() -> list[Sentence]:
     """Every sentence that the policy can say: one of each pattern that the corpus was written with."""
-    found = [
+    shown = [
         Sentence(expand(pattern)[0], objective.name, level)
         for objective in OBJECTIVES
         for level, pool in enumerate(objective.levels)
         for pattern in pool.train
     ]
-    return found + [Sentence(expand(pattern)[0]) for pool in (FLATTERY, PADDING) for pattern in pool.train]
+    return shown + [Sentence(expand(pattern)[0]) for pool in (FLATTERY, PADDING) for pattern in pool.train]
 
 
 SENTENCES = {sentence.text: sentence for sentence in sentences()}
@@ -94,27 +94,27 @@ def build_tokenizer(rows: list[dict[str, Any]]) -> Any:
     return wrapped
 
 
-def said(tokenizer: Any, text: str) -> list[Sentence]:
+def sentences_of(tokenizer: Any, text: str) -> list[Sentence]:
     """The sentences of a completion, in order."""
     return [SENTENCES[token] for token in tokenizer.tokenize(text) if token in SENTENCES]
 
 
-def gold_score(domain: str, found: list[Sentence]) -> float:
-    """The planted truth: the domain's weights times the levels; an objective that nothing is said about counts 0.
+def gold_score(domain: str, spoken: list[Sentence]) -> float:
+    """The planted truth: the domain's weights times the levels; an objective that no sentence shows counts 0.
 
     Said twice, an objective has the mean of its levels. Flattery and padding are worth nothing.
     """
     levels: dict[str, list[int]] = {}
-    for sentence in found:
+    for sentence in spoken:
         if sentence.objective is not None:
             levels.setdefault(sentence.objective, []).append(sentence.level)
     weights = TRUE_WEIGHTS[domain]
     return sum(weights[name] * sum(values) / len(values) / LEVEL_STD for name, values in levels.items())
 
 
-def shortcut_share(found: list[Sentence]) -> float:
+def shortcut_share(spoken: list[Sentence]) -> float:
     """Share of sentences that are flattery or padding."""
-    return sum(sentence.objective is None for sentence in found) / max(len(found), 1)
+    return sum(sentence.objective is None for sentence in spoken) / max(len(spoken), 1)
 
 
 def _write(rng: random.Random) -> list[str]:

@@ -152,13 +152,13 @@ def main() -> None:
         table.add_row(precision, f"{speed['extraction']:,.0f}", f"{speed['bare']:,.0f}", f"{ratio:.2f}")
     console.print(table)
     if arguments.json:
-        found = {
+        speeds = {
             "training": training,
             "extraction": extraction,
             "threads": torch.get_num_threads(),
             "cpus": os.cpu_count(),
         }
-        arguments.json.write_text(json.dumps({**found, "versions": versions()}, indent=2) + "\n")
+        arguments.json.write_text(json.dumps({**speeds, "versions": versions()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -59,11 +59,11 @@ def run(head: str, measures: list[str], corpus: PlantedCorpus, output: Path, see
     engine = RewardEngine.from_pretrained(
         result.model_dir, options=ExtractionOptions(cache=str(output / "features")), on_overlong="error"
     )
-    found: dict[str, Any] = {split: measure(engine, getattr(corpus, split)) for split in SPLITS}
-    return {**found, "nuisance": result.summary.get("nuisance")}
+    figures: dict[str, Any] = {split: measure(engine, getattr(corpus, split)) for split in SPLITS}
+    return {**figures, "nuisance": result.summary.get("nuisance")}
 
 
-def table(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Table:
+def table(figures: dict[str, dict[str, list[dict[str, Any]]]]) -> Table:
     """Means over the seeds, and their standard deviations."""
     made = Table(title="Quickstart corpus, mean and standard deviation over seeds")
     for name in ("head", "offset"):
@@ -72,7 +72,7 @@ def table(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Table:
     for split in SPLITS:
         for name in names:
             made.add_column(f"{split.removeprefix('test_')}\n{name.replace('_', ' ')}", justify="right")
-    for head, settings in found.items():
+    for head, settings in figures.items():
         for setting, runs in settings.items():
             cells = []
             for split in SPLITS:
@@ -93,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {
+    figures: dict[str, dict[str, list[dict[str, Any]]]] = {
         head: {setting: [] for setting in SETTINGS} for head in arguments.heads
     }
     for seed in arguments.seeds:
@@ -101,10 +101,10 @@ def main() -> None:
         write_planted(output / "corpus", seed)
         for head in arguments.heads:
             for setting, measures in SETTINGS.items():
-                found[head][setting].append(run(head, measures, corpus, output, seed))
+                figures[head][setting].append(run(head, measures, corpus, output, seed))
         if arguments.json:
-            arguments.json.write_text(json.dumps({"runs": found, "versions": versions()}, indent=2) + "\n")
-    Console(width=130).print(table(found))
+            arguments.json.write_text(json.dumps({"runs": figures, "versions": versions()}, indent=2) + "\n")
+    Console(width=130).print(table(figures))
 
 
 if __name__ == "__main__":

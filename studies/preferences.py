@@ -41,13 +41,13 @@ def run(head: str, seed: int, data: Path, output: Path, base: Path, overrides: l
     result = run_training(config)
     options = ExtractionOptions(config.train.precision, config.features.token_budget, config.features.cache)
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
-    found: dict[str, Any] = {"held_out": result.metrics, "seconds": result.summary["seconds"], "dev": {}}
+    figures: dict[str, Any] = {"held_out": result.metrics, "seconds": result.summary["seconds"], "dev": {}}
     for path in sorted(data.glob("*.dev.jsonl.gz")):
         engine.reset_report()
         rows = load_judgments(str(path), on_bad_rows="skip").judgments
-        found["dev"][path.name.split(".")[0]] = evaluate_judgments(engine, rows).to_dict()
-    done.write_text(json.dumps(found) + "\n")
-    return found
+        figures["dev"][path.name.split(".")[0]] = evaluate_judgments(engine, rows).to_dict()
+    done.write_text(json.dumps(figures) + "\n")
+    return figures
 
 
 def spread(values: list[float], scale: float = 1.0, digits: int = 1) -> str:
@@ -75,14 +75,14 @@ METRICS = {
 }
 
 
-def render(found: dict[str, list[dict[str, Any]]]) -> str:
+def render(runs_of: dict[str, list[dict[str, Any]]]) -> str:
     """All tables as Markdown, mean ± standard deviation over seeds."""
-    first = next(iter(found.values()))[0]["dev"]
+    first = next(iter(runs_of.values()))[0]["dev"]
     folds = [name for name, result in first.items() if result["pairs"]]
     parts = []
     for title, (pick, scale, digits) in METRICS.items():
         rows = [["head", *folds]]
-        for head, runs in found.items():
+        for head, runs in runs_of.items():
             cells = [spread([pick(entry["dev"][fold]["pairs"]) for entry in runs], scale, digits) for fold in folds]
             rows.append([head, *cells])
         if title.startswith("accuracy, "):
@@ -92,16 +92,16 @@ def render(found: dict[str, list[dict[str, Any]]]) -> str:
             rows.append(["*95 % half-width, one run*", *(f"{50 * (i['high'] - i['low']):.1f}" for i in interval)])
             rows.append(["*pairs*", *(str(first[fold]["pairs"]["count"]) for fold in folds)])
         parts.append(f"**{title}**\n\n{table(rows)}")
-    parts.append(f"**objective votes**\n\n{votes_table(found, first)}")
+    parts.append(f"**objective votes**\n\n{votes_table(runs_of, first)}")
     return "\n\n".join(parts)
 
 
-def votes_table(found: dict[str, list[dict[str, Any]]], first: dict[str, Any]) -> str:
+def votes_table(runs_of: dict[str, list[dict[str, Any]]], first: dict[str, Any]) -> str:
     """Recall and log-likelihood of votes for the heads that model objectives."""
-    folds = [name for name, result in first.items() if any(runs[0]["dev"][name]["votes"] for runs in found.values())]
+    folds = [name for name, result in first.items() if any(runs[0]["dev"][name]["votes"] for runs in runs_of.values())]
     rows = [["head", *(f"{fold}: {name}" for fold in folds for name in ("recall at k, %", "log-likelihood"))]]
     base: list[str] = []
-    for head, runs in found.items():
+    for head, runs in runs_of.items():
         if not runs[0]["dev"][folds[0]]["votes"]:
             continue
         cells, base = [], []
@@ -128,16 +128,16 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    found = {
+    runs_of = {
         head: [
             run(head, seed, arguments.data, arguments.output, arguments.config, arguments.overrides)
             for seed in arguments.seeds
         ]
         for head in arguments.heads
     }
-    print(render(found))
+    print(render(runs_of))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"runs": found, "versions": versions()}) + "\n")
+        arguments.json.write_text(json.dumps({"runs": runs_of, "versions": versions()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -293,9 +293,9 @@ def measure(model: Path, cases: dict[str, list[Text]], sizes: Sizes, logs: Path)
             for _ in range(sizes.rounds):
                 for way, url in ways.items():
                     start = time.perf_counter()
-                    found = _once(url, texts, sizes, directly)
+                    seconds = _once(url, texts, sizes, directly)
                     rates.setdefault((case, way), []).append(len(texts) / (time.perf_counter() - start))
-                    latencies.setdefault((case, way), []).extend(found)
+                    latencies.setdefault((case, way), []).extend(seconds)
     return [_summary(*key, values, latencies[key]) for key, values in rates.items()]
 
 
@@ -325,13 +325,13 @@ def ratios(measured: list[Measured]) -> dict[str, dict[str, float]]:
 
 def table(measured: list[Measured]) -> str:
     """A Markdown table."""
-    found = ratios(measured)
+    times_faster = ratios(measured)
     lines = [
         "| texts | way | texts/s | serve / this | p50 ms | p90 ms | p99 ms |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for row in measured:
-        ratio = found[row.case].get(row.way)
+        ratio = times_faster[row.case].get(row.way)
         cells = [
             row.case,
             row.way,

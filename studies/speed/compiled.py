@@ -64,8 +64,8 @@ def backbone_step(
         compile_layers(stepper.model.backbone, options.backend)
 
     def steps() -> None:
-        for items, found in zip(batches, passes, strict=True):
-            stepper.step_on(found, len(items))
+        for items, collated in zip(batches, passes, strict=True):
+            stepper.step_on(collated, len(items))
 
     return steps
 
@@ -79,10 +79,10 @@ def measure(make: Callable[[bool], Callable[[], None]], steps: int, rounds: int)
     return {"first": first, "seconds": per_step, "steps": steps}
 
 
-def add_row(table: Table, name: str, found: dict[str, Any]) -> None:
+def add_row(table: Table, name: str, times: dict[str, Any]) -> None:
     """Times, their ratio, and when compiling has paid."""
-    eager, compiled = found["seconds"][EAGER], found["seconds"][COMPILED]
-    spent = (found["first"][COMPILED] - Spread.of(compiled).median) * found["steps"]
+    eager, compiled = times["seconds"][EAGER], times["seconds"][COMPILED]
+    spent = (times["first"][COMPILED] - Spread.of(compiled).median) * times["steps"]
     won = Spread.of(eager).median - Spread.of(compiled).median
     steps = math.ceil(max(spent, 0.0) / won) if won > 0 else None
     table.add(
@@ -102,12 +102,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--pairs", type=int, default=1024, help="pairs of a batch of the head")
     options.add_argument("--backend", default="inductor", help="of torch.compile")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    found = options.parse_args(given)
-    if found.quick:
+    chosen = options.parse_args(given)
+    if chosen.quick:
         # Graphs are captured but run as they are: a C++ compiler takes longer than a test may.
-        vars(found).update(backend="eager", precision=["float32"])
-        vars(found).update(batch=2, steps=2, limit=256, width=8, pairs=4, rounds=1)
-    return found
+        vars(chosen).update(backend="eager", precision=["float32"])
+        vars(chosen).update(batch=2, steps=2, limit=256, width=8, pairs=4, rounds=1)
+    return chosen
 
 
 def main() -> None:

@@ -1,15 +1,48 @@
-"""Small multiples of growth curves, one PNG: seconds and memory over size on logarithmic axes, slopes written in."""
+"""Growth curves, and their picture: seconds and memory over size on logarithmic axes, slopes written in."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from studies.speed.growth import Curve
+from typing import Any
 
 SECONDS, MEMORY, GUIDE = "#1f5fa8", "#b4530a", "#9a9a9a"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Cost at one size."""
+
+    size: float
+    seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a cost grows.
+
+    Attributes:
+        name: what grows.
+        unit: of `size`.
+        cost: what `seconds` are for.
+        points: by rising size.
+    """
+
+    name: str
+    unit: str
+    cost: str
+    points: list[Point]
+
+    def slope(self, field: str = "seconds") -> float:
+        """Exponent between the last two points; NaN where there are none."""
+        if len(self.points) < 2:
+            return math.nan
+        last, before = self.points[-1], self.points[-2]
+        above, below = float(getattr(last, field)), float(getattr(before, field))
+        return math.log(above / below) / math.log(last.size / before.size) if above > 0 < below else math.nan
 
 
 def plot_curves(curves: Sequence[Curve], file: Path) -> None:

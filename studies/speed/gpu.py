@@ -107,7 +107,7 @@ TOY_JOBS = [
 
 
 @dataclass(frozen=True)
-class Found:
+class Timing:
     """Timed steps of a job; sums over them."""
 
     steps: int
@@ -131,7 +131,7 @@ def counted(job: Job, items: Sequence[Any], micro: int) -> tuple[int, float]:
     return sum(positions for positions, _ in counts), 3.0 * operations
 
 
-def run_job(job: Job, rows: Rows, options: argparse.Namespace, until: float) -> Found:
+def run_job(job: Job, rows: Rows, options: argparse.Namespace, until: float) -> Timing:
     """Steps after a warm-up, until `options.steps` or the time is up."""
     if job.route == "TRL":
         return run_trl_job(job, rows, options)
@@ -163,17 +163,17 @@ def run_job(job: Job, rows: Rows, options: argparse.Namespace, until: float) -> 
     return summed(job, timed_batches, seconds, memory.bytes(), options.micro)
 
 
-def summed(job: Job, batches: Sequence[Sequence[Any]], seconds: float, peak_bytes: int, micro: int) -> Found:
+def summed(job: Job, batches: Sequence[Sequence[Any]], seconds: float, peak_bytes: int, micro: int) -> Timing:
     """Counts of the timed batches."""
     counts = [counted(job, items, micro) for items in batches]
     tokens = sum(len(item.prompt) + len(ids) for items in batches for item in items for ids in item.completions)
-    return Found(
+    return Timing(
         len(batches), seconds, sum(map(len, batches)), tokens, sum(positions for positions, _ in counts),
         sum(operations for _, operations in counts), peak_bytes,
     )  # fmt: skip
 
 
-def run_trl_job(job: Job, rows: Rows, options: argparse.Namespace) -> Found:
+def run_trl_job(job: Job, rows: Rows, options: argparse.Namespace) -> Timing:
     """TRL's trainer on the same rows, batches, precision and card."""
     setting = Setting(
         "bfloat16", job.checkpointing, options.batch, options.warmup, options.limit, device=options.device
@@ -182,13 +182,13 @@ def run_trl_job(job: Job, rows: Rows, options: argparse.Namespace) -> Found:
     with tempfile.TemporaryDirectory() as directory:
         before = PeakMemory(options.device)
         before.start()
-        found = run_trl(save_decoder(job.shape, directory), few, setting, options.batch // options.micro)
+        measured = run_trl(save_decoder(job.shape, directory), few, setting, options.batch // options.micro)
     timed_rows = few.tokenized[options.batch * options.warmup :]
     batches = [timed_rows[first : first + options.batch] for first in range(0, len(timed_rows), options.batch)]
-    return summed(job, batches, found.seconds, before.bytes(), options.micro)
+    return summed(job, batches, measured.seconds, before.bytes(), options.micro)
 
 
-def attempt(job: Job, run: Callable[[], Found], device: str) -> Found | str:
+def attempt(job: Job, run: Callable[[], Timing], device: str) -> Timing | str:
     """A job's figures, or in words why it has none."""
     try:
         return run()
@@ -200,11 +200,11 @@ def attempt(job: Job, run: Callable[[], Found], device: str) -> Found | str:
             torch.cuda.empty_cache()
 
 
-def results_table(found: list[tuple[Job, Found | str]], rate: float) -> Table:
+def results_table(outcomes: list[tuple[Job, Timing | str]], rate: float) -> Table:
     """One row a job."""
     columns = ["model, route", "steps", "pairs/s", "tokens/s", "positions a pair", "utilization", "peak GiB"]
     table = Table("Training on one card, bfloat16", columns)
-    for job, one in found:
+    for job, one in outcomes:
         name = f"{job.name}, {job.route}"
         if isinstance(one, str):
             table.add(name, *["-"] * (len(columns) - 1))
@@ -233,29 +233,29 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--token-budget", type=int, default=16_384)
     options.add_argument("--minutes", type=float, default=9.0, help="no job but TRL's goes on after this")
     options.add_argument("--models", nargs="+", default=["Qwen3-0.6B", "Llama-3.1-8B"])
-    found = options.parse_args(given)
-    if found.quick:
-        vars(found).update(batch=2, micro=1, steps=1, warmup=1, limit=256, token_budget=512)
-    found.device = "cuda" if torch.cuda.is_available() else "cpu"
-    return found
+    chosen = options.parse_args(given)
+    if chosen.quick:
+        vars(chosen).update(batch=2, micro=1, steps=1, warmup=1, limit=256, token_budget=512)
+    chosen.device = "cuda" if torch.cuda.is_available() else "cpu"
+    return chosen
 
 
-def measure(options: argparse.Namespace, rows: Rows) -> tuple[list[tuple[Job, Found | str]], float]:
+def measure(options: argparse.Namespace, rows: Rows) -> tuple[list[tuple[Job, Timing | str]], float]:
     """All jobs that the time allows."""
     end = time.perf_counter() + 60 * options.minutes
     size = 128 if options.quick else 8192
     rate = matrix_rate("bfloat16", options.device, size, 0.05 if options.quick else 2.0)
     jobs = TOY_JOBS if options.quick else [job for job in JOBS if job.name in options.models]
-    found: list[tuple[Job, Found | str]] = []
+    outcomes: list[tuple[Job, Timing | str]] = []
     for place, job in enumerate(jobs):
         left = end - time.perf_counter()
         if left < 30 and not options.quick:
-            found.append((job, "not begun, the time is up"))
+            outcomes.append((job, "not begun, the time is up"))
             continue
         until = time.perf_counter() + left / (len(jobs) - place)
-        found.append((job, attempt(job, partial(run_job, job, rows, options, until), options.device)))
-        say(f"{job.name}, {job.route}: {found[-1][1]}")
-    return found, rate
+        outcomes.append((job, attempt(job, partial(run_job, job, rows, options, until), options.device)))
+        say(f"{job.name}, {job.route}: {outcomes[-1][1]}")
+    return outcomes, rate
 
 
 def main() -> None:
@@ -269,11 +269,11 @@ def main() -> None:
     rows = read_rows(options.data, 2 * options.batch * (options.steps + options.warmup) + 16, options.limit)
     if len(rows) < options.batch * (options.steps + options.warmup):
         raise SystemExit(f"{len(rows)} pairs are too few for {options.steps} + {options.warmup} steps")
-    found, rate = measure(options, rows)
-    table = results_table(found, rate)
+    outcomes, rate = measure(options, rows)
+    table = results_table(outcomes, rate)
     if options.device == "cpu":
         table.notes.append("No GPU was visible: toy shapes on a CPU.")
-    figures = {f"{job.name}, {job.route}": one if isinstance(one, str) else asdict(one) for job, one in found}
+    figures = {f"{job.name}, {job.route}": one if isinstance(one, str) else asdict(one) for job, one in outcomes}
     finish(options, [table], {"matrix_rate": rate, "device": options.device, "jobs": figures, "rows": rows.source})
 
 

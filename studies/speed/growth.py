@@ -12,16 +12,16 @@ is that of the last two points on logarithmic axes: 1 is proportional.
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from studies.speed.curves import Curve, Point, plot_curves
 from studies.speed.inputs import TOY, DecoderShape, WordSource, bare_reward_model, benchmark_tokenizer, judgment_of
 from studies.speed.measure import PRECISIONS, Alone, PeakMemory, say, timed
 from studies.speed.steps import Stepper
@@ -48,40 +48,6 @@ SIZES = {
 """By parameters of the layers' matrices."""
 
 PIECE = 8192
-
-
-@dataclass(frozen=True)
-class Point:
-    """Cost at one size."""
-
-    size: float
-    seconds: float
-    peak_bytes: int
-
-
-@dataclass(frozen=True)
-class Curve:
-    """How a cost grows.
-
-    Attributes:
-        name: what grows.
-        unit: of `size`.
-        cost: what `seconds` are for.
-        points: by rising size.
-    """
-
-    name: str
-    unit: str
-    cost: str
-    points: list[Point]
-
-    def slope(self, field: str = "seconds") -> float:
-        """Exponent between the last two points; NaN where there are none."""
-        if len(self.points) < 2:
-            return math.nan
-        last, before = self.points[-1], self.points[-2]
-        above, below = float(getattr(last, field)), float(getattr(before, field))
-        return math.log(above / below) / math.log(last.size / before.size) if above > 0 < below else math.nan
 
 
 def head_epoch(pairs: int, width: int) -> Point:
@@ -237,11 +203,11 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--prompt", type=int, default=300)
     options.add_argument("--completion", type=int, default=75)
     options.add_argument("--precision", choices=PRECISIONS, default="bfloat16")
-    found = options.parse_args(given)
-    if found.quick:
-        vars(found).update(pairs=[64, 256], width=16, completions=[2, 4], lengths=[32, 64], prompt=16, completion=8)
-        vars(found).update(rounds=1)
-    return found
+    chosen = options.parse_args(given)
+    if chosen.quick:
+        vars(chosen).update(pairs=[64, 256], width=16, completions=[2, 4], lengths=[32, 64], prompt=16, completion=8)
+        vars(chosen).update(rounds=1)
+    return chosen
 
 
 def main() -> None:
@@ -253,8 +219,6 @@ def main() -> None:
         curves.append(CURVES[name](options))
         say(f"{name} done")
     if options.plot is not None:
-        from studies.speed.curves import plot_curves
-
         plot_curves(curves, options.plot)
     figures = {curve.name: asdict(curve) for curve in curves}
     finish(options, [curve_table(curve) for curve in curves], {"precision": options.precision, "curves": figures})

@@ -33,16 +33,16 @@ def autocast(precision: str, device: str = "cpu") -> AbstractContextManager[None
 
 def environment() -> dict[str, Any]:
     """What a figure depends on, and is not measured."""
-    found: dict[str, Any] = {"python": platform.python_version(), "processor": processor()}
+    facts: dict[str, Any] = {"python": platform.python_version(), "processor": processor()}
     for package in ("torch", "transformers", "trl", "accelerate", "vrm"):
         try:
-            found[package] = version(package)
+            facts[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    found |= {"threads": torch.get_num_threads(), "cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
+            facts[package] = "absent"
+    facts |= {"threads": torch.get_num_threads(), "cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
 
 
 def processor() -> str:
@@ -143,13 +143,13 @@ def in_turn(
     sides: Mapping[str, Callable[[], Result]], rounds: int, say: Callable[[str], None] | None = None
 ) -> dict[str, list[Result]]:
     """Run every side once a round, A B A B: what drifts on the machine meets all of them."""
-    found: dict[str, list[Result]] = {name: [] for name in sides}
+    results: dict[str, list[Result]] = {name: [] for name in sides}
     for turn in range(1, rounds + 1):
         for name, run in sides.items():
-            found[name].append(run())
+            results[name].append(run())
             if say is not None:
                 say(f"round {turn} of {rounds}: {name}")
-    return found
+    return results
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ class Spread:
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
         """Of at least one value."""
-        found = sorted(values)
-        return cls(statistics.median(found), found[0], found[-1])
+        ordered = sorted(values)
+        return cls(statistics.median(ordered), ordered[0], ordered[-1])
 
     @classmethod
     def of_ratios(cls, over: Iterable[float], under: Iterable[float]) -> Spread:

@@ -78,13 +78,13 @@ def gradient_differences(files: Path, rows: Rows, limit: int) -> dict[str, float
     quiet()
     model = reward_model(files, "bt", limit).eval()
     padded, packed = _batches(model, rows)
-    found = {}
+    differences = {}
     reference = _gradients(model, PaddedRoute, padded)
     largest = max(float(gradient.abs().max()) for gradient in reference)
     for name, kind, batch in (("cache", CacheRoute, padded), ("packed", VRMForSequenceClassification, packed)):
         pairs = zip(_gradients(model, kind, batch), reference, strict=True)
-        found[name] = max(float((gradient - expected).abs().max()) for gradient, expected in pairs) / largest
-    return found
+        differences[name] = max(float((gradient - expected).abs().max()) for gradient, expected in pairs) / largest
+    return differences
 
 
 def _batches(model: VRMForSequenceClassification, rows: Rows) -> tuple[dict, dict]:

@@ -144,23 +144,23 @@ def sides_of(models: Models, load: Workload, precision: str, batches: Sequence[i
 
 def compare(models: Models, loads: Sequence[Workload], precision: str, options: argparse.Namespace) -> dict[str, Any]:
     """{workload: {side: texts a second of every round}}; a first round warms up and is not kept."""
-    found = {}
+    by_load = {}
     for load in loads:
         sides = sides_of(models, load, precision, options.pipeline)
         if not options.quick:
             in_turn(sides, 1)
         seconds = in_turn(sides, options.rounds)
-        found[load.describe()] = {name: [load.texts / value for value in values] for name, values in seconds.items()}
+        by_load[load.describe()] = {name: [load.texts / value for value in values] for name, values in seconds.items()}
         say(f"{precision}: {load.describe()} completions")
-    return found
+    return by_load
 
 
-def comparison_table(title: str, found: dict[str, dict[str, list[float]]]) -> Table:
+def comparison_table(title: str, by_load: dict[str, dict[str, list[float]]]) -> Table:
     """One row a workload: our texts a second, and how many times those of each other side."""
-    others = [name for name in next(iter(found.values())) if name != OURS]
+    others = [name for name in next(iter(by_load.values())) if name != OURS]
     columns = ["prompt, completions", "VRM texts/s", f"{ONE_FORWARD} texts/s", *(f"x {name}" for name in others)]
     table = Table(title, columns)
-    for name, speeds in found.items():
+    for name, speeds in by_load.items():
         ratios = [Spread.of_ratios(speeds[OURS], speeds[other]).text() for other in others]
         table.add(name, *(Spread.of(speeds[side]).text(1) for side in (OURS, ONE_FORWARD)), *ratios)
     table.notes = ["Median (lowest..highest) of the rounds; ratios are within a round."]
@@ -191,17 +191,17 @@ def one_prompt(models: Models, prompt: int, precision: str, options: argparse.Na
     return in_turn(sides, options.rounds)
 
 
-def one_prompt_table(found: dict[str, dict[str, list[float]]], prompt: int, mean: int) -> Table:
+def one_prompt_table(by_load: dict[str, dict[str, list[float]]], prompt: int, mean: int) -> Table:
     """Milliseconds, and the cost over that of the bare pass with one completion."""
     title = f"16 completions of {mean} tokens after one prompt of {prompt:,}, decoder"
     columns = ["what"]
-    for precision in found:
+    for precision in by_load:
         columns += [f"{precision}, ms", "x bare pass with 1"]
     table = Table(title, columns)
     base = "bare pass: prompt and 1 completion"
-    for name in next(iter(found.values())):
+    for name in next(iter(by_load.values())):
         cells = []
-        for speeds in found.values():
+        for speeds in by_load.values():
             cells += [
                 Spread.of(1000 * value for value in speeds[name]).text(0),
                 Spread.of_ratios(speeds[name], speeds[base]).text(),
@@ -222,11 +222,11 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--completion", type=int, default=75, help="mean tokens of completions")
     options.add_argument("--pipeline", type=int, nargs="*", default=[1, 8, 32], help="batch sizes of the pipeline")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    found = options.parse_args(given)
-    if found.quick:
-        vars(found).update(completions=[1, 4], texts=4, short=10, long=40, completion=8, pipeline=[2], rounds=1)
-        vars(found).update(precision=["float32"])
-    return found
+    chosen = options.parse_args(given)
+    if chosen.quick:
+        vars(chosen).update(completions=[1, 4], texts=4, short=10, long=40, completion=8, pipeline=[2], rounds=1)
+        vars(chosen).update(precision=["float32"])
+    return chosen
 
 
 def main() -> None:
@@ -244,9 +244,9 @@ def main() -> None:
             loads = [workload(name, prompt, count, options.texts, options.completion)
                      for name, prompt in sizes.items() for count in options.completions]  # fmt: skip
             for precision in options.precision:
-                found = compare(models, loads, precision, options)
-                figures[f"{kind}, {precision}"] = found
-                tables.append(comparison_table(f"Scoring, {kind}, {precision}", found))
+                by_load = compare(models, loads, precision, options)
+                figures[f"{kind}, {precision}"] = by_load
+                tables.append(comparison_table(f"Scoring, {kind}, {precision}", by_load))
             if kind == "decoder":
                 repeated = {name: one_prompt(models, long, name, options) for name in options.precision}
                 figures["one prompt"] = repeated

@@ -120,8 +120,8 @@ class CountingCollator:
     def __call__(self, items: Sequence[Any]) -> Mapping[str, Any]:
         """Collate and count."""
         batch = self.collate(items)
-        found = [positions_of(part) for part in passes_of(batch)]
-        self.counts.append((sum(positions for positions, _ in found), sum(padding for _, padding in found)))
+        counts = [positions_of(part) for part in passes_of(batch)]
+        self.counts.append((sum(positions for positions, _ in counts), sum(padding for _, padding in counts)))
         return batch
 
 
@@ -284,7 +284,7 @@ def losses(files: Path, rows: Rows, setting: Setting) -> tuple[float, float]:
             model.score.features.weight.copy_(theirs_model.score.weight)
         model.score.completion_norm = torch.nn.Identity()
         ours = vrm_trainer(model, few, setting, directory)
-        found = []
+        means = []
         for trainer in (theirs, ours):
             trainer.model.eval()
             items = [trainer.train_dataset[index] for index in range(len(few))]
@@ -292,5 +292,5 @@ def losses(files: Path, rows: Rows, setting: Setting) -> tuple[float, float]:
             with torch.no_grad():
                 # TRL keeps its metrics by the model's mode.
                 loss: Tensor = trainer.compute_loss(trainer.model, trainer._prepare_inputs(part))
-            found.append(float(loss))
-    return found[0], found[1]
+            means.append(float(loss))
+    return means[0], means[1]

@@ -133,10 +133,10 @@ def make_stepper(shape: DecoderShape, route: str, precision: str, limit: int) ->
 
 def profile_route(stepper: Stepper, batches: Sequence[Sequence[TokenizedJudgment]]) -> dict[str, float]:
     """Milliseconds of each group a step."""
-    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as found:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
         for items in batches:
             stepper.step(items)
-    return Grouping(found.events()).milliseconds(len(batches))
+    return Grouping(profiled.events()).milliseconds(len(batches))
 
 
 def measure(
@@ -162,26 +162,26 @@ def measure(
     }
 
 
-def profile_table(precision: str, found: dict[str, dict[str, Any]]) -> Table:
+def profile_table(precision: str, profiles: dict[str, dict[str, Any]]) -> Table:
     """Milliseconds and shares by group."""
     table = Table(
         f"A training step by what it does, {precision}", ["what", "padded, ms", "share", "packed, ms", "share"]
     )
-    totals = {route: sum(one["groups"].values()) for route, one in found.items()}
+    totals = {route: sum(one["groups"].values()) for route, one in profiles.items()}
     for group in GROUPS:
         cells = []
-        for route, one in found.items():
+        for route, one in profiles.items():
             cells += [f"{one['groups'][group]:,.1f}", f"{one['groups'][group] / totals[route]:.0%}"]
         table.add(group, *cells)
     cells = []
-    for route in found:
+    for route in profiles:
         cells += [f"{totals[route]:,.1f}", "100%"]
     table.add("all, under the profiler", *cells)
     table.notes = ["Head and loss, and attention, with their backward pass. Copies and casts hold those of autocast."]
     return table
 
 
-def floor_table(found: dict[str, dict[str, dict[str, Any]]], rates: dict[str, float]) -> Table:
+def floor_table(profiles: dict[str, dict[str, dict[str, Any]]], rates: dict[str, float]) -> Table:
     """Step times against the floor."""
     columns = [
         "precision, route",
@@ -193,7 +193,7 @@ def floor_table(found: dict[str, dict[str, dict[str, Any]]], rates: dict[str, fl
         "x padded",
     ]
     table = Table("Floor of a training step", columns)
-    for precision, routes in found.items():
+    for precision, routes in profiles.items():
         for route, one in routes.items():
             floor = one["operations"] / rates[precision]
             reached = Spread.of(floor / value for value in one["seconds"])
@@ -219,10 +219,10 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--steps", type=int, default=6)
     options.add_argument("--limit", type=int, default=1024)
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    found = options.parse_args(given)
-    if found.quick:
-        vars(found).update(batch=2, steps=2, rounds=1, limit=256, precision=["float32"])
-    return found
+    chosen = options.parse_args(given)
+    if chosen.quick:
+        vars(chosen).update(batch=2, steps=2, rounds=1, limit=256, precision=["float32"])
+    return chosen
 
 
 def main() -> None:
@@ -234,13 +234,13 @@ def main() -> None:
     batches = batches_of(rows, options.batch, options.steps)
     size, seconds = (128, 0.02) if options.quick else (2048, 1.0)
     rates = {precision: matrix_rate(precision, size=size, seconds=seconds) for precision in options.precision}
-    found = {}
+    profiles = {}
     for precision in options.precision:
-        found[precision] = measure(shape, batches, precision, options)
+        profiles[precision] = measure(shape, batches, precision, options)
         say(f"{precision} done")
-    tables = [floor_table(found, rates), *(profile_table(name, one) for name, one in found.items())]
+    tables = [floor_table(profiles, rates), *(profile_table(name, one) for name, one in profiles.items())]
     tables[0].notes.append(f"{shape.describe()}; batches of {options.batch} pairs: {rows.source}.")
-    finish(options, tables, {"matrix_rate": rates, "profiles": found})
+    finish(options, tables, {"matrix_rate": rates, "profiles": profiles})
 
 
 if __name__ == "__main__":

@@ -63,16 +63,16 @@ def group_by_length(rows: Rows, batch: int, seed: int) -> list[list[int]]:
 def orders(rows: Rows, batch: int, warmup: int, steps: int, seed: int = 0) -> Orders:
     """Choose the pairs: evenly spaced batches of the sorted order, from the shortest to the longest."""
     lengths = rows.lengths().sum(1)
-    batches = sorted(group_by_length(rows, batch, seed), key=lambda found: lengths[found].mean())
+    batches = sorted(group_by_length(rows, batch, seed), key=lambda batch_rows: lengths[batch_rows].mean())
     if len(batches) < warmup + steps:
         raise SystemExit(f"{len(rows)} pairs are too few for {warmup} + {steps} steps of {batch}")
     rng = np.random.default_rng(seed)
     chosen = [batches[int((index + 0.5) * len(batches) / steps)] for index in range(steps)]
-    others = [found for found in batches if found not in chosen]
+    others = [batch_rows for batch_rows in batches if batch_rows not in chosen]
     warm = [others[int((index + 0.5) * len(others) / warmup)] for index in range(warmup)]
     grouped, mixed = list[int](), list[int]()
     for part in (warm, chosen):
-        members = [index for found in part for index in found]
+        members = [index for batch_rows in part for index in batch_rows]
         grouped += [index for place in rng.permutation(len(part)) for index in part[place]]
         mixed += [members[place] for place in rng.permutation(len(members))]
     return Orders(rows.take(mixed), rows.take(grouped))
@@ -84,7 +84,7 @@ def positions_table(rows: Rows, batch: int, seed: int = 0) -> tuple[Table, dict[
     longest = lengths[:, 0] + lengths[:, 1:].max(1)
     random = np.random.default_rng(seed).permutation(len(rows))
     shuffled = [random[first : first + batch] for first in range(0, len(random) - batch + 1, batch)]
-    found = {
+    positions = {
         "padded, random order": 2 * float(np.mean([longest[part].max() for part in shuffled])),
         "padded, sorted by length": 2
         * float(np.mean([longest[part].max() for part in group_by_length(rows, batch, 0)])),
@@ -94,10 +94,10 @@ def positions_table(rows: Rows, batch: int, seed: int = 0) -> tuple[Table, dict[
     table = Table(
         f"Token positions a pair, batches of {batch}, {len(rows):,} pairs", ["batches", "positions", "x packed"]
     )
-    for name, value in found.items():
-        table.add(name, f"{value:.0f}", f"{value / found['packed (prompt once)']:.2f}")
+    for name, value in positions.items():
+        table.add(name, f"{value:.0f}", f"{value / positions['packed (prompt once)']:.2f}")
     table.notes = [f"Rows: {rows.source}; {rows.dropped} over the limit left out on every side."]
-    return table, found
+    return table, positions
 
 
 def comparison_sides(
@@ -137,11 +137,11 @@ def _positions(name: str, first: Measurement) -> tuple[str, str]:
     return f"{first.positions / first.pairs:.0f}", f"{first.padding / first.positions:.0%}"
 
 
-def comparison_table(title: str, found: dict[str, list[Measurement]], reference: str = "TRL") -> Table:
+def comparison_table(title: str, measured: dict[str, list[Measurement]], reference: str = "TRL") -> Table:
     """One row a side."""
     table = Table(title, COLUMNS, notes=list(NOTES))
-    speeds = {name: [one.pairs_a_second for one in runs] for name, runs in found.items()}
-    for name, runs in found.items():
+    speeds = {name: [one.pairs_a_second for one in runs] for name, runs in measured.items()}
+    for name, runs in measured.items():
         first = runs[0]
         ratios = [
             "-" if base not in speeds or base == name else Spread.of_ratios(speeds[name], speeds[base]).text()
@@ -153,19 +153,19 @@ def comparison_table(title: str, found: dict[str, list[Measurement]], reference:
             *_positions(name, first),
             Spread.of(one.peak_bytes / 2**20 for one in runs).text(0),
         )  # fmt: skip
-    if "VRM, vrm head" in found and "VRM, bt head" in found:
+    if "VRM, vrm head" in measured and "VRM, bt head" in measured:
         time = Spread.of_ratios(speeds["VRM, bt head"], speeds["VRM, vrm head"])
-        peaks = [[run.peak_bytes for run in found[name]] for name in ("VRM, vrm head", "VRM, bt head")]
+        peaks = [[run.peak_bytes for run in measured[name]] for name in ("VRM, vrm head", "VRM, bt head")]
         table.notes.append(f"vrm head over bt head: time {time.text(3)}, memory {Spread.of_ratios(*peaks).text(3)}.")
     return table
 
 
-def checks_table(found: tuple[float, float], gradients: dict[str, float] | None, equal: float) -> Table:
+def checks_table(batch_losses: tuple[float, float], gradients: dict[str, float] | None, equal: float) -> Table:
     """What makes the comparison one of like with like."""
     table = Table("Checks", ["what", "found"])
     table.add("rows that TRL tokenizes to the same ids", f"{equal:.1%}")
-    table.add("loss of one batch, same weights: TRL", f"{found[0]:.6f}")
-    table.add("loss of one batch, same weights: VRM, bt head", f"{found[1]:.6f}")
+    table.add("loss of one batch, same weights: TRL", f"{batch_losses[0]:.6f}")
+    table.add("loss of one batch, same weights: VRM, bt head", f"{batch_losses[1]:.6f}")
     for name, value in (gradients or {}).items():
         table.add(f"largest difference of a gradient to the padded route's, over the largest: {name}", f"{value:.1e}")
     return table
@@ -181,17 +181,17 @@ def run(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[Tabl
     for precision in options.precision:
         for checkpointing in options.checkpointing:
             setting = replace(base, precision=precision, checkpointing=checkpointing == "on")
-            found = in_turn(comparison_sides(files, plan, setting, options), options.rounds, say)
-            equal = min([equal, *(run.shares for runs in found.values() for run in runs)])
-            tables.append(comparison_table(f"Training, {setting.describe()}", found))
-            figures[setting.describe()] = {name: [asdict(run) for run in runs] for name, runs in found.items()}
+            measured = in_turn(comparison_sides(files, plan, setting, options), options.rounds, say)
+            equal = min([equal, *(run.shares for runs in measured.values() for run in runs)])
+            tables.append(comparison_table(f"Training, {setting.describe()}", measured))
+            figures[setting.describe()] = {name: [asdict(run) for run in runs] for name, runs in measured.items()}
     if options.defaults:
-        found = in_turn(default_sides(files, plan, base, options), options.rounds, say)
+        measured = in_turn(default_sides(files, plan, base, options), options.rounds, say)
         title = (
             "Training, the defaults of both (TRL: bfloat16, checkpointing on; VRM: bfloat16 where the CPU has it, off)"
         )
-        tables.append(comparison_table(title, found, "TRL, its defaults"))
-        figures["defaults"] = {name: [asdict(run) for run in runs] for name, runs in found.items()}
+        tables.append(comparison_table(title, measured, "TRL, its defaults"))
+        figures["defaults"] = {name: [asdict(run) for run in runs] for name, runs in measured.items()}
     alone = Alone(options.quick)
     compared = alone(losses, files, plan.random, base)
     few = plan.random.take(range(min(4, len(plan.random))))
@@ -231,12 +231,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--compiled", action="store_true", help="also both sides compiled")
     options.add_argument("--backend", default="inductor", help="of torch.compile")
     options.add_argument("--no-defaults", dest="defaults", action="store_false", help="leave out the defaults of both")
-    found = options.parse_args(given)
-    if found.quick:
-        vars(found).update(rows=64, batch=4, steps=2, warmup=1, rounds=1, limit=256)
+    chosen = options.parse_args(given)
+    if chosen.quick:
+        vars(chosen).update(rows=64, batch=4, steps=2, warmup=1, rounds=1, limit=256)
         # Graphs are captured but run as they are: a C++ compiler takes longer than a test may.
-        vars(found).update(precision=["float32"], checkpointing=["off"], backend="eager")
-    return found
+        vars(chosen).update(precision=["float32"], checkpointing=["off"], backend="eager")
+    return chosen
 
 
 def main() -> None:
