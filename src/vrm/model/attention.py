@@ -9,8 +9,6 @@ Without `segments`, the implementation is the library's `sdpa`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -23,134 +21,18 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.logging import warning_once
 
 from vrm.errors import ConfigError, in_one_line
-from vrm.model.flex import flex_attend, flex_mask
+from vrm.model.flex import flex_attend
+from vrm.model.segments import Segments
 
 logger = logging.getLogger(__name__)
 
 PACKED_ATTENTION = "vrm_packed"
 """Name of the implementation in `transformers`' registry."""
 
-DENSE_WASTE = 2.5
-"""A tree is attended to in one call, masked, if that computes at most this many times the scores it needs.
-
-Measured for pairs on a CPU in bfloat16: one call a tree takes 0.85 of the time of one call a part.
-"""
-
-DENSE_LENGTH = 1024
-"""Longest tree whose mask is written out."""
-
 FLEX_TOLERANCE = 2e-2
 """Relative difference of FlexAttention to SDPA, above which it is not used; a wrong mask is far above it."""
 
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias", "head_mask")
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Queries of one piece of the row, keys of one or two; seen are those of a mask, those before, or all."""
-
-    queries: int
-    keys: tuple[int, ...]
-    mask: Tensor | None
-    causal: bool
-
-
-@dataclass
-class Segments:
-    """Which tokens of a packed row see which.
-
-    Attributes:
-        lengths: tokens of each part, in order.
-        prefixes: the part before each, or -1.
-        causal: whether a token sees only those before it (decoders).
-        calls: attention layers that have used it.
-    """
-
-    lengths: list[int]
-    prefixes: list[int]
-    causal: bool
-    calls: int = 0
-    _plans: dict[Any, Any] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, parts: Tensor, causal: bool) -> Segments:
-        """From the `parts` of `pack_trees`, (parts, 2)."""
-        lengths, prefixes = parts.t().tolist()
-        return cls(lengths, prefixes, causal)
-
-    def plan(self, window: int | None, device: torch.device) -> tuple[list[int], list[_Block]]:
-        """Sizes into which the row is cut, and the calls over these pieces; the same for every layer."""
-        key = (window, device)
-        if key not in self._plans:
-            self._plans[key] = self._make_plan(window, device)
-        return self._plans[key]
-
-    def _make_plan(self, window: int | None, device: torch.device) -> tuple[list[int], list[_Block]]:
-        sizes: list[int] = []
-        blocks: list[_Block] = []
-        masks = _Masks(window, device)
-        for first, last in self._trees():
-            lengths = self.lengths[first:last]
-            if self.causal and len(lengths) > 1 and _dense_pays(lengths):
-                blocks.append(_Block(len(sizes), (len(sizes),), masks.tree(tuple(lengths)), False))
-                sizes.append(sum(lengths))
-                continue
-            prompt = len(sizes)
-            for part, length in enumerate(lengths):
-                here = len(sizes)
-                before = lengths[0] if part else 0
-                plain = not before and (window is None or length <= window)
-                mask = masks.causal(length, before) if self.causal and not plain else None
-                blocks.append(_Block(here, (prompt, here) if before else (here,), mask, self.causal and plain))
-                sizes.append(length)
-        return sizes, blocks
-
-    def _trees(self) -> Iterator[tuple[int, int]]:
-        starts = [part for part, prefix in enumerate(self.prefixes) if prefix < 0]
-        yield from zip(starts, [*starts[1:], len(self.prefixes)], strict=True)
-
-    def block_mask(self, window: int | None, device: torch.device) -> Any:
-        """FlexAttention's mask of the whole row."""
-        key = ("flex", window, device)
-        if key not in self._plans:
-            self._plans[key] = flex_mask(self.lengths, self.prefixes, self.causal, window, device)
-        return self._plans[key]
-
-
-def _dense_pays(lengths: list[int]) -> bool:
-    prompt, *completions = lengths
-    needed = prompt**2 / 2 + sum(length * (prompt + length) for length in completions)
-    return sum(lengths) <= DENSE_LENGTH and sum(lengths) ** 2 <= DENSE_WASTE * needed
-
-
-class _Masks:
-    """Boolean masks by shape, each made once; a token sees at most `window` tokens, itself among them."""
-
-    def __init__(self, window: int | None, device: torch.device) -> None:
-        self._window, self._device = window, device
-        self._made: dict[tuple[int, ...], Tensor] = {}
-
-    def causal(self, length: int, before: int) -> Tensor:
-        """(length, before + length): what comes before a token, and itself."""
-        if (length, before) not in self._made:
-            query = torch.arange(before, before + length, device=self._device).unsqueeze(1)
-            key = torch.arange(before + length, device=self._device)
-            self._made[length, before] = self._near(key <= query, query, key)
-        return self._made[length, before]
-
-    def tree(self, lengths: tuple[int, ...]) -> Tensor:
-        """(tokens, tokens) of a prompt and its completions."""
-        if (-1, *lengths) not in self._made:
-            sizes = torch.tensor(lengths, device=self._device)
-            part = torch.repeat_interleave(torch.arange(len(lengths), device=self._device), sizes)
-            index = torch.arange(len(part), device=self._device)
-            position = index - (torch.cumsum(sizes, 0) - sizes)[part] + torch.where(part > 0, lengths[0], 0)
-            seen = (index.unsqueeze(1) >= index) & ((part.unsqueeze(1) == part) | (part == 0))
-            self._made[-1, *lengths] = self._near(seen, position.unsqueeze(1), position)
-        return self._made[-1, *lengths]
-
-    def _near(self, seen: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return seen if self._window is None else seen & (key > query - self._window)
 
 
 def flex_packed_attention(

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from vrm.errors import ConfigError
-from vrm.model.attention import PACKED_ATTENTION, Segments
+from vrm.model.attention import PACKED_ATTENTION
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.packing import Tree, pack_trees, trees_of
 from vrm.model.padding import pad_right
 from vrm.model.pooling import masked_pool, pool_reads, take_token
+from vrm.model.segments import Segments
 
 
 def _hidden_states(

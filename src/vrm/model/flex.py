@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -19,46 +19,21 @@ GRAPHS = 64
 """Kernels compiled at most: windows, gradients, precisions and sizes of heads have one each."""
 
 
-def flex_mask(
-    lengths: Sequence[int], prefixes: Sequence[int], causal: bool, window: int | None, device: torch.device
-) -> Any:
+def flex_mask(seen: Callable[..., Tensor], tokens: int, device: torch.device) -> Any:
     """The `BlockMask` of a packed row, as `create_block_mask` makes it, without the whole mask in memory.
 
     Args:
-        lengths: tokens of each part.
-        prefixes: the part before each, or -1.
-        causal: whether a token sees only those before it.
-        window: tokens that one sees at most, itself among them.
+        seen: of (batch, head, query, key) whether the query sees the key; see `Segments.visibility`.
+        tokens: of the row.
         device: of the mask.
     """
     from torch.nn.attention.flex_attention import BlockMask
 
-    seen = _mask_function(lengths, prefixes, causal, window, device)
-    tokens = sum(lengths)
     counts = _seen_by_block(seen, tokens, device)
     full = counts == BLOCK * BLOCK
     return BlockMask.from_kv_blocks(
         *_ordered((counts > 0) & ~full), *_ordered(full), BLOCK_SIZE=BLOCK, mask_mod=seen, seq_lengths=(tokens, tokens)
     )
-
-
-def _mask_function(
-    lengths: Sequence[int], prefixes: Sequence[int], causal: bool, window: int | None, device: torch.device
-) -> Callable[..., Tensor]:
-    sizes = torch.tensor(lengths, device=device, dtype=torch.int32)
-    part = torch.repeat_interleave(torch.arange(len(sizes), device=device, dtype=torch.int32), sizes)
-    prefix = torch.tensor(prefixes, device=device, dtype=torch.int32)[part]
-    starts = torch.cumsum(sizes, 0, dtype=torch.int32) - sizes
-    index = torch.arange(len(part), device=device, dtype=torch.int32)
-    position = index - starts[part] + torch.where(prefix >= 0, sizes[prefix.clamp_min(0)], 0)
-
-    def seen(batch: Any, head: Any, query: Tensor, key: Tensor) -> Tensor:
-        visible = (part[query] == part[key]) | (prefix[query] == part[key])
-        if causal:
-            visible = visible & (key <= query)
-        return visible if window is None else visible & (position[key] > position[query] - window)
-
-    return seen
 
 
 def _seen_by_block(seen: Callable[..., Tensor], tokens: int, device: torch.device) -> Tensor:

@@ -15,6 +15,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from vrm.data.schema import Judgment, Message, Text
 from vrm.errors import ConfigError
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.model.packing import padded_passes
+from vrm.model.padding import pad_right
 
 TOKEN_BUDGET = 8192
 
@@ -143,24 +145,20 @@ def student_outputs(
 ) -> Tensor:
     """What the student's last layer gives for rows of ids, (rows, outputs), in order, on the CPU.
 
-    Rows of similar length share a batch of about `TOKEN_BUDGET` token positions.
+    Rows of similar length share a pass of at most `TOKEN_BUDGET` token positions.
     """
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    parts, start = [], 0
-    while start < len(order):
-        size = 1
-        while start + size < len(order) and (size + 1) * len(rows[order[start + size]]) <= TOKEN_BUDGET:
-            size += 1
-        chosen = order[start : start + size]
-        parts.append(student(**padded(tokenizer, [rows[index] for index in chosen], student.device)).logits.cpu())
-        start += size
-    found = torch.cat(parts).float()
-    return found[torch.argsort(torch.tensor(order))]
+    passes = list(padded_passes([(1, len(row)) for row in rows], TOKEN_BUDGET))
+    outputs = [
+        student(**padded(tokenizer, [rows[number] for number in numbers], student.device)).logits.cpu()
+        for numbers in passes
+    ]
+    order = torch.tensor([number for numbers in passes for number in numbers])
+    return torch.cat(outputs).float()[order.argsort()]
 
 
 def padded(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]], device: torch.device
 ) -> dict[str, Tensor]:
     """Rows padded on the right by the pad token, which such classifiers find the last token by."""
-    batch = tokenizer.pad({"input_ids": list(rows)}, padding_side="right", return_tensors="pt")
-    return {"input_ids": batch["input_ids"].to(device), "attention_mask": batch["attention_mask"].to(device)}
+    ids, mask = (part.to(device) for part in pad_right(rows, fill=int(tokenizer.pad_token_id or 0)))
+    return {"input_ids": ids, "attention_mask": mask.long()}

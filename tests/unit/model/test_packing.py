@@ -9,7 +9,7 @@ from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen3Config, Ro
 
 from vrm.errors import ConfigError
 from vrm.model import VRMConfig, VRMForSequenceClassification
-from vrm.model.attention import Segments, flex_packed_attention, flex_problem, sdpa_packed_attention
+from vrm.model.attention import flex_packed_attention, flex_problem, sdpa_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
 from vrm.model.compiling import compile_layers
 from vrm.model.flex import flex_mask
@@ -27,6 +27,7 @@ from vrm.model.packing import (
     within_budget,
 )
 from vrm.model.padding import pad_right
+from vrm.model.segments import Segments
 
 SIZES = {
     "vocab_size": 90,
@@ -146,8 +147,8 @@ def test_flex_attention_equals_sdpa(name):
 @pytest.mark.parametrize("lengths", [[40, 30, 58], [300, 150, 90, 600, 20, 1], [1500, 3, 800]])
 def test_flex_mask_is_the_librarys_of_the_whole_mask(lengths, window, causal):
     prefixes = [-1, 0, 0] if len(lengths) == 3 else [-1, 0, 0, -1, 3, 3]
-    found = flex_mask(lengths, prefixes, causal, window, torch.device("cpu"))
-    size = sum(lengths)
+    device, size = torch.device("cpu"), sum(lengths)
+    found = flex_mask(Segments(lengths, prefixes, causal).visibility(window, device), size, device)
     expected = create_block_mask(found.mask_mod, None, None, size, size, device="cpu")
     assert (found.seq_lengths, found.BLOCK_SIZE) == (expected.seq_lengths, expected.BLOCK_SIZE)
     blocks = 0
@@ -236,7 +237,7 @@ def test_a_tree_attends_the_same_way_in_one_call_and_part_by_part(monkeypatch):
     query, key, value = torch.randn(3, 1, 2, packed["input_ids"].shape[1], 8, dtype=torch.float64)
     results = []
     for waste in (0.0, 1e9):
-        monkeypatch.setattr("vrm.model.attention.DENSE_WASTE", waste)
+        monkeypatch.setattr("vrm.model.segments.DENSE_WASTE", waste)
         segments = Segments.of(packed["parts"], True)
         results.append(sdpa_packed_attention(query, key, value, segments, window=None))
         results.append(sdpa_packed_attention(query, key, value, segments, window=4))
