@@ -5,7 +5,7 @@
 #   make test-all      the slow tests too
 #   make lint          ruff and mypy
 #   make format        ruff's fixes and formatting
-#   make docs-config   write docs/config.md anew
+#   make docs          write docs/config.md and docs/reference.md anew
 #   make clean         remove the environment, caches and build outputs
 #
 # VENV=dir puts the environment elsewhere; PYTHON=path chooses the interpreter it is made with.
@@ -18,7 +18,7 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH)
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
 
-.PHONY: help quickstart install install-dev test test-all lint format docs-config clean
+.PHONY: help quickstart install install-dev test test-all lint format docs clean
 
 help:
 	@sed -n 's/^#   make/  make/p' Makefile
@@ -67,8 +67,10 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs-config: install
-	$(BIN)/python docs/generate_config.py > docs/config.md.new && mv docs/config.md.new docs/config.md
+docs: install
+	for page in config reference; do \
+	  $(BIN)/python docs/generate_$$page.py > docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

@@ -1,4 +1,4 @@
-"""Print docs/config.md, made from the classes in `vrm.config`. Run `make docs-config` after changing a key."""
+"""Print docs/config.md, made from the classes in `vrm.config`. Run `make docs` after changing a key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vrm.config import RunConfig
 HEAD = """\
 # The configuration of a training run
 
-<!-- Written by docs/generate_config.py from src/vrm/config.py; change it there and run `make docs-config`. -->
+<!-- Written by docs/generate_config.py from src/vrm/config.py; change it there and run `make docs`. -->
 
 `vrm train CONFIG.yaml` reads one YAML file. A key that is not in these tables, or a value that is not allowed, is an
 error that names the key; all problems of a file are listed together. Only `output_dir` and `data.train` must be given.

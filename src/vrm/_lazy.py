@@ -11,7 +11,7 @@ def lazy_names(package: str, where: Mapping[str, str]) -> tuple[Callable[[str], 
     """`__getattr__` and `__dir__` of a package.
 
     Args:
-        package: its name, for the error of an unknown attribute.
+        package: its name.
         where: {name: the module that defines it}.
     """
 
@@ -20,4 +20,4 @@ def lazy_names(package: str, where: Mapping[str, str]) -> tuple[Callable[[str], 
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(where[name]), name)
 
-    return load, lambda: sorted(where)
+    return load, lambda: sorted({*where, *vars(import_module(package))})

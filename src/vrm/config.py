@@ -215,6 +215,11 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
 
     Raises:
         ConfigError: naming every key that is unknown or has a value that is not allowed.
+
+    Example:
+        >>> from vrm import load_config
+        >>> load_config("run.yaml", ["train.epochs=2"]).train.epochs
+        2.0
     """
     file = Path(path)
     if not file.is_file():

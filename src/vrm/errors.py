@@ -27,7 +27,16 @@ from collections.abc import Iterable
 
 
 class VrmError(Exception):
-    """Base of all errors of this package; the command line prints its text and exits with code 1."""
+    """Base of all errors of this package; the command line prints its text and exits with code 1.
+
+    Example:
+        >>> from vrm import VrmError, load_config
+        >>> try:
+        ...     load_config("absent.yaml")
+        ... except VrmError as error:
+        ...     print(error)
+        absent.yaml: no such file
+    """
 
 
 class ConfigError(VrmError, ValueError):

@@ -33,7 +33,7 @@ def page() -> str:
 
 
 def test_the_page_is_what_the_generator_prints(generator, page):
-    assert page == generator.render(), "docs/config.md is out of date; run `make docs-config`"
+    assert page == generator.render(), "docs/config.md is out of date; run `make docs`"
 
 
 def test_every_key_is_on_the_page(page):

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from vrm.choices import OnBadRows
 from vrm.data.columns import check_mapping, unknown_columns
 from vrm.data.from_recipe import recipe_rows
 from vrm.data.mixture import check_weight, mix
@@ -16,7 +17,7 @@ from vrm.data.problems import InvalidRowError, one_problem
 from vrm.data.readers import Location, locate, read_location
 from vrm.data.schema import Judgment
 from vrm.data.validation import InvalidDataError, RecipeCounts, ValidationReport
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, check_choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,14 @@ def load_judgments(
         ConfigError: an argument is not allowed.
         DataError: a source does not exist or is of no known format; nothing has been read then.
         InvalidDataError: rows are bad and `on_bad_rows` is `error`, or there is no good row; the message is the report.
+
+    Example:
+        >>> from vrm import load_judgments
+        >>> loaded = load_judgments("pairs.jsonl")
+        >>> loaded.report.ok, loaded.judgments[0].is_comparison
+        (True, True)
     """
-    if on_bad_rows not in ("error", "skip"):
-        raise ConfigError(f"on_bad_rows is {on_bad_rows!r}; it must be 'error' or 'skip'.")
+    check_choice("on_bad_rows", on_bad_rows, OnBadRows)
     located = _located(sources)
     report = ValidationReport()
     by_source = {

@@ -32,6 +32,12 @@ class Judgment:
         category: domain, scenario or topic of the prompt.
         file: where the row was read from.
         line: 1-based line (or row) number in `file`.
+
+    Example:
+        >>> from vrm import Judgment
+        >>> row = Judgment("Name a tree.", ["Oak", "Granite"], preference=1.0)
+        >>> row.is_comparison
+        True
     """
 
     prompt: Text

@@ -48,6 +48,13 @@ def evaluate_judgments(
         judgments: rows of any kind.
         options: of the bootstrap over prompts; its seed also deals the folds of the style-only model.
         mistakes: how many of the most confident mistakes to explain; their texts become part of the result.
+
+    Example:
+        >>> from vrm import RewardEngine, evaluate_judgments, load_judgments
+        >>> engine = RewardEngine.from_pretrained("runs/mine/model")
+        >>> evaluation = evaluate_judgments(engine, load_judgments("pairs.jsonl").judgments)
+        >>> 0.0 <= evaluation.pairs.accuracy.estimate <= 1.0
+        True
     """
     found = collect(engine, judgments)
     overlong = engine.report.render()  # before mistakes are judged again

@@ -41,6 +41,13 @@ class RewardEngine:
 
     Raises:
         ConfigError: for steering that names unknown objectives, or that this head cannot follow.
+
+    Example:
+        >>> from vrm import Judgment, RewardEngine
+        >>> engine = RewardEngine.from_pretrained("runs/mine/model")
+        >>> judged = engine.judge([Judgment("How do I boil an egg?", ["Ten minutes in boiling water.", "No idea."])])
+        >>> judged.moments.mean.shape  # one reward a completion
+        torch.Size([1, 2])
     """
 
     def __init__(

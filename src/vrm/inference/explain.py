@@ -52,6 +52,13 @@ def explain(engine: RewardEngine, judgment: Judgment) -> Explanation:
     Raises:
         ValueError: if the row is dropped as overlong.
         OverlongError: if it is overlong and the engine's policy is `error`.
+
+    Example:
+        >>> from vrm import Judgment, RewardEngine, explain
+        >>> engine = RewardEngine.from_pretrained("runs/mine/model")
+        >>> explanation = explain(engine, Judgment("Name a tree.", ["Oak", "Granite"]))
+        >>> explanation.pairs[0].probability >= 0.5  # that `first` is preferred to `second`
+        True
     """
     return explain_row(engine.judge([judgment]), 0, engine.model)
 

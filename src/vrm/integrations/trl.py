@@ -197,6 +197,12 @@ def reward_function(
     Raises:
         CheckpointError: if there is no such model.
         ConfigError: for options that this model cannot follow.
+
+    Example:
+        >>> from vrm import reward_function
+        >>> reward = reward_function("runs/mine/model", kappa=1.0)
+        >>> len(reward(prompts=["Name a tree."], completions=["Oak"]))
+        1
     """
     engine = _engine(model)
     steering = Steering(dict(emphasis or {}), tuple(without)) if emphasis or without else None

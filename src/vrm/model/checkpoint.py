@@ -40,6 +40,12 @@ def load_model(
 
     Raises:
         CheckpointError: if it is not a variational reward model or its weights do not match.
+
+    Example:
+        >>> from vrm import load_model
+        >>> model, tokenizer = load_model("runs/mine/model")
+        >>> len(model.config.objective_names) == model.config.num_objectives
+        True
     """
     path = str(name_or_path)
     if Path(path).is_dir() and (Path(path) / "adapter_config.json").exists():

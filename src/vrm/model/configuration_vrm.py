@@ -51,6 +51,11 @@ class VRMConfig(PretrainedConfig):
 
     Raises:
         ConfigError: for a value that is not allowed.
+
+    Example:
+        >>> from vrm import VRMConfig
+        >>> VRMConfig(objectives=["helpfulness", "safety"], num_free_objectives=1).objective_names
+        ['helpfulness', 'safety', 'free_1']
     """
 
     model_type = "vrm"

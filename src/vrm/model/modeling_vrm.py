@@ -96,6 +96,17 @@ class VRMForSequenceClassification(PreTrainedModel):
     `forward(input_ids, attention_mask)` scores rows of prompt and completion; `.logits` is (rows, 1). The prompt's end
     is found by the stored pattern, or given as `completion_start`. Training code passes `prompt_rows` and
     `completion_rows` to group rows into judgments, or cached features in place of ids.
+
+    Example:
+        >>> from transformers import AutoTokenizer
+        >>> from vrm import VRMForSequenceClassification
+        >>> model = VRMForSequenceClassification.from_pretrained("runs/mine/model").eval()
+        >>> tokenizer = AutoTokenizer.from_pretrained("runs/mine/model")
+        >>> messages = [{"role": "user", "content": "Name a tree."}, {"role": "assistant", "content": "Oak"}]
+        >>> text = tokenizer.apply_chat_template(messages, tokenize=False)
+        >>> output = model(**tokenizer(text, return_tensors="pt", add_special_tokens=False))
+        >>> output.logits.shape  # E[r]
+        torch.Size([1, 1])
     """
 
     config_class = VRMConfig

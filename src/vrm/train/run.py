@@ -86,6 +86,12 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     Raises:
         ConfigError, DataError: before anything is trained.
         NumericsError: if the loss is not finite; the batch is saved.
+
+    Example:
+        >>> from vrm import load_config, run_training
+        >>> result = run_training(load_config("run.yaml", ["output_dir=runs/new"]))
+        >>> result.model_dir.as_posix()
+        'runs/new/model'
     """
     started = time.perf_counter()
     output = Path(config.output_dir)
