@@ -12,7 +12,7 @@ from studies.speed.routes import PaddedRoute
 from torch import Tensor
 from torch.profiler import record_function
 
-from vrm.data.collate import TARGET_KEYS
+from vrm.data.collate import target_keys
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
@@ -81,10 +81,10 @@ class Stepper:
 
     def forward(self, part: dict[str, Any]) -> Tensor:
         """Mean loss of a pass."""
-        inputs = {key: value for key, value in part.items() if key not in TARGET_KEYS}
+        inputs = {key: value for key, value in part.items() if key not in target_keys()}
         with autocast(self.precision, self.device):
             output = self.model(**inputs)
-        labels = {key: part[key] for key in TARGET_KEYS}
+        labels = {key: part[key] for key in target_keys()}
         terms = self.loss.terms(output, labels, self.model.score.prior_concentration)
         loss = self.loss.loss(terms).loss.mean()
         _leave(self.model)

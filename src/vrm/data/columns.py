@@ -7,38 +7,29 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from vrm.errors import ConfigError
+from vrm.labels import KINDS, label_columns
 
-PAIR_COLUMNS = ("preference", "margin", "chosen_ratings", "rejected_ratings")
-LIST_COLUMNS = ("scores", "ratings")
 SHARED_COLUMNS = ("tools", "chat_template_kwargs", "annotator", "source", "category")
-COLUMNS = (
-    "prompt",
-    "chosen",
-    "rejected",
-    "completions",
-    *PAIR_COLUMNS,
-    *LIST_COLUMNS,
-    "objective_votes",
-    *SHARED_COLUMNS,
-)
-"""Columns of rows that a model learns from or is evaluated on."""
-
 SCORING_COLUMNS = ("prompt", "completion", "completions", "chosen", "rejected", *SHARED_COLUMNS)
 """Columns that are read from rows to be scored; labels are not."""
 
 TEXT_COLUMNS = ("prompt", "completion", "chosen", "rejected")
-NUMBER_COLUMNS = ("preference", "margin")
-JSON_COLUMNS = (
-    "completions",
-    "scores",
-    "ratings",
-    "chosen_ratings",
-    "rejected_ratings",
-    "objective_votes",
-    "tools",
-    "chat_template_kwargs",
-)
-_ALL_COLUMNS = frozenset(COLUMNS) | frozenset(SCORING_COLUMNS)
+
+
+def row_columns() -> tuple[str, ...]:
+    """Columns of rows that a model learns from or is evaluated on."""
+    return ("prompt", "chosen", "rejected", "completions", *label_columns(), *SHARED_COLUMNS)
+
+
+def number_columns() -> tuple[str, ...]:
+    """Columns whose cells are plain numbers in text files (CSV)."""
+    return tuple(column.name for kind in KINDS.values() for column in kind.columns if column.is_number)
+
+
+def json_columns() -> tuple[str, ...]:
+    """Columns whose cells hold JSON in text files."""
+    structured = set(label_columns()) - set(number_columns())
+    return ("completions", *sorted(structured), "tools", "chat_template_kwargs")
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
@@ -54,13 +45,14 @@ def check_mapping(mapping: Mapping[str, str] | None) -> None:
     Raises:
         ConfigError: a key is not a column of the schema, a value is not a column name, or two keys share a value.
     """
+    allowed = {*row_columns(), *SCORING_COLUMNS}
     used: dict[str, str] = {}
     for ours, theirs in (mapping or {}).items():
-        if ours not in _ALL_COLUMNS:
-            hint = suggestion(ours, _ALL_COLUMNS)
+        if ours not in allowed:
+            hint = suggestion(ours, allowed)
             raise ConfigError(
                 f"mapping: '{ours}' is not a column of the row schema.{hint} "
-                f"Allowed keys are {', '.join(sorted(_ALL_COLUMNS))}; the values are the file's own column names."
+                f"Allowed keys are {', '.join(sorted(allowed))}; the values are the file's own column names."
             )
         if not isinstance(theirs, str) or not theirs:
             raise ConfigError(
@@ -82,5 +74,5 @@ def rename(row: Mapping[str, Any], mapping: Mapping[str, str] | None, columns: C
 def unknown_columns(row: Mapping[str, Any], mapping: Mapping[str, str] | None = None) -> list[str]:
     """Names of the row's columns that are not read although they hold something."""
     names = mapping or {}
-    known = {names.get(ours, ours) for ours in COLUMNS}
+    known = {names.get(ours, ours) for ours in row_columns()}
     return [str(name) for name, value in row.items() if name not in known and value is not None]

@@ -25,10 +25,22 @@ class RowCheck:
         file: path or name of the source.
         line: 1-based line (or row) number.
         mapping: {schema's name: the file's name}, so that problems are named as the file does.
+        objectives: allowed names of objectives; None allows every name.
+
+    Attributes:
+        count: number of completions that lists with one entry a completion must have; None if it is not known.
+        problems: what is wrong so far.
     """
 
-    def __init__(self, file: str, line: int, mapping: Mapping[str, str] | None = None) -> None:
-        self.file, self.line, self.mapping = file, line, mapping or {}
+    def __init__(
+        self,
+        file: str,
+        line: int,
+        mapping: Mapping[str, str] | None = None,
+        objectives: Collection[str] | None = None,
+    ) -> None:
+        self.file, self.line, self.mapping, self.objectives = file, line, mapping or {}, objectives
+        self.count: int | None = None
         self.problems: list[Problem] = []
 
     def note(self, field: str, kind: str, reason: str) -> None:
@@ -42,20 +54,52 @@ class RowCheck:
         if self.problems:
             raise InvalidRowError(self.problems)
 
+    def wrong_type(self, field: str, value: object, needed: str) -> None:
+        """Note a value that is something else than `needed`."""
+        self.note(field, "wrong type", f"{show(value)} is a {type(value).__name__}; {needed} is needed.")
 
-def number(check: RowCheck, field: str, value: object) -> float | None:
-    """A finite number; True and False are none."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        check.note(field, "wrong type", f"{show(value)} is a {type(value).__name__}; a number is needed.")
-        return None
-    try:
-        result = float(value)
-    except OverflowError:
-        result = math.inf
-    if not math.isfinite(result):
-        check.note(field, "not finite", f"{result} is not finite; leave the value out if it is missing.")
-        return None
-    return result
+    def number(self, field: str, value: object) -> float | None:
+        """A finite number; True and False are none."""
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            self.wrong_type(field, value, "a number")
+            return None
+        try:
+            result = float(value)
+        except OverflowError:
+            result = math.inf
+        if not math.isfinite(result):
+            self.note(field, "not finite", f"{result} is not finite; leave the value out if it is missing.")
+            return None
+        return result
+
+    def objective_numbers(self, field: str, value: object) -> dict[str, float] | None:
+        """A mapping {objective: finite number}; entries that are null count as missing."""
+        if not isinstance(value, Mapping):
+            self.wrong_type(field, value, "an object {objective: number}")
+            return None
+        known = {name: entry for name, entry in value.items() if entry is not None and self._is_objective(field, name)}
+        checked = {name: self.number(f"{field}.{name}", entry) for name, entry in known.items()}
+        return {name: number for name, number in checked.items() if number is not None}
+
+    def entries(self, field: str, value: object, kind: str = "entry", kinds: str = "entries") -> list[tuple[str, Any]]:
+        """The entries of a list that has one a completion, with their fields; `kind` and `kinds` name them."""
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            self.wrong_type(field, value, f"a list with one {kind} a completion")
+            return []
+        if self.count is not None and len(value) != self.count:
+            reason = f"{len(value)} {kinds} for {self.count} completions; one a completion is needed."
+            self.note(field, "lengths differ", reason)
+        return [(f"{field}[{index}]", entry) for index, entry in enumerate(value)]
+
+    def _is_objective(self, field: str, name: object) -> bool:
+        if not isinstance(name, str) or not name.strip():
+            self.note(field, "unknown objective", f"{name!r} is no name of an objective; a text is needed.")
+            return False
+        if self.objectives is None or name in self.objectives:
+            return True
+        reason = f"'{name}' is not an objective of this run.{suggestion(name, self.objectives)} "
+        self.note(f"{field}.{name}", "unknown objective", reason + f"Allowed: {', '.join(self.objectives)}.")
+        return False
 
 
 def label(check: RowCheck, field: str, value: object) -> str | None:
@@ -66,50 +110,6 @@ def label(check: RowCheck, field: str, value: object) -> str | None:
         check.note(field, "wrong type", f"{show(value)} is a {type(value).__name__}; a text is needed.")
         return None
     return value if _encodable(check, field, value) else None
-
-
-def objective_numbers(
-    check: RowCheck, field: str, value: object, objectives: Collection[str] | None
-) -> dict[str, float] | None:
-    """A mapping {objective: finite number}; entries that are null count as missing."""
-    if not isinstance(value, Mapping):
-        check.note(
-            field,
-            "wrong type",
-            f"{show(value)} is a {type(value).__name__}; an object {{objective: number}} is needed.",
-        )
-        return None
-    known: dict[str, float] = {}
-    for name, entry in value.items():
-        if entry is None or not _known_objective(check, field, name, objectives):
-            continue
-        checked = number(check, f"{field}.{name}", entry)
-        if checked is not None:
-            known[name] = checked
-    return known
-
-
-def _known_objective(check: RowCheck, field: str, name: object, objectives: Collection[str] | None) -> bool:
-    if not isinstance(name, str) or not name.strip():
-        check.note(field, "unknown objective", f"{name!r} is no name of an objective; a text is needed.")
-        return False
-    if objectives is None or name in objectives:
-        return True
-    reason = f"'{name}' is not an objective of this run.{suggestion(name, objectives)} "
-    check.note(f"{field}.{name}", "unknown objective", reason + f"Allowed: {', '.join(objectives)}.")
-    return False
-
-
-def votes(check: RowCheck, field: str, value: object, objectives: Collection[str] | None) -> dict[str, float] | None:
-    """Objective votes: numbers >= 0, not all of them 0; None if there is no entry."""
-    before = len(check.problems)
-    counts = objective_numbers(check, field, value, objectives)
-    for name, count in (counts or {}).items():
-        if count < 0:
-            check.note(f"{field}.{name}", "negative vote", f"{count} is negative; votes are counts or weights >= 0.")
-    if counts and len(check.problems) == before and not any(counts.values()):
-        check.note(field, "all votes zero", "all votes are 0; leave the column out if nobody voted.")
-    return counts or None
 
 
 def tools(check: RowCheck, field: str, value: object) -> list[Any] | None:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 from vrm.data.schema import Judgment
+from vrm.labels import KINDS, Pair
 
 
-def labelled_pairs(judgment: Judgment) -> list[tuple[int, int, float]]:
-    """(first, second, preference) for every pair of completions that the judgment compares, by position.
-
-    A comparison is one pair. A ranked list gives each of its pairs once, with 1, 0.5 (a tie) or 0 for the first: under
-    the Plackett-Luce model of (4) every one of them follows the Bradley-Terry model with the same rewards.
-    """
-    if judgment.is_comparison:
-        return [(0, 1, float(judgment.preference or 0.0))]
-    scores = judgment.scores
-    if scores is None:
-        return []
-    return [
-        (first, second, 0.5 + 0.5 * ((scores[first] > scores[second]) - (scores[first] < scores[second])))
-        for first, second in combinations(range(len(scores)), 2)
-    ]
+def labelled_pairs(judgment: Judgment) -> list[Pair]:
+    """(first, second, preference) for every pair of completions that the judgment compares, by position."""
+    for kind in KINDS.values():
+        if kind.pairs is not None and kind.has(judgment):
+            return kind.pairs(judgment)
+    return []
 
 
 def decided_pairs(judgment: Judgment) -> list[tuple[int, int]]:

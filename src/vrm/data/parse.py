@@ -7,13 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vrm.data import fields, texts
-from vrm.data.columns import COLUMNS, LIST_COLUMNS, PAIR_COLUMNS, SCORING_COLUMNS, rename
+from vrm.data.columns import SCORING_COLUMNS, rename, row_columns
 from vrm.data.fields import RowCheck
 from vrm.data.problems import show
 from vrm.data.schema import Judgment, Text
+from vrm.labels import KINDS, Layout, has_label, label_columns
 
-_PAIR_ONLY = "it belongs to rows with 'chosen' and 'rejected'"
-_LIST_ONLY = "it belongs to rows with 'completions'"
+_BELONGS = {
+    Layout.PAIR: "it belongs to rows with 'chosen' and 'rejected'",
+    Layout.LIST: "it belongs to rows with 'completions'",
+}
 
 
 def parse_row(
@@ -39,23 +42,55 @@ def parse_row(
     Raises:
         InvalidRowError: something is wrong with the row; its `problems` are all that was found.
     """
-    check = RowCheck(file, line, mapping)
-    columns = rename(row, mapping, COLUMNS)
+    check = RowCheck(file, line, mapping, objectives)
+    columns = rename(row, mapping, row_columns())
     if "completions" in columns:
-        parts = _ranked_list(check, columns, objectives)
+        layout, read_texts = Layout.LIST, _ranked_list
     elif "chosen" in columns or "rejected" in columns:
-        parts = _pair(check, columns, objectives)
+        layout, read_texts = Layout.PAIR, _pair
     else:
-        parts = _votes_only(check, columns)
-    if "objective_votes" in columns:
-        parts["objective_votes"] = fields.votes(check, "objective_votes", columns["objective_votes"], objectives)
-    parts.update(_shared(check, columns))
+        layout, read_texts = Layout.PROMPT_ONLY, _prompt_only
+    _refuse_others(check, columns, layout)
+    prompt, completions = read_texts(check, columns)
+    parts = {"prompt": prompt, "completions": _values(completions), **_labels(check, columns, layout)}
+    _check_duplicates(check, completions, parts.get("scores") or [])
+    judgment = Judgment(**parts, **_shared(check, columns), file=file, line=line)
     # A row whose labels are at fault has been reported already; this is for rows that never had one.
-    if not check.problems and not parts["completions"] and not parts.get("objective_votes"):
+    if not check.problems and not has_label(judgment):
+        _note_nothing_to_learn(check, columns, layout)
+    check.finish()
+    return judgment
+
+
+def _labels(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Fields of `Judgment` from the columns of every kind of label that rows of this layout may have."""
+    parts: dict[str, Any] = {}
+    for kind in KINDS.values():
+        names = [column.name for column in kind.columns if layout in column.layouts and column.name in columns]
+        parsed = kind.parse(check, {name: columns[name] for name in names}, layout)
+        labels = {**parts.get("labels", {}), **parsed.pop("labels", {})}
+        parts |= {**parsed, **({"labels": labels} if labels else {})}
+    return parts
+
+
+def _refuse_others(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> None:
+    """Note columns that have no meaning in this kind of row."""
+    texts_of_pairs = ("chosen", "rejected") if layout is Layout.LIST else ()
+    for name in (*texts_of_pairs, *label_columns()):
+        if name in columns and (name in texts_of_pairs or name not in label_columns(layout)):
+            place = Layout.LIST if name in label_columns(Layout.LIST) else Layout.PAIR
+            reason = f"{_BELONGS[place]}, which this row is not; remove one or the other."
+            check.note(name, "mixed layouts", reason)
+
+
+def _note_nothing_to_learn(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> None:
+    if layout is Layout.PROMPT_ONLY:
         reason = "the row has neither completions nor objective votes; there is nothing to learn from it."
         check.note("", "nothing to learn", reason)
-    check.finish()
-    return Judgment(**parts, file=file, line=line)
+    elif not any(name in columns for name in label_columns(Layout.PROMPT_ONLY)):
+        *others, last = (f"'{name}'" for name in label_columns(layout))
+        reason = f"completions without {', '.join(others)} or {last}; there is nothing to learn from them."
+        check.note(label_columns(layout)[0], "nothing to learn", reason)
 
 
 def parse_scoring_row(
@@ -103,7 +138,7 @@ def parse_scoring_row(
 def _gold(check: RowCheck, columns: Mapping[str, Any], usable: bool) -> list[float | None] | None:
     """The gold scores of a list of completions; `usable` is whether nothing is wrong with the texts."""
     values = columns.get("completions")
-    count = len(values) if texts.is_list(values) else None
+    count = check.count = len(values) if texts.is_list(values) else None
     if values is None and usable:
         check.note("completions", "missing field", "it is absent or null; best-of-n picks from a list of completions.")
     elif count is not None and count < 2:
@@ -111,8 +146,9 @@ def _gold(check: RowCheck, columns: Mapping[str, Any], usable: bool) -> list[flo
         check.note("completions", "too few completions", reason)
     if "gold" not in columns:
         check.note("gold", "missing field", "it is absent or null; a list with one number a completion is needed.")
-    entries = _entries(check, columns, "gold", count, "number")
-    return None if entries is None else [fields.number(check, name, value) for name, value in entries]
+        return None
+    entries = check.entries("gold", columns["gold"], "number", "numbers")
+    return [check.number(place, value) for place, value in entries]
 
 
 def _scoring_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
@@ -129,8 +165,7 @@ def _scoring_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | 
     return (texts.single_text if given == ["completion"] else texts.list_texts)(check, columns)
 
 
-def _pair(check: RowCheck, columns: Mapping[str, Any], objectives: Collection[str] | None) -> dict[str, Any]:
-    _refuse(check, columns, LIST_COLUMNS, _LIST_ONLY)
+def _pair(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
     prompt, completions = texts.pair_texts(check, columns)
     texts.check_texts(check, prompt, completions)
     if len(completions) == 2 and completions[0][1] == completions[1][1]:
@@ -138,71 +173,24 @@ def _pair(check: RowCheck, columns: Mapping[str, Any], objectives: Collection[st
             f"it is the same as 'rejected' ({show(completions[0][1])}); a comparison needs two different completions."
         )
         check.note("chosen", "identical sides", reason)
-    preference = fields.number(check, "preference", columns.get("preference", 1.0))
-    if preference is not None and not 0.0 <= preference <= 1.0:
-        reason = f"{preference} is outside [0, 1]; 1 means that 'chosen' is preferred, 0.5 is a tie."
-        check.note("preference", "out of range", reason)
-    return {
-        "prompt": prompt,
-        "completions": _values(completions),
-        "preference": preference,
-        "margin": fields.number(check, "margin", columns.get("margin", 0.0)),
-        "ratings": _pair_ratings(check, columns, objectives),
-    }
+    return prompt, completions
 
 
-def _pair_ratings(
-    check: RowCheck, columns: Mapping[str, Any], objectives: Collection[str] | None
-) -> list[dict[str, float]] | None:
-    names = ("chosen_ratings", "rejected_ratings")
-    ratings = [fields.objective_numbers(check, name, columns.get(name, {}), objectives) or {} for name in names]
-    return ratings if any(ratings) else None
+def _prompt_only(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
+    prompt, completions = texts.prompt_only(check, columns)
+    texts.check_texts(check, prompt, completions)
+    return prompt, completions
 
 
-def _ranked_list(check: RowCheck, columns: Mapping[str, Any], objectives: Collection[str] | None) -> dict[str, Any]:
-    _refuse(check, columns, ("chosen", "rejected", *PAIR_COLUMNS), _PAIR_ONLY)
+def _ranked_list(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
     prompt, completions = texts.list_texts(check, columns)
     texts.check_texts(check, prompt, completions)
     values = columns["completions"]
-    count = len(values) if texts.is_list(values) else None
-    if count is not None and count < 2 and not check.problems:
-        reason = f"{count} completions; a list to be ranked or rated has at least 2."
+    check.count = len(values) if texts.is_list(values) else None
+    if check.count is not None and check.count < 2 and not check.problems:
+        reason = f"{check.count} completions; a list to be ranked or rated has at least 2."
         check.note("completions", "too few completions", reason)
-    scores = _entries(check, columns, "scores", count)
-    ratings = _entries(check, columns, "ratings", count)
-    parts: dict[str, Any] = {
-        "prompt": prompt,
-        "completions": _values(completions),
-        "scores": None if scores is None else [fields.number(check, name, value) for name, value in scores],
-        "ratings": None if ratings is None else [_rating(check, name, value, objectives) for name, value in ratings],
-    }
-    if not ("scores" in columns or any(parts["ratings"] or []) or "objective_votes" in columns or check.problems):
-        reason = "completions without 'scores', 'ratings' or 'objective_votes'; there is nothing to learn from them."
-        check.note("scores", "nothing to learn", reason)
-    _check_duplicates(check, completions, parts["scores"] or [])
-    return parts
-
-
-def _rating(check: RowCheck, field: str, value: object, objectives: Collection[str] | None) -> dict[str, float]:
-    return {} if value is None else fields.objective_numbers(check, field, value, objectives) or {}
-
-
-def _entries(
-    check: RowCheck, columns: Mapping[str, Any], name: str, count: int | None, kind: str = "entry"
-) -> list[tuple[str, Any]] | None:
-    """The entries (of a kind, in words) of a column that has one a completion, with their fields."""
-    if name not in columns:
-        return None
-    values = columns[name]
-    if not texts.is_list(values):
-        reason = f"{show(values)} is a {type(values).__name__}; a list with one {kind} a completion is needed."
-        check.note(name, "wrong type", reason)
-        return None
-    if count is not None and len(values) != count:
-        kinds = {"entry": "entries", "number": "numbers"}[kind]
-        reason = f"{len(values)} {kinds} for {count} completions; one a completion is needed."
-        check.note(name, "lengths differ", reason)
-    return [(f"{name}[{index}]", value) for index, value in enumerate(values)]
+    return prompt, completions
 
 
 def _check_duplicates(check: RowCheck, completions: texts.Completions, scores: Sequence[float | None]) -> None:
@@ -214,21 +202,6 @@ def _check_duplicates(check: RowCheck, completions: texts.Completions, scores: S
         if earlier_score != score:
             reason = f"it is the same as {earlier}, but the scores differ ({score} and {earlier_score})."
             check.note(field, "identical sides", reason)
-
-
-def _votes_only(check: RowCheck, columns: Mapping[str, Any]) -> dict[str, Any]:
-    _refuse(check, columns, PAIR_COLUMNS, _PAIR_ONLY)
-    _refuse(check, columns, LIST_COLUMNS, _LIST_ONLY)
-    prompt, _ = texts.prompt_only(check, columns)
-    texts.check_texts(check, prompt, [])
-    return {"prompt": prompt, "completions": []}
-
-
-def _refuse(check: RowCheck, columns: Mapping[str, Any], names: Sequence[str], reason: str) -> None:
-    """Note columns that have no meaning in this kind of row."""
-    for name in names:
-        if name in columns:
-            check.note(name, "mixed layouts", f"{reason}, which this row is not; remove one or the other.")
 
 
 def _shared(check: RowCheck, columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeAlias
 
-from vrm.data.columns import JSON_COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
+from vrm.data.columns import TEXT_COLUMNS, json_columns, number_columns
 from vrm.data.problems import InvalidRowError, OnError, Problem, one_problem, show
 
 Rows: TypeAlias = Iterator[tuple[int, dict[str, Any]]]
@@ -167,8 +167,8 @@ def _csv_row(
 def _cell_decoders(mapping: Mapping[str, str]) -> dict[str, Callable[[str], Any]]:
     kinds: list[tuple[tuple[str, ...], Callable[[str], Any]]] = [
         (TEXT_COLUMNS, _text_or_messages),
-        (NUMBER_COLUMNS, _number_cell),
-        (JSON_COLUMNS, _json_cell),
+        (number_columns(), _number_cell),
+        (json_columns(), _json_cell),
         (("prompt",), _prompt_cell),
     ]
     return {mapping.get(name, name): decode for names, decode in kinds for name in names}

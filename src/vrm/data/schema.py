@@ -32,6 +32,7 @@ class Judgment:
         category: domain, scenario or topic of the prompt.
         file: where the row was read from.
         line: 1-based line (or row) number in `file`.
+        labels: labels of kinds that `vrm.labels.register_kind` added, by the names that they give them.
 
     Example:
         >>> from vrm import Judgment
@@ -54,6 +55,7 @@ class Judgment:
     category: str | None = None
     file: str = "<memory>"
     line: int = 0
+    labels: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_comparison(self) -> bool:

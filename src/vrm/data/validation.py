@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vrm.data.columns import COLUMNS, suggestion
+from vrm.data.columns import row_columns, suggestion
 from vrm.data.problems import InvalidRowError, Problem
 from vrm.data.schema import Judgment
 from vrm.errors import DataError
+from vrm.labels import KINDS
 
 MAX_PRINTED = 20
 
@@ -119,7 +120,8 @@ class ValidationReport:
     def _ignored(self) -> list[str]:
         if not self.ignored:
             return []
-        named = [f"'{name}' (in {count:,}){suggestion(name, COLUMNS)}" for name, count in self.ignored.most_common()]
+        known = row_columns()
+        named = [f"'{name}' (in {count:,}){suggestion(name, known)}" for name, count in self.ignored.most_common()]
         return [f"Columns that are not read, and in how many rows: {', '.join(named)}"]
 
     def _problems(self, max_printed: int) -> list[str]:
@@ -150,22 +152,15 @@ class InvalidDataError(DataError):
 
 
 def kinds_of(judgment: Judgment) -> list[str]:
-    """What a row offers: its layout (one of the first five), and the labels beside it."""
-    kinds = [_layout(judgment)]
+    """What a row offers: what it is (one or more names), and the labels beside it."""
+    present = [kind for kind in KINDS.values() if kind.has(judgment)]
+    names = [kind.counted for kind in present if not kind.beside] or [_without_outcome(judgment)]
     if judgment.is_comparison and judgment.preference == 0.5:
-        kinds.append("ties")
-    if judgment.ratings:
-        kinds.append("with ratings")
-    if judgment.objective_votes:
-        kinds.append("with votes")
-    return kinds
+        names.append("ties")
+    return names + [kind.counted for kind in present if kind.beside]
 
 
-def _layout(judgment: Judgment) -> str:
-    if judgment.is_comparison:
-        return "comparisons"
-    if judgment.is_ranked_list:
-        return "ranked lists"
+def _without_outcome(judgment: Judgment) -> str:
     if not judgment.completions:
         return "votes only"
     return "rated lists" if judgment.ratings else "unranked lists"

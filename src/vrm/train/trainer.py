@@ -18,7 +18,7 @@ from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
 from vrm.core.losses import warn_if_prompt_ignored
 from vrm.core.predictive import log_probabilities
 from vrm.core.quadrature import offset_margin
-from vrm.data.collate import TARGET_KEYS
+from vrm.data.collate import target_keys
 from vrm.errors import NumericsError
 from vrm.metrics.accuracy import pairwise_accuracy
 from vrm.metrics.calibration import expected_calibration_error, negative_log_likelihood_from_logs
@@ -117,8 +117,8 @@ class VRMTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean loss over the judgments of a batch; a loss that is not finite saves the batch and stops."""
-        batch = {key: inputs[key] for key in TARGET_KEYS if key in inputs}
-        output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in TARGET_KEYS})
+        batch = {key: inputs[key] for key in target_keys() if key in inputs}
+        output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in target_keys()})
         with torch.autocast(output.logits.device.type, enabled=False):
             terms = self.objective.terms(output, batch, self._head().prior_concentration)
             weighted = self.objective.loss(terms, self._progress() if model.training else 1.0)

@@ -8,7 +8,7 @@ import torch
 
 from vrm.core.likelihoods import LIKELIHOODS
 from vrm.core.likelihoods.base import Judgments
-from vrm.data.collate import TARGET_KEYS, TargetEncoder
+from vrm.data.collate import TargetEncoder, target_keys
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError
@@ -27,7 +27,7 @@ def item(judgment, prompt, *completions):
 
 def test_labels_and_what_is_missing():
     labels = TARGETS([PAIR, LISTED, RATED, VOTED])
-    assert set(labels) == set(TARGET_KEYS)
+    assert set(labels) == set(target_keys())
     assert labels["mask"].int().tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 0], [0, 0, 0]]
     assert labels["preference"][0] == 0.75
     assert labels["preference"][1:].isnan().all()
@@ -95,7 +95,7 @@ def test_a_batch_holds_the_documented_tensors():
         ]
     )
     arguments = {"input_ids", "attention_mask", "completion_start", "prompt_rows", "completion_rows"}
-    assert set(batch) == arguments | set(TARGET_KEYS)
+    assert set(batch) == arguments | set(target_keys())
     assert set(batch) <= set(re.findall(r"[a-z_]+", JudgmentCollator.__doc__ or ""))
     assert batch["input_ids"].tolist() == [
         [1, 2, 3, 99, 99],

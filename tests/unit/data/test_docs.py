@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vrm.data import parse_row, parse_scoring_row
-from vrm.data.columns import COLUMNS
+from vrm.data.columns import row_columns
 
 TEXT = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"```json( scoring)?\n(.*?)\n```", TEXT, re.DOTALL)
@@ -37,4 +37,4 @@ def test_snippets_print_what_the_page_says(tmp_path, monkeypatch):
 
 def test_every_column_is_in_the_table():
     rows = "\n".join(line for line in TEXT.splitlines() if line.startswith("| `"))
-    assert [name for name in COLUMNS if f"`{name}`" not in rows] == []
+    assert [name for name in row_columns() if f"`{name}`" not in rows] == []

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from vrm.data.chat import ChatTokenizer
-from vrm.data.collate import TARGET_KEYS
+from vrm.data.collate import target_keys
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
@@ -38,12 +38,12 @@ def test_batches_of_features_give_what_batches_of_tokens_give(both):
         DataLoader(tokens, 4, collate_fn=collator), DataLoader(features, 4, collate_fn=collate_features), strict=True
     ):
         width = one["mask"].shape[1]
-        for key in TARGET_KEYS:
+        for key in target_keys():
             padded = other[key] if other[key].ndim < 2 or key == "votes" else other[key][:, :width]
             assert torch.equal(one[key].nan_to_num(-9), padded.nan_to_num(-9)), key
         with torch.no_grad():
-            whole = model(**{key: value for key, value in one.items() if key not in TARGET_KEYS})
-            cached = model(**{key: value for key, value in other.items() if key not in TARGET_KEYS})
+            whole = model(**{key: value for key, value in one.items() if key not in target_keys()})
+            cached = model(**{key: value for key, value in other.items() if key not in target_keys()})
         mask = one["mask"]
         assert torch.allclose(whole.logits[mask], cached.logits[:, :width][mask], atol=1e-5)
         assert torch.allclose(whole.weights, cached.weights, atol=1e-5)
