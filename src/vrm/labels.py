@@ -189,6 +189,11 @@ def likelihoods() -> dict[str, Likelihood]:
     return {name: kind.likelihood() for name, kind in KINDS.items()}
 
 
+def multipliers(loss: object) -> dict[str, float]:
+    """Multipliers of the terms by kind, from the `loss` section of a configuration; kinds without one are left out."""
+    return {name: getattr(loss, kind.multiplier) for name, kind in KINDS.items() if kind.multiplier}
+
+
 def has_label(row: Row) -> bool:
     """Whether there is anything to learn from a row."""
     return any(kind.has(row) for kind in KINDS.values())

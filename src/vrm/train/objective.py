@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import LossTerms, LossWeights, WeightedLoss, marginal_terms, variational_terms, weighted_loss
+from vrm.labels import likelihoods
 from vrm.model.modeling_vrm import VRMOutput
 
 DEFAULT_SAMPLES = {"variational": 4, "marginal": 8}
@@ -36,7 +37,14 @@ class Objective:
     def terms(self, output: VRMOutput, batch: dict[str, Tensor], prior_concentration: Tensor) -> LossTerms:
         """Raw terms of each judgment of a batch, (batch,)."""
         function = variational_terms if self.name == "variational" else marginal_terms
-        return function(output.posteriors, Judgments(**batch), prior_concentration, self.num_samples, self.num_nodes)
+        return function(
+            output.posteriors,
+            Judgments(**batch),
+            prior_concentration,
+            self.num_samples,
+            self.num_nodes,
+            likelihoods=likelihoods(),
+        )
 
     def weights_at(self, progress: float) -> LossWeights:
         """Weights after this share of training, in [0, 1]."""

@@ -31,6 +31,7 @@ from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgm
 from vrm.errors import ConfigError
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
 from vrm.inference.targets import target_encoder
+from vrm.labels import multipliers
 from vrm.model.checkpoint import save_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -238,7 +239,7 @@ def _trainer(config: RunConfig, model: Any, data: _Data) -> VRMTrainer:
     loss = config.loss
     objective = Objective(
         loss.name,
-        LossWeights({"ratings": loss.ratings, "votes": loss.votes}, loss.kl_weights, loss.kl_features),
+        LossWeights(multipliers(loss), loss.kl_weights, loss.kl_features),
         loss.num_samples or DEFAULT_SAMPLES[loss.name],
         loss.num_nodes,
         loss.kl_warmup,

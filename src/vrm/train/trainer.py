@@ -15,11 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import EvalPrediction, Trainer
 
 from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
+from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import warn_if_prompt_ignored
 from vrm.core.predictive import log_probabilities
 from vrm.core.quadrature import offset_margin
 from vrm.data.collate import target_keys
 from vrm.errors import NumericsError
+from vrm.labels import likelihoods
 from vrm.metrics.accuracy import pairwise_accuracy
 from vrm.metrics.calibration import expected_calibration_error, negative_log_likelihood_from_logs
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
@@ -30,8 +32,6 @@ from vrm.train.passes import PASSES, StepSampler, cost_of, flat_tensors, passes_
 ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""
 
-_MEANS = ("comparison", "ranking", "ratings", "votes", "kl_weights", "kl_features")
-
 
 class VRMTrainer(Trainer):
     """Trains a `VRMForSequenceClassification` on batches of `PassCollator`, `JudgmentCollator` or `FeatureDataset`.
@@ -39,9 +39,9 @@ class VRMTrainer(Trainer):
     A batch of several passes is one batch: gradients are summed over them, each judgment with the same weight, and
     processes exchange them once.
 
-    Logged beside the loss, per judgment that has the term, in nats, raw: `comparison`, `ranking`, `ratings`, `votes`
-    (log-likelihoods), `kl_weights`, `kl_features`; under `weighted/` what they contribute to the loss; `accuracy` and
-    `margin` of training comparisons; and `positions_per_judgment`, token positions of the backbone, with
+    Logged beside the loss, per judgment that has the term, in nats, raw: the log-likelihoods of `vrm.labels.KINDS` by
+    name, `kl_weights`, `kl_features`; under `weighted/` what they contribute to the loss; `accuracy` and `margin` of
+    training comparisons; and `positions_per_judgment`, token positions of the backbone, with
     `padding_share`, the share of them that hold no token.
 
     Args:
@@ -117,8 +117,9 @@ class VRMTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean loss over the judgments of a batch; a loss that is not finite saves the batch and stops."""
-        batch = {key: inputs[key] for key in target_keys() if key in inputs}
-        output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in target_keys()})
+        targets = target_keys()
+        batch = {key: inputs[key] for key in targets if key in inputs}
+        output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in targets})
         with torch.autocast(output.logits.device.type, enabled=False):
             terms = self.objective.terms(output, batch, self._head().prior_concentration)
             weighted = self.objective.loss(terms, self._progress() if model.training else 1.0)
@@ -159,16 +160,12 @@ class VRMTrainer(Trainer):
     def _record(
         self, output: VRMOutput, batch: dict[str, Tensor], terms: dict[str, Tensor], parts: dict[str, Tensor]
     ) -> None:
-        pairs = ~batch["preference"].isnan() & batch["mask"][:, :2].all(-1)
-        present = {
-            "comparison": pairs,
-            "ranking": (~batch["scores"].isnan()).any(-1),
-            "ratings": (~batch["ratings"].isnan()).flatten(1).any(-1),
-            "votes": (batch["votes"] > 0).any(-1),
-        }
+        judgments = Judgments(**batch)
+        observed = {name: likelihood.observed(judgments) for name, likelihood in likelihoods().items()}
+        pairs = observed["comparison"]
         everyone = torch.ones_like(pairs)
-        for name in _MEANS:
-            self._add(name, terms[name], present.get(name, everyone))
+        for name, values in terms.items():
+            self._add(name, values, observed.get(name, everyone))
             self._add(f"weighted/{name}", parts[name], everyone)
         margin = output.logits[:, 0] - output.logits[:, 1] if output.logits.shape[1] > 1 else output.logits[:, 0]
         labelled = pairs & (batch["preference"] != 0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vrm.labels import KINDS
 from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Paragraph, Section, Table
 from vrm.report.charts import Axes, Drawer, Line
 from vrm.report.inputs import Run
@@ -17,15 +18,11 @@ HELD_OUT = {
     "eval_calibration_error": ("Held-out calibration error", "", False),
     "eval_kl_weights": ("Held-out KL of the weights to the flat Dirichlet", "nats", False),
 }
-TERMS = {
-    "comparison": ("Log-likelihood of comparisons", "nats a row"),
-    "ranking": ("Log-likelihood of ranked lists", "nats a row"),
-    "ratings": ("Log-likelihood of ratings", "nats a rating"),
-    "votes": ("Log-likelihood of objective votes", "nats a row"),
+KL_TERMS = {
     "kl_weights": ("KL of the weights to their prior", "nats a row"),
     "kl_features": ("KL of the semantic features to their prior", "nats a row"),
 }
-"""What `history.jsonl` logs of the training rows: raw, without the coefficients of the loss."""
+"""What `history.jsonl` logs of the training rows beside the kinds of label: raw, without the coefficients."""
 
 
 def training_section(view: View, draw: Drawer) -> Section:
@@ -38,7 +35,9 @@ def training_section(view: View, draw: Drawer) -> Section:
     ] + [f"{run.source}: no run.json: the run is not finished" for run in runs if run.summary is None]
     blocks: list[Block] = [_runs_table(view)]
     held_out = [chart for chart in (_held_out(view, draw, key) for key in HELD_OUT) if chart]
-    terms = [chart for chart in (_term(view, draw, key) for key in TERMS) if chart]
+    named = {name: (kind.title, kind.unit) for name, kind in KINDS.items()} | KL_TERMS
+    charts = (_term(view, draw, key, title, unit) for key, (title, unit) in named.items())
+    terms = [chart for chart in charts if chart]
     if held_out:
         blocks.append(Charts(held_out))
     if terms:
@@ -119,8 +118,7 @@ def _held_out(view: View, draw: Drawer, key: str) -> Chart | None:
     return draw.lines(lines, Axes("step", unit, percent=share), title) if lines else None
 
 
-def _term(view: View, draw: Drawer, key: str) -> Chart | None:
-    title, unit = TERMS[key]
+def _term(view: View, draw: Drawer, key: str, title: str, unit: str) -> Chart | None:
     lines = _lines(view, key, _varies)
     return draw.lines(lines, Axes("step", unit), title) if lines else None
 
