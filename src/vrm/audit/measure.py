@@ -171,7 +171,7 @@ def _edited_row(
     texts = list(tokenized.completions)
     place: dict[tuple[str, int], int] = {}
     for index, completion in enumerate(judgment.completions):
-        if chat.completion(prompt, completion, judgment) != tokenized.completions[index]:
+        if tokenized.completions_cut and tokenized.completions_cut[index]:
             found.cut += 1
             continue
         for name, edit in plan.edits.items():

@@ -23,19 +23,19 @@ class TokenizedJudgment:
         completions: ids of each completion.
         judgment: the row itself, for its labels.
         prompt_cut: tokens that the limit took off the prompt.
-        completions_cut: tokens that the limit took off the completions, all together.
+        completions_cut: tokens that the limit took off each completion; empty where it took none.
     """
 
     prompt: list[int]
     completions: list[list[int]]
     judgment: Judgment
     prompt_cut: int = 0
-    completions_cut: int = 0
+    completions_cut: tuple[int, ...] = ()
 
     @property
     def truncated(self) -> bool:
         """Whether the model reads less than the row holds."""
-        return self.prompt_cut > 0 or self.completions_cut > 0
+        return self.prompt_cut > 0 or any(self.completions_cut)
 
     @property
     def tokens(self) -> int:
@@ -63,7 +63,7 @@ class OverlongReport:
     def add(self, row: TokenizedJudgment) -> None:
         """Count a row that is judged, with what was cut off it."""
         self.prompt_truncated += row.prompt_cut > 0
-        self.completion_truncated += row.completions_cut > 0
+        self.completion_truncated += any(row.completions_cut)
 
     def render(self) -> str:
         """One line for people; says that nothing was over the limit if so."""
@@ -153,7 +153,7 @@ class JudgmentTokenizer:
         if tokenized.judgment.is_comparison and cut[0] == cut[1]:
             self.report.dropped_identical += 1
             return None
-        lost = sum(map(len, tokenized.completions)) - sum(map(len, cut))
+        lost = tuple(len(ids) - len(kept) for ids, kept in zip(tokenized.completions, cut, strict=True))
         return replace(tokenized, completions=cut, completions_cut=lost)
 
     def _cut_prompt(self, ids: list[int], room: int) -> list[int]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vrm.config import ModelConfig
-from vrm.data.chat import ChatTokenizer, TokenizedPrompt, ensure_chat_template
-from vrm.data.schema import Judgment, Text
+from vrm.data.chat import ChatTokenizer, ensure_chat_template
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
 from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.lengths import quantiles
@@ -87,22 +86,6 @@ def model_reading(engine: RewardEngine, name: str, limit: int | None = None) -> 
     return Reading(engine.tokenizer, limit or config.max_input_tokens, name, config.conversational)
 
 
-class _Measuring(ChatTokenizer):
-    """A chat tokenizer that keeps the lengths of the row it has read last, so that no row is tokenized twice."""
-
-    lengths: tuple[int, list[int]] = (0, [])
-
-    def prompt(self, judgment: Judgment) -> TokenizedPrompt:
-        found = super().prompt(judgment)
-        self.lengths = (len(found.ids), [])
-        return found
-
-    def completion(self, prompt: TokenizedPrompt, completion: Text, judgment: Judgment) -> list[int]:
-        ids = super().completion(prompt, completion, judgment)
-        self.lengths[1].append(len(ids))
-        return ids
-
-
 def check_tokens(
     rows: FileRows, settings: DoctorSettings, reading: Reading | str
 ) -> tuple[list[Finding], dict[str, Any]]:
@@ -124,26 +107,25 @@ def check_tokens(
 
 
 def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tuple[list[Finding], dict[str, Any]]:
-    chat = _Measuring(reading.tokenizer, reading.wrap_text)
+    chat = ChatTokenizer(reading.tokenizer, reading.wrap_text)
     tokenize = JudgmentTokenizer(chat, reading.limit, "truncate")
     looked = evenly(range(len(rows)), settings.sample)
     prompts, first, second, totals = [], [], [], []
     over, dropped, identical = [], [], []
     for row in looked:
         judgment = rows.judgments[row]
-        kept = tokenize(judgment)
-        prompt, completions = chat.lengths
-        longest = max(completions, default=0)
+        whole = tokenize.whole(judgment)
+        prompt, completions = len(whole.prompt), list(map(len, whole.completions))
         prompts.append(prompt)
-        totals.append(prompt + longest)
+        totals.append(whole.longest)
         if judgment.is_comparison:
             first.append(completions[0])
             second.append(completions[1])
         if totals[-1] > reading.limit:
             over.append(row)
-        if longest + min(prompt, MIN_PROMPT) > reading.limit:
+        if whole.longest - prompt + min(prompt, MIN_PROMPT) > reading.limit:
             dropped.append(row)
-        if kept is None:
+        if tokenize.fit(whole) is None:
             identical.append(row)
     length = dict(zip(looked, totals, strict=True))
     longest_first = sorted(over, key=lambda row: -length[row])

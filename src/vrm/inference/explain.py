@@ -97,8 +97,8 @@ def explain_row(batch: JudgedBatch, index: int, model: VRMForSequenceClassificat
 
 
 def _notes(row: TokenizedJudgment, limit: int) -> tuple[str, ...]:
-    parts = {"prompt": row.prompt_cut, "completions": row.completions_cut}
-    cut = [part for part, tokens in parts.items() if tokens]
+    parts = {"prompt": row.prompt_cut > 0, "completions": any(row.completions_cut)}
+    cut = [part for part, is_cut in parts.items() if is_cut]
     return (f"Cut to fit into {limit} tokens: {' and '.join(cut)}.",) if cut else ()
 
 

@@ -35,7 +35,7 @@ def test_limits_are_shares(values):
     ("values", "message"),
     [
         ({"allow": ("longer_wins",)}, "longer_wins cannot be allowed"),
-        ({"split_by": "row"}, "'row'.*prompt, category"),
+        ({"split_by": "row"}, "split_by must be one of prompt, category; got 'row'"),
         ({"examples": -1}, "examples is -1"),
         ({"sample": -5}, "sample is -5"),
     ],

@@ -159,9 +159,10 @@ def test_what_was_cut_stands_on_the_row_and_the_report_counts_rows(engine):
     engine.reset_report()
     long = [Judgment("the water " * 100, ["yes"]), Judgment("how", ["good " * 200, "no"]), ROWS[0]]
     first, second, third = engine.judge(long).tokenized
-    assert (first.prompt_cut > 0, first.completions_cut) == (True, 0)
-    assert (second.prompt_cut, second.completions_cut > 0) == (0, True)
-    assert second.completions_cut == len(engine.tokenize.whole(long[1]).completions[0]) - len(second.completions[0])
+    assert (first.prompt_cut > 0, first.completions_cut) == (True, ())
+    whole = engine.tokenize.whole(long[1])
+    assert (second.prompt_cut, second.completions) != (0, whole.completions)
+    assert second.completions_cut == (len(whole.completions[0]) - len(second.completions[0]), 0)
     assert [row.truncated for row in (first, second, third)] == [True, True, False]
     report = engine.report
     assert (report.total, report.prompt_truncated, report.completion_truncated) == (3, 1, 1)
