@@ -18,12 +18,12 @@ _APART = "If these are no parts of a split (two sources to train on, say), allow
 
 def check_across(files: Sequence[FileRows], settings: DoctorSettings) -> list[Finding]:
     """Compare every two files."""
-    found = []
+    findings = []
     for one, other in combinations(files, 2):
-        found += [_shared_prompts(one, other, settings), _near_prompts(one, other, settings)]
+        findings += [_shared_prompts(one, other, settings), _near_prompts(one, other, settings)]
         if settings.split_by == "category":
-            found.append(_shared_categories(one, other))
-    return found
+            findings.append(_shared_categories(one, other))
+    return findings
 
 
 def _shared_prompts(one: FileRows, other: FileRows, settings: DoctorSettings) -> Finding:
@@ -65,8 +65,8 @@ def _near_prompts(one: FileRows, other: FileRows, settings: DoctorSettings) -> F
     search = Search(lambda key, row: jaccard(get(key), get(row)) >= near)
     for row in listed:
         search.add(row, get(row))
-    found = {key: search.find(key, get(key)) for key in sorted(new)}
-    copies = [(row, key - offset) for key, row in found.items() if row is not None]
+    nearest = {key: search.find(key, get(key)) for key in sorted(new)}
+    copies = [(row, key - offset) for key, row in nearest.items() if row is not None]
     total = min(len(mine), len(theirs))
     return Finding(
         "near_shared_prompts",

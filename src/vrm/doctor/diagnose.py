@@ -72,8 +72,8 @@ def diagnose(
     findings: list[Finding] = []
     profiles: dict[str, dict[str, Any]] = {}
     for rows in files:
-        found, profiles[rows.name] = _check_file(rows, settings, known, engine, progress)
-        findings += found
+        of_file, profiles[rows.name] = _check_file(rows, settings, known, engine, progress)
+        findings += of_file
     if len(files) > 1:
         progress("between the files: prompts")
         findings += check_across([rows for rows in files if len(rows)], settings)
@@ -111,8 +111,8 @@ def _check_file(
     progress(f"{rows.name}: lengths")
     findings += check_lengths(rows, settings)
     progress(f"{rows.name}: tokens")
-    found, tokens = check_tokens(rows, settings, reading)
-    findings += found
+    of_tokens, tokens = check_tokens(rows, settings, reading)
+    findings += of_tokens
     progress(f"{rows.name}: languages")
     findings.append(check_languages(rows, settings, not isinstance(reading, str) and reading.english_only))
     if engine is not None:
@@ -128,7 +128,7 @@ def check_rows(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
     unreadable = not total or (report.problems and not bad)
     degree = severity(bad, total, error=settings.thresholds.bad_rows, warning=0.0) if total else Severity.ERROR
     reasons = ", ".join(f"{count:,} x {kind}" for kind, count in report.reasons().items())
-    found = Finding(
+    all_bad = Finding(
         "bad_rows",
         Severity.ERROR if unreadable else degree,
         (rows.name,),
@@ -140,7 +140,7 @@ def check_rows(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
         problem_places(report.problems, settings.examples, with_kind=True),
     )
     return [
-        found,
+        all_bad,
         _bad_kind(rows, settings, "identical_sides", "identical sides", "Two equal sides cannot be compared."),
         _bad_kind(rows, settings, "empty_completions", "empty completion", "A model refusing by silence needs a text."),
     ]

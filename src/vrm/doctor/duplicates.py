@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 
 from vrm.data.style import plain_text
-from vrm.doctor.findings import DoctorSettings, percent, plural, severity
+from vrm.doctor.check import Check
+from vrm.doctor.findings import DoctorSettings, plural
 from vrm.doctor.near import Shingles, jaccard, near_copies, remembered, without_boilerplate
 from vrm.doctor.rows import FileRows
 from vrm.results.doctor import Finding, Severity
@@ -26,20 +27,17 @@ def check_duplicates(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
 
 def _repeated_prompts(rows: FileRows, settings: DoctorSettings) -> Finding:
     counts = Counter(rows.prompts)
-    again = sum(count for count in counts.values() if count > 1)
     largest, several = max(counts.values(), default=0), sum(count > 1 for count in counts.values())
-    return Finding(
-        "repeated_prompts",
+    again = [row for row, key in enumerate(rows.prompts) if counts[key] > 1]
+    check = Check("repeated_prompts", rows, settings, again, len(rows))
+    return check.finding(
         Severity.INFO if again else Severity.OK,
-        (rows.name,),
         f"{plural(len(counts), 'different prompt')} in {plural(len(rows), 'row')}; {several:,} with several rows, the "
         f"most frequent one with {largest:,}.",
         "Split by prompt, not by row (vrm train does), and take intervals over prompts." if again else "",
-        again,
-        len(rows),
         {"prompts": len(counts), "largest": largest},
         # Rows of the most frequent prompt: what to look at if one prompt dominates.
-        rows.places((row for row, key in enumerate(rows.prompts) if 1 < counts[key] == largest), settings.examples),
+        [row for row in again if counts[rows.prompts[row]] == largest],
     )
 
 
@@ -48,33 +46,27 @@ def _near_prompts(rows: FileRows, settings: DoctorSettings) -> Finding:
     near = settings.thresholds.near
     get = without_boilerplate(first, remembered(lambda row: plain_text(rows.judgments[row].prompt)))
     copies, unfinished = near_copies(first, get, lambda one, other: jaccard(get(one), get(other)) >= near)
-    return Finding(
-        "near_duplicate_prompts",
-        severity(len(copies), len(first), warning=settings.thresholds.near_duplicate_prompts),
-        (rows.name,),
+    check = Check("near_duplicate_prompts", rows, settings, copies, len(first))
+    return check.by_share(
         f"{plural(len(copies), 'prompt is a near copy', 'prompts are near copies')} of another prompt of the file "
-        f"({percent(len(copies) / max(len(first), 1))} of the different prompts)." + unfinished_note(unfinished),
+        f"({check.percent} of the different prompts)." + unfinished_note(unfinished),
         "A split by prompt does not see near copies, so they can end up on both sides: hold out by category or source, "
-        "and run the doctor on both parts."
-        if copies
-        else "",
-        len(copies),
-        len(first),
-        {"jaccard": near, "search_cut_short": unfinished},
-        rows.places(copies, settings.examples),
+        "and run the doctor on both parts.",
+        warning=settings.thresholds.near_duplicate_prompts,
+        details={"jaccard": near, "search_cut_short": unfinished},
     )
 
 
 def _repeated_rows(rows: FileRows) -> dict[int, int]:
     """{row: the earlier row with the same prompt, completions (in any order) and preferences}."""
     first: dict[tuple[object, ...], int] = {}
-    found = {}
+    repeated = {}
     for row, judgment in enumerate(rows.judgments):
         if judgment.completions:
             earlier = first.setdefault(_row_key(rows, row), row)
             if earlier != row:
-                found[row] = earlier
-    return found
+                repeated[row] = earlier
+    return repeated
 
 
 def _row_key(rows: FileRows, row: int) -> tuple[object, ...]:
@@ -82,25 +74,20 @@ def _row_key(rows: FileRows, row: int) -> tuple[object, ...]:
     judgment = rows.judgments[row]
     if judgment.is_comparison:
         preference = float(judgment.preference or 0.0)
-        said: list[object] = [preference, 1.0 - preference]
+        labels: list[object] = [preference, 1.0 - preference]
     else:
-        said = list(judgment.scores or [0.0] * len(judgment.completions))
-    return (rows.prompts[row], *sorted(zip(rows.completions[row], said, strict=True), key=str))
+        labels = list(judgment.scores or [0.0] * len(judgment.completions))
+    return (rows.prompts[row], *sorted(zip(rows.completions[row], labels, strict=True), key=str))
 
 
 def _duplicate_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int, int]) -> Finding:
     total = sum(bool(row.completions) for row in rows.judgments)
-    return Finding(
-        "duplicate_rows",
-        severity(len(repeated), total, warning=settings.thresholds.duplicate_rows),
-        (rows.name,),
+    check = Check("duplicate_rows", rows, settings, repeated, total)
+    return check.by_share(
         f"{plural(len(repeated), 'row repeats', 'rows repeat')} an earlier row: the same prompt, completions and label "
-        f"({percent(len(repeated) / max(total, 1))}).",
-        "Keep one row of each, unless the repeats are judgments of different people." if repeated else "",
-        len(repeated),
-        total,
-        {},
-        rows.places(repeated, settings.examples),
+        f"({check.percent}).",
+        "Keep one row of each, unless the repeats are judgments of different people.",
+        warning=settings.thresholds.duplicate_rows,
     )
 
 
@@ -112,18 +99,13 @@ def _near_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int, int
             different.setdefault((rows.prompts[row], *sorted(rows.completions[row])), row)
     compare = _RowComparison(rows, settings.thresholds.near)
     copies, unfinished = near_copies(sorted(different.values()), compare.completions, compare.similar)
-    return Finding(
-        "near_duplicate_rows",
-        severity(len(copies), len(different), warning=settings.thresholds.duplicate_rows),
-        (rows.name,),
+    check = Check("near_duplicate_rows", rows, settings, copies, len(different))
+    return check.by_share(
         f"{plural(len(copies), 'row is a near copy', 'rows are near copies')} of another row: prompt and every "
-        f"completion ({percent(len(copies) / max(len(different), 1))} of the different ones)."
-        + unfinished_note(unfinished),
-        "Look at some: templates and edits count as one judgment, not as several." if copies else "",
-        len(copies),
-        len(different),
-        {"jaccard": settings.thresholds.near, "search_cut_short": unfinished},
-        rows.places(copies, settings.examples),
+        f"completion ({check.percent} of the different ones)." + unfinished_note(unfinished),
+        "Look at some: templates and edits count as one judgment, not as several.",
+        warning=settings.thresholds.duplicate_rows,
+        details={"jaccard": settings.thresholds.near, "search_cut_short": unfinished},
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vrm.doctor.findings import DoctorSettings, percent, plural, severity
+from vrm.doctor.check import Check
+from vrm.doctor.findings import DoctorSettings, percent, plural
 from vrm.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, bootstrap_mean
 from vrm.results.doctor import Finding, Severity
@@ -68,70 +69,55 @@ class _Judged:
     @property
     def same_order(self) -> bool:
         """Whether the same pair, its sides in the same order, has both labels."""
-        said: dict[bool, set[int]] = defaultdict(set)
+        signs_by_order: dict[bool, set[int]] = defaultdict(set)
         for sign, swapped in zip(self.signs, self.swapped, strict=True):
-            said[swapped].add(sign)
-        return any({1, -1} <= signs for signs in said.values())
+            signs_by_order[swapped].add(sign)
+        return any({1, -1} <= signs for signs in signs_by_order.values())
 
 
 def _judged_pairs(rows: FileRows) -> list[_Judged]:
-    found: dict[tuple[str, str, str], _Judged] = {}
+    judged: dict[tuple[str, str, str], _Judged] = {}
     for pair in rows.pairs:
         first, second = (rows.completions[pair.row][side] for side in (pair.first, pair.second))
         if first == second:
             continue
         swapped = second < first
         key = (rows.prompts[pair.row], *((second, first) if swapped else (first, second)))
-        entry = found.setdefault(key, _Judged([], [], []))
+        entry = judged.setdefault(key, _Judged([], [], []))
         entry.signs.append(-pair.sign if swapped else pair.sign)
         entry.swapped.append(swapped)
         entry.rows.append(pair.row)
-    return list(found.values())
+    return list(judged.values())
 
 
 def _nothing_to_learn(rows: FileRows, settings: DoctorSettings) -> Finding:
     ties = [pair.row for pair in rows.pairs if not pair.sign]
+    details = {"ties": len(ties)}
+    if rows.pairs and len(ties) == len(rows.pairs):
+        message = "Every labelled pair is a tie: nothing says which completion is better."
+        advice = "Check the column 'preference': 1 means that chosen is preferred, 0.5 is a tie."
+        check = Check("nothing_to_learn", rows, settings, ties, len(rows.pairs))
+        return check.finding(Severity.ERROR, message, advice, details)
     votes = sum(bool(row.objective_votes) for row in rows.judgments)
     ratings = sum(bool(row.ratings) for row in rows.judgments)
-    only_ties = bool(rows.pairs) and len(ties) == len(rows.pairs)
-    if only_ties:
-        message, advice = (
-            "Every labelled pair is a tie: nothing says which completion is better.",
-            ("Check the column 'preference': 1 means that chosen is preferred, 0.5 is a tie."),
-        )
-    else:
-        kinds = (f"{plural(len(rows.pairs), 'labelled pair')} ({plural(len(ties), 'tie')})", f"{votes:,} with votes")
-        message, advice = f"{', '.join(kinds)}, {ratings:,} with ratings.", ""
-    return Finding(
-        "nothing_to_learn",
-        Severity.ERROR if only_ties else Severity.OK,
-        (rows.name,),
-        message,
-        advice,
-        len(ties) if only_ties else 0,
-        len(rows.pairs),
-        {"ties": len(ties)},
-        rows.places(ties, settings.examples) if only_ties else (),
+    message = (
+        f"{plural(len(rows.pairs), 'labelled pair')} ({plural(len(ties), 'tie')}), {votes:,} with votes, {ratings:,} "
+        "with ratings."
     )
+    check = Check("nothing_to_learn", rows, settings, (), len(rows.pairs))
+    return check.finding(Severity.OK, message, details=details)
 
 
 def _reversed_labels(rows: FileRows, settings: DoctorSettings) -> Finding:
     """Comparisons whose label prefers `rejected`."""
     decided = [pair for pair in rows.pairs if pair.sign and rows.judgments[pair.row].is_comparison]
     against = [pair.row for pair in decided if pair.sign < 0]
-    return Finding(
-        "reversed_labels",
-        severity(len(against), len(decided), warning=0.5),
-        (rows.name,),
+    check = Check("reversed_labels", rows, settings, against, len(decided))
+    return check.by_share(
         f"{plural(len(against), 'comparison prefers', 'comparisons prefer')} the side called rejected (preference "
-        f"below 0.5; {percent(len(against) / max(len(decided), 1))}).",
-        "If that is the majority, the columns may be swapped, or preference may mean the second side."
-        if against
-        else "",
-        len(against),
-        len(decided),
-        {},
-        rows.places(against, settings.examples),
+        f"below 0.5; {check.percent}).",
+        "If that is the majority, the columns may be swapped, or preference may mean the second side.",
+        warning=0.5,
     )
 
 
@@ -139,48 +125,39 @@ def _contradictory_pairs(rows: FileRows, judged: Sequence[_Judged], settings: Do
     against = [entry for entry in judged if entry.contradicts]
     same_order = sum(entry.same_order for entry in against)
     with_ties = sum(0 in entry.signs and any(entry.signs) for entry in judged)
-    involved = sum(len(entry.rows) for entry in against)
+    involved = [row for entry in against for row in entry.rows]
+    check = Check("contradictory_pairs", rows, settings, involved, len(rows.pairs))
     message = (
-        f"{plural(len(against), 'pair has', 'pairs have')} both labels, in {plural(involved, 'judgment')} "
-        f"({percent(involved / max(len(rows.pairs), 1))} of all)"
+        f"{plural(len(against), 'pair has', 'pairs have')} both labels, in {plural(len(involved), 'judgment')} "
+        f"({check.percent} of all)"
     )
     if against:
         message += f": {same_order:,} with the sides in the same order, the others with the sides swapped"
-    return Finding(
-        "contradictory_pairs",
-        severity(involved, len(rows.pairs), error=settings.thresholds.contradictory_pairs, warning=0.0),
-        (rows.name,),
+    return check.by_share(
         message + ".",
-        "Merge the judgments of a pair into one row with a preference between 0 and 1, or leave such pairs out."
-        if against
-        else "",
-        involved,
-        len(rows.pairs),
-        {"pairs": len(against), "same_order": same_order, "tie_and_preference": with_ties},
-        rows.places((row for entry in against for row in entry.rows), settings.examples),
+        "Merge the judgments of a pair into one row with a preference between 0 and 1, or leave such pairs out.",
+        error=settings.thresholds.contradictory_pairs,
+        warning=0.0,
+        details={"pairs": len(against), "same_order": same_order, "tie_and_preference": with_ties},
     )
 
 
 def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSettings) -> Finding:
     sides = [(entry.signs.count(1), entry.signs.count(-1)) for entry in judged]
     repeated = [(first, second) for first, second in sides if first + second > 1]
+    check = Check("label_noise", rows, settings, (), len(repeated))
     if len(repeated) < MIN_REPEATS:
-        found = "no pair is" if not repeated else f"only {plural(len(repeated), 'pair is', 'pairs are')}"
-        return Finding(
-            "label_noise",
-            Severity.NOT_RUN,
-            (rows.name,),
-            f"Label noise cannot be estimated from this file: {found} judged more than once (at least {MIN_REPEATS} "
-            "needed), and texts alone do not tell which label is wrong.",
+        how_many = "no pair is" if not repeated else f"only {plural(len(repeated), 'pair is', 'pairs are')}"
+        return check.not_run(
+            f"Label noise cannot be estimated from this file: {how_many} judged more than once (at least {MIN_REPEATS} "
+            "needed), and texts alone do not tell which label is wrong."
         )
     rates = [disagreement_rate(first, second) for first, second in repeated]
     d = bootstrap_mean(rates)
     noise = Interval(*(noise_from_disagreement(value) for value in (d.estimate, d.low, d.high)), d.confidence)
     high = noise.estimate > settings.thresholds.label_noise
-    return Finding(
-        "label_noise",
+    return check.finding(
         Severity.WARNING if high else Severity.INFO,
-        (rows.name,),
         f"About {percent(noise.estimate)} of the labels are wrong (95 % interval {100 * noise.low:.1f} to "
         f"{100 * noise.high:.1f} %), if judgments of one pair err independently: {len(repeated):,} pairs are judged "
         f"more than once, and two judgments of one disagree in {percent(d.estimate)}. Copied rows make this too low; "
@@ -189,8 +166,6 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
         "pair, or soft labels, help more than a bigger model."
         if high
         else "",
-        0,
-        len(repeated),
         {"repeated_pairs": len(repeated), "disagreement": d, "noise": noise},
     )
 
@@ -209,28 +184,18 @@ def _ratings_contradict(rows: FileRows, settings: DoctorSettings) -> Finding:
         rated += 1
         if mean < 0:
             against.append(pair.row)
+    check = Check("ratings_contradict", rows, settings, against, rated)
     if not rated:
-        message = "No labelled pair has ratings of one objective on both sides."
-        return Finding("ratings_contradict", Severity.NOT_RUN, (rows.name,), message)
+        return check.not_run("No labelled pair has ratings of one objective on both sides.")
     by_objective = {name: {"against": a, "different": b} for name, (a, b) in sorted(counts.items())}
     worst = max(by_objective, key=lambda name: counts[name][0] / max(counts[name][1], 1))
-    message = (
-        f"In {plural(len(against), 'rated pair')} ({percent(len(against) / rated)}) the side that lost has the higher "
+    return check.by_share(
+        f"In {plural(len(against), 'rated pair')} ({check.percent}) the side that lost has the higher "
         f"mean rating; of single objectives {worst} goes against the label most often "
-        f"({percent(counts[worst][0] / max(counts[worst][1], 1))} of the pairs where it differs)."
-    )
-    return Finding(
-        "ratings_contradict",
-        severity(len(against), rated, warning=settings.thresholds.ratings_contradict),
-        (rows.name,),
-        message,
-        "Check the order of the sides and the direction of the scales; that one objective loses to others is normal."
-        if against
-        else "",
-        len(against),
-        rated,
-        {"by_objective": by_objective},
-        rows.places(against, settings.examples),
+        f"({percent(counts[worst][0] / max(counts[worst][1], 1))} of the pairs where it differs).",
+        "Check the order of the sides and the direction of the scales; that one objective loses to others is normal.",
+        warning=settings.thresholds.ratings_contradict,
+        details={"by_objective": by_objective},
     )
 
 

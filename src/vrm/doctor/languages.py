@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from vrm.data.style import plain_text
+from vrm.doctor.check import Check
 from vrm.doctor.findings import DoctorSettings, percent, plural, severity
 from vrm.doctor.rows import FileRows, evenly
 from vrm.errors import MissingExtraError
@@ -53,26 +54,21 @@ def check_languages(rows: FileRows, settings: DoctorSettings, english_only: bool
     """
     first = sorted(rows.first_rows().values())
     looked = evenly(first, settings.sample)
-    found = {row: language_of(plain_text(rows.judgments[row].prompt)) for row in looked}
-    counts = Counter(found.values())
-    others = [row for row, name in found.items() if name not in ("en", UNSURE)]
+    languages = {row: language_of(plain_text(rows.judgments[row].prompt)) for row in looked}
+    counts = Counter(languages.values())
+    others = [row for row, name in languages.items() if name not in ("en", UNSURE)]
     known = len(looked) - counts[UNSURE]
     named = ", ".join(f"{name} {percent(count / known)}" for name, count in _largest(counts, known))
     sampled = f" (a sample of {plural(len(first), 'prompt')})" if len(looked) < len(first) else ""
     unsure = f"; not told for {plural(counts[UNSURE], 'prompt')}, short or mixed" if counts[UNSURE] else ""
     degree = severity(len(others), max(known, 1), warning=settings.thresholds.other_languages if english_only else None)
-    return Finding(
-        "languages",
+    return Check("languages", rows, settings, others, known).finding(
         Severity.INFO if degree == Severity.OK else degree,
-        (rows.name,),
         f"Languages of {plural(len(looked), 'prompt')}{sampled}: {named or 'none told'}{unsure}.",
         "The embedded backbone reads English: for other languages take a multilingual one."
         if degree == Severity.WARNING
         else "",
-        len(others),
-        known,
         {"counts": dict(counts.most_common()), "looked_at": len(looked), "prompts": len(first)},
-        rows.places(others, settings.examples),
     )
 
 

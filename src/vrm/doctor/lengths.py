@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from vrm.data.style import text_length
-from vrm.doctor.findings import DoctorSettings, percent, plural, severity
+from vrm.doctor.check import Check
+from vrm.doctor.findings import DoctorSettings, plural
 from vrm.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, bootstrap_mean, pairwise_hits
 from vrm.results.doctor import Finding, Severity
@@ -20,8 +20,8 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     """`QUANTILES` of the values and their mean, by name; empty without values."""
     if not len(values):
         return {}
-    found = np.quantile(np.asarray(values, dtype=np.float64), QUANTILES)
-    named = {f"p{100 * level:.0f}" if level < 1 else "max": float(value) for level, value in zip(QUANTILES, found)}
+    levels = np.quantile(np.asarray(values, dtype=np.float64), QUANTILES)
+    named = {f"p{100 * level:.0f}" if level < 1 else "max": float(value) for level, value in zip(QUANTILES, levels)}
     return {**named, "mean": float(np.mean(values))}
 
 
@@ -62,8 +62,9 @@ def _rate(rows: FileRows, pairs: Sequence[Pair], lengths: _Lengths) -> Interval:
 
 def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
     decided = [pair for pair in rows.pairs if pair.sign]
+    check = Check("longer_wins", rows, settings, (), len(decided))
     if not decided:
-        return Finding("longer_wins", Severity.NOT_RUN, (rows.name,), "There is no labelled pair that is not a tie.")
+        return check.not_run("There is no labelled pair that is not a tie.")
     lengths = _Lengths(rows)
     rate = _rate(rows, decided, lengths)
     sources: dict[str, list[Pair]] = {}
@@ -74,20 +75,15 @@ def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
     strong = sure and abs(rate.estimate - 0.5) > settings.thresholds.longer_wins
     message = f"The longer completion wins {_words(rate)} of {plural(len(decided), 'decided pair')}"
     if by_source:
-        message += "; by source: " + ", ".join(f"{name} {_words(found)}" for name, found in by_source.items())
-    details: dict[str, Any] = {"rate": rate, "by_source": by_source}
-    return Finding(
-        "longer_wins",
+        message += "; by source: " + ", ".join(f"{name} {_words(interval)}" for name, interval in by_source.items())
+    return check.finding(
         Severity.WARNING if strong else Severity.INFO,
-        (rows.name,),
         message + ".",
         "Quote this rate beside every accuracy, read length-controlled accuracy (vrm evaluate), and check the model's "
         "sensitivity to padding (vrm audit)."
         if strong
         else "",
-        0,
-        len(decided),
-        details,
+        {"rate": rate, "by_source": by_source},
     )
 
 
@@ -98,18 +94,11 @@ def _words(rate: Interval) -> str:
 
 def _case_only(rows: FileRows, settings: DoctorSettings) -> Finding:
     keys = rows.completions
-    found = [pair.row for pair in rows.pairs if keys[pair.row][pair.first] == keys[pair.row][pair.second]]
-    return Finding(
-        "case_only",
-        severity(len(found), len(rows.pairs), warning=settings.thresholds.case_only),
-        (rows.name,),
-        f"In {plural(len(found), 'pair')} the sides differ in case, white space or Unicode form alone "
-        f"({percent(len(found) / max(len(rows.pairs), 1))}).",
-        "Leave them out unless that is what was judged; an uncased tokenizer cannot tell such sides apart."
-        if found
-        else "",
-        len(found),
-        len(rows.pairs),
-        {},
-        rows.places(found, settings.examples),
+    alike = [pair.row for pair in rows.pairs if keys[pair.row][pair.first] == keys[pair.row][pair.second]]
+    check = Check("case_only", rows, settings, alike, len(rows.pairs))
+    return check.by_share(
+        f"In {plural(len(alike), 'pair')} the sides differ in case, white space or Unicode form alone "
+        f"({check.percent}).",
+        "Leave them out unless that is what was judged; an uncased tokenizer cannot tell such sides apart.",
+        warning=settings.thresholds.case_only,
     )

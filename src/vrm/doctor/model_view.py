@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vrm.data.schema import Judgment
+from vrm.doctor.check import Check
 from vrm.doctor.findings import DoctorSettings, percent, plural
 from vrm.doctor.rows import FileRows, evenly
 from vrm.metrics import Interval, bootstrap_mean
@@ -52,33 +53,28 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
         row = by_place[id(judgment)]
         judged.append(row)
         probabilities.append(first if wanted[row] > 0 else 1.0 - first)
-    name = "model_contradicts"
+    unjudged = Check("model_contradicts", rows, settings)
     if len(judged) < MIN_ROWS:
         message = f"{plural(len(judged), 'comparison')} can be judged by the model; at least {MIN_ROWS} are needed."
-        return Finding(name, Severity.NOT_RUN, (rows.name,), message)
+        return unjudged.not_run(message)
     mean, against = confidently_contradicted(probabilities)
     if mean < MIN_CONFIDENCE:
         message = (
             f"The model gives the labelled side a probability of {mean:.2f} on average (under {MIN_CONFIDENCE}): it "
             "knows too little about these rows to say which labels are wrong."
         )
-        return Finding(name, Severity.NOT_RUN, (rows.name,), message, details={"mean_probability": mean})
+        return unjudged.not_run(message, {"mean_probability": mean})
     share = bootstrap_mean(against.astype(np.float64), [rows.prompts[row] for row in judged])
     # The most confident first: those are to be looked at.
     order = [judged[index] for index in np.argsort(probabilities, kind="stable") if against[index]]
     sampled = f" of a sample of {len(judged):,}" if len(judged) < len(wanted) else ""
-    return Finding(
-        name,
+    return Check("model_contradicts", rows, settings, order, len(judged)).finding(
         Severity.INFO,
-        (rows.name,),
         f"The model contradicts {plural(len(order), 'label')}{sampled} ({percent(share.estimate)}{_interval(share)}) "
         f"at least as confidently as it agrees on average (probability {mean:.2f}). A guess, not an estimate of label "
         f"noise: too high where the model is wrong, too low where it errs as the judges did. {_HONEST}",
         "Read the most confident ones (--examples) before trusting either side." if order else "",
-        len(order),
-        len(judged),
         {"mean_probability": mean, "share_contradicted": share},
-        rows.places(order, settings.examples),
     )
 
 

@@ -137,11 +137,11 @@ class Search:
         if not len(values):
             return None
         sketch = self._index.sketch(values)
-        found = self._index.candidates(sketch)
-        for other in found[:MAX_CANDIDATES]:
+        candidates = self._index.candidates(sketch)
+        for other in candidates[:MAX_CANDIDATES]:
             if self._similar(key, other):
                 return other
-        self.unfinished += len(found) > MAX_CANDIDATES
+        self.unfinished += len(candidates) > MAX_CANDIDATES
         if add:
             self._index.add(key, sketch)
         return None
@@ -186,5 +186,5 @@ def near_copies(
     group, and masses of copies do not make the search quadratic.
     """
     search = Search(similar)
-    found = {key: search.find(key, get(key), add=True) for key in keys}
-    return {key: other for key, other in found.items() if other is not None}, search.unfinished
+    nearest = {key: search.find(key, get(key), add=True) for key in keys}
+    return {key: other for key, other in nearest.items() if other is not None}, search.unfinished

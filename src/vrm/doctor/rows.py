@@ -71,15 +71,15 @@ class FileRows:
 
     def places(self, rows: Iterable[int], count: int) -> tuple[str, ...]:
         """`file:line` of the first `count` different rows."""
-        found = dict.fromkeys(f"{self.judgments[row].file}:{self.judgments[row].line}" for row in rows)
-        return tuple(found)[:count]
+        places = dict.fromkeys(f"{self.judgments[row].file}:{self.judgments[row].line}" for row in rows)
+        return tuple(places)[:count]
 
     def first_rows(self) -> dict[str, int]:
         """{prompt's key: the first row that has it}."""
-        found: dict[str, int] = {}
+        first: dict[str, int] = {}
         for row, key in enumerate(self.prompts):
-            found.setdefault(key, row)
-        return found
+            first.setdefault(key, row)
+        return first
 
 
 def text_key(text: Text) -> str:
@@ -92,12 +92,12 @@ def problem_places(problems: Iterable[Problem], count: int, with_kind: bool = Fa
 
     Never the reason, which quotes the row.
     """
-    found = []
+    places = []
     for entry in problems:
         place = f"{entry.file}:{entry.line}" if entry.line else entry.file
         field = f" {entry.field}" if entry.field else ""
-        found.append(f"{place}{field} ({entry.kind})" if with_kind else place)
-    return tuple(dict.fromkeys(found))[:count]
+        places.append(f"{place}{field} ({entry.kind})" if with_kind else place)
+    return tuple(dict.fromkeys(places))[:count]
 
 
 def evenly(entries: Sequence[Entry], limit: int) -> list[Entry]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
-from vrm.doctor.findings import DoctorSettings, percent, plural, severity
+from vrm.doctor.check import Check
+from vrm.doctor.findings import DoctorSettings, percent, plural
 from vrm.doctor.lengths import quantiles
 from vrm.doctor.rows import FileRows, evenly
 from vrm.errors import ConfigError, MissingExtraError
-from vrm.results.doctor import Finding, Severity
+from vrm.results.doctor import Finding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -102,8 +103,8 @@ def check_tokens(
     except ConfigError as error:
         # Rows of messages and a tokenizer without a chat template.
         reading = str(error)
-    names = ("cut_to_identical", "over_limit")
-    return [Finding(name, Severity.NOT_RUN, (rows.name,), f"No lengths in tokens: {reading}.") for name in names], {}
+    checks = (Check(name, rows, settings) for name in ("cut_to_identical", "over_limit"))
+    return [check.not_run(f"No lengths in tokens: {reading}.") for check in checks], {}
 
 
 def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tuple[list[Finding], dict[str, Any]]:
@@ -131,51 +132,31 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
     longest_first = sorted(over, key=lambda row: -length[row])
     sampled = f" of a sample of {len(looked):,}" if len(looked) < len(rows) else ""
     findings = [
-        _cut_to_identical(rows, settings, reading, (identical, len(first)), sampled),
-        _over_limit(rows, settings, reading, (longest_first, dropped, len(looked)), sampled),
+        _cut_to_identical(Check("cut_to_identical", rows, settings, identical, len(first)), reading, sampled),
+        _over_limit(Check("over_limit", rows, settings, longest_first, len(looked)), reading, sampled, len(dropped)),
     ]
     named = {"prompt": prompts, "chosen": first, "rejected": second, "row": totals}
     return findings, {name: quantiles(values) for name, values in named.items() if values}
 
 
-def _cut_to_identical(
-    rows: FileRows, settings: DoctorSettings, reading: Reading, found: tuple[list[int], int], sampled: str
-) -> Finding:
-    identical, total = found
-    return Finding(
-        "cut_to_identical",
-        severity(len(identical), total, error=settings.thresholds.cut_to_identical, warning=0.0),
-        (rows.name,),
-        f"{plural(len(identical), 'comparison')}{sampled} ({percent(len(identical) / max(total, 1))}) would have "
-        f"identical sides if rows were cut to {reading.limit:,} tokens ({reading.name}).",
+def _cut_to_identical(check: Check, reading: Reading, sampled: str) -> Finding:
+    return check.by_share(
+        f"{plural(len(check.concerned), 'comparison')}{sampled} ({check.percent}) would have identical sides if rows "
+        f"were cut to {reading.limit:,} tokens ({reading.name}).",
         "Nothing is left to learn from them and they are dropped: raise the limit (a backbone that reads more), or use "
-        "shorter texts."
-        if identical
-        else "",
-        len(identical),
-        total,
-        {"limit": reading.limit, "tokenizer": reading.name},
-        rows.places(identical, settings.examples),
+        "shorter texts.",
+        error=check.settings.thresholds.cut_to_identical,
+        warning=0.0,
+        details={"limit": reading.limit, "tokenizer": reading.name},
     )
 
 
-def _over_limit(
-    rows: FileRows, settings: DoctorSettings, reading: Reading, found: tuple[list[int], list[int], int], sampled: str
-) -> Finding:
-    over, dropped, total = found
-    return Finding(
-        "over_limit",
-        severity(len(over), total, warning=settings.thresholds.over_limit),
-        (rows.name,),
-        f"{plural(len(over), 'row is', 'rows are')} over {reading.limit:,} tokens{sampled} "
-        f"({percent(len(over) / max(total, 1))}); {len(dropped):,} ({percent(len(dropped) / max(total, 1))}) even "
-        "without their prompt.",
+def _over_limit(check: Check, reading: Reading, sampled: str, dropped: int) -> Finding:
+    return check.by_share(
+        f"{plural(len(check.concerned), 'row is', 'rows are')} over {reading.limit:,} tokens{sampled} "
+        f"({check.percent}); {dropped:,} ({percent(dropped / max(check.total, 1))}) even without their prompt.",
         "on_overlong truncate_prompt (the default of vrm train) drops the latter, truncate cuts their completions; a "
-        "higher limit reads them."
-        if over
-        else "",
-        len(over),
-        total,
-        {"limit": reading.limit, "tokenizer": reading.name, "completions_too_long": len(dropped)},
-        rows.places(over, settings.examples),
+        "higher limit reads them.",
+        warning=check.settings.thresholds.over_limit,
+        details={"limit": reading.limit, "tokenizer": reading.name, "completions_too_long": dropped},
     )

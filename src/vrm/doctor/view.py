@@ -95,8 +95,8 @@ def _verdict(report: DoctorReport) -> str:
             f"If you know better: {named}"
         )
     warnings = len(report.of(Severity.WARNING))
-    found = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
-    return f"[bold green]Nothing that would invalidate training[/]{found}."
+    further = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
+    return f"[bold green]Nothing that would invalidate training[/]{further}."
 
 
 def _profile_table(report: DoctorReport) -> Table:
@@ -121,8 +121,8 @@ def _count(key: str) -> Callable[[Mapping[str, Any]], str]:
 
 def _lengths(kind: str, part: str) -> Callable[[Mapping[str, Any]], str]:
     def show(profile: Mapping[str, Any]) -> str:
-        found = profile.get(kind, {}).get(part)
-        return " / ".join(f"{found[name]:,.0f}" for name in ("p5", "p50", "p95", "max")) if found else ""
+        lengths = profile.get(kind, {}).get(part)
+        return " / ".join(f"{lengths[name]:,.0f}" for name in ("p5", "p50", "p95", "max")) if lengths else ""
 
     return show
 
