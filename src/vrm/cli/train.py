@@ -29,12 +29,12 @@ def train(
     run_config = load_config(config, overrides)
     quiet_libraries()
     import json
-    import os
 
+    from vrm.train.processes import is_main_process
     from vrm.train.run import run_training
 
     result = run_training(run_config, resume=resume)
-    if int(os.environ.get("RANK", "0")) != 0:
+    if not is_main_process():
         return
     if json_output:
         print(json.dumps({"model": str(result.model_dir), **result.summary}, indent=2))

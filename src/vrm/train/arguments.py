@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import torch
 from transformers import TrainingArguments
@@ -11,11 +10,7 @@ from transformers import TrainingArguments
 from vrm.config import RunConfig
 from vrm.errors import ConfigError
 from vrm.inference.extraction import resolve_precision
-
-
-def training_device() -> torch.device:
-    """Kind of device that a run trains on."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+from vrm.train.processes import say, training_device
 
 
 def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) -> TrainingArguments:
@@ -79,6 +74,6 @@ def on_one_device(arguments: TrainingArguments) -> TrainingArguments:
     """Keep `Trainer` from spreading a process over all GPUs by `DataParallel`, which cuts packed rows apart."""
     if arguments.n_gpu > 1:
         count = arguments.n_gpu
-        print(f"one of {count} GPUs is used; start with `torchrun --nproc_per_node={count}` for all", file=sys.stderr)
+        say(f"one of {count} GPUs is used; start with `torchrun --nproc_per_node={count}` for all")
         arguments._n_gpu = 1
     return arguments

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from vrm.inference.extraction import FeatureExtractor
 from vrm.inference.rater import RaterOffset, nuisance_table
 from vrm.metrics.intervals import bootstrap_mean
 from vrm.model.heads.base import InputNorm
+from vrm.train.processes import is_main_process
 
 FILE = "nuisance.json"
 """Under `output_dir`: what was fitted, which `--resume` reads."""
@@ -230,7 +230,7 @@ def offset_of_run(
         if not any(labelled_pairs(row.judgment) for row in rows):
             raise ConfigError(_NO_PAIRS[key])
     fit = _fit(config.nuisance, config.seed, train, evaluation, extractor())
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_main_process():
         path.write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
     return fit
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from vrm.config import RunConfig
 from vrm.errors import ConfigError
+from vrm.train.processes import is_main_process
 
 FILE = "config.json"
 FREE = ("output_dir", "train.logging_steps", "train.report_to", "features.cache", "features.token_budget")
@@ -32,7 +32,7 @@ def keep_configuration(config: RunConfig, resume: bool) -> None:
                 f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
                 "Give the same one, or choose another output_dir"
             )
-    elif int(os.environ.get("RANK", "0")) == 0:
+    elif is_main_process():
         path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
 
 

@@ -16,8 +16,9 @@ from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.targets import target_encoder
 from vrm.metrics import ResampleOptions
 from vrm.model import load_model
-from vrm.train import run
+from vrm.train import prepare
 from vrm.train.arguments import on_one_device, training_arguments
+from vrm.train.processes import to_training_device
 from vrm.train.run import run_training
 from vrm.train.setup import build_model, load_data, with_ratings_as_votes
 
@@ -297,12 +298,12 @@ def test_features_are_extracted_where_the_trainer_will_train(monkeypatch):
     module, moved = torch.nn.Linear(1, 1), []
     monkeypatch.setattr(module, "to", moved.append)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    run._to_training_device(module)
+    to_training_device(module)
     assert moved == []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    run._to_training_device(module)
+    to_training_device(module)
     monkeypatch.setenv("LOCAL_RANK", "3")
-    run._to_training_device(module)
+    to_training_device(module)
     assert moved == [torch.device("cuda", 0), torch.device("cuda", 3)]
 
 
@@ -317,10 +318,10 @@ def test_a_process_uses_one_gpu(make_config, capsys):
 
 def test_only_the_backbone_is_moved_before_frozen_features_are_extracted(make_config, run_data, rows, monkeypatch):
     moved = []
-    monkeypatch.setattr(run, "_to_training_device", moved.append)
+    monkeypatch.setattr(prepare, "to_training_device", moved.append)
     config, data = make_config(), run_data(rows(16), rows(8, seed=1))
     model, tokenizer = build_model(config, data)
-    run._prepare(config, data, model, tokenizer)
+    prepare.prepare_rows(config, data, model, tokenizer)
     # The head is fitted to features that are on the CPU, before the trainer moves it.
     assert moved == [model.backbone]
 

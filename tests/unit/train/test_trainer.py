@@ -13,6 +13,7 @@ from vrm.data.schema import Judgment
 from vrm.errors import NumericsError
 from vrm.train import run as run_module
 from vrm.train.objective import Objective
+from vrm.train.prepare import prepare_rows
 from vrm.train.run import run_training
 from vrm.train.setup import build_model
 from vrm.train.trainer import VRMTrainer, compute_preference_metrics
@@ -20,7 +21,7 @@ from vrm.train.trainer import VRMTrainer, compute_preference_metrics
 
 def trainer_for(config, data):
     model, tokenizer = build_model(config, data)
-    prepared = run_module._prepare(config, data, model, tokenizer)
+    prepared = prepare_rows(config, data, model, tokenizer)
     return run_module._trainer(config, model, prepared)
 
 
