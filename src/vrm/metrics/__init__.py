@@ -23,7 +23,6 @@ from vrm.metrics.best_of_n import (
     BestOfNCurve,
     best_of_n_curve,
     compare_best_of_n,
-    expected_best_of_n,
     policy_kl,
 )
 from vrm.metrics.calibration import (
@@ -76,13 +75,10 @@ from vrm.metrics.summary import (
     preference_summary,
 )
 from vrm.metrics.votes import (
-    top_k_recall,
     top_k_recall_at_own_k,
     top_k_recall_rows,
     total_variation,
     total_variation_rows,
-    vote_cross_entropy,
-    vote_cross_entropy_rows,
 )
 
 __all__ = [
@@ -123,7 +119,6 @@ __all__ = [
     "compare_best_of_n",
     "cross_entropy_rows",
     "equality_test",
-    "expected_best_of_n",
     "expected_calibration_error",
     "field_values",
     "fit_logistic",
@@ -153,12 +148,9 @@ __all__ = [
     "style_log_odds",
     "style_regression",
     "thinned",
-    "top_k_recall",
     "top_k_recall_at_own_k",
     "top_k_recall_rows",
     "total_variation",
     "total_variation_rows",
-    "vote_cross_entropy",
-    "vote_cross_entropy_rows",
     "wilson_interval",
 ]

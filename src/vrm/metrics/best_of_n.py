@@ -72,8 +72,8 @@ class BestOfN:
     curves: dict[str, BestOfNCurve]
 
 
-def expected_best_of_n(rewards: ArrayLike, gold: ArrayLike, n: int) -> float:
-    """Mean gold value of the completion of highest reward, over all subsets of n of one prompt's N completions.
+def best_of_n_curve(rewards: ArrayLike, gold: ArrayLike, max_n: int | None = None) -> Array:
+    """Mean gold value of the completion of highest reward over all subsets of n completions, for n = 1, ..., max_n.
 
     Unbiased for best-of-n with n fresh samples, and of less variance than one draw (Nakano et al. 2021):
     the i-th of the rewards in ascending order is the highest in C(i - 1, n - 1) of the C(N, n) subsets. Among equal
@@ -82,23 +82,10 @@ def expected_best_of_n(rewards: ArrayLike, gold: ArrayLike, n: int) -> float:
     Args:
         rewards: (N,) rewards of the completions of one prompt.
         gold: (N,) what they are worth by the measure that counts.
-        n: 1 to N.
-
-    Raises:
-        DataError: shapes differ, there are no completions, or a value is not finite.
-        ConfigError: `n` is out of range.
-    """
-    ascending = _gold_by_reward(rewards, gold)
-    return float(_top_probabilities(len(ascending), whole_number("n", n, 1, len(ascending))) @ ascending)
-
-
-def best_of_n_curve(rewards: ArrayLike, gold: ArrayLike, max_n: int | None = None) -> Array:
-    """`expected_best_of_n` for n = 1, ..., max_n, (max_n,).
-
-    Args:
-        rewards: (N,) rewards of the completions of one prompt.
-        gold: (N,) what they are worth by the measure that counts.
         max_n: 1 to N; None takes N.
+
+    Returns:
+        (max_n,) one value for each n.
 
     Raises:
         DataError: shapes differ, there are no completions, or a value is not finite.

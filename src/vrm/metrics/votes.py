@@ -9,8 +9,8 @@ from vrm.errors import DataError
 from vrm.metrics._arrays import ROUNDING, Array, matrix, whole_number
 
 
-def top_k_recall(weights: ArrayLike, votes: ArrayLike, k: int) -> float:
-    """Share of the votes that went to the k objectives of largest weight, mean over rows, in [0, 1].
+def top_k_recall_rows(weights: ArrayLike, votes: ArrayLike, k: int) -> Array:
+    """Share of each row's votes that went to its k objectives of largest weight, (n,) in [0, 1].
 
     With equal votes for some objectives this is the recall at k. Where more objectives than k have votes, 1 is out of
     reach. Equal weights at the k-th place share what is left of the k.
@@ -24,11 +24,6 @@ def top_k_recall(weights: ArrayLike, votes: ArrayLike, k: int) -> float:
         DataError: shapes differ, a value is not finite, or a row has no votes or negative ones.
         ConfigError: `k` is out of range.
     """
-    return float(top_k_recall_rows(weights, votes, k).mean())
-
-
-def top_k_recall_rows(weights: ArrayLike, votes: ArrayLike, k: int) -> Array:
-    """`top_k_recall` of each row, (n,)."""
     given, shares = _weights_and_shares(weights, votes)
     kept = whole_number("k", k, 1, given.shape[1])
     threshold = -np.partition(-given, kept - 1, axis=1)[:, kept - 1 : kept]
@@ -38,7 +33,7 @@ def top_k_recall_rows(weights: ArrayLike, votes: ArrayLike, k: int) -> Array:
 
 
 def top_k_recall_at_own_k(weights: ArrayLike, votes: ArrayLike) -> float:
-    """`top_k_recall` with k of each row the number of objectives that have votes in it, mean over rows, in [0, 1].
+    """Mean of `top_k_recall_rows`, with k of each row the number of objectives that have votes in it, in [0, 1].
 
     Here 1 is always in reach: the largest weights are then those of the voted objectives, in every row.
 
@@ -56,30 +51,6 @@ def top_k_recall_at_own_k(weights: ArrayLike, votes: ArrayLike) -> float:
         rows = named == k
         total += float(top_k_recall_rows(given[rows], shares[rows], int(k)).sum())
     return total / len(shares)
-
-
-def vote_cross_entropy(weights: ArrayLike, votes: ArrayLike) -> float:
-    """Mean over rows of -sum_k v_k log w_k in nats, votes normalized to a total of 1; infinite where w_k = 0 < v_k.
-
-    Args:
-        weights: (n, num_objectives), each row a distribution.
-        votes: (n, num_objectives) at least 0, a positive total in each row.
-
-    Raises:
-        DataError: shapes differ, a value is not finite, a row has no votes or negative ones, or a row of weights is
-            not a distribution.
-    """
-    return float(vote_cross_entropy_rows(weights, votes).mean())
-
-
-def vote_cross_entropy_rows(weights: ArrayLike, votes: ArrayLike) -> Array:
-    """`vote_cross_entropy` of each row, (n,)."""
-    given, shares = _weights_and_shares(weights, votes)
-    _distributions("weights", given)
-    voted = shares > 0.0
-    with np.errstate(divide="ignore"):
-        surprise = -np.log(np.where(voted, given.clip(0.0, 1.0), 1.0))
-    return np.asarray((shares * surprise).sum(axis=1))
 
 
 def total_variation(p: ArrayLike, q: ArrayLike) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vrm.errors import ConfigError, DataError
-from vrm.metrics import expected_best_of_n, policy_kl
+from vrm.metrics import best_of_n_curve, policy_kl
 from vrm.metrics.best_of_n import _top_probabilities
 
 
@@ -19,11 +19,11 @@ def test_rank_probabilities_are_ratios_of_binomials(total, n):
 
 def test_best_of_two_by_hand():
     # Subsets {1,2}, {1,3}, {2,3} pick completions 2, 3, 3.
-    assert expected_best_of_n([0.1, 0.2, 0.3], [5.0, 7.0, 1.0], 2) == pytest.approx((7 + 1 + 1) / 3)
+    assert best_of_n_curve([0.1, 0.2, 0.3], [5.0, 7.0, 1.0], 2)[-1] == pytest.approx((7 + 1 + 1) / 3)
 
 
 def test_equal_top_rewards_share_the_credit():
-    assert expected_best_of_n([1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], 4) == 0.5
+    assert best_of_n_curve([1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], 4)[-1] == 0.5
 
 
 def test_mean_over_draws_agrees_with_simulation():
@@ -32,7 +32,7 @@ def test_mean_over_draws_agrees_with_simulation():
     draws = [rng.choice(20, 6, replace=False) for _ in range(4000)]
     picked = np.array([gold[draw[reward[draw].argmax()]] for draw in draws])
     error = picked.std() / math.sqrt(len(picked))
-    assert abs(picked.mean() - expected_best_of_n(reward, gold, 6)) < 4 * error
+    assert abs(picked.mean() - best_of_n_curve(reward, gold, 6)[-1]) < 4 * error
 
 
 def test_policy_kl():
@@ -45,11 +45,11 @@ def test_policy_kl():
 
 
 def test_wrong_input_is_named():
-    with pytest.raises(ConfigError, match="'n' must be a whole number, from 1 to 2, got 3"):
-        expected_best_of_n([1.0, 2.0], [1.0, 2.0], 3)
+    with pytest.raises(ConfigError, match="'max_n' must be a whole number, from 1 to 2, got 3"):
+        best_of_n_curve([1.0, 2.0], [1.0, 2.0], 3)[-1]
     with pytest.raises(DataError, match="'rewards' 2, 'gold' 1"):
-        expected_best_of_n([1.0, 2.0], [1.0], 1)
+        best_of_n_curve([1.0, 2.0], [1.0], 1)[-1]
     with pytest.raises(DataError, match="'rewards' is empty"):
-        expected_best_of_n([], [], 1)
+        best_of_n_curve([], [], 1)[-1]
     with pytest.raises(ConfigError, match="'n' must be a whole number, at least 1, got 0"):
         policy_kl(0)

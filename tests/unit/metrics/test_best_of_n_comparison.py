@@ -15,7 +15,6 @@ from vrm.metrics import (
     ResampleOptions,
     best_of_n_curve,
     compare_best_of_n,
-    expected_best_of_n,
     policy_kl,
 )
 
@@ -42,7 +41,6 @@ def test_a_prompts_curve_is_the_mean_over_all_subsets(row):
     expected = [_brute_force(PROXY[row], GOLD[row], n) for n in range(1, SIZES[row] + 1)]
     np.testing.assert_allclose(best_of_n_curve(PROXY[row], GOLD[row]), expected, atol=1e-12)
     np.testing.assert_allclose(best_of_n_curve(PROXY[row], GOLD[row], 2), expected[:2], atol=1e-12)
-    assert expected_best_of_n(PROXY[row], GOLD[row], 2) == pytest.approx(expected[1])
 
 
 def test_the_curve_is_the_mean_over_prompts_and_ends_where_the_shortest_list_does():
