@@ -3,7 +3,7 @@
 #   make quickstart    train on the built-in corpus, compare with baselines, explain one pair
 #   make test          the default test run (CPU, no network)
 #   make test-all      the slow tests too
-#   make lint          ruff and mypy
+#   make lint          ruff, mypy, and what nobody calls
 #   make format        ruff's fixes and formatting
 #   make docs          write docs/config.md and docs/reference.md anew
 #   make clean         remove the environment, caches and build outputs
@@ -62,6 +62,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(PYTEST) tests/unit/test_callers.py
 
 format: install-dev
 	$(BIN)/ruff check --fix .
