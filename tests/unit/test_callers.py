@@ -28,6 +28,7 @@ CALLED_FROM_OUTSIDE = {
     "vrm.cli.main.LazyGroup.list_commands": "click lists commands with it",
     "vrm.core.predictive.probit_probability": EQUATION,
     "vrm.core.quadrature.monte_carlo_utility": EQUATION,
+    "vrm.labels.register_kind": "adds a kind of label from outside the package",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.get_input_embeddings": "transformers and PEFT look for it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
     "vrm.results.base.from_json": READER,

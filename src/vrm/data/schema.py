@@ -61,8 +61,3 @@ class Judgment:
     def is_comparison(self) -> bool:
         """Whether the row is a labelled pair."""
         return len(self.completions) == 2 and self.preference is not None
-
-    @property
-    def is_ranked_list(self) -> bool:
-        """Whether the row ranks its completions by `scores`."""
-        return self.scores is not None

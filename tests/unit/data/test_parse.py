@@ -86,7 +86,6 @@ def test_ratings_of_one_side_only():
 
 def test_ranked_list_with_scores_and_ratings():
     judgment = parse_row(ranked(scores=[2, 1.5, -1], ratings=[{"style": 1}, None, {"style": None}]))
-    assert judgment.is_ranked_list
     assert not judgment.is_comparison
     assert judgment.scores == [2.0, 1.5, -1.0]
     assert judgment.ratings == [{"style": 1.0}, {}, {}]
@@ -95,7 +94,6 @@ def test_ranked_list_with_scores_and_ratings():
 
 def test_list_with_ratings_alone_is_not_ranked():
     judgment = parse_row(ranked(ratings=[{"style": 1}, {"style": 2}, {}]))
-    assert not judgment.is_ranked_list
     assert judgment.scores is None
     assert judgment.ratings == [{"style": 1.0}, {"style": 2.0}, {}]
 
@@ -103,7 +101,7 @@ def test_list_with_ratings_alone_is_not_ranked():
 def test_two_completions_with_scores_stay_a_ranked_list():
     row = {"prompt": "p", "completions": [[assistant("a")], [assistant("b")]], "scores": [1, 2]}
     row["prompt"] = [USER]
-    assert parse_row(row).is_ranked_list
+    assert parse_row(row).scores == [1.0, 2.0]
 
 
 def test_votes_without_completions():

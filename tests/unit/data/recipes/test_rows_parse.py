@@ -27,7 +27,7 @@ def test_every_converted_row_is_a_valid_row_of_the_schema(run, table, name):
     for row in rows:
         judgment = parse_row(row, file=name, line=1, objectives=recipe.objectives)
         assert judgment.source == name
-        labelled = judgment.is_comparison or judgment.is_ranked_list
+        labelled = judgment.is_comparison or judgment.scores is not None
         assert labelled or judgment.ratings or judgment.objective_votes
 
 
