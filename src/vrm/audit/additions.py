@@ -24,8 +24,8 @@ def padding(text: str, context: EditContext) -> str | None:
 
 def repetition(text: str, context: EditContext) -> str | None:
     """Append the last paragraph (or block of code) once more; needs two."""
-    found = paragraphs(split_units(text))
-    return _append(text, join_units(found[-1]).strip("\n"), own_paragraph=True) if len(found) > 1 else None
+    groups = paragraphs(split_units(text))
+    return _append(text, join_units(groups[-1]).strip("\n"), own_paragraph=True) if len(groups) > 1 else None
 
 
 def flattery(text: str, context: EditContext) -> str | None:

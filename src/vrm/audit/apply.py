@@ -41,10 +41,10 @@ class OtherCompletions:
         """Of a few drawn completions for other prompts the one nearest in length; None if there is no other prompt."""
         pool = self._by_place.get(place, [])
         drawn = [pool[random.randrange(len(pool))] for _ in range(_TRIES)] if pool else []
-        found = [other.text for other in drawn if other.prompt != prompt][:_CANDIDATES]
+        texts = [other.text for other in drawn if other.prompt != prompt][:_CANDIDATES]
         # A prompt that fills nearly all of the file may be all that was drawn.
-        found = found or [other.text for other in pool if other.prompt != prompt]
-        return min(found, key=lambda other: abs(len(other) - len(text)), default=None)
+        texts = texts or [other.text for other in pool if other.prompt != prompt]
+        return min(texts, key=lambda other: abs(len(other) - len(text)), default=None)
 
 
 def answer_text(completion: Text) -> str | None:

@@ -126,21 +126,21 @@ def measure(
         raise ConfigError("there is no edit to try: give at least one.")
     others = OtherCompletions(judgments)
     view = RewardView(engine.model.config, RewardChoice(RewardScale.RAW, plan.kappa or None))
-    found = AuditArrays({name: EditArrays() for name in plan.edits})
-    rows = _prepared(engine, judgments, plan, others, found, progress)
+    arrays = AuditArrays({name: EditArrays() for name in plan.edits})
+    rows = _prepared(engine, judgments, plan, others, arrays, progress)
     texts = 0
     window: list[_Row] = []
     for row in rows:
         window.append(row)
         texts += len(row.tokenized.completions)
         if texts >= WINDOW_TEXTS:
-            _judge(engine, window, plan, view, found)
+            _judge(engine, window, plan, view, arrays)
             window, texts = [], 0
     if window:
-        _judge(engine, window, plan, view, found)
+        _judge(engine, window, plan, view, arrays)
     if progress:
         progress(len(judgments), len(judgments))
-    return found
+    return arrays
 
 
 def _prepared(
@@ -148,22 +148,22 @@ def _prepared(
     judgments: Sequence[Judgment],
     plan: AuditPlan,
     others: OtherCompletions,
-    found: AuditArrays,
+    arrays: AuditArrays,
     progress: Progress | None,
 ) -> Iterator[_Row]:
     for done, judgment in enumerate(judgments):
         if progress:
             progress(done, len(judgments))
         if not judgment.completions:
-            found.without_completions += 1
+            arrays.without_completions += 1
             continue
         tokenized = engine.tokenize(judgment)
         if tokenized is not None:
-            yield _edited_row(engine, tokenized, plan, others, found)
+            yield _edited_row(engine, tokenized, plan, others, arrays)
 
 
 def _edited_row(
-    engine: RewardEngine, tokenized: TokenizedJudgment, plan: AuditPlan, others: OtherCompletions, found: AuditArrays
+    engine: RewardEngine, tokenized: TokenizedJudgment, plan: AuditPlan, others: OtherCompletions, arrays: AuditArrays
 ) -> _Row:
     judgment, chat = tokenized.judgment, engine.tokenize.chat
     prompt = chat.prompt(judgment)
@@ -172,23 +172,25 @@ def _edited_row(
     place: dict[tuple[str, int], int] = {}
     for index, completion in enumerate(judgment.completions):
         if tokenized.completions_cut and tokenized.completions_cut[index]:
-            found.cut += 1
+            arrays.cut += 1
             continue
         for name, edit in plan.edits.items():
             changed = edited(completion, edit, edit_context(judgment, index, name, plan.seed, others))
             if changed is None:
-                found.edits[name].not_applicable += 1
+                arrays.edits[name].not_applicable += 1
                 continue
             ids = chat.completion(prompt, changed, judgment)
             if len(ids) > space:
-                found.edits[name].overlong += 1
+                arrays.edits[name].overlong += 1
                 continue
             place[name, index] = len(texts)
             texts.append(ids)
     return _Row(TokenizedJudgment(tokenized.prompt, texts, judgment), place, decided_pairs(judgment))
 
 
-def _judge(engine: RewardEngine, window: Sequence[_Row], plan: AuditPlan, view: RewardView, found: AuditArrays) -> None:
+def _judge(
+    engine: RewardEngine, window: Sequence[_Row], plan: AuditPlan, view: RewardView, arrays: AuditArrays
+) -> None:
     batch = engine.judge_tokenized([row.tokenized for row in window])
     rewards: list[list[float]] = view(batch).chosen.double().tolist()
     probabilities = _Probabilities(batch)
@@ -196,35 +198,35 @@ def _judge(engine: RewardEngine, window: Sequence[_Row], plan: AuditPlan, view: 
         values = rewards[number]
         key = prompt_key(row.tokenized.judgment)
         for (name, index), edited_at in row.place.items():
-            found.edits[name].shift.append(values[edited_at] - values[index])
-            found.edits[name].prompts.append(key)
+            arrays.edits[name].shift.append(values[edited_at] - values[index])
+            arrays.edits[name].prompts.append(key)
         for name, edit in plan.edits.items():
             for chosen, rejected in row.pairs:
                 side, rival = (rejected, chosen) if edit.kind == NOT_RAISE else (chosen, rejected)
                 after = row.place.get((name, side))
                 if after is not None:
                     probabilities.ask(number, name, (side, after, rival))
-        _collect_originals(row, values, key, found)
+        _collect_originals(row, values, key, arrays)
     for (number, name, (side, after, rival)), before_p, after_p in probabilities.answers():
-        values, arrays = rewards[number], found.edits[name]
+        values, of_edit = rewards[number], arrays.edits[name]
         sign = -1.0 if plan.edits[name].kind == NOT_RAISE else 1.0
-        arrays.own_shift.append(values[after] - values[side])
-        arrays.margin_before.append(sign * (values[side] - values[rival]))
-        arrays.margin_after.append(sign * (values[after] - values[rival]))
-        arrays.probability_before.append(before_p)
-        arrays.probability_after.append(after_p)
-        arrays.pair_prompts.append(prompt_key(window[number].tokenized.judgment))
+        of_edit.own_shift.append(values[after] - values[side])
+        of_edit.margin_before.append(sign * (values[side] - values[rival]))
+        of_edit.margin_after.append(sign * (values[after] - values[rival]))
+        of_edit.probability_before.append(before_p)
+        of_edit.probability_after.append(after_p)
+        of_edit.pair_prompts.append(prompt_key(window[number].tokenized.judgment))
 
 
-def _collect_originals(row: _Row, values: Sequence[float], key: str, found: AuditArrays) -> None:
-    start = len(found.rewards)
+def _collect_originals(row: _Row, values: Sequence[float], key: str, arrays: AuditArrays) -> None:
+    start = len(arrays.rewards)
     for index, completion in enumerate(row.tokenized.judgment.completions):
-        found.rewards.append(values[index])
-        found.texts.append(plain_text(completion))
-        found.prompts.append(key)
-        found.rows.append(found.judgments)
-    found.labels += [(start + chosen, start + rejected) for chosen, rejected in row.pairs]
-    found.judgments += 1
+        arrays.rewards.append(values[index])
+        arrays.texts.append(plain_text(completion))
+        arrays.prompts.append(key)
+        arrays.rows.append(arrays.judgments)
+    arrays.labels += [(start + chosen, start + rejected) for chosen, rejected in row.pairs]
+    arrays.judgments += 1
 
 
 _Places = tuple[int, int, int]

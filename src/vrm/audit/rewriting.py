@@ -35,14 +35,14 @@ _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
 
 def headings(text: str, context: EditContext) -> str | None:
     """Put a Markdown heading before the first, the middle and the last paragraph; not where there are headings."""
-    found = paragraphs(split_units(text))
-    eligible = [index for index, group in enumerate(found) if group[0].kind == SENTENCE]
+    groups = paragraphs(split_units(text))
+    eligible = [index for index, group in enumerate(groups) if group[0].kind == SENTENCE]
     if not eligible or _has(StyleMeasure.HEADING_DENSITY, text):
         return None
     chosen = sorted({eligible[0], eligible[len(eligible) // 2], eligible[-1]})
     titles = {index: HEADINGS[min(rank, len(HEADINGS) - 1)] for rank, index in enumerate(chosen)}
     result = ""
-    for index, group in enumerate(found):
+    for index, group in enumerate(groups):
         if index in titles:
             result += _up_to_blank_line(result) + f"## {titles[index]}\n\n"
         result += join_units(group)

@@ -95,11 +95,11 @@ def _length_table(report: AuditReport) -> Table:
     table.add_column("")
     for name in ("Pearson", "Spearman", "longer preferred %"):
         table.add_column(name, justify="right")
-    for name, found, longer in (
+    for name, relation, longer in (
         ("rewards", length.rewards, length.model_prefers_longer),
         ("labels", length.labels, length.labels_prefer_longer),
     ):
-        correlations = (_cell(interval, "+.2f") for interval in (found.pearson, found.spearman))
+        correlations = (_cell(interval, "+.2f") for interval in (relation.pearson, relation.spearman))
         table.add_row(name, *correlations, _cell(longer, ".0f", 100))
     return table
 

@@ -74,15 +74,15 @@ def join_units(units: Sequence[Unit]) -> str:
 
 def paragraphs(units: Sequence[Unit]) -> list[list[Unit]]:
     """Units in paragraphs, which end at blank lines; a block of code is one of its own."""
-    found: list[list[Unit]] = []
+    groups: list[list[Unit]] = []
     ended = True
     for unit in units:
         is_code = unit.kind in (CODE, OPEN_CODE)
         if ended or is_code:
-            found.append([])
-        found[-1].append(unit)
+            groups.append([])
+        groups[-1].append(unit)
         ended = is_code or unit.suffix.count("\n") > 1
-    return found
+    return groups
 
 
 def _pieces(lines: list[str]) -> Iterator[tuple[str, str, str]]:

@@ -39,7 +39,7 @@ def compare_outcomes(
     """
     if first.ids != second.ids:
         raise DataError("the two outcomes are not of the same examples in the same order, so they cannot be paired.")
-    judged = [np.any([~np.isnan(values) for values in found.credit.values()], axis=0) for found in (first, second)]
+    judged = [np.any([~np.isnan(values) for values in each.credit.values()], axis=0) for each in (first, second)]
     both = judged[0] & judged[1]
     if not both.any():
         raise DataError("there is no example that both models judged, so nothing can be compared.")
@@ -64,7 +64,7 @@ def _paired(
         unknown = Interval.unknown(options.confidence)
         return PairedFigure(name, 0, True, math.nan, math.nan, unknown, None)
     groups = [first.groups[row] for row in rows]
-    one, other = (figure.value(found.credit, rows) for found in (first, second))
+    one, other = (figure.value(each.credit, rows) for each in (first, second))
     if len(figure.terms) == 1 and not figure.total:
         one_credit, other_credit = (side.credit[figure.terms[0].measure][rows] for side in (first, second))
         interval = bootstrap_mean(one_credit - other_credit, groups, options)
@@ -82,7 +82,7 @@ def _paired(
 
 def _is_share(figure: Figure, *outcomes: Outcomes) -> bool:
     """Whether everything it is a mean of lies in [0, 1]."""
-    credit = [found.credit[term.measure] for found in outcomes for term in figure.terms]
+    credit = [each.credit[term.measure] for each in outcomes for term in figure.terms]
     known = np.concatenate([values[~np.isnan(values)] for values in credit])
     return bool(((known >= 0.0) & (known <= 1.0)).all())
 
@@ -94,22 +94,22 @@ def _adjusted(figures: tuple[PairedFigure, ...]) -> tuple[PairedFigure, ...]:
 
 
 def _conclusions(compared: BenchmarkComparison) -> list[str]:
-    main, found = compared.figures[0], []
+    main, sentences = compared.figures[0], []
     interval = main.difference
     show, unit = (points, " points") if main.share else (signed, "")
     span = f"{show(interval.low)} to {show(interval.high)}"
     test = "" if main.p_value is None else f"; {p_words(main.p_value)}"
     if math.isnan(interval.low):
-        found.append("Nothing can be concluded: the examples are of one prompt, or of none.")
+        sentences.append("Nothing can be concluded: the examples are of one prompt, or of none.")
     elif leaves_out_zero(interval) and (main.p_value is None or main.p_value < ALPHA):
         better, worse = ("A", "B") if interval.estimate > 0 else ("B", "A")
         size = show(abs(interval.estimate)).lstrip("+")
-        found.append(
+        sentences.append(
             f"{better} is better than {worse} on {main.name} by {size}{unit} (A - B {span} with "
             f"{100 * interval.confidence:g} % confidence{test})."
         )
     else:
-        found.append(
+        sentences.append(
             f"A and B cannot be told apart on {main.name}: A - B is {show(interval.estimate)}{unit}, and anything "
             f"from {span} fits these {main.count} examples{test}."
         )
@@ -117,15 +117,15 @@ def _conclusions(compared: BenchmarkComparison) -> list[str]:
     if tested:
         single = sum((figure.p_value or 0.0) < ALPHA for figure in tested)
         after = [figure.name for figure in tested if (figure.holm_p_value or 0.0) < ALPHA]
-        found.append(
+        sentences.append(
             f"Of {len(tested)} further figures {single} have p < {ALPHA:g}; with Holm's adjustment for their number: "
             f"{', '.join(after) if after else 'none'}."
         )
     if compared.only_first or compared.only_second:
-        found.append(
+        sentences.append(
             f"{compared.only_first} examples that only A judged and {compared.only_second} that only B judged are left "
             "out (the other dropped them as overlong)."
         )
     if compared.prompts < FEW_PROMPTS:
-        found.append(f"Only {compared.prompts} prompts: bootstrap intervals are too short with so few.")
-    return found
+        sentences.append(f"Only {compared.prompts} prompts: bootstrap intervals are too short with so few.")
+    return sentences

@@ -63,8 +63,8 @@ class Figure:
     @property
     def members(self) -> NDArray[np.bool_]:
         """(n,) bool, the examples that any of the terms is taken over."""
-        found: NDArray[np.bool_] = np.logical_or.reduce([term.members for term in self.terms])
-        return found
+        mask: NDArray[np.bool_] = np.logical_or.reduce([term.members for term in self.terms])
+        return mask
 
     def value(self, credit: Mapping[str, Array], rows: Indices | None = None) -> float:
         """The figure for these examples (all by default; repeats count as often as they stand).

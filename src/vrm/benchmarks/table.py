@@ -46,11 +46,11 @@ def figures_table(title: str, figures: Sequence[FigureResult], controlled: Seque
 
 def reading_lines(loaded: LoadedBenchmark) -> list[str]:
     """What was read, what was unusual about it, and what else there is to say."""
-    found = [f"{loaded.rows} rows read, {len(loaded.examples)} examples."]
+    lines = [f"{loaded.rows} rows read, {len(loaded.examples)} examples."]
     if loaded.unusual.reasons:
-        found[0] += " Unusual:"
-        found += [f"  {line}" for line in loaded.unusual.lines()]
-    return [*found, *loaded.notes]
+        lines[0] += " Unusual:"
+        lines += [f"  {line}" for line in loaded.unusual.lines()]
+    return [*lines, *loaded.notes]
 
 
 def _longer_columns(columns: Sequence[str]) -> list[str]:
