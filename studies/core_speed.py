@@ -75,7 +75,7 @@ def main() -> None:
 
                 def step(judged: Judgments = judged) -> None:
                     terms = loss(head(), judged, prior, samples)  # noqa: B023
-                    weighted_loss(terms, LossWeights(kl_weights=0.1, kl_features=0.1)).loss.mean().backward()
+                    weighted_loss(terms, LossWeights(beta_weights=0.1, beta_features=0.1)).loss.mean().backward()
 
                 row.append(f"{milliseconds(step):.1f}")
             print(f"| {name}, {samples} | {' | '.join(row)} |", flush=True)

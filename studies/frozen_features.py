@@ -37,7 +37,7 @@ from vrm.model.packing import padded_passes
 from vrm.model.padding import pad_right
 from vrm.results.versions import versions
 from vrm.train.datasets import FeatureDataset, collate_features
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 from vrm.train.trainer import VRMTrainer
 
 
@@ -78,7 +78,7 @@ def _trainer(
         learning_rate=1e-3,
     )  # fmt: skip
     return VRMTrainer(
-        model=model, args=arguments, train_dataset=data, data_collator=collate_features, objective=Objective()
+        model=model, args=arguments, train_dataset=data, data_collator=collate_features, loss=TrainingLoss()
     )
 
 

@@ -46,7 +46,7 @@ from vrm.core.quadrature import log_preference_probability, margin_given_weights
 
 MARGINAL = partial(marginal_terms, num_nodes=8)
 VARIATIONAL = partial(variational_terms, num_nodes=8)
-BETA_ONE = LossWeights(kl_weights=1.0, kl_features=1.0)
+BETA_ONE = LossWeights(beta_weights=1.0, beta_features=1.0)
 NUM_BINS = 20
 NUM_PROPOSALS = 2_000
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -28,6 +30,10 @@ def _known_head(name: str) -> str:
     if name not in HEADS:
         raise ConfigError(f"must be one of {', '.join(map(repr, HEADS))}")
     return name
+
+
+RENAMED = {"loss.kl_weights": "loss.beta_weights", "loss.kl_features": "loss.beta_features"}
+"""Keys that had another name before: {old: new}. Files and `--set` may still use the old one."""
 
 
 class _Section(BaseModel):
@@ -142,9 +148,13 @@ class LossConfig(_Section):
     num_nodes: int = Field(16, ge=2, description="Gauss-Hermite nodes of (8).")
     ratings: float = Field(1.0, ge=0, description="lambda_r.")
     votes: float = Field(1.0, ge=0, description="lambda_v.")
-    kl_weights: float = Field(0.001, ge=0, description="beta_w of (7), eta_w of (7').")
-    kl_features: float = Field(0.001, ge=0, description="beta_z of (7), eta_z of (7').")
-    kl_warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps over which both KL weights rise from 0.")
+    beta_weights: float = Field(
+        0.001, ge=0, description="Of the KL of the weights to their prior: beta_w of (7), eta_w of (7')."
+    )
+    beta_features: float = Field(
+        0.001, ge=0, description="Of the KL of the features to theirs: beta_z of (7), eta_z of (7')."
+    )
+    kl_warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps over which both of these rise from 0.")
 
 
 class TrainConfig(_Section):
@@ -230,9 +240,38 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
         raise ConfigError(f"{file}: not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected a mapping at the top, found {type(values).__name__}")
+    values = _renamed(values)
     for override in overrides or []:
         apply_override(values, override)
     return parse_config(values, str(file))
+
+
+def with_new_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A configuration whose keys have the names of `RENAMED`, and the old keys that it had.
+
+    Raises:
+        ConfigError: for a key that is there by both its names.
+    """
+    values, old_keys = dict(values), []
+    for old, new in RENAMED.items():
+        (section, name), new_name = old.split("."), new.split(".")[1]
+        if isinstance(values.get(section), dict) and name in values[section]:
+            if new_name in values[section]:
+                raise ConfigError(f"{old} is the old name of {new}: give one of the two")
+            values[section] = {new_name if key == name else key: value for key, value in values[section].items()}
+            old_keys.append(old)
+    return values, old_keys
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    values, old_keys = with_new_keys(values)
+    for key in old_keys:
+        _warn_of_old_key(key)
+    return values
+
+
+def _warn_of_old_key(key: str) -> None:
+    warnings.warn(f"the configuration key {key} is now called {RENAMED[key]}", FutureWarning, stacklevel=2)
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -247,7 +286,9 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set expects key=value with a dotted key, got {override!r}")
-    *parents, last = key.split(".")
+    if key in RENAMED:
+        _warn_of_old_key(key)
+    *parents, last = RENAMED.get(key, key).split(".")
     node: Any = values
     for part in parents:
         node = _child(node, part, key)
@@ -279,7 +320,7 @@ def _position(node: list[Any], part: str, key: str) -> int:
 def parse_config(values: dict[str, Any], where: str = "config") -> RunConfig:
     """Check a dictionary; raises ConfigError that lists every problem with its dotted key."""
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(_renamed(values))
     except ValidationError as error:
         lines = [_problem(dict(entry)) for entry in error.errors()]
         raise ConfigError(f"{where}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error

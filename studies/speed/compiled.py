@@ -26,7 +26,7 @@ from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.compiling import compile_layers
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 
 EAGER, COMPILED = "eager", "compiled"
 
@@ -41,13 +41,13 @@ def head_step(width: int, pairs: int, backend: str, compiled: bool) -> Callable[
     prompts, completions = torch.randn(pairs, width), torch.randn(pairs, 2, width)
     judgment = Judgment(prompt="", completions=["a", "b"], preference=1.0)
     labels = TargetEncoder(tuple(model.config.objective_names))([judgment] * pairs)
-    objective, prior = Objective(), model.score.prior_concentration
+    training_loss, prior = TrainingLoss(), model.score.prior_concentration
     optimizer = torch.optim.AdamW(model.score.parameters(), lr=1e-3, fused=True)
     forward: Any = torch.compile(model.forward, backend=backend) if compiled else model.forward
 
     def step() -> None:
         output = forward(prompt_features=prompts, completion_features=completions)
-        objective.loss(objective.terms(output, labels, prior)).loss.mean().backward()
+        training_loss.loss(training_loss.terms(output, labels, prior)).loss.mean().backward()
         optimizer.step()
         optimizer.zero_grad()
 

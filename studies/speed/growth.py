@@ -36,7 +36,7 @@ from vrm.inference.extraction import FeatureTable
 from vrm.inference.feature_store import FeatureStore
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.train.datasets import FeatureDataset, collate_features
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 from vrm.train.trainer import VRMTrainer
 
 SIZES = {
@@ -70,7 +70,7 @@ def head_epoch(pairs: int, width: int) -> Point:
         # A first epoch pays for what is made once.
         for _ in range(2):
             trainer = VRMTrainer(
-                model=model, args=arguments, train_dataset=data, data_collator=collate_features, objective=Objective()
+                model=model, args=arguments, train_dataset=data, data_collator=collate_features, loss=TrainingLoss()
             )
             trainer.remove_callback(PrinterCallback)
             timer = EpochTimer()

@@ -32,7 +32,7 @@ from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
 from vrm.model.compiling import compile_layers
 from vrm.train.datasets import TokenizedDataset
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, passes_of, positions_of
 from vrm.train.trainer import VRMTrainer
 
@@ -209,7 +209,7 @@ def vrm_trainer(
         args=arguments,
         train_dataset=TokenizedDataset(items),
         data_collator=collator,
-        objective=Objective(),
+        loss=TrainingLoss(),
     )
 
 

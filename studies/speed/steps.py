@@ -16,7 +16,7 @@ from vrm.data.collate import target_keys
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 from vrm.train.passes import PASSES, JudgmentCollator, PassCollator, passes_of
 
 LOADING, HEAD, OPTIMIZER = "region: data loading", "region: head and loss", "region: optimizer"
@@ -46,7 +46,7 @@ class Stepper:
         precision: `float32` or `bfloat16`, by autocast.
         device: `cpu` or `cuda`.
         optimizer: fused AdamW.
-        loss: of the objective.
+        loss: which loss, with which multipliers.
     """
 
     model: VRMForSequenceClassification
@@ -54,7 +54,7 @@ class Stepper:
     precision: str
     device: str
     optimizer: torch.optim.Optimizer
-    loss: Objective
+    loss: TrainingLoss
 
     @classmethod
     def of(
@@ -72,7 +72,7 @@ class Stepper:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
         model.train()
         model.score.register_forward_pre_hook(lambda *_: _enter(model))
-        return cls(model, collate, precision, device, optimizer, Objective())
+        return cls(model, collate, precision, device, optimizer, TrainingLoss())
 
     def passes(self, items: Sequence[TokenizedJudgment]) -> list[dict[str, Any]]:
         """Collated, on the device."""

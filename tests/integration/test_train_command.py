@@ -203,10 +203,12 @@ def test_resume_refuses_another_configuration(write_config, monkeypatch, capsys)
         with pytest.raises(Interrupt):
             main(["train", str(config)])
     capsys.readouterr()
-    run("train", config, "--resume", "--set", "loss.kl_weights=0.5", "--set", "train.logging_steps=1", code=1)
+    run("train", config, "--resume", "--set", "loss.beta_weights=0.5", "--set", "train.logging_steps=1", code=1)
     message = capsys.readouterr().err
-    assert "loss.kl_weights: 0.5 now, 0.001 before" in message
+    assert "loss.beta_weights: 0.5 now, 0.001 before" in message
     assert "logging_steps" not in message
+    stored = trained(config) / "config.json"
+    stored.write_text(stored.read_text().replace("beta_weights", "kl_weights").replace("beta_features", "kl_features"))
     run("train", config, "--resume", "--set", "train.logging_steps=1")
 
 

@@ -204,7 +204,7 @@ def test_gradcheck_of_everything_but_the_draws(posteriors, judgments, loss) -> N
             decoder,
             RatingModel(slope, offset, scale),
         )
-        return weighted_loss(loss(head, judgments, PRIOR), LossWeights(kl_features=0.3)).loss
+        return weighted_loss(loss(head, judgments, PRIOR), LossWeights(beta_features=0.3)).loss
 
     inputs = [leaf.detach().clone().requires_grad_() for leaf in leaves]
     inputs.append(torch.randn(3, 4, dtype=torch.float64, requires_grad=True))
@@ -273,7 +273,7 @@ def test_finite_in_float32_over_the_whole_range_of_heads(loss, log_total: float,
         RatingModel(slope, offset, log_scale.exp()),
     )
     terms = loss(head, judged, torch.ones(4))
-    result = weighted_loss(terms, LossWeights(kl_weights=0.1, kl_features=0.1)).loss
+    result = weighted_loss(terms, LossWeights(beta_weights=0.1, beta_features=0.1)).loss
     result.sum().backward()
     assert result.dtype == torch.float32
     for name, term in terms.as_dict().items():

@@ -186,9 +186,9 @@ def test_a_margin_given_to_a_fit_is_part_of_u() -> None:
     (gradient,) = torch.autograd.grad(likelihood - penalty, found)
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-4)
     # A margin handed in with its sign turned is a reward of slope one.
-    offset = fit_nuisance_offset(first, second, label, torch.zeros_like(target), margin=-target)
+    offset = fit_nuisance_offset(first, second, label, torch.zeros_like(target), target_margin=-target)
     assert _slope(offset) == pytest.approx(0.5, abs=0.3)
-    assert _slope(fit_nuisance_offset(first, second, label, torch.zeros_like(target), margin=target)) > 1.0
+    assert _slope(fit_nuisance_offset(first, second, label, torch.zeros_like(target), target_margin=target)) > 1.0
 
 
 def test_an_out_of_fold_margin_does_not_depend_on_the_folds_own_labels(
@@ -246,7 +246,7 @@ def test_rater_probabilities_include_the_offset() -> None:
     posteriors, rewards = _head(5, 2)
     first, second = posteriors.features.completion(0), posteriors.features.completion(1)
     offset = torch.linspace(-1, 1, 5).double()
-    logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, margin=-offset)
+    logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, target_margin=-offset)
     torch.testing.assert_close(logs[0].exp(), torch.sigmoid(rewards[:, 0] - rewards[:, 1] + offset), rtol=0, atol=1e-6)
 
 

@@ -77,6 +77,29 @@ def test_a_number_without_a_point_is_a_number():
 # What is wrong is named.
 
 
+@pytest.mark.parametrize("where", ["file", "set"])
+def test_old_names_of_keys_are_read_with_a_warning_that_names_the_new_one(tmp_path, where):
+    file = tmp_path / "run.yaml"
+    loss = "loss: {kl_weights: 0.25, kl_features: 0.5}" if where == "file" else "loss: {beta_weights: 0.125}"
+    file.write_text(f"output_dir: o\ndata: {{train: [a.jsonl]}}\n{loss}\n")
+    overrides = [] if where == "file" else ["loss.kl_weights=0.25", "loss.kl_features=0.5"]
+    with pytest.warns(FutureWarning, match="loss.kl_weights is now called loss.beta_weights"):
+        config = load_config(file, overrides)
+    assert (config.loss.beta_weights, config.loss.beta_features) == (0.25, 0.5)
+
+
+def test_a_new_name_overrides_the_old_one_in_a_file(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("output_dir: o\ndata: {train: [a.jsonl]}\nloss: {kl_weights: 0.25}\n")
+    with pytest.warns(FutureWarning):
+        assert load_config(file, ["loss.beta_weights=0.5"]).loss.beta_weights == 0.5
+
+
+def test_a_key_by_both_its_names_is_refused():
+    with pytest.raises(ConfigError, match=r"loss\.kl_weights is the old name of loss\.beta_weights"):
+        parse_config(MINIMAL | {"loss": {"kl_weights": 1, "beta_weights": 1}})
+
+
 def test_every_problem_is_listed_with_its_key():
     values = {
         "data": {"train": ["a.jsonl"], "held_out": 1.5, "on_bad_rows": "drop"},
@@ -103,7 +126,7 @@ def test_every_problem_is_listed_with_its_key():
     [
         ("train", "learning_rte", "train.learning_rate"),
         ("model", "hed", "model.head"),
-        ("loss", "kl_weight", "loss.kl_weights"),
+        ("loss", "beta_weight", "loss.beta_weights"),
         ("model", "learning_rate", "train.learning_rate"),
         ("features", "cach", "features.cache"),
     ],
@@ -139,7 +162,7 @@ def test_a_far_off_key_gets_no_suggestion():
         ("model.lora.r", 0),
         ("model.prior_concentration", 0),
         ("loss.num_nodes", 1),
-        ("loss.kl_weights", -1),
+        ("loss.beta_weights", -1),
         ("loss.kl_warmup", 1.1),
         ("train.learning_rate", 0),
         ("train.warmup", 1),

@@ -100,7 +100,7 @@ def quickstart_config(head: str, output: Path, seed: int) -> RunConfig:
                 "head_dropout": 0.1,
                 "max_input_tokens": 128,
             },
-            "loss": {"ratings": 0.3, "kl_weights": 0.003, "kl_features": 0.003},
+            "loss": {"ratings": 0.3, "beta_weights": 0.003, "beta_features": 0.003},
             "train": {
                 "epochs": 30,
                 "batch_size": 128,

@@ -40,7 +40,7 @@ def train(
         print(json.dumps({"model": str(result.model_dir), **result.summary}, indent=2))
         return
     console = results()
-    for name in ("accuracy", "nll", "calibration_error", "kl_weights", "active_units"):
+    for name in ("accuracy", "nll", "calibration_error", "kl_to_prior", "active_units"):
         if name in result.metrics:
             console.print(f"{name:<18} {result.metrics[name]:.4g}")
     note(f"trained in {result.summary['seconds']['train']:.0f} s, {result.summary['seconds']['total']:.0f} s in all")

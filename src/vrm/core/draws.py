@@ -41,7 +41,7 @@ def _log_gamma_draws(alpha: Tensor, shape: torch.Size, generator: torch.Generato
     child = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
     offset = alpha - 1.0 / 3.0
     scale = (9.0 * offset).rsqrt()
-    # What is not finite is never accepted, and stays as it is found out by.
+    # A concentration that is not finite accepts no draw: its row is NaN from the start.
     finite = torch.isfinite(alpha)
     result = torch.where(finite, 0.0, torch.nan).to(torch.float64).expand(shape[0], *alpha.shape)
     pending = finite.expand(result.shape)

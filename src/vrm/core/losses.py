@@ -22,28 +22,28 @@ from vrm.core.quadrature import DEFAULT_NODES
 
 
 class PromptIgnoredWarning(UserWarning):
-    """The weight KL is under 0.01 nats: the objective weights no longer depend on the prompt."""
+    """The KL of the objective weights to their prior is under 0.01 nats, so they no longer depend on the prompt."""
 
 
 MIN_WEIGHT_KL = 0.01
-"""Weight KL in nats under which the prompt counts as ignored."""
+"""KL of the weights to their prior, in nats, under which the prompt counts as ignored."""
 
 
-def warn_if_prompt_ignored(mean_kl_weights: float) -> bool:
-    """Warn with `PromptIgnoredWarning` where the mean raw weight KL is under `MIN_WEIGHT_KL`; whether it did.
+def warn_if_prompt_ignored(kl_to_prior: float) -> bool:
+    """Warn with `PromptIgnoredWarning` where the weights are as good as their prior; returns whether it did.
 
     A small KL shows that the weights are the prior's for every prompt. The converse does not hold: a large KL may be
     the same departure from the prior everywhere.
 
     Args:
-        mean_kl_weights: mean of `LossTerms.kl_weights` over judgments, in nats, unweighted. Heads whose weights are
-            a point mass have none, and should not be asked.
+        kl_to_prior: mean of `LossTerms.kl_weights` over judgments, in nats. Heads whose weights are a point mass have
+            none, and should not be asked.
     """
-    if mean_kl_weights >= MIN_WEIGHT_KL:
+    if kl_to_prior >= MIN_WEIGHT_KL:
         return False
     message = (
-        f"the mean KL of the objective weights is {mean_kl_weights:.2g} nats, under {MIN_WEIGHT_KL}: the weights no "
-        "longer depend on the prompt. Lower the multiplier of the weight KL, train longer, or add objective votes"
+        f"the mean KL of the objective weights to their prior is {kl_to_prior:.2g} nats, under {MIN_WEIGHT_KL}: the "
+        "weights no longer depend on the prompt. Lower loss.beta_weights, train longer, or add objective votes"
     )
     warnings.warn(message, PromptIgnoredWarning, stacklevel=2)
     return True
@@ -82,13 +82,13 @@ class LossWeights:
 
     Attributes:
         likelihoods: by kind of label (lambda_r, lambda_v); 1 for kinds that are not named.
-        kl_weights: beta_w of (7), eta_w of (7').
-        kl_features: beta_z of (7), eta_z of (7').
+        beta_weights: beta_w of (7), eta_w of (7').
+        beta_features: beta_z of (7), eta_z of (7').
     """
 
     likelihoods: Mapping[str, float] = field(default_factory=dict)
-    kl_weights: float = 0.0
-    kl_features: float = 0.0
+    beta_weights: float = 0.0
+    beta_features: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class WeightedLoss:
 def weighted_loss(terms: LossTerms, weights: LossWeights) -> WeightedLoss:
     """Minus the weighted log-likelihoods plus the weighted KLs, for each judgment."""
     parts = {name: -weights.likelihoods.get(name, 1.0) * term for name, term in terms.log_likelihoods.items()}
-    parts["kl_weights"] = weights.kl_weights * terms.kl_weights
-    parts["kl_features"] = weights.kl_features * terms.kl_features
+    parts["kl_weights"] = weights.beta_weights * terms.kl_weights
+    parts["kl_features"] = weights.beta_features * terms.kl_features
     return WeightedLoss(torch.stack(list(parts.values())).sum(0), parts)
 
 

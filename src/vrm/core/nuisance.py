@@ -74,7 +74,7 @@ def fit_nuisance_offset(
     out_of_fold_margin: Tensor,
     num_knots: int = 5,
     ridge: float = 1.0,
-    margin: Tensor | None = None,
+    target_margin: Tensor | None = None,
 ) -> NuisanceOffset:
     """Fit h jointly with a scale of an out-of-fold reward margin, by penalized logistic regression.
 
@@ -87,7 +87,7 @@ def fit_nuisance_offset(
         out_of_fold_margin: (batch,) r_a - r_b of a reward that was not trained on these judgments.
         num_knots: knots of each nuisance, at least 3.
         ridge: penalty in nats on half the variance of each nuisance's h over the texts; 1 is a prior of one logit.
-        margin: (batch,) target margin t of (4); None for 0.
+        target_margin: (batch,) t of (4); None for 0.
 
     Raises:
         ConfigError: for fewer than 3 knots; DataError: for values that are not finite.
@@ -98,7 +98,7 @@ def fit_nuisance_offset(
     design = torch.cat([out_of_fold_margin.double().unsqueeze(-1), basis], -1)
     penalty = torch.full((design.shape[1],), ridge, dtype=torch.float64)
     penalty[0] = 1e-6
-    coefficients = _penalized_logistic(design, preference.double(), penalty, margin)
+    coefficients = _penalized_logistic(design, preference.double(), penalty, target_margin)
     return NuisanceOffset(knots, whitening @ coefficients[1:], float(coefficients[0]))
 
 
@@ -143,7 +143,7 @@ def out_of_fold_reward(
     folds: Tensor,
     num_knots: int = 5,
     ridge: float = 1.0,
-    margin: Tensor | None = None,
+    target_margin: Tensor | None = None,
 ) -> OutOfFoldReward:
     """Margins of a linear reward, cross-fitted: each fold is judged by a reward fitted on the others.
 
@@ -159,7 +159,7 @@ def out_of_fold_reward(
         folds: (batch,) whole numbers; judgments of one prompt belong into one fold.
         num_knots: knots of each nuisance, at least 3.
         ridge: as for `fit_nuisance_offset`.
-        margin: (batch,) target margin t; None for 0.
+        target_margin: (batch,) t; None for 0.
 
     Raises:
         ConfigError: for fewer than 3 knots; DataError: for values that are not finite, or fewer than two folds.
@@ -178,18 +178,18 @@ def out_of_fold_reward(
     for spread in REWARD_SPREADS:
         penalty = design.new_full((design.shape[1],), ridge)
         penalty[: features.shape[1]] = reward_penalty(features, spread)
-        found, utility = torch.zeros_like(preference), torch.zeros_like(preference)
+        margins, utility = torch.zeros_like(preference), torch.zeros_like(preference)
         for number in numbers.tolist():
             seen, held = folds != number, folds == number
-            target = None if margin is None else margin[seen]
+            target = None if target_margin is None else target_margin[seen]
             starts[number] = _penalized_logistic(design[seen], preference[seen], penalty, target, starts.get(number))
-            found[held] = features[held] @ starts[number][: features.shape[1]]
+            margins[held] = features[held] @ starts[number][: features.shape[1]]
             utility[held] = design[held] @ starts[number]
-        utility = utility if margin is None else utility - margin.to(utility)
+        utility = utility if target_margin is None else utility - target_margin.to(utility)
         loss = -float(comparison_log_likelihood(utility, preference).mean())
         if best is not None and loss >= best.negative_log_likelihood:
             break
-        best = OutOfFoldReward(found, spread, loss)
+        best = OutOfFoldReward(margins, spread, loss)
     assert best is not None
     return best
 
@@ -199,17 +199,19 @@ def reward_penalty(features: Tensor, spread: float) -> float:
     return max(float(features.square().sum(-1).mean()), 1e-12) / spread**2
 
 
-def fit_linear_reward(features: Tensor, preference: Tensor, spread: float, margin: Tensor | None = None) -> Tensor:
+def fit_linear_reward(
+    features: Tensor, preference: Tensor, spread: float, target_margin: Tensor | None = None
+) -> Tensor:
     """Coefficients (width,) of a linear reward by penalized logistic regression.
 
     Args:
         features: (batch, width) features of completion a minus those of b.
         preference: (batch,) p that a is preferred.
         spread: prior standard deviation of the margins, in logits.
-        margin: (batch,) t of (4), from which `offset_margin` has subtracted an offset of (14); None for 0.
+        target_margin: (batch,) t of (4), from which `offset_margin` has subtracted an offset of (14); None for 0.
     """
     penalty = features.new_full((features.shape[1],), reward_penalty(features, spread))
-    return _penalized_logistic(features, preference.to(features), penalty, margin)
+    return _penalized_logistic(features, preference.to(features), penalty, target_margin)
 
 
 def _whitening(basis: Tensor, columns: int) -> Tensor:
@@ -227,7 +229,11 @@ def _whitening(basis: Tensor, columns: int) -> Tensor:
 
 
 def _penalized_logistic(
-    design: Tensor, preference: Tensor, penalty: Tensor, margin: Tensor | None = None, start: Tensor | None = None
+    design: Tensor,
+    preference: Tensor,
+    penalty: Tensor,
+    target_margin: Tensor | None = None,
+    start: Tensor | None = None,
 ) -> Tensor:
     coefficients = (torch.zeros_like(penalty) if start is None else start.clone()).requires_grad_()
     exact = design.dtype == torch.float64
@@ -237,9 +243,9 @@ def _penalized_logistic(
         tolerance_grad=1e-9 if exact else 1e-3 * math.sqrt(len(design)),
         line_search_fn="strong_wolfe",
     )
-    target = None if margin is None else margin.to(design)
+    target = None if target_margin is None else target_margin.to(design)
 
-    def objective() -> Tensor:
+    def penalized() -> Tensor:
         optimizer.zero_grad()
         utility = design @ coefficients
         likelihood = comparison_log_likelihood(utility if target is None else utility - target, preference).sum()
@@ -247,5 +253,5 @@ def _penalized_logistic(
         loss.backward()
         return loss
 
-    optimizer.step(objective)
+    optimizer.step(penalized)
     return coefficients.detach()

@@ -112,11 +112,11 @@ def log_probabilities(
     decoder: Tensor,
     num_draws: int = NUM_DRAWS,
     num_nodes: int = NUM_NODES,
-    margin: Tensor | float = 0.0,
+    target_margin: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """log P(a > b) and log P(b > a), each (batch,): (8) averaged over fixed draws of w; what every metric uses.
 
-    `margin`, (batch,) or a number, is 0 for quality metrics; for rater metrics it holds minus the offset of (14).
+    `target_margin`, (batch,) or a number, is 0 for quality metrics; for rater metrics it is minus the offset of (14).
     """
     draws = fixed_weight_draws(weights, num_draws)
-    return log_preference_probability(margin_given_weights(draws, first, second, decoder, margin), num_nodes)
+    return log_preference_probability(margin_given_weights(draws, first, second, decoder, target_margin), num_nodes)

@@ -51,7 +51,7 @@ def margin_given_weights(
     first: SemanticFeatures,
     second: SemanticFeatures,
     decoder: Tensor,
-    margin: Tensor | float = 0.0,
+    target_margin: Tensor | float = 0.0,
 ) -> MarginGivenWeights:
     """Mean and variance of u = r_a - r_b - t given w, equation (8).
 
@@ -60,18 +60,18 @@ def margin_given_weights(
         first: features of completion a, `loc` (batch, num_features).
         second: features of completion b.
         decoder: A, (num_objectives, num_features).
-        margin: t, (batch,) or a number; a nuisance offset (14) enters here as t - (h_a - h_b).
+        target_margin: t, (batch,) or a number; a nuisance offset (14) enters here as t - (h_a - h_b).
     """
     direction = weight_samples @ decoder
-    mean = (direction * (first.loc - second.loc)).sum(-1) - margin
+    mean = (direction * (first.loc - second.loc)).sum(-1) - target_margin
     return MarginGivenWeights(mean, first.variance_along(direction) + second.variance_along(direction))
 
 
-def offset_margin(margin: Tensor, first: Tensor, second: Tensor, factor: float = 1.0) -> Tensor:
+def offset_margin(target_margin: Tensor, first: Tensor, second: Tensor, factor: float = 1.0) -> Tensor:
     """Target margin t - factor (h_a - h_b): so that u of (4) gains the nuisance offset of (14).
 
     Args:
-        margin: t, (batch,).
+        target_margin: t, (batch,).
         first: h(nu_a), (batch,).
         second: h(nu_b), (batch,).
         factor: in [0, 1], chosen on a dev fold.
@@ -81,7 +81,7 @@ def offset_margin(margin: Tensor, first: Tensor, second: Tensor, factor: float =
     """
     if not 0.0 <= factor <= 1.0:
         raise ConfigError(f"factor must be in [0, 1], got {factor}")
-    return margin - factor * (first - second)
+    return target_margin - factor * (first - second)
 
 
 def log_preference_probability(
@@ -119,9 +119,9 @@ def monte_carlo_utility(
     first: SemanticFeatures,
     second: SemanticFeatures,
     decoder: Tensor,
-    margin: Tensor | float = 0.0,
+    target_margin: Tensor | float = 0.0,
 ) -> Tensor:
     """Plain Monte Carlo of u, (num_samples, batch): one draw of both z a draw of w. The reference for (8) in tests."""
     num_samples = weight_samples.shape[0]
     difference = first.rsample(num_samples) - second.rsample(num_samples)
-    return torch.einsum("sbk,kd,sbd->sb", weight_samples, decoder, difference) - margin
+    return torch.einsum("sbk,kd,sbd->sb", weight_samples, decoder, difference) - target_margin

@@ -92,7 +92,7 @@ def fit_tilt(
     log_counts = torch.full((alpha.shape[-1],), -2.0, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_counts], max_iter=steps, line_search_fn="strong_wolfe")
 
-    def objective() -> Tensor:
+    def negative_log_posterior() -> Tensor:
         optimizer.zero_grad()
         counts = log_counts.clamp(max=MAX_LOG_COUNT).exp()
         loss = counts.sum() / prior_mean - _log_likelihood(comparisons, decoder, alpha + counts, num_draws)
@@ -100,7 +100,7 @@ def fit_tilt(
         return loss
 
     with torch.enable_grad():
-        optimizer.step(objective)
+        optimizer.step(negative_log_posterior)
     return log_counts.detach().clamp(max=MAX_LOG_COUNT).exp().to(comparisons.weights.mean)
 
 

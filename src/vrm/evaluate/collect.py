@@ -142,7 +142,9 @@ def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | Non
     found.log_second += _logs(log_second)
     if rater is not None:
         target = _rater_target(batch, rater, index).to(margin)
-        log_first, log_second = log_probabilities(weights, first, second, batch.posteriors.decoder, margin=target)
+        log_first, log_second = log_probabilities(
+            weights, first, second, batch.posteriors.decoder, target_margin=target
+        )
         found.rater_margin += (margin - target).tolist()
         found.rater_log_first += _logs(log_first)
         found.rater_log_second += _logs(log_second)

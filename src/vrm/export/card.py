@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrm import __version__
+from vrm.config import with_new_keys
 from vrm.export.directory import is_local
 from vrm.export.facts import ResultRow, Results
 from vrm.export.markdown import UNKNOWN, code, front_matter, names, number, plural, share, table
@@ -238,12 +239,12 @@ def _overlong(counts: Mapping[str, int]) -> str:
 def _training(run: Mapping[str, Any] | None) -> str:
     if run is None:
         return "Unknown."
-    config = run["config"]
+    config = with_new_keys(run["config"])[0]
     model, loss, train = config["model"], config["loss"], config["train"]
     rows = [
         ["tuning", model["tuning"]],
         ["loss", f"{loss['name']}; weights: ratings {loss['ratings']:g}, votes {loss['votes']:g}, "
-         f"KL of weights {loss['kl_weights']:g}, KL of features {loss['kl_features']:g}"],
+         f"KL of weights {loss['beta_weights']:g}, KL of features {loss['beta_features']:g}"],
         ["epochs, batch size", f"at most {train['epochs']:g}, {train['batch_size']}"],
         ["learning rate", f"head {train['learning_rate']:g}" + (
             "" if model["tuning"] == "frozen" else f", backbone {train['backbone_learning_rate']:g}")],

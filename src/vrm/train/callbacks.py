@@ -10,7 +10,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-_SHOWN = ("eval_nll", "eval_accuracy", "eval_calibration_error", "eval_kl_weights", "eval_active_units", "eval_loss")
+_SHOWN = ("eval_nll", "eval_accuracy", "eval_calibration_error", "eval_kl_to_prior", "eval_active_units", "eval_loss")
 
 
 class ProgressBar(TrainerCallback):

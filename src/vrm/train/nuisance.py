@@ -85,7 +85,7 @@ def fit_offset(
     features: Tensor | None = None,
     out_of_fold_margin: Tensor | RewardFit | None = None,
     settings: OffsetSettings | None = None,
-    margin: Tensor | None = None,
+    target_margin: Tensor | None = None,
 ) -> OffsetFit:
     """Fit h of (14) on arrays, jointly with an out-of-fold reward: a linear one of `features`, or one of your own.
 
@@ -100,7 +100,7 @@ def fit_offset(
         features: (pairs, width) standardized features of the first completion minus those of the second.
         out_of_fold_margin: in place of `features`: (pairs,) r_a - r_b, or a function that fits and judges.
         settings: folds, knots, ridge and seed.
-        margin: (pairs,) target margin t of (4); None for 0.
+        target_margin: (pairs,) t of (4); None for 0.
 
     Raises:
         ConfigError: if not exactly one of `features` and `out_of_fold_margin` is given.
@@ -112,14 +112,16 @@ def fit_offset(
     spread = None
     if features is not None:
         folds = prompt_folds(groups, chosen.folds, chosen.seed)
-        reward = out_of_fold_reward(features, first, second, preference, folds, chosen.num_knots, chosen.ridge, margin)
-        found, spread = reward.margin, reward.spread
+        reward = out_of_fold_reward(
+            features, first, second, preference, folds, chosen.num_knots, chosen.ridge, target_margin
+        )
+        margins, spread = reward.margin, reward.spread
     elif callable(out_of_fold_margin):
-        found = _cross_fitted(out_of_fold_margin, prompt_folds(groups, chosen.folds, chosen.seed))
+        margins = _cross_fitted(out_of_fold_margin, prompt_folds(groups, chosen.folds, chosen.seed))
     else:
-        found = torch.as_tensor(out_of_fold_margin)
-    offset = fit_nuisance_offset(first, second, preference, found, chosen.num_knots, chosen.ridge, margin)
-    return OffsetFit(offset, found, spread)
+        margins = torch.as_tensor(out_of_fold_margin)
+    offset = fit_nuisance_offset(first, second, preference, margins, chosen.num_knots, chosen.ridge, target_margin)
+    return OffsetFit(offset, margins, spread)
 
 
 def _cross_fitted(fit: RewardFit, folds: Tensor) -> Tensor:
@@ -195,7 +197,7 @@ class _Pairs:
     first: Tensor
     second: Tensor
     preference: Tensor
-    margin: Tensor
+    target_margin: Tensor
     groups: list[str]
 
 
@@ -254,7 +256,13 @@ def _fit(
     rows = _pairs(sample, config.measures, extractor, norm, fit_norm=True)
     settings = OffsetSettings(config.folds, config.num_knots, config.ridge, seed)
     fit = fit_offset(
-        rows.first, rows.second, rows.preference, rows.groups, rows.features, settings=settings, margin=rows.margin
+        rows.first,
+        rows.second,
+        rows.preference,
+        rows.groups,
+        rows.features,
+        settings=settings,
+        target_margin=rows.target_margin,
     )
     assert fit.reward_spread is not None
     factor, trials = config.factor, []
@@ -319,7 +327,7 @@ def _choose_factor(
     losses = {}
     for factor in FACTORS:
         targets = [
-            offset_margin(part.margin, offset(part.first), offset(part.second), factor) for part in (train, held)
+            offset_margin(part.target_margin, offset(part.first), offset(part.second), factor) for part in (train, held)
         ]
         reward = fit_linear_reward(train.features, train.preference, spread, targets[0])
         utility = (held.features @ reward).double() - targets[1]

@@ -29,7 +29,7 @@ from vrm.train.adapters import with_adapters
 from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.compilation import compile_backbone, compiles
-from vrm.train.objective import DEFAULT_SAMPLES, Objective
+from vrm.train.loss import DEFAULT_SAMPLES, TrainingLoss
 from vrm.train.passes import passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
@@ -128,9 +128,9 @@ def _check_output(output: Path, resume: bool) -> None:
 
 def _trainer(config: RunConfig, model: Any, data: PreparedRows) -> VRMTrainer:
     loss = config.loss
-    objective = Objective(
+    training_loss = TrainingLoss(
         loss.name,
-        LossWeights(multipliers(loss), loss.kl_weights, loss.kl_features),
+        LossWeights(multipliers(loss), loss.beta_weights, loss.beta_features),
         loss.num_samples or DEFAULT_SAMPLES[loss.name],
         loss.num_nodes,
         loss.kl_warmup,
@@ -145,7 +145,7 @@ def _trainer(config: RunConfig, model: Any, data: PreparedRows) -> VRMTrainer:
         eval_dataset=data.eval,
         data_collator=data.collator,
         callbacks=callbacks,
-        objective=objective,
+        loss=training_loss,
         save_backbone=config.model.tuning != "frozen",
         head_learning_rate=config.train.learning_rate,
         rater_metrics=data.nuisance is not None,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vrm.config import RunConfig
+from vrm.config import RunConfig, with_new_keys
 from vrm.errors import ConfigError
 from vrm.train.processes import is_main_process
 
@@ -24,7 +24,8 @@ def keep_configuration(config: RunConfig, resume: bool) -> None:
     path = Path(config.output_dir) / FILE
     now = json.loads(config.model_dump_json())
     if resume and path.exists():
-        before, after = _flat(json.loads(path.read_text(encoding="utf-8"))), _flat(now)
+        stored, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
+        before, after = _flat(stored), _flat(now)
         changed = [key for key in {**before, **after} if key not in FREE and before.get(key) != after.get(key)]
         if changed:
             lines = "\n".join(f"  {key}: {after.get(key)!r} now, {before.get(key)!r} before" for key in changed)

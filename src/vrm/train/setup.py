@@ -157,7 +157,7 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
         **{name: getattr(settings, name) for name in names},
         "loss": loss,
         "objectives": data.objectives if models_objectives else [],
-        "rating_mean": {name: found.mean for name, found in statistics.items()},
+        "rating_mean": {name: values.mean for name, values in statistics.items()},
         "rating_std": {name: statistics[name].standard_deviation or 1.0 for name in statistics}
         if models_objectives
         else {},

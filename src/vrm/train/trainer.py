@@ -26,7 +26,7 @@ from vrm.metrics.accuracy import pairwise_accuracy
 from vrm.metrics.calibration import expected_calibration_error, negative_log_likelihood_from_logs
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.datasets import TokenizedDataset
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 from vrm.train.passes import PASSES, StepSampler, cost_of, flat_tensors, passes_of, positions_of
 
 ACTIVE_UNIT_KL = 0.01
@@ -46,7 +46,7 @@ class VRMTrainer(Trainer):
 
     Args:
         *args: as for `transformers.Trainer`.
-        objective: the loss.
+        loss: which loss, with which multipliers.
         save_backbone: False leaves the (frozen) backbone out of intermediate checkpoints.
         head_learning_rate: of `score`; the backbone gets `args.learning_rate`.
         rater_metrics: whether the labels carry offsets of (14). Metrics are then those of the raters, offsets included,
@@ -57,7 +57,7 @@ class VRMTrainer(Trainer):
     def __init__(
         self,
         *args: Any,
-        objective: Objective | None = None,
+        loss: TrainingLoss | None = None,
         save_backbone: bool = True,
         head_learning_rate: float | None = None,
         rater_metrics: bool = False,
@@ -65,7 +65,7 @@ class VRMTrainer(Trainer):
     ) -> None:
         kwargs.setdefault("compute_metrics", compute_preference_metrics)
         super().__init__(*args, **kwargs)
-        self.objective = objective or Objective()
+        self.training_loss = loss or TrainingLoss()
         self.save_backbone, self.rater_metrics = save_backbone, rater_metrics
         self.head_learning_rate = head_learning_rate or self.args.learning_rate
         # The loss is a mean over judgments; nothing is asked of the model.
@@ -121,8 +121,8 @@ class VRMTrainer(Trainer):
         batch = {key: inputs[key] for key in targets if key in inputs}
         output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in targets})
         with torch.autocast(output.logits.device.type, enabled=False):
-            terms = self.objective.terms(output, batch, self._head().prior_concentration)
-            weighted = self.objective.loss(terms, self._progress() if model.training else 1.0)
+            terms = self.training_loss.terms(output, batch, self._head().prior_concentration)
+            weighted = self.training_loss.loss(terms, self._progress() if model.training else 1.0)
         loss = weighted.loss.mean()
         if not bool(torch.isfinite(loss)):
             self._stop_on(inputs, loss, terms.as_dict())
@@ -225,8 +225,8 @@ class VRMTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
         """Loss, what `compute_preference_metrics` needs of each judgment, and its preference."""
-        found = [self._predict(model, self._prepare_inputs(part)) for part in passes_of(inputs)]
-        losses, predictions, labels = zip(*found, strict=True)
+        judged = [self._predict(model, self._prepare_inputs(part)) for part in passes_of(inputs)]
+        losses, predictions, labels = zip(*judged, strict=True)
         counts = torch.tensor([len(part) for part in labels], dtype=torch.float32, device=losses[0].device)
         loss = (torch.stack(losses) * counts).sum() / counts.sum()
         if prediction_loss_only:
@@ -240,20 +240,21 @@ class VRMTrainer(Trainer):
     def _predict(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
         with self.compute_loss_context_manager():
             loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        return loss.detach(), _predictions(output, inputs, self.rater_metrics), inputs["preference"]
+        predictions = _predictions(output, inputs, self._head().prior_concentration, self.rater_metrics)
+        return loss.detach(), predictions, inputs["preference"]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As in `Trainer`; warns if the prompt is ignored by a head that could use it."""
         metrics = super().evaluate(*args, **kwargs)
         config = self._base_model().config
-        if config.has_weight_uncertainty and config.num_objectives > 1 and "eval_kl_weights" in metrics:
-            self._warn_once(metrics["eval_kl_weights"])
+        if config.has_weight_uncertainty and config.num_objectives > 1 and "eval_kl_to_prior" in metrics:
+            self._warn_once(metrics["eval_kl_to_prior"])
         return metrics
 
-    def _warn_once(self, kl_weights: float) -> None:
-        trained = self._progress() > max(self.objective.kl_warmup, 0.2)
+    def _warn_once(self, kl_to_prior: float) -> None:
+        trained = self._progress() > max(self.training_loss.kl_warmup, 0.2)
         if trained and not getattr(self, "_warned", False):
-            self._warned = warn_if_prompt_ignored(kl_weights)
+            self._warned = warn_if_prompt_ignored(kl_to_prior)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """A checkpoint without the frozen backbone is complete; anything else that is missing is reported."""
@@ -283,43 +284,42 @@ def _touch(output: VRMOutput) -> Tensor:
 
 
 @torch.no_grad()
-def _predictions(output: VRMOutput, batch: dict[str, Tensor], rater: bool = False) -> tuple[Tensor, Tensor]:
-    """(batch, 4): mean margin, log P(a > b), log P(b > a), KL of the weights; and (batch, num_features) KL of z.
+def _predictions(
+    output: VRMOutput, batch: dict[str, Tensor], prior: Tensor, rater: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Columns of each judgment, (batch, 4), and the KL of z, (batch, num_features).
 
-    With `rater` margin and probabilities include the nuisance offset, and three further columns are those without it.
+    The columns are the mean margin, log P(a > b), log P(b > a), and the KL of the weights to `prior`. With `rater`
+    margin and probabilities include the nuisance offset, and three further columns are those without it.
     """
     posteriors = output.posteriors
     first, second = posteriors.features.completion(0), posteriors.features.completion(1)
     margin = output.logits[:, 0] - output.logits[:, 1]
 
     def judged(target: Tensor) -> list[Tensor]:
-        logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, margin=target)
+        logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, target_margin=target)
         return [margin - target, *logs]
 
     quality = judged(torch.zeros_like(margin))
-    columns = [*quality, _kl_to_flat(output)]
+    kl_to_prior = kl_objective_weights(posteriors.weights, prior)
+    columns = [*quality, kl_to_prior]
     if rater:
         offsets = batch["offsets"]
         target = offset_margin(torch.zeros_like(margin), offsets[:, 0], offsets[:, 1])
-        columns = [*judged(target), _kl_to_flat(output), *quality]
+        columns = [*judged(target), kl_to_prior, *quality]
     per_feature = (gaussian_kl_per_feature(posteriors.features) * batch["mask"].unsqueeze(-1)).sum(1)
     count = batch["mask"].sum(1, keepdim=True).clamp_min(1)
     return torch.stack(columns, -1), per_feature / count
 
 
-def _kl_to_flat(output: VRMOutput) -> Tensor:
-    weights = output.posteriors.weights
-    return kl_objective_weights(weights, torch.ones_like(weights.mean[0]))
-
-
 def compute_preference_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Accuracy, NLL (8), calibration error, mean margin, KL of the weights to the flat Dirichlet, active units.
+    """Accuracy, NLL (8), calibration error, mean margin, KL of the weights to their prior, active units.
 
     Where the predictions have columns with and without a nuisance offset, those without give `quality_...` metrics.
     """
     (values, per_feature), preference = prediction.predictions, np.asarray(prediction.label_ids)
     active = per_feature.mean(0) > ACTIVE_UNIT_KL
-    metrics = {"kl_weights": float(values[:, 3].mean()), "active_units": float(active.sum())}
+    metrics = {"kl_to_prior": float(values[:, 3].mean()), "active_units": float(active.sum())}
     metrics |= _pair_metrics(values[:, :3], preference)
     if values.shape[1] > 4:
         quality = _pair_metrics(values[:, 4:7], preference)

@@ -69,7 +69,7 @@ def test_probabilities_of_an_uncertain_head_are_averaged_with_the_offset_inside(
     found = evaluate_judgments(given, ROWS, ResampleOptions(resamples=20))
     posteriors = given.judge(ROWS).posteriors
     first, second = posteriors.features.completion(0), posteriors.features.completion(1)
-    logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, margin=-gains(ROWS).float())
+    logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, target_margin=-gains(ROWS).float())
     labels = torch.tensor([row.preference for row in ROWS])
     expected = -(labels * logs[0] + (1 - labels) * logs[1]).mean()
     assert found.rater.negative_log_likelihood == pytest.approx(float(expected), abs=1e-5)

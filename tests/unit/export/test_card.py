@@ -27,7 +27,7 @@ def run_document(**data) -> dict:
         "seed": 7,
         "data": {"train": [source], "eval": [], "held_out": 0.1, "held_out_by": "prompt", **data},
         "model": {"tuning": "lora"},
-        "loss": {"name": "marginal", "ratings": 0.5, "votes": 1.0, "kl_weights": 0.001, "kl_features": 0.001},
+        "loss": {"name": "marginal", "ratings": 0.5, "votes": 1.0, "beta_weights": 0.001, "beta_features": 0.001},
         "train": {"epochs": 3.0, "batch_size": 32, "learning_rate": 1e-3, "backbone_learning_rate": 2e-5},
         "nuisance": {"measures": ["log_length"]},
     }

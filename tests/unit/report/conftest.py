@@ -279,15 +279,15 @@ def doctor(error: bool = True) -> dict[str, Any]:
 
 HISTORY = [
     {"step": 10, "loss": 0.7, "comparison": -0.69, "ratings": -1.4, "kl_weights": 0.0},
-    {"step": 10, "eval_nll": 0.66, "eval_accuracy": 0.6, "eval_kl_weights": 0.0},
+    {"step": 10, "eval_nll": 0.66, "eval_accuracy": 0.6, "eval_kl_to_prior": 0.0},
     {"step": 20, "loss": 0.5, "comparison": -0.51, "ratings": -1.1, "kl_weights": 0.0},
-    {"step": 20, "eval_nll": 0.52, "eval_accuracy": 0.75, "eval_kl_weights": 0.0},
-    {"step": 30, "eval_nll": 0.58, "eval_accuracy": 0.74, "eval_kl_weights": 0.0},
+    {"step": 20, "eval_nll": 0.52, "eval_accuracy": 0.75, "eval_kl_to_prior": 0.0},
+    {"step": 30, "eval_nll": 0.58, "eval_accuracy": 0.74, "eval_kl_to_prior": 0.0},
 ]
 SUMMARY = {
     "config": {"output_dir": "runs/a", "model": {"head": "vrm", "backbone": "embedded"}, "loss": {"ratings": 0.3}},
     "rows": {"train": 2400, "eval": 312},
-    "metrics": {"nll": 0.52, "accuracy": 0.75, "kl_weights": 0.0, "active_units": 5.0},
+    "metrics": {"nll": 0.52, "accuracy": 0.75, "kl_to_prior": 0.0, "active_units": 5.0},
     "seconds": {"total": 61.4},
     "versions": {"vrm": "0.1.0"},
 }

@@ -58,7 +58,7 @@ def test_run_json_says_what_was_done(make_config, run_data, rows):
     }  # fmt: skip
     assert written["objectives"] == ["quality", "care", "free_1"]
     assert written["metrics"] == result.metrics
-    assert {"nll", "accuracy", "calibration_error", "kl_weights"} <= set(result.metrics)
+    assert {"nll", "accuracy", "calibration_error", "kl_to_prior"} <= set(result.metrics)
     assert set(written["versions"]) == {
         "python", "vrm", "torch", "transformers", "accelerate", "datasets", "peft", "numpy"
     }  # fmt: skip
@@ -347,5 +347,5 @@ def test_compiled_training_gives_the_same_rewards(make_config, run_data, rows, m
         for asked in (False, True)
     )
     assert (plain.summary["compiled"], compiled.summary["compiled"]) == (False, True)
-    assert compiled.metrics["kl_weights"] == plain.metrics["kl_weights"] == 0
+    assert compiled.metrics["kl_to_prior"] == plain.metrics["kl_to_prior"] == 0
     assert compiled.metrics["nll"] == pytest.approx(plain.metrics["nll"], abs=0.05)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from vrm.core.distributions import MIN_CONCENTRATION
 from vrm.core.losses import LossWeights, PromptIgnoredWarning
 from vrm.data.schema import Judgment
 from vrm.errors import NumericsError
 from vrm.train import run as run_module
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 from vrm.train.prepare import prepare_rows
 from vrm.train.run import run_training
 from vrm.train.setup import build_model
@@ -37,8 +38,8 @@ def test_logged_terms_are_raw_and_weighted_ones_stand_apart(make_config, run_dat
             "model.tuning": tuning,
             "loss.ratings": 0.5,
             "loss.votes": 3.0,
-            "loss.kl_weights": 0.25,
-            "loss.kl_features": 0.125,
+            "loss.beta_weights": 0.25,
+            "loss.beta_features": 0.125,
             "loss.kl_warmup": 0.0,
             "train.epochs": 1,
         }
@@ -60,7 +61,7 @@ def test_logged_terms_are_raw_and_weighted_ones_stand_apart(make_config, run_dat
         assert entry["kl_weights"] >= 0
         assert entry["comparison"] < 0
     evaluations = [entry for entry in history(config) if "eval_nll" in entry]
-    assert {"eval_accuracy", "eval_margin", "eval_calibration_error", "eval_active_units", "eval_kl_weights"} <= set(
+    assert {"eval_accuracy", "eval_margin", "eval_calibration_error", "eval_active_units", "eval_kl_to_prior"} <= set(
         evaluations[0]
     )
 
@@ -73,8 +74,8 @@ def test_means_are_over_the_rows_that_have_the_term(make_config, run_data, rows)
     assert entry["weighted/votes"] == pytest.approx(-entry["votes"] * 8 / 24, rel=1e-4)
 
 
-def test_kl_weights_rise_over_the_warm_up(make_config, run_data, rows):
-    config = make_config({"loss.kl_weights": 1.0, "loss.kl_warmup": 0.5, "train.epochs": 2})
+def test_the_coefficients_of_the_kls_rise_over_the_warm_up(make_config, run_data, rows):
+    config = make_config({"loss.beta_weights": 1.0, "loss.kl_warmup": 0.5, "train.epochs": 2})
     run_training(config, data=run_data(rows(32)))
     ratios = [entry["weighted/kl_weights"] / entry["kl_weights"] for entry in history(config) if "loss" in entry]
     assert ratios == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0], abs=1e-4)
@@ -174,12 +175,29 @@ def test_predictions_come_in_the_order_of_the_batch(make_config, run_data, rows,
 
 
 def test_the_warning_about_an_ignored_prompt_fires_once(make_config, run_data, rows):
-    changes = {"loss.kl_weights": 100.0, "loss.kl_warmup": 0.0, "train.epochs": 30, "train.early_stopping": None}
+    changes = {"loss.beta_weights": 100.0, "loss.kl_warmup": 0.0, "train.epochs": 30, "train.early_stopping": None}
     config = make_config({**changes, "loss.votes": 0.0, "train.learning_rate": 0.02, "train.evals": 6})
-    with pytest.warns(PromptIgnoredWarning, match="mean KL of the objective weights is") as caught:
+    with pytest.warns(PromptIgnoredWarning, match="mean KL of the objective weights to their prior is") as caught:
         result = run_training(config, data=run_data(rows(32), rows(8, seed=1)))
     assert len([entry for entry in caught if entry.category is PromptIgnoredWarning]) == 1
-    assert result.metrics["kl_weights"] < 0.01
+    assert result.metrics["kl_to_prior"] < 0.01
+
+
+@pytest.mark.parametrize("prior", [0.5, 4.0])
+def test_weights_at_the_prior_are_warned_about_whatever_the_prior(make_config, run_data, rows, prior):
+    """The KL to the flat Dirichlet, at 1.1 nats for four objectives and a prior of 4, says nothing about the prompt."""
+    trainer = trainer_for(make_config({"model.prior_concentration": prior}), run_data(rows(16), rows(8, seed=1)))
+    last = trainer.model.score.weights[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.zero_()
+        last.bias[-1] = math.log(trainer.model.config.num_objectives * (prior - MIN_CONCENTRATION))
+    trainer.state.global_step = trainer.state.max_steps = 1
+    with pytest.warns(PromptIgnoredWarning):
+        metrics = trainer.evaluate()
+    assert metrics["eval_kl_to_prior"] == pytest.approx(0.0, abs=1e-5)
+    last.bias.data[-1] = math.log(trainer.model.config.num_objectives * (1.0 - MIN_CONCENTRATION))
+    assert trainer.evaluate()["eval_kl_to_prior"] > 0.1
 
 
 @pytest.mark.parametrize("head", ["gated", "bottleneck", "bt"])
@@ -188,7 +206,7 @@ def test_heads_without_uncertain_weights_are_not_warned_about(make_config, run_d
     with warnings.catch_warnings():
         warnings.simplefilter("error", PromptIgnoredWarning)
         result = run_training(config, data=run_data(rows(16), rows(8, seed=1)))
-    assert result.metrics["kl_weights"] == 0.0
+    assert result.metrics["kl_to_prior"] == 0.0
 
 
 def test_metrics_from_predictions():
@@ -206,7 +224,7 @@ def test_metrics_from_predictions():
     metrics = compute_preference_metrics(prediction)
     assert metrics["accuracy"] == 0.5
     assert metrics["nll"] == pytest.approx(-(math.log(0.8) + math.log(0.4) + math.log(0.5)) / 3, rel=1e-6)
-    assert metrics["kl_weights"] == pytest.approx(0.3)
+    assert metrics["kl_to_prior"] == pytest.approx(0.3)
     assert metrics["active_units"] == 1.0
     assert metrics["margin"] == pytest.approx(1.0 / 3)
 
@@ -215,12 +233,12 @@ def test_metrics_without_comparisons_are_those_of_the_latents():
     values, per_feature = torch.zeros(2, 4).numpy(), torch.zeros(2, 3).numpy()
     label = torch.full((2,), float("nan")).numpy()
     prediction = type("P", (), {"predictions": (values, per_feature), "label_ids": label})
-    assert compute_preference_metrics(prediction) == {"kl_weights": 0.0, "active_units": 0.0}
+    assert compute_preference_metrics(prediction) == {"kl_to_prior": 0.0, "active_units": 0.0}
 
 
-def test_the_trainer_has_an_objective_by_default(make_config, run_data, rows):
+def test_the_trainer_has_a_loss_by_default(make_config, run_data, rows):
     trainer = trainer_for(make_config(), run_data(rows(8)))
     plain = VRMTrainer(model=trainer.model, args=trainer.args, train_dataset=trainer.train_dataset)
-    assert plain.objective == Objective()
-    assert plain.objective.weights == LossWeights()
+    assert plain.training_loss == TrainingLoss()
+    assert plain.training_loss.weights == LossWeights()
     assert plain.head_learning_rate == trainer.args.learning_rate

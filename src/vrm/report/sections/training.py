@@ -16,8 +16,11 @@ HELD_OUT = {
     "eval_nll": ("Held-out NLL", "nats a pair", False),
     "eval_accuracy": ("Held-out accuracy", "%", True),
     "eval_calibration_error": ("Held-out calibration error", "", False),
+    "eval_kl_to_prior": ("Held-out KL of the weights to their prior", "nats", False),
     "eval_kl_weights": ("Held-out KL of the weights to the flat Dirichlet", "nats", False),
 }
+"""What `history.jsonl` logs of held-out rows; the last is in histories of unreleased versions alone."""
+
 KL_TERMS = {
     "kl_weights": ("KL of the weights to their prior", "nats a row"),
     "kl_features": ("KL of the semantic features to their prior", "nats a row"),
@@ -77,7 +80,7 @@ def _run_row(view: View, run: Run) -> list[Cell]:
         Cell(whole(best)),
         Cell(fixed(number(metrics, "nll"))),
         Cell(percent(number(metrics, "accuracy"))),
-        Cell(fixed(number(metrics, "kl_weights"), 2)),
+        Cell(fixed(number(metrics, "kl_to_prior"), 2)),
         Cell(whole(count(metrics, "active_units"))),
         Cell(fixed(number(summary, "seconds", "total"), 0)),
     ]
@@ -114,7 +117,7 @@ def _lines(view: View, key: str, keep: Callable[[list[tuple[float, float]]], boo
 
 def _held_out(view: View, draw: Drawer, key: str) -> Chart | None:
     title, unit, share = HELD_OUT[key]
-    lines = _lines(view, key, _varies if key == "eval_kl_weights" else bool)
+    lines = _lines(view, key, _varies if "_kl_" in key else bool)
     return draw.lines(lines, Axes("step", unit, percent=share), title) if lines else None
 
 

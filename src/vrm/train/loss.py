@@ -17,15 +17,15 @@ DEFAULT_SAMPLES = {"variational": 4, "marginal": 8}
 
 
 @dataclass(frozen=True)
-class Objective:
-    """Which loss, and with which weights.
+class TrainingLoss:
+    """A loss by name, and the multipliers of its terms.
 
     Attributes:
         name: `variational` (7) or `marginal` (7').
-        weights: multipliers of the raw terms, KL weights at the end of their warm-up.
+        weights: multipliers of the raw terms, those of the KLs at the end of their warm-up.
         num_samples: draws of w.
         num_nodes: Gauss-Hermite nodes.
-        kl_warmup: share of training over which both KL weights rise linearly from zero.
+        kl_warmup: share of training over which the multipliers of the KLs rise linearly from zero.
     """
 
     name: str = "variational"
@@ -47,11 +47,11 @@ class Objective:
         )
 
     def weights_at(self, progress: float) -> LossWeights:
-        """Weights after this share of training, in [0, 1]."""
+        """Multipliers after this share of training, in [0, 1]."""
         rise = 1.0 if self.kl_warmup <= 0 else min(1.0, progress / self.kl_warmup)
         rise = 0.0 if math.isnan(rise) else rise
         full = self.weights
-        return LossWeights(full.likelihoods, full.kl_weights * rise, full.kl_features * rise)
+        return LossWeights(full.likelihoods, full.beta_weights * rise, full.beta_features * rise)
 
     def loss(self, terms: LossTerms, progress: float = 1.0) -> WeightedLoss:
         """Weighted loss of each judgment."""

@@ -7,9 +7,9 @@ from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import LossWeights, marginal_terms, variational_terms
 from vrm.data.collate import TargetEncoder
 from vrm.model import load_model
-from vrm.train.objective import Objective
+from vrm.train.loss import TrainingLoss
 
-WEIGHTS = LossWeights({"ratings": 0.5, "votes": 2.0}, kl_weights=0.1, kl_features=0.2)
+WEIGHTS = LossWeights({"ratings": 0.5, "votes": 2.0}, beta_weights=0.1, beta_features=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def judged(make_tiny_model, rows):
 def test_terms_are_those_of_the_core(judged, name, function):
     output, labels, prior = judged
     torch.manual_seed(0)
-    terms = Objective(name, WEIGHTS, num_samples=3, num_nodes=5).terms(output, labels, prior)
+    terms = TrainingLoss(name, WEIGHTS, num_samples=3, num_nodes=5).terms(output, labels, prior)
     torch.manual_seed(0)
     expected = function(output.posteriors, Judgments(**labels), prior, 3, 5)
     for key, value in terms.as_dict().items():
@@ -38,9 +38,9 @@ def test_terms_are_those_of_the_core(judged, name, function):
 
 def test_the_loss_is_the_weighted_sum_and_terms_stay_raw(judged):
     output, labels, prior = judged
-    objective = Objective("variational", WEIGHTS)
-    terms = objective.terms(output, labels, prior)
-    weighted = objective.loss(terms)
+    training_loss = TrainingLoss("variational", WEIGHTS)
+    terms = training_loss.terms(output, labels, prior)
+    weighted = training_loss.loss(terms)
     expected = (
         -terms.comparison
         - terms.ranking
@@ -57,8 +57,8 @@ def test_the_loss_is_the_weighted_sum_and_terms_stay_raw(judged):
     ("warmup", "progress", "share"),
     [(0.5, 0.0, 0.0), (0.5, 0.25, 0.5), (0.5, 0.5, 1.0), (0.5, 0.9, 1.0), (0.0, 0.0, 1.0), (1.0, 0.3, 0.3)],
 )
-def test_only_the_kl_weights_warm_up(warmup, progress, share):
-    weights = Objective(weights=WEIGHTS, kl_warmup=warmup).weights_at(progress)
-    assert weights.kl_weights == pytest.approx(0.1 * share)
-    assert weights.kl_features == pytest.approx(0.2 * share)
+def test_only_the_coefficients_of_the_kls_warm_up(warmup, progress, share):
+    weights = TrainingLoss(weights=WEIGHTS, kl_warmup=warmup).weights_at(progress)
+    assert weights.beta_weights == pytest.approx(0.1 * share)
+    assert weights.beta_features == pytest.approx(0.2 * share)
     assert weights.likelihoods == {"ratings": 0.5, "votes": 2.0}
