@@ -63,14 +63,19 @@ class JudgedBatch:
 
     def row(self, index: int) -> JudgedBatch:
         """One judgment as a batch of one, its padding removed."""
-        rows, count = torch.tensor([index]), max(len(self.tokenized[index].completions), 1)
+        return self.part(index, index + 1)
+
+    def part(self, start: int, stop: int) -> JudgedBatch:
+        """The judgments from `start` to before `stop`, padded to the longest of them."""
+        tokenized, rows = self.tokenized[start:stop], torch.arange(start, stop)
+        width = max([1, *(len(item.completions) for item in tokenized)])
         features = self.posteriors.features
         posteriors = replace(
             self.posteriors,
             weights=self.posteriors.weights.take(rows),
-            features=SemanticFeatures(features.loc[rows, :count], features.variance[rows, :count]),
+            features=SemanticFeatures(features.loc[rows, :width], features.variance[rows, :width]),
         )
-        return replace(self, tokenized=[self.tokenized[index]], mask=self.mask[rows, :count], posteriors=posteriors)
+        return replace(self, tokenized=tokenized, mask=self.mask[rows, :width], posteriors=posteriors)
 
     def steered(self, steering: Steering | None) -> JudgedBatch:
         """The batch as an engine with this steering would have judged it; without steering the batch itself.

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import accumulate, islice
 from typing import Any, Protocol, TypeVar
 
 from vrm.data.tokenized import TokenizedJudgment
@@ -70,15 +70,15 @@ class Size:
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way: its judgments, and the future of what the model says about each."""
+    """A request on its way: its judgments, and the future of what the model says about them."""
 
     judgments: list[TokenizedJudgment]
     size: Size
-    judged: asyncio.Future[list[JudgedBatch]]
+    judged: asyncio.Future[JudgedBatch]
     arrived: float = field(default_factory=time.monotonic)
 
 
-def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[list[JudgedBatch] | Exception]:
+def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[JudgedBatch | Exception]:
     """What the model says about each job, all in one call; a job that makes it fail harms no other."""
     try:
         return _judge_together(judge, jobs)
@@ -88,11 +88,11 @@ def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[list[JudgedBatch] | Ex
         return [outcome for job in jobs for outcome in judge_jobs(judge, [job])]
 
 
-def _judge_together(judge: Judge, jobs: Sequence[Job]) -> list[list[JudgedBatch] | Exception]:
+def _judge_together(judge: Judge, jobs: Sequence[Job]) -> list[JudgedBatch | Exception]:
     # The engine computes a prompt once, whichever requests it came in.
     batch = judge.judge_tokenized([judgment for job in jobs for judgment in job.judgments])
-    rows = map(batch.row, count())
-    return [list(islice(rows, len(job.judgments))) for job in jobs]
+    ends = accumulate(len(job.judgments) for job in jobs)
+    return [batch.part(end - len(job.judgments), end) for job, end in zip(jobs, ends, strict=True)]
 
 
 def _measured(tokenize: Callable[[], list[TokenizedJudgment]]) -> tuple[list[TokenizedJudgment], Size]:
@@ -153,7 +153,7 @@ class Batcher:
         self,
         texts: int,
         tokenize: Callable[[], list[TokenizedJudgment]],
-        answer: Callable[[list[JudgedBatch]], T],
+        answer: Callable[[JudgedBatch], T],
         slow: bool = False,
     ) -> T:
         """The answer to a request.
@@ -162,8 +162,8 @@ class Batcher:
 
         Args:
             texts: completions of the request.
-            tokenize: gives its judgments; called in the tokenizers' thread.
-            answer: makes the answer of the judged rows; called in the answers' thread.
+            tokenize: gives its judgments, one or more; called in the tokenizers' thread.
+            answer: makes the answer of the judged batch; called in the answers' thread.
             slow: whether that takes long; such answers have a thread of their own and hold nobody else up.
 
         Raises:
@@ -173,8 +173,8 @@ class Batcher:
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 judgments, size = await self._in_thread("tokenize", _measured, tokenize)
-                rows = await self._judged(judgments, size)
-                return await self._in_thread("slow-answer" if slow else "answer", answer, rows)
+                judged = await self._judged(judgments, size)
+                return await self._in_thread("slow-answer" if slow else "answer", answer, judged)
         except TimeoutError:
             self._metrics.dropped.labels("timeout").inc()
             limit = self._settings.request_timeout
@@ -215,9 +215,7 @@ class Batcher:
     async def _in_thread(self, name: str, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads[name], work, *arguments)
 
-    async def _judged(self, judgments: list[TokenizedJudgment], size: Size) -> list[JudgedBatch]:
-        if not judgments:
-            return []
+    async def _judged(self, judgments: list[TokenizedJudgment], size: Size) -> JudgedBatch:
         job = Job(judgments, size, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self._waiting_tokens += size.tokens

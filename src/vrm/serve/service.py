@@ -87,15 +87,15 @@ class Service:
         self,
         request: Request,
         items: Sequence[Judgment | Formatted],
-        answer: Callable[[list[JudgedBatch]], T],
+        answer: Callable[[JudgedBatch], T],
         slow: bool = False,
     ) -> T:
         """Judge what a request holds and make its answer, in the threads for it.
 
         Args:
             request: of HTTP; if its client goes away, so does its place in the queue.
-            items: judgments and formatted texts.
-            answer: called in a thread, with one judged row an item.
+            items: judgments and formatted texts, one or more.
+            answer: called in a thread, with one judgment an item.
             slow: whether the answer takes long.
 
         Raises:
@@ -111,9 +111,9 @@ class Service:
     async def rewards(
         self, request: Request, items: Sequence[Judgment | Formatted], choice: RewardChoice
     ) -> list[RowRewards]:
-        """Rewards of what a request holds; see `judge`."""
+        """Rewards of what a request holds, which may be nothing; see `judge`."""
         view = self.view(choice)
-        return await self.judge(request, items, lambda rows: [rewards for row in rows for rewards in view(row).rows()])
+        return await self.judge(request, items, lambda judged: list(view(judged).rows())) if items else []
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, T], metrics: ServeMetrics) -> T:

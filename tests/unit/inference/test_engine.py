@@ -99,6 +99,14 @@ def test_one_row_of_a_batch_is_that_row_without_padding(loaded):
         assert torch.allclose(row.moments.variance[0], batch.moments.variance[index, :count], atol=1e-6)
 
 
+def test_a_part_of_a_batch_is_its_rows_padded_to_the_longest_of_them(loaded):
+    batch = engine(loaded).judge(ROWS[:6])
+    part = batch.part(3, 5)
+    assert part.judgments == ROWS[3:5]
+    assert part.mask.tolist() == [[True] * 4, [True] + [False] * 3]
+    assert torch.equal(part.moments.mean[part.mask], batch.moments.mean[3:5][batch.mask[3:5]])
+
+
 def test_plain_text_is_wrapped_for_a_model_of_conversations(loaded, make_tiny_model):
     messages = Judgment([{"role": "user", "content": "how"}], [[{"role": "assistant", "content": "good"}]])
     plain = Judgment("how", ["good"])

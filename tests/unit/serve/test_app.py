@@ -274,6 +274,12 @@ def test_parameters_of_the_url_that_no_route_reads_are_refused(client, url, body
     assert f"{name}: no parameter of this URL; it may have {allowed}." in error(refused)["message"]
 
 
+def test_a_request_for_nothing_is_answered_with_nothing(client):
+    assert client.post("/get_reward", json={"query": []}).json()["rewards"] == []
+    assert client.post("/pooling", json={"input": []}).json()["data"] == []
+    assert client.post("/get_reward?reward_scale=percent", json={"query": []}).status_code == 422
+
+
 def test_json_that_is_not_called_so_is_told(client):
     refused = client.post("/v1/score", content=json.dumps(GOOD), headers={"Content-Type": "text/plain"})
     assert refused.status_code == 422

@@ -16,13 +16,13 @@ LIMIT = 20.0
 
 
 class Judged:
-    """Stands for a judged batch: a row is the judgment that was asked for."""
+    """Stands for a judged batch: a part is the judgments that were asked for."""
 
     def __init__(self, judgments):
         self.judgments = judgments
 
-    def row(self, index):
-        return self.judgments[index]
+    def part(self, start, stop):
+        return self.judgments[start:stop]
 
 
 class HeldJudge:
@@ -65,7 +65,7 @@ def run(judge, work, **settings):
 
 def submit(batcher, *judgments):
     texts = sum(len(item.completions) for item in judgments)
-    return asyncio.ensure_future(batcher.submit(texts, lambda: list(judgments), lambda rows: rows))
+    return asyncio.ensure_future(batcher.submit(texts, lambda: list(judgments), lambda judged: judged))
 
 
 async def begun(judge):
@@ -249,18 +249,8 @@ def test_the_event_loop_runs_while_the_model_tokenizer_and_answer_are_at_work():
 
     async def work(batcher):
         ticking = asyncio.ensure_future(tick())
-        await batcher.submit(1, lambda: slow([judgment([1], [1])]), lambda rows: slow(rows))
+        await batcher.submit(1, lambda: slow([judgment([1], [1])]), lambda judged: slow(judged))
         ticking.cancel()
 
     run(judge, work, queue_delay=0)
     assert waited == [True] * 3
-
-
-def test_nothing_to_judge_is_answered_at_once():
-    judge = HeldJudge()
-
-    async def work(batcher):
-        return await submit(batcher)
-
-    assert run(judge, work)[0] == []
-    assert judge.batches == []

@@ -26,7 +26,7 @@ def native_router(service: Service) -> APIRouter:
         check_number(body.completions, settings.max_texts, "completions")
         judgment = judgment_of(body, settings)
         return await service.judge(
-            request, [judgment], lambda rows: _score_response(rows[0], service, view, body.probabilities)
+            request, [judgment], lambda judged: _score_response(judged, service, view, body.probabilities)
         )
 
     @router.post("/explain", summary="Why one completion is preferred to another")
@@ -36,14 +36,14 @@ def native_router(service: Service) -> APIRouter:
         check_number(body.completions, min(settings.max_explained, settings.max_texts), "completions")
         judgment = judgment_of(body, settings)
         return await service.judge(
-            request, [judgment], lambda rows: _explain_response(rows[0], service, view), slow=True
+            request, [judgment], lambda judged: _explain_response(judged, service, view), slow=True
         )
 
     return router
 
 
-def _score_response(row: JudgedBatch, service: Service, view: RewardView, probabilities: bool) -> ScoreResponse:
-    (rewards,) = view(row).rows()
+def _score_response(judged: JudgedBatch, service: Service, view: RewardView, probabilities: bool) -> ScoreResponse:
+    (rewards,) = view(judged).rows()
     return ScoreResponse(
         model=service.settings.name,
         reward_scale=view.reward_scale,
@@ -55,6 +55,6 @@ def _score_response(row: JudgedBatch, service: Service, view: RewardView, probab
     )
 
 
-def _explain_response(row: JudgedBatch, service: Service, view: RewardView) -> ExplainResponse:
-    explanation = explain_row(row.steered(view.steering), 0, service.engine.model)
+def _explain_response(judged: JudgedBatch, service: Service, view: RewardView) -> ExplainResponse:
+    explanation = explain_row(judged.steered(view.steering), 0, service.engine.model)
     return ExplainResponse.model_validate({"model": service.settings.name, **explanation.to_dict()})
