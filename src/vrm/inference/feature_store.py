@@ -49,6 +49,7 @@ class FeatureStore:
         self._index: dict[bytes, int] = {}
         self._memory = np.empty((0, width), dtype=_DTYPE)
         self._count = 0
+        self._mapped: NDArray[np.float32] | None = None
         self.directory: Path | None = None
         if directory is not None:
             text = json.dumps(fingerprint or {}, sort_keys=True)
@@ -118,9 +119,7 @@ class FeatureStore:
             grown[: self._count] = self._memory[: self._count]
             self._memory = grown
         self._memory[self._count : needed] = values
-        for key in keys:
-            self._index[key] = self._count
-            self._count += 1
+        self._count_in(keys)
 
     def _append_files(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
         assert self.directory is not None
@@ -130,15 +129,16 @@ class FeatureStore:
             file.write(values.tobytes())
         with (self.directory / "keys.bin").open("ab") as file:
             file.write(b"".join(keys))
-        for key in keys:
-            self._index[key] = self._count
-            self._count += 1
+        self._count_in(keys)
+
+    def _count_in(self, keys: Sequence[bytes]) -> None:
+        self._index |= {key: row for row, key in enumerate(keys, self._count)}
+        self._count += len(keys)
 
     def _reload(self) -> None:
         """Read keys that another writer has added; the lock must be held."""
         assert self.directory is not None
         path = self.directory / "keys.bin"
-        self._mapped: NDArray[np.float32] | None = getattr(self, "_mapped", None)
         if not path.exists() or path.stat().st_size == self._count * KEY_BYTES:
             return
         data = path.read_bytes()

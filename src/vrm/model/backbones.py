@@ -33,12 +33,22 @@ def _hidden_states(
     return [outputs.hidden_states[layer] for layer in layers]
 
 
+def _at(states: list[Tensor], index: Tensor) -> Tensor:
+    """Hidden states at one position a row, (rows, feature_size)."""
+    return torch.cat([take_token(state, index) for state in states], -1)
+
+
+def _over(states: list[Tensor], mask: Tensor, poolings: list[str]) -> Tensor:
+    """Hidden states pooled over a mask (rows, length), (rows, feature_size)."""
+    return torch.cat([masked_pool(state, mask, pooling) for state in states for pooling in poolings], -1)
+
+
 def encode_prompts(backbone: nn.Module, config: VRMConfig, input_ids: Tensor, mask: Tensor) -> Tensor:
     """Head input of prompts alone, (rows, feature_size); rows are right-padded prompts."""
     states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
     if config.backbone_kind == "decoder":
-        return torch.cat([take_token(state, mask.sum(1) - 1) for state in states], -1)
-    return torch.cat([masked_pool(state, mask, pooling) for state in states for pooling in config.poolings], -1)
+        return _at(states, mask.sum(1) - 1)
+    return _over(states, mask, config.poolings)
 
 
 def encode_completions(
@@ -59,13 +69,10 @@ def encode_completions(
     states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
     last = mask.sum(1) - 1
     if config.backbone_kind == "decoder":
-        prompts = torch.cat([take_token(state, (start - 1).clamp_min(0)) for state in states], -1)
-        return torch.cat([take_token(state, last) for state in states], -1), prompts
+        return _at(states, last), _at(states, (start - 1).clamp_min(0))
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)
     completion = mask & (positions >= torch.minimum(start, last).unsqueeze(1))
-    return torch.cat(
-        [masked_pool(state, completion, pooling) for state in states for pooling in config.poolings], -1
-    ), None
+    return _over(states, completion, config.poolings), None
 
 
 def encode_padded_rows(
