@@ -1,4 +1,4 @@
-"""Two other routes of training a decoder on pairs, as references for the packed one; the library has neither.
+"""Two other routes of training a decoder on pairs, as references for the packed one.
 
 `padded`: one row a completion, padded to the longest, every prompt computed with each of its completions.
 `cache`: the prompts of a batch once, their keys and values repeated for the completions, gradients through them.
@@ -17,23 +17,10 @@ from transformers import DynamicCache
 
 from vrm.data.collate import TargetEncoder
 from vrm.model import VRMForSequenceClassification
-from vrm.model.backbones import encode_padded_rows
 from vrm.model.packing import Tree, trees_of
 from vrm.model.padding import align_left, pad_right
 from vrm.model.pooling import take_token
 from vrm.train.passes import JudgmentCollator, PassCollator
-
-
-class PaddedRoute(VRMForSequenceClassification):
-    """The model without packed rows."""
-
-    def _encode(
-        self, input_ids: Tensor | None, attention_mask: Tensor | None, start: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        assert input_ids is not None
-        assert attention_mask is not None
-        assert start is not None
-        return encode_padded_rows(self.backbone, self.config, input_ids, attention_mask.bool(), start)
 
 
 class CacheRoute(VRMForSequenceClassification):
@@ -70,7 +57,12 @@ class CacheRoute(VRMForSequenceClassification):
         return prompt_states, take_token(second.last_hidden_state, completion_mask.sum(1) - 1)
 
 
-ROUTES = {"padded": PaddedRoute, "cache": CacheRoute}
+def take_route(model: VRMForSequenceClassification, route: str) -> None:
+    """Let a model compute rows by `padded`, the library's route of backbones that cannot be packed, or by `cache`."""
+    if route == "cache":
+        model.__class__ = CacheRoute
+    else:
+        model.packing_problem = "the padded route is measured"
 
 
 def gradient_differences(files: Path, rows: Rows, limit: int) -> dict[str, float]:
@@ -79,10 +71,10 @@ def gradient_differences(files: Path, rows: Rows, limit: int) -> dict[str, float
     model = reward_model(files, "bt", limit).eval()
     padded, packed = _batches(model, rows)
     differences = {}
-    reference = _gradients(model, PaddedRoute, padded)
+    reference = _gradients(model, "padded", padded)
     largest = max(float(gradient.abs().max()) for gradient in reference)
-    for name, kind, batch in (("cache", CacheRoute, padded), ("packed", VRMForSequenceClassification, packed)):
-        pairs = zip(_gradients(model, kind, batch), reference, strict=True)
+    for name, batch in (("cache", padded), ("packed", packed)):
+        pairs = zip(_gradients(model, name, batch), reference, strict=True)
         differences[name] = max(float((gradient - expected).abs().max()) for gradient, expected in pairs) / largest
     return differences
 
@@ -92,9 +84,10 @@ def _batches(model: VRMForSequenceClassification, rows: Rows) -> tuple[dict, dic
     return JudgmentCollator(TargetEncoder(), 0)(rows.tokenized), packed
 
 
-def _gradients(model: VRMForSequenceClassification, kind: type, batch: dict) -> list[Tensor]:
+def _gradients(model: VRMForSequenceClassification, route: str, batch: dict) -> list[Tensor]:
     one = copy.deepcopy(model)
-    one.__class__ = kind
+    if route != "packed":
+        take_route(one, route)
     rewards = one(**batch).logits
     torch.nn.functional.softplus(rewards[:, 1] - rewards[:, 0]).mean().backward()
     return [parameter.grad for parameter in one.backbone.parameters() if parameter.grad is not None]

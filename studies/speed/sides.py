@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from studies.speed.inputs import Rows, reward_model
 from studies.speed.measure import PeakMemory, synchronize
-from studies.speed.routes import ROUTES
+from studies.speed.routes import take_route
 from studies.speed.tables import quiet
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -265,7 +265,7 @@ def run_vrm(files: Path, rows: Rows, setting: Setting, head: str, route: str = "
     with tempfile.TemporaryDirectory() as directory:
         model = reward_model(files, head, setting.limit)
         if route != "packed":
-            model.__class__ = ROUTES[route]
+            take_route(model, route)
         return measure(vrm_trainer(model, rows, setting, directory, route), rows, setting)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from studies.speed.measure import autocast
-from studies.speed.routes import PaddedRoute
+from studies.speed.routes import take_route
 from torch import Tensor
 from torch.profiler import record_function
 
@@ -68,7 +68,7 @@ class Stepper:
             if not collate.packed:
                 raise RuntimeError(f"the backbone's rows are not packed: {model.packing_problem}")
         else:
-            model.__class__ = PaddedRoute
+            take_route(model, "padded")
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
         model.train()
         model.score.register_forward_pre_hook(lambda *_: _enter(model))
