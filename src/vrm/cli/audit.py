@@ -7,22 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
+from vrm.cli import options
 from vrm.cli.console import Meter, note, results, write_json
-from vrm.cli.options import (
-    BadRowsOption,
-    CacheOption,
-    DeviceOption,
-    EmphasizeOption,
-    JsonFileOption,
-    ModelArgument,
-    OverlongOption,
-    PrecisionOption,
-    RecipeOption,
-    ResamplesOption,
-    WithoutOption,
-    load_engine,
-    steering,
-)
 
 if TYPE_CHECKING:
     from vrm.audit import AuditReport, Edit
@@ -37,40 +23,33 @@ def _list_edits(wanted: bool) -> None:
         raise typer.Exit
 
 
-_Edit = Annotated[
-    list[str] | None,
-    typer.Option("--edit", metavar="NAME", help="Try this edit only; may be repeated.", show_default=False),
-]
+_Edit = Annotated[list[str] | None, typer.Option("--edit", metavar="NAME", help="Try this edit only; may be repeated.")]
 _ListEdits = Annotated[
     bool, typer.Option("--list-edits", callback=_list_edits, is_eager=True, help="Print the edits and exit.")
 ]
-_Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, metavar="N", help="Read the first N rows only.", show_default=False)
-]
+_Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read the first N rows only.")]
 
 
 def audit(
-    model: ModelArgument,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Judgments in the row schema, any format.", show_default=False)
-    ],
-    json_file: JsonFileOption = None,
+    model: options.ModelArgument,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Judgments in the row schema, any format.")],
+    json_file: options.JsonFileOption = None,
     edit: _Edit = None,
     list_edits: _ListEdits = False,
     limit: _Limit = None,
-    recipe: RecipeOption = None,
-    emphasize: EmphasizeOption = None,
-    without: WithoutOption = None,
+    recipe: options.RecipeOption = None,
+    emphasize: options.EmphasizeOption = None,
+    without: options.WithoutOption = None,
     kappa: Annotated[
         float, typer.Option("--kappa", min=0.0, help="Audit the pessimistic reward E[r] - kappa sqrt(Var[r]).")
     ] = 0.0,
-    on_bad_rows: BadRowsOption = OnBadRows.ERROR,
-    on_overlong: OverlongOption = OnOverlong.TRUNCATE,
-    precision: PrecisionOption = Precision.FLOAT32,
-    cache: CacheOption = None,
-    resamples: ResamplesOption = 1000,
+    on_bad_rows: options.BadRowsOption = OnBadRows.ERROR,
+    on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
+    precision: options.PrecisionOption = Precision.FLOAT32,
+    cache: options.CacheOption = None,
+    resamples: options.ResamplesOption = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of the edits and of the bootstrap.")] = 0,
-    device: DeviceOption = "auto",
+    device: options.DeviceOption = "auto",
 ) -> None:
     """Try edits of completions that should not pay, and see whether the reward falls for them.
 
@@ -85,7 +64,7 @@ def audit(
     if not loaded.report.ok:
         note(loaded.report.render())
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
-    engine = load_engine(model, **settings, steering=steering(emphasize, without), cache=cache)
+    engine = options.load_engine(model, **settings, steering=options.steering(emphasize, without), cache=cache)
     from vrm.audit import print_audit
 
     report = _audited(engine, loaded.judgments, edits, kappa=kappa, resamples=resamples, seed=seed)

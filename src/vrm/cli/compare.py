@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
+from vrm.cli import options
 from vrm.cli.console import note, results, write_json
-from vrm.cli.options import (
-    BadRowsOption,
-    CacheOption,
-    DeviceOption,
-    JsonFileOption,
-    OverlongOption,
-    PrecisionOption,
-    RecipeOption,
-    ResamplesOption,
-    load_engine,
-)
 
 if TYPE_CHECKING:
     from vrm.benchmarks import Outcomes
@@ -41,14 +31,14 @@ def compare(
             help="Judgments in the row schema, any format; or a benchmark, NAME or NAME=PATH, as in vrm evaluate.",
         ),
     ],
-    json_file: JsonFileOption = None,
-    recipe: RecipeOption = None,
-    on_bad_rows: BadRowsOption = OnBadRows.ERROR,
-    on_overlong: OverlongOption = OnOverlong.TRUNCATE,
-    precision: PrecisionOption = Precision.FLOAT32,
-    cache: CacheOption = None,
-    resamples: ResamplesOption = 1000,
-    device: DeviceOption = "auto",
+    json_file: options.JsonFileOption = None,
+    recipe: options.RecipeOption = None,
+    on_bad_rows: options.BadRowsOption = OnBadRows.ERROR,
+    on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
+    precision: options.PrecisionOption = Precision.FLOAT32,
+    cache: options.CacheOption = None,
+    resamples: options.ResamplesOption = 1000,
+    device: options.DeviceOption = "auto",
 ) -> None:
     """Compare two models on the same judgments, pair by pair.
 
@@ -63,12 +53,12 @@ def compare(
     found, models = [], []
     for label, model in (("A", first), ("B", second)):
         note(f"judging with {label}: {model}")
-        engine = load_engine(model, **settings, steering=None, cache=cache)
+        engine = options.load_engine(model, **settings, cache=cache)
         found.append({target: _judge(engine, given) for target, given in material.items()})
         models.append(measured_model(model, engine))
         del engine
-    options = ResampleOptions(resamples=resamples)
-    compared = {target: _compare(found[0][target][0], found[1][target][0], options) for target in material}
+    resampling = ResampleOptions(resamples=resamples)
+    compared = {target: _compare(found[0][target][0], found[1][target][0], resampling) for target in material}
     if json_file is not None:
         settings |= {"resamples": resamples, "recipe": recipe, "on_bad_rows": on_bad_rows}
         overlong = {target: {"a": found[0][target][1], "b": found[1][target][1]} for target in material}
@@ -102,14 +92,14 @@ def _judge(engine: RewardEngine, given: Input) -> tuple[Collected | Outcomes, st
     return given.benchmark.outcomes(loaded.examples, given.score(engine)), engine.report.render()
 
 
-def _compare(first: Any, second: Any, options: ResampleOptions) -> Comparison | BenchmarkComparison:
+def _compare(first: Any, second: Any, resampling: ResampleOptions) -> Comparison | BenchmarkComparison:
     from vrm.benchmarks.compare import compare_outcomes
     from vrm.evaluate.collect import Collected
     from vrm.evaluate.compare import compare_collected
 
     if isinstance(first, Collected):
-        return compare_collected(first, second, options)
-    return compare_outcomes(first, second, options)
+        return compare_collected(first, second, resampling)
+    return compare_outcomes(first, second, resampling)
 
 
 def _document(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vrm.choices import OnOverlong, Precision, StudentTuning
+from vrm.choices import OnOverlong, StudentTuning
 from vrm.cli import options
 from vrm.cli.console import Meter, note, results
 from vrm.errors import DataError
@@ -21,40 +21,26 @@ if TYPE_CHECKING:
     from vrm.train.student import StudentExample
 
 _Teacher = Annotated[
-    str,
-    typer.Argument(metavar="TEACHER", help="Directory written by save_pretrained, or a Hub name.", show_default=False),
+    str, typer.Argument(metavar="TEACHER", help="Directory written by save_pretrained, or a Hub name.")
 ]
 _Sources = Annotated[
     list[str],
-    typer.Argument(
-        metavar="DATA...", help="Prompts with completions, as for `vrm score`; labels are not read.", show_default=False
-    ),
+    typer.Argument(metavar="DATA...", help="Prompts with completions, as for `vrm score`; labels are not read."),
 ]
-_Output = Annotated[
-    Path, typer.Option("-o", "--output", metavar="DIR", help="Directory of the student.", show_default=False)
-]
+_Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Directory of the student.")]
 _Tuning = Annotated[
-    StudentTuning,
-    typer.Option("--tuning", help="The score layer by ridge regression, or all weights after that."),
+    StudentTuning, typer.Option("--tuning", help="The score layer by ridge regression, or all weights after that.")
 ]
-_Epochs = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Of --tuning full [default: 3].", show_default=False)
-]
+_Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Of --tuning full [default: 3].")]
 _BatchSize = Annotated[
-    int | None,
-    typer.Option("--batch-size", min=1, help="Of --tuning full, completions [default: 16].", show_default=False),
+    int | None, typer.Option("--batch-size", min=1, help="Of --tuning full, completions [default: 16].")
 ]
-_LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", help="Of --tuning full [default: 5e-05].", show_default=False)
-]
+_LearningRate = Annotated[float | None, typer.Option("--learning-rate", help="Of --tuning full [default: 5e-05].")]
 _HeldOut = Annotated[
     float, typer.Option("--held-out", min=0.0, max=0.9, help="Share of prompts kept for measuring the agreement.")
 ]
 _Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split, of fresh layers and of the order of steps.")]
-_License = Annotated[
-    str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card.", show_default=False)
-]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
+_License = Annotated[str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card.")]
 
 
 def distill_linear(
@@ -69,7 +55,7 @@ def distill_linear(
     seed: _Seed = 0,
     column: options.ColumnOption = None,
     license_id: _License = None,
-    overwrite: _Overwrite = False,
+    overwrite: options.ReplaceModelOption = False,
     as_json: options.JsonFlag = False,
     device: options.DeviceOption = "auto",
 ) -> None:
@@ -87,9 +73,7 @@ def distill_linear(
     if held_out == 0.0:
         raise typer.BadParameter("without held-out prompts the agreement cannot be measured", param_hint="--held-out")
     rows = _read(sources, options.pairs(column, "--column"))
-    engine = options.load_engine(
-        teacher, device=device, precision=Precision.FLOAT32, on_overlong=OnOverlong.DROP, steering=None
-    )
+    engine = options.load_engine(teacher, device=device, on_overlong=OnOverlong.DROP)
     from vrm.export.directory import new_directory
     from vrm.train.distill import FineTuning
 

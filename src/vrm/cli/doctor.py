@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrm.choices import OnOverlong, Precision, SplitBy
+from vrm.choices import SplitBy
+from vrm.cli import options
 from vrm.cli.console import Meter, quiet_libraries, results, write_json
-from vrm.cli.options import DeviceOption, JsonFileOption, RecipeOption, load_engine
 
 if TYPE_CHECKING:
     from vrm.doctor import DoctorReport, Reading
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 FilesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE...",
-        help="Judgments in the row schema, any format; several are taken as the parts of a split.",
-        show_default=False,
+        metavar="FILE...", help="Judgments in the row schema, any format; several are taken as the parts of a split."
     ),
 ]
 AllowOption = Annotated[
-    list[str] | None,
-    typer.Option("--allow", metavar="NAME", help="Make this error a warning; may be repeated.", show_default=False),
+    list[str] | None, typer.Option("--allow", metavar="NAME", help="Make this error a warning; may be repeated.")
 ]
 ExamplesOption = Annotated[
     int, typer.Option("--examples", min=0, metavar="N", help="Places (file:line) to name for each finding.")
@@ -56,17 +53,17 @@ SampleOption = Annotated[
 
 def doctor(
     files: FilesArgument,
-    json_file: JsonFileOption = None,
+    json_file: options.JsonFileOption = None,
     allow: AllowOption = None,
     examples: ExamplesOption = 3,
     split_by: SplitByOption = SplitBy.PROMPT,
-    recipe: RecipeOption = None,
+    recipe: options.RecipeOption = None,
     tokenizer: TokenizerOption = None,
     max_input_tokens: LimitOption = None,
     model: ModelOption = None,
     model_rows: ModelRowsOption = 2_000,
     sample: SampleOption = 10_000,
-    device: DeviceOption = "auto",
+    device: options.DeviceOption = "auto",
 ) -> None:
     """Look for what is wrong with preference data: leaks, duplicates, contradictions, noise, lengths, languages.
 
@@ -104,9 +101,7 @@ def _reading(
     from vrm.doctor.tokens import default_reading, load_reading, model_reading
 
     if model is not None:
-        engine = load_engine(
-            model, device=device, precision=Precision.FLOAT32, on_overlong=OnOverlong.TRUNCATE, steering=None
-        )
+        engine = options.load_engine(model, device=device)
         return model_reading(engine, model, limit), engine
     quiet_libraries()
     if tokenizer is not None:

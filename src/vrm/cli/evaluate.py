@@ -10,20 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
+from vrm.cli import options
 from vrm.cli.console import Meter, note, results, write_json
-from vrm.cli.options import (
-    CacheOption,
-    DeviceOption,
-    EmphasizeOption,
-    ModelArgument,
-    OverlongOption,
-    PrecisionOption,
-    RecipeOption,
-    ResamplesOption,
-    WithoutOption,
-    load_engine,
-    steering,
-)
 from vrm.errors import DataError
 
 MISTAKES = 10
@@ -50,7 +38,6 @@ InputsArgument = Annotated[
     typer.Argument(
         metavar="BENCHMARK[=PATH]|FILE...",
         help="Benchmarks by name, with the place of their files (else from the Hub), and files of judgments.",
-        show_default=False,
     ),
 ]
 ListOption = Annotated[
@@ -71,7 +58,6 @@ RewardsOption = Annotated[
         "--rewards",
         metavar="DIR",
         help="Write each benchmark example's rewards to NAME.rewards.jsonl here [default: beside the JSON file].",
-        show_default=False,
     ),
 ]
 BadRowsOption = Annotated[
@@ -87,7 +73,6 @@ KappaOption = Annotated[
         "--kappa",
         metavar="K",
         help="Of bon: standard deviations that a pessimistic pick subtracts, repeatable [default: 0.5, 1, 2, 4].",
-        show_default=False,
     ),
 ]
 MaxNOption = Annotated[
@@ -97,28 +82,27 @@ MaxNOption = Annotated[
         min=2,
         help="Of bon: end of the curves; rows with fewer completions are left out and counted [default: the fewest "
         "completions of any row].",
-        show_default=False,
     ),
 ]
 
 
 def evaluate(
-    model: ModelArgument,
+    model: options.ModelArgument,
     files: InputsArgument,
     list_benchmarks: ListOption = False,
     json_file: JsonOption = None,
     rewards: RewardsOption = None,
-    recipe: RecipeOption = None,
-    emphasize: EmphasizeOption = None,
-    without: WithoutOption = None,
+    recipe: options.RecipeOption = None,
+    emphasize: options.EmphasizeOption = None,
+    without: options.WithoutOption = None,
     on_bad_rows: BadRowsOption = OnBadRows.ERROR,
-    on_overlong: OverlongOption = OnOverlong.TRUNCATE,
-    precision: PrecisionOption = Precision.FLOAT32,
-    cache: CacheOption = None,
-    resamples: ResamplesOption = 1000,
+    on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
+    precision: options.PrecisionOption = Precision.FLOAT32,
+    cache: options.CacheOption = None,
+    resamples: options.ResamplesOption = 1000,
     kappas: KappaOption = None,
     max_n: MaxNOption = None,
-    device: DeviceOption = "auto",
+    device: options.DeviceOption = "auto",
 ) -> None:
     """Measure a model on benchmarks, and on judged pairs, ratings and votes of your own.
 
@@ -131,7 +115,7 @@ def evaluate(
     for item in inputs:
         item.load(recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
-    engine = load_engine(model, **settings, steering=steering(emphasize, without), cache=cache)
+    engine = options.load_engine(model, **settings, steering=options.steering(emphasize, without), cache=cache)
     for item in inputs:
         engine.reset_report()
         item.measure(engine, resamples, mistakes=0 if json_file is None else MISTAKES)

@@ -15,23 +15,14 @@ if TYPE_CHECKING:
     from vrm.data.schema import Judgment
 
 _Input = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="INPUT", help="A source as for `vrm score`, of which one row is explained.", show_default=False
-    ),
+    str | None, typer.Argument(metavar="INPUT", help="A source as for `vrm score`, of which one row is explained.")
 ]
-_Prompt = Annotated[
-    str | None, typer.Option("--prompt", metavar="TEXT", help="In place of INPUT: the prompt.", show_default=False)
-]
+_Prompt = Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="In place of INPUT: the prompt.")]
 _Completion = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--completion", metavar="TEXT", help="A completion of that prompt; may be repeated.", show_default=False
-    ),
+    list[str] | None, typer.Option("--completion", metavar="TEXT", help="A completion of that prompt; may be repeated.")
 ]
 _Line = Annotated[
-    int | None,
-    typer.Option("--line", min=1, metavar="N", help="Line (or row) of INPUT; default: its first.", show_default=False),
+    int | None, typer.Option("--line", min=1, metavar="N", help="Line (or row) of INPUT; default: its first.")
 ]
 
 

@@ -8,21 +8,17 @@ from typing import Annotated
 import typer
 
 from vrm.choices import StoredDtype
+from vrm.cli import options
 from vrm.cli.console import note, quiet_libraries, results
-from vrm.cli.options import ModelArgument, check_model_name
 
-_Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write.", show_default=False)]
+_Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write.")]
 _RemoteCode = Annotated[
     bool,
     typer.Option("--remote-code", help="Add the modeling code, for trust_remote_code=True where vrm is not installed."),
 ]
 _Dtype = Annotated[
     StoredDtype | None,
-    typer.Option(
-        "--dtype",
-        help="Of the backbone's weights; the head stays float32. Default: as they are stored.",
-        show_default=False,
-    ),
+    typer.Option("--dtype", help="Of the backbone's weights; the head stays float32. Default: as they are stored."),
 ]
 _Results = Annotated[
     list[Path] | None,
@@ -30,44 +26,39 @@ _Results = Annotated[
         "--results",
         metavar="FILE.json",
         help="What `vrm evaluate --json` wrote about MODEL, for the card; may be repeated.",
-        show_default=False,
     ),
 ]
 _License = Annotated[
-    str | None,
-    typer.Option(
-        "--license", metavar="ID", help="Licence of the weights for the card, such as apache-2.0.", show_default=False
-    ),
+    str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card, such as apache-2.0.")
 ]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
 
 
 def export(
-    model: ModelArgument,
+    model: options.ModelArgument,
     directory: _Directory,
     remote_code: _RemoteCode = False,
     dtype: _Dtype = None,
     result_files: _Results = None,
     license_id: _License = None,
-    overwrite: _Overwrite = False,
+    overwrite: options.ReplaceModelOption = False,
 ) -> None:
     """Write a model directory for others: adapters merged, tokenizer and chat template, and a model card.
 
     The card (README.md) is filled from `run.json` beside MODEL and from --results; what they do not say is called
     unknown there.
     """
-    check_model_name(model)
+    options.check_model_name(model)
     quiet_libraries()
     from vrm.export.card import CardFacts, model_card
     from vrm.export.directory import ExportOptions, backbone_name, new_directory, write_model
     from vrm.export.facts import read_results, read_run
 
-    options = ExportOptions(remote_code, dtype)
+    wanted = ExportOptions(remote_code, dtype)
     run, files = read_run(model), result_files or []
     # Weights of a Hub model can be hashed once they are here; a wrong file beside a local one is found at once.
     measured = read_results(files, model) if Path(model).is_dir() else None
     with new_directory(directory, source=model, overwrite=overwrite) as target:
-        exported = write_model(model, target, options)
+        exported = write_model(model, target, wanted)
         measured = read_results(files, model) if measured is None else measured
         facts = CardFacts(
             name=directory.resolve().name,

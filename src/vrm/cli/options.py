@@ -16,21 +16,16 @@ if TYPE_CHECKING:
     from vrm.inference.steering import Steering
 
 ModelArgument = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="Directory written by save_pretrained, or a Hub name.", show_default=False),
+    str, typer.Argument(metavar="MODEL", help="Directory written by save_pretrained, or a Hub name.")
 ]
 EmphasizeOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--emphasize",
-        metavar="NAME=COUNT",
-        help="Add COUNT (>= 0) to an objective's concentration; may be repeated.",
-        show_default=False,
+        "--emphasize", metavar="NAME=COUNT", help="Add COUNT (>= 0) to an objective's concentration; may be repeated."
     ),
 ]
 WithoutOption = Annotated[
-    list[str] | None,
-    typer.Option("--without", metavar="NAME", help="Leave an objective out; may be repeated.", show_default=False),
+    list[str] | None, typer.Option("--without", metavar="NAME", help="Leave an objective out; may be repeated.")
 ]
 ColumnOption = Annotated[
     list[str] | None,
@@ -38,7 +33,6 @@ ColumnOption = Annotated[
         "--column",
         metavar="NAME=COLUMN",
         help="The input's name of a column, such as completion=response; may be repeated.",
-        show_default=False,
     ),
 ]
 PrecisionOption = Annotated[
@@ -70,6 +64,7 @@ CacheOption = Annotated[
 ]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+ReplaceModelOption = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
 
 
 def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
@@ -78,26 +73,26 @@ def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
     Raises:
         typer.BadParameter: for a value without `=` or with nothing on one of its sides, or a repeated name.
     """
-    found: dict[str, str] = {}
+    given: dict[str, str] = {}
     for value in values or []:
-        name, _, right = value.partition("=")
-        if not name.strip() or not right.strip():
+        name, _, right = (part.strip() for part in value.partition("="))
+        if not name or not right:
             raise typer.BadParameter(f"{value!r} is not of the form NAME=VALUE", param_hint=option)
-        if name.strip() in found:
-            raise typer.BadParameter(f"{name.strip()!r} is given twice", param_hint=option)
-        found[name.strip()] = right.strip()
-    return found
+        if name in given:
+            raise typer.BadParameter(f"{name!r} is given twice", param_hint=option)
+        given[name] = right
+    return given
 
 
 def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[str, float]:
     """NAME=COUNT arguments; raises typer.BadParameter for a count that is no number."""
-    found: dict[str, float] = {}
+    given: dict[str, float] = {}
     for name, text in pairs(values, option).items():
         try:
-            found[name] = float(text)
+            given[name] = float(text)
         except ValueError:
             raise typer.BadParameter(f"{text!r} (of {name}) is not a number", param_hint=option) from None
-    return found
+    return given
 
 
 def steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> Steering | None:
@@ -121,9 +116,9 @@ def load_engine(
     model: str,
     *,
     device: str,
-    precision: str,
-    on_overlong: str,
-    steering: Steering | None,
+    precision: str = Precision.FLOAT32,
+    on_overlong: str = OnOverlong.TRUNCATE,
+    steering: Steering | None = None,
     cache: Path | None = None,
     token_budget: int = 8192,
 ) -> RewardEngine:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vrm.cli import options
 from vrm.cli.console import note, quiet_libraries, results
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def quickstart(
         "runs/quickstart"
     ),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the corpus, initial weights and samples.")] = 0,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    as_json: options.JsonFlag = False,
 ) -> None:
     """Train on the built-in corpus, compare with baselines, explain one pair, write a report.
 
@@ -53,7 +54,7 @@ def quickstart(
     }
     (output / "results.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     report = _write_report(output)
-    if json_output:
+    if as_json:
         print(json.dumps(document, indent=2))
         return
     console = results()

@@ -17,7 +17,6 @@ def report(
             metavar="RUN_OR_RESULT...",
             help="Run directories, the quickstart's output directory, and JSON results of evaluate, compare, audit "
             "and doctor.",
-            show_default=False,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(

@@ -21,14 +21,11 @@ _Input = Annotated[
     typer.Argument(
         metavar="INPUT",
         help="JSONL, JSON, CSV or Parquet file (.gz too), `datasets` directory, Hub name, or - for stdin.",
-        show_default=False,
     ),
 ]
 _Output = Annotated[
     str | None,
-    typer.Option(
-        "-o", "--output", metavar="FILE", help="JSONL, compressed if .gz; default: stdout.", show_default=False
-    ),
+    typer.Option("-o", "--output", metavar="FILE", help="JSONL, compressed if .gz; default: stdout."),
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew if the output exists.")]
 _Scale = Annotated[
@@ -36,24 +33,18 @@ _Scale = Annotated[
     typer.Option(
         "--reward-scale",
         help="Standardized: by mean and spread of rewards on the dev fold. Default: as the model is set.",
-        show_default=False,
     ),
 ]
 _Kappa = Annotated[
     float | None,
-    typer.Option(
-        "--kappa", metavar="K", help="Add `pessimistic_rewards`: mean minus K standard deviations.", show_default=False
-    ),
+    typer.Option("--kappa", metavar="K", help="Add `pessimistic_rewards`: mean minus K standard deviations."),
 ]
 _Keep = Annotated[
     list[str] | None,
-    typer.Option(
-        "--keep", metavar="COLUMN", help="Copy a column of the input, or `all`; may be repeated.", show_default=False
-    ),
+    typer.Option("--keep", metavar="COLUMN", help="Copy a column of the input, or `all`; may be repeated."),
 ]
 _BadRows = Annotated[
-    OnBadRows,
-    typer.Option("--on-bad-rows", help="Stop at a row that cannot be read, or write its error in its place."),
+    OnBadRows, typer.Option("--on-bad-rows", help="Stop at a row that cannot be read, or write its error in its place.")
 ]
 _Budget = Annotated[
     int, typer.Option("--token-budget", min=1, metavar="N", help="Token positions of one batch, padding included.")

@@ -23,16 +23,12 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _Host = Annotated[str, typer.Option("--host", help="Address to listen on; the default is reachable from here only.")]
 _Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")]
 _Name = Annotated[
-    str | None,
-    typer.Option("--name", help="Of the model, in answers. Default: the last two parts of MODEL.", show_default=False),
+    str | None, typer.Option("--name", help="Of the model, in answers. Default: the last two parts of MODEL.")
 ]
 _TokenFile = Annotated[
     Path | None,
     typer.Option(
-        "--token-file",
-        metavar="FILE",
-        help=f"Requests must bear the token that this file (or {TOKEN_VARIABLE}) holds.",
-        show_default=False,
+        "--token-file", metavar="FILE", help=f"Requests must bear the token that this file (or {TOKEN_VARIABLE}) holds."
     ),
 ]
 _Overlong = Annotated[
@@ -109,7 +105,6 @@ def _run(
         device=device,
         precision=precision,
         on_overlong=on_overlong,
-        steering=None,
         token_budget=settings.batch_tokens,
     )
     from vrm.serve.service import Service

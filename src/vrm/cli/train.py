@@ -7,20 +7,19 @@ from typing import Annotated
 
 import typer
 
+from vrm.cli import options
 from vrm.cli.console import note, quiet_libraries, results
 from vrm.config import load_config
 
 
 def train(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of the run.", show_default=False)
-    ],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration of the run.")],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B=VALUE", help="Replace a key of the configuration; may be repeated."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of output_dir.")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+    as_json: options.JsonFlag = False,
 ) -> None:
     """Train a reward model from a configuration file.
 
@@ -36,7 +35,7 @@ def train(
     result = run_training(run_config, resume=resume)
     if not is_main_process():
         return
-    if json_output:
+    if as_json:
         print(json.dumps({"model": str(result.model_dir), **result.summary}, indent=2))
         return
     console = results()
