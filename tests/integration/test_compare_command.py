@@ -154,7 +154,7 @@ def test_features_of_a_shared_backbone_are_computed_once(models, files, capsys, 
         (["A", "B", "FAULTY"], 1, "faulty.jsonl:4"),
         (["A", "B", "PAIRS", "PAIRS"], 2, "given twice"),
         (["A", "B", "BENCH", "--recipe", "ultrafeedback"], 2, "recipes are for files of judgments"),
-        (["A", "B", "PAIRS", "--precision", "half"], 2, "not one of float32, bfloat16, auto"),
+        (["A", "B", "PAIRS", "--precision", "half"], 2, "not one of 'auto', 'float32', 'bfloat16'"),
     ],
 )
 def test_wrong_arguments(models, files, capsys, arguments, code, message):

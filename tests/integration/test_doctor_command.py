@@ -129,7 +129,7 @@ def test_the_limit_of_tokens(files, tiny_encoder_backbone, capsys):
         (["absent.jsonl"], 1, "absent.jsonl"),
         ([], 2, "Missing argument"),
         (["FILE", "--allow", "everything"], 1, "everything cannot be allowed"),
-        (["FILE", "--split-by", "row"], 2, "not one of prompt, category"),
+        (["FILE", "--split-by", "row"], 2, "not one of 'prompt', 'category'"),
         (["FILE", "--examples", "-1"], 2, "examples"),
         (["FILE", "--tokenizer", "x", "--model", "y"], 2, "its own tokenizer"),
         (["FILE", "--model", "nowhere"], 1, "nowhere"),

@@ -145,7 +145,7 @@ def test_a_feature_cache_is_kept_and_changes_nothing(model, files, capsys, tmp_p
         (["MODEL", "absent.jsonl"], 1, "absent.jsonl"),
         (["MODEL", "FILE", "--emphasize", "speed=2"], 1, "steering names speed"),
         (["MODEL", "FILE", "--emphasize", "speed"], 2, "NAME=VALUE"),
-        (["MODEL", "FILE", "--precision", "half"], 2, "not one of float32, bfloat16, auto"),
+        (["MODEL", "FILE", "--precision", "half"], 2, "not one of 'auto', 'float32', 'bfloat16'"),
         (["MODEL"], 2, "Missing argument"),
         (["MODEL", "FILE", "--resamples", "0"], 2, "resamples"),
         (["MODEL", "FILE", "--device", "warp"], 1, "device 'warp' cannot be used"),
