@@ -20,6 +20,7 @@ from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.rater import RaterOffset, rater_offset
 from vrm.inference.targets import target_encoder
+from vrm.metrics import PairPredictions, pair_predictions
 
 _Compared = tuple[int, int, int, float]
 """Row of the batch, positions of first and second completion, preference."""
@@ -51,7 +52,6 @@ class Collected:
         weights: expected weights of rows with votes, in the objectives' order.
         concentration: their concentrations; infinite for a point mass.
         votes: votes of these rows.
-        vote_prompts: their prompt keys.
         unknown_objectives: labels on objectives the model does not have (ratings: was not trained on), by name.
         rewards: E[r] of every completion, raw units.
         reward_prompts: prompt keys of these.
@@ -83,7 +83,6 @@ class Collected:
     weights: list[list[float]] = field(default_factory=list)
     concentration: list[list[float]] = field(default_factory=list)
     votes: list[list[float]] = field(default_factory=list)
-    vote_prompts: list[str] = field(default_factory=list)
     unknown_objectives: dict[str, int] = field(default_factory=dict)
     rewards: list[float] = field(default_factory=list)
     reward_prompts: list[str] = field(default_factory=list)
@@ -93,6 +92,17 @@ class Collected:
     row_categories: list[str | None] = field(default_factory=list)
     judgments: int = 0
 
+    def predictions(self, rater: bool = False) -> PairPredictions | None:
+        """The pairs as metrics take them, with the nuisance offset (14) for `rater`; None if there are none."""
+        margin, log_first, log_second = self.margin, self.log_first, self.log_second
+        if rater:
+            margin, log_first, log_second = self.rater_margin, self.rater_log_first, self.rater_log_second
+        if not margin:
+            return None
+        lengths = self.lengths_first, self.lengths_second
+        logs = {"log_probability": log_first, "log_complement": log_second}
+        return pair_predictions(margin, self.preference, lengths, **logs, groups=self.prompts)
+
 
 def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     """Run the engine over judgments. Every ordered pair of a ranked list counts as a pair, under its prompt."""
@@ -101,31 +111,31 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     rated = [name for name in names if name in config.objectives_with_ratings]
     targets = target_encoder(config, votes_total=None, objectives=engine.objectives)
     rater = rater_offset(config)
-    found = Collected()
+    collected = Collected()
     for batch in engine.stream(judgments):
-        found.judgments += len(batch)
+        collected.judgments += len(batch)
         known = []
         for row in batch.judgments:
             row, unknown = without_unknown(row, rated, names)
             known.append(row)
             for name in unknown:
-                found.unknown_objectives[name] = found.unknown_objectives.get(name, 0) + 1
+                collected.unknown_objectives[name] = collected.unknown_objectives.get(name, 0) + 1
         rewards = batch.moments.mean
-        _collect_pairs(batch, rewards, rater, found)
-        _collect_rewards(batch, rewards, found)
+        _collect_pairs(batch, rewards, rater, collected)
+        _collect_rewards(batch, rewards, collected)
         if names:
-            _collect_weights(batch, found)
+            _collect_weights(batch, collected)
             labels = targets(known)
-            _collect_ratings(batch, labels["ratings"][:, : batch.mask.shape[1]], names, found)
-            _collect_votes(batch, labels["votes"], found)
-    return found
+            _collect_ratings(batch, labels["ratings"][:, : batch.mask.shape[1]], names, collected)
+            _collect_votes(batch, labels["votes"], collected)
+    return collected
 
 
-def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | None, found: Collected) -> None:
+def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | None, collected: Collected) -> None:
     index: list[_Compared] = []
     for position, row in enumerate(batch.judgments):
         pairs = labelled_pairs(row)
-        found.from_lists += len(pairs) if row.scores is not None else 0
+        collected.from_lists += len(pairs) if row.scores is not None else 0
         index += [(position, *pair) for pair in pairs]
     if not index:
         return
@@ -135,30 +145,30 @@ def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | Non
     log_first, log_second = log_probabilities(weights, first, second, batch.posteriors.decoder)
     moments = margin_moments(weights, first, second, batch.posteriors.decoder)
     parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
-    found.variance += list(zip(*(part.tolist() for part in parts), strict=True))
+    collected.variance += list(zip(*(part.tolist() for part in parts), strict=True))
     margin = rewards[rows, firsts] - rewards[rows, seconds]
-    found.margin += margin.tolist()
-    found.log_first += _logs(log_first)
-    found.log_second += _logs(log_second)
+    collected.margin += margin.tolist()
+    collected.log_first += _logs(log_first)
+    collected.log_second += _logs(log_second)
     if rater is not None:
         target = _rater_target(batch, rater, index).to(margin)
         log_first, log_second = log_probabilities(
             weights, first, second, batch.posteriors.decoder, target_margin=target
         )
-        found.rater_margin += (margin - target).tolist()
-        found.rater_log_first += _logs(log_first)
-        found.rater_log_second += _logs(log_second)
+        collected.rater_margin += (margin - target).tolist()
+        collected.rater_log_first += _logs(log_first)
+        collected.rater_log_second += _logs(log_second)
     for position, a, b, label in index:
         row = batch.judgments[position]
-        found.rows.append((row, a, b))
-        found.preference.append(label)
+        collected.rows.append((row, a, b))
+        collected.preference.append(label)
         sides = (style_measures(row.completions[side]) for side in (a, b))
-        found.style.append([one - other for one, other in zip(*sides, strict=True)])
-        found.lengths_first.append(text_length(row.completions[a]))
-        found.lengths_second.append(text_length(row.completions[b]))
-        found.prompts.append(prompt_key(row))
-        found.sources.append(row.source)
-        found.categories.append(row.category)
+        collected.style.append([one - other for one, other in zip(*sides, strict=True)])
+        collected.lengths_first.append(text_length(row.completions[a]))
+        collected.lengths_second.append(text_length(row.completions[b]))
+        collected.prompts.append(prompt_key(row))
+        collected.sources.append(row.source)
+        collected.categories.append(row.category)
 
 
 def _rater_target(batch: JudgedBatch, rater: RaterOffset, index: list[_Compared]) -> Tensor:
@@ -169,25 +179,25 @@ def _rater_target(batch: JudgedBatch, rater: RaterOffset, index: list[_Compared]
 
 
 def _logs(values: Tensor) -> list[float]:
-    found: list[float] = values.double().clamp(max=0.0).tolist()
-    return found
+    logs: list[float] = values.double().clamp(max=0.0).tolist()
+    return logs
 
 
-def _collect_rewards(batch: JudgedBatch, rewards: Tensor, found: Collected) -> None:
+def _collect_rewards(batch: JudgedBatch, rewards: Tensor, collected: Collected) -> None:
     for position, row in enumerate(batch.judgments):
-        found.rewards += rewards[position, : len(row.completions)].tolist()
-        found.reward_prompts += [prompt_key(row)] * len(row.completions)
+        collected.rewards += rewards[position, : len(row.completions)].tolist()
+        collected.reward_prompts += [prompt_key(row)] * len(row.completions)
 
 
-def _collect_weights(batch: JudgedBatch, found: Collected) -> None:
-    found.row_weights += batch.posteriors.weights.mean.tolist()
+def _collect_weights(batch: JudgedBatch, collected: Collected) -> None:
+    collected.row_weights += batch.posteriors.weights.mean.tolist()
     for row in batch.judgments:
-        found.row_prompts.append(prompt_key(row))
-        found.row_sources.append(row.source)
-        found.row_categories.append(row.category)
+        collected.row_prompts.append(prompt_key(row))
+        collected.row_sources.append(row.source)
+        collected.row_categories.append(row.category)
 
 
-def _collect_ratings(batch: JudgedBatch, ratings: Tensor, names: tuple[str, ...], found: Collected) -> None:
+def _collect_ratings(batch: JudgedBatch, ratings: Tensor, names: tuple[str, ...], collected: Collected) -> None:
     if bool(ratings.isnan().all()):
         return
     posteriors = batch.posteriors
@@ -197,20 +207,19 @@ def _collect_ratings(batch: JudgedBatch, ratings: Tensor, names: tuple[str, ...]
         seen = ~ratings[..., column].isnan()
         if bool(seen.any()):
             pairs = zip(predicted[..., column][seen].tolist(), ratings[..., column][seen].tolist(), strict=True)
-            found.rated.setdefault(name, []).extend(pairs)
+            collected.rated.setdefault(name, []).extend(pairs)
     if bool((posteriors.features.variance > 0).all()):
         conditioned = condition_on_ratings(ratings, posteriors.features, posteriors.decoder, model)
-        found.rating_log_likelihood += float(conditioned.log_likelihood.sum())
+        collected.rating_log_likelihood += float(conditioned.log_likelihood.sum())
     else:
         entries = expected_rating_log_likelihood(ratings, posteriors.features, posteriors.decoder, model)
-        found.rating_log_likelihood += float(entries.sum())
+        collected.rating_log_likelihood += float(entries.sum())
 
 
-def _collect_votes(batch: JudgedBatch, votes: Tensor, found: Collected) -> None:
+def _collect_votes(batch: JudgedBatch, votes: Tensor, collected: Collected) -> None:
     weights = batch.posteriors.weights
     concentration = weights.concentration if weights.concentration is not None else weights.mean * float("inf")
     for position in (votes.sum(-1) > 0).nonzero()[:, 0].tolist():
-        found.weights.append(weights.mean[position].tolist())
-        found.concentration.append(concentration[position].tolist())
-        found.votes.append(votes[position].tolist())
-        found.vote_prompts.append(prompt_key(batch.judgments[position]))
+        collected.weights.append(weights.mean[position].tolist())
+        collected.concentration.append(concentration[position].tolist())
+        collected.votes.append(votes[position].tolist())

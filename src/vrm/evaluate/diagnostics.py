@@ -26,9 +26,9 @@ from vrm.results.evaluation import GroupWeights, RewardSpread, SelectiveCurve, S
 Array: TypeAlias = NDArray[np.float64]
 
 
-def style_report(found: Collected, pairs: PairPredictions, options: ResampleOptions) -> StyleReport:
+def style_report(collected: Collected, pairs: PairPredictions, options: ResampleOptions) -> StyleReport:
     """Style-controlled accuracy of these pairs and the regression beside it."""
-    log_odds = style_log_odds(found.style, pairs.preference, pairs.groups, seed=options.seed)
+    log_odds = style_log_odds(collected.style, pairs.preference, pairs.groups, seed=options.seed)
     accuracy = style_controlled_accuracy(
         pairs.margins,
         pairs.preference,
@@ -36,17 +36,17 @@ def style_report(found: Collected, pairs: PairPredictions, options: ResampleOpti
         pairs.groups,
         options,
     )
-    regression = style_regression(pairs.margins, pairs.preference, found.style, STYLE_MEASURES, pairs.groups)
+    regression = style_regression(pairs.margins, pairs.preference, collected.style, STYLE_MEASURES, pairs.groups)
     return StyleReport(accuracy, regression)
 
 
-def uncertainties(found: Collected) -> dict[str, Array]:
+def uncertainties(collected: Collected) -> dict[str, Array]:
     """Standard deviations and shares by which pairs may be ranked, higher is less certain; those the head has.
 
     `weight_share` is the share of Var[u] (11) that is weight uncertainty, `weight_sd` its square root in units of the
     margin, `total_sd` that of all of Var[u]. Heads without uncertainty have none, those with one objective the last.
     """
-    variance = np.asarray(found.variance, dtype=np.float64).reshape(-1, 3)
+    variance = np.asarray(collected.variance, dtype=np.float64).reshape(-1, 3)
     total, weight = variance.sum(1), variance[:, 1]
     if not total.size or not (total > 0).all():
         return {}
@@ -56,10 +56,12 @@ def uncertainties(found: Collected) -> dict[str, Array]:
     return signals
 
 
-def selective_curves(found: Collected, pairs: PairPredictions, options: ResampleOptions) -> dict[str, SelectiveCurve]:
+def selective_curves(
+    collected: Collected, pairs: PairPredictions, options: ResampleOptions
+) -> dict[str, SelectiveCurve]:
     """Curves by ranking: `probability` of the predicted side, `margin` |E[u]|, `margin_over_sd` |E[u]| / sqrt(Var[u]),
     `weight_sd` and `weight_share` (small first). Rankings that the head does not have are left out."""
-    signals, size = uncertainties(found), abs(pairs.margins)
+    signals, size = uncertainties(collected), abs(pairs.margins)
     rankings = {"probability": pairs.certainty, "margin": size}
     if "total_sd" in signals:
         rankings["margin_over_sd"] = size / signals["total_sd"]
@@ -73,15 +75,15 @@ def _curve(pairs: PairPredictions, certainty: Array, options: ResampleOptions) -
     return SelectiveCurve(curve.coverage, curve.accuracy, area, curve.count, curve.ties)
 
 
-def weights_by_group(found: Collected, objectives: Sequence[str]) -> WeightsByGroup | None:
+def weights_by_group(collected: Collected, objectives: Sequence[str]) -> WeightsByGroup | None:
     """Mean weights by category, or by source where no row has a category; None for heads without objectives."""
-    if not found.row_weights:
+    if not collected.row_weights:
         return None
-    by = "category" if any(name is not None for name in found.row_categories) else "source"
-    labels = found.row_categories if by == "category" else found.row_sources
+    by = "category" if any(name is not None for name in collected.row_categories) else "source"
+    labels = collected.row_categories if by == "category" else collected.row_sources
     groups: dict[str, dict[str, list[float]]] = {}
     everything: dict[str, list[float]] = {}
-    for label, prompt, weights in zip(labels, found.row_prompts, found.row_weights, strict=True):
+    for label, prompt, weights in zip(labels, collected.row_prompts, collected.row_weights, strict=True):
         groups.setdefault(UNLABELLED if label is None else label, {})[prompt] = weights
         everything[prompt] = weights
     return WeightsByGroup(
@@ -97,12 +99,12 @@ def _group_weights(by_prompt: Mapping[str, list[float]]) -> GroupWeights:
     return GroupWeights(len(weights), tuple(weights.mean(0).tolist()), tuple(weights.std(0).tolist()))
 
 
-def reward_spread(found: Collected, model_std: float) -> RewardSpread | None:
+def reward_spread(collected: Collected, model_std: float) -> RewardSpread | None:
     """Spread of the rewards of all completions; None without one."""
-    if not found.rewards:
+    if not collected.rewards:
         return None
-    rewards = np.asarray(found.rewards)
-    codes = np.unique(found.reward_prompts, return_inverse=True)[1].reshape(-1)
+    rewards = np.asarray(collected.rewards)
+    codes = np.unique(collected.reward_prompts, return_inverse=True)[1].reshape(-1)
     counts = np.bincount(codes)
     deviations = rewards - (np.bincount(codes, weights=rewards) / counts)[codes]
     several = (counts > 1)[codes]

@@ -17,52 +17,52 @@ from vrm.results.evaluation import Mistake
 MAX_CHARACTERS = 600
 
 
-def confident_mistakes(engine: RewardEngine, found: Collected, count: int = 10) -> tuple[Mistake, ...]:
+def confident_mistakes(engine: RewardEngine, collected: Collected, count: int = 10) -> tuple[Mistake, ...]:
     """Pairs whose margin has the wrong sign, the least probable labels first; a pair that occurs again is shown once.
 
     The engine judges these rows again, and counts them in its report on overlong rows.
 
     Args:
         engine: which judged them.
-        found: what it said.
+        collected: its judgments.
         count: how many at most.
     """
-    if not found.margin or not count:
+    if not collected.margin or not count:
         return ()
-    wrong = np.flatnonzero(pairwise_hits(found.margin, found.preference) == 0.0)
-    log_preferred = [_log_preferred(found, int(row)) for row in wrong]
+    wrong = np.flatnonzero(pairwise_hits(collected.margin, collected.preference) == 0.0)
+    log_preferred = [_log_preferred(collected, int(row)) for row in wrong]
     mistakes: list[Mistake] = []
     seen = set()
     for position in np.argsort(log_preferred, kind="stable"):
         index = int(wrong[position])
-        pair = _preferred_first(found, index)
-        key = (found.prompts[index], *(plain_text(text) for text in pair.completions))
+        pair = _preferred_first(collected, index)
+        key = (collected.prompts[index], *(plain_text(text) for text in pair.completions))
         if key not in seen:
             seen.add(key)
-            mistakes.append(_explained(engine, found, index, pair))
+            mistakes.append(_explained(engine, collected, index, pair))
         if len(mistakes) == count:
             break
     return tuple(mistakes)
 
 
-def _log_preferred(found: Collected, index: int) -> float:
-    return found.log_first[index] if found.preference[index] > 0.5 else found.log_second[index]
+def _log_preferred(collected: Collected, index: int) -> float:
+    return collected.log_first[index] if collected.preference[index] > 0.5 else collected.log_second[index]
 
 
-def _preferred_first(found: Collected, index: int) -> Judgment:
-    row, a, b = found.rows[index]
-    sides = (a, b) if found.preference[index] > 0.5 else (b, a)
+def _preferred_first(collected: Collected, index: int) -> Judgment:
+    row, a, b = collected.rows[index]
+    sides = (a, b) if collected.preference[index] > 0.5 else (b, a)
     return replace(
         row,
         completions=[row.completions[side] for side in sides],
-        preference=max(found.preference[index], 1.0 - found.preference[index]),
+        preference=max(collected.preference[index], 1.0 - collected.preference[index]),
         scores=None,
         ratings=None,
         objective_votes=None,
     )
 
 
-def _explained(engine: RewardEngine, found: Collected, index: int, pair: Judgment) -> Mistake:
+def _explained(engine: RewardEngine, collected: Collected, index: int, pair: Judgment) -> Mistake:
     explanation = explain(engine, pair)
     return Mistake(
         file=pair.file,
@@ -70,8 +70,8 @@ def _explained(engine: RewardEngine, found: Collected, index: int, pair: Judgmen
         source=pair.source,
         category=pair.category,
         preference=float(pair.preference or 0.0),
-        probability=float(np.exp(_log_preferred(found, index))),
-        margin=-abs(found.margin[index]),
+        probability=float(np.exp(_log_preferred(collected, index))),
+        margin=-abs(collected.margin[index]),
         prompt=_clipped(explanation.prompt),
         chosen=_clipped(plain_text(pair.completions[0])),
         rejected=_clipped(plain_text(pair.completions[1])),

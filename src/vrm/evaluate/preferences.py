@@ -24,7 +24,6 @@ from vrm.metrics import (
     PreferenceSummary,
     ResampleOptions,
     by_group,
-    pair_predictions,
     pearson,
     preference_summary,
     reliability_bins,
@@ -56,9 +55,9 @@ def evaluate_judgments(
         >>> 0.0 <= evaluation.pairs.accuracy.estimate <= 1.0
         True
     """
-    found = collect(engine, judgments)
+    collected = collect(engine, judgments)
     overlong = engine.report.render()  # before mistakes are judged again
-    pairs = predictions(found)
+    pairs = collected.predictions()
 
     def summary(rows: PairPredictions) -> PreferenceSummary:
         return preference_summary(rows, options)
@@ -70,63 +69,49 @@ def evaluate_judgments(
 
     overall = None if pairs is None else summary(pairs)
     return Evaluation(
-        judgments=found.judgments,
+        judgments=collected.judgments,
         overlong=overlong,
-        pairs_from_lists=found.from_lists,
-        unknown_objectives=found.unknown_objectives,
+        pairs_from_lists=collected.from_lists,
+        unknown_objectives=collected.unknown_objectives,
         pairs=overall,
-        by_source=grouped(found.sources),
-        by_category=grouped(found.categories),
-        ratings=_ratings(found),
-        votes=_votes(found, engine.objectives),
-        style_controlled=None if pairs is None else style_report(found, pairs, options),
-        selective={} if pairs is None else selective_curves(found, pairs, options),
+        by_source=grouped(collected.sources),
+        by_category=grouped(collected.categories),
+        ratings=_ratings(collected),
+        votes=_votes(collected, engine.objectives),
+        style_controlled=None if pairs is None else style_report(collected, pairs, options),
+        selective={} if pairs is None else selective_curves(collected, pairs, options),
         reliability=() if overall is None else reliability_bins(overall.calibration, options.confidence),
-        disagreement=None if pairs is None else disagreement_report(found, options),
-        weights_by_category=weights_by_group(found, engine.objectives),
-        reward_spread=reward_spread(found, engine.model.config.reward_std),
-        rater=rater_summary(found, rater_offset(engine.model.config), options),
-        mistakes=confident_mistakes(engine, found, mistakes),
+        disagreement=None if pairs is None else disagreement_report(collected, options),
+        weights_by_category=weights_by_group(collected, engine.objectives),
+        reward_spread=reward_spread(collected, engine.model.config.reward_std),
+        rater=rater_summary(collected, rater_offset(engine.model.config), options),
+        mistakes=confident_mistakes(engine, collected, mistakes),
     )
 
 
-def predictions(found: Collected) -> PairPredictions | None:
-    """The collected pairs as the metrics take them; None if there are none."""
-    if not found.margin:
+def _ratings(collected: Collected) -> RatingSummary | None:
+    if not collected.rated:
         return None
-    return pair_predictions(
-        found.margin,
-        found.preference,
-        (found.lengths_first, found.lengths_second),
-        log_probability=found.log_first,
-        log_complement=found.log_second,
-        groups=found.prompts,
-    )
-
-
-def _ratings(found: Collected) -> RatingSummary | None:
-    if not found.rated:
-        return None
-    tables = {name: np.asarray(rows) for name, rows in found.rated.items()}
+    tables = {name: np.asarray(rows) for name, rows in collected.rated.items()}
     observed = np.concatenate([table[:, 1] for table in tables.values()])
     return RatingSummary(
         count=len(observed),
         pearson={name: pearson(table[:, 0], table[:, 1]) for name, table in tables.items()},
         spearman={name: spearman(table[:, 0], table[:, 1]) for name, table in tables.items()},
-        log_likelihood=found.rating_log_likelihood / len(observed),
+        log_likelihood=collected.rating_log_likelihood / len(observed),
         log_likelihood_standard_normal=float(-0.5 * (observed**2 + math.log(2 * math.pi)).mean()),
     )
 
 
-def _votes(found: Collected, names: Sequence[str]) -> VoteSummary | None:
-    if not found.votes:
+def _votes(collected: Collected, names: Sequence[str]) -> VoteSummary | None:
+    if not collected.votes:
         return None
-    votes = normalize_votes(torch.tensor(found.votes, dtype=torch.float64))
+    votes = normalize_votes(torch.tensor(collected.votes, dtype=torch.float64))
     candidates = (votes.sum(0) > 0).nonzero()[:, 0]
     votes = votes[:, candidates]
-    mean = torch.tensor(found.weights, dtype=torch.float64)[:, candidates]
+    mean = torch.tensor(collected.weights, dtype=torch.float64)[:, candidates]
     mean = mean / mean.sum(-1, keepdim=True)
-    concentration = torch.tensor(found.concentration, dtype=torch.float64)[:, candidates]
+    concentration = torch.tensor(collected.concentration, dtype=torch.float64)[:, candidates]
     weights = ObjectiveWeights(mean, None if bool(concentration.isinf().any()) else concentration)
     base = ObjectiveWeights(votes.mean(0, keepdim=True).expand_as(votes))
     return VoteSummary(

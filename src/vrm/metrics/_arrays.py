@@ -131,9 +131,9 @@ def same_length(**arrays: Array) -> None:
     Raises:
         DataError: one has not; the message gives every length.
     """
-    found = {name: len(array) for name, array in arrays.items()}
-    if len(set(found.values())) > 1:
-        listed = ", ".join(f"'{name}' {length}" for name, length in found.items())
+    rows = {name: len(array) for name, array in arrays.items()}
+    if len(set(rows.values())) > 1:
+        listed = ", ".join(f"'{name}' {length}" for name, length in rows.items())
         raise DataError(f"Arrays must have the same number of rows, got {listed}.")
 
 

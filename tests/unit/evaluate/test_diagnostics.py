@@ -14,7 +14,7 @@ from vrm.evaluate.collect import Collected, collect
 from vrm.evaluate.diagnostics import reward_spread, selective_curves, uncertainties, weights_by_group
 from vrm.evaluate.disagreement import disagreement_report
 from vrm.evaluate.mistakes import MAX_CHARACTERS, confident_mistakes
-from vrm.evaluate.preferences import evaluate_judgments, predictions
+from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.metrics import ResampleOptions, selective_accuracy, style_controlled_accuracy, style_log_odds
@@ -91,7 +91,7 @@ def test_uncertainties_are_those_that_a_head_has(found, make_tiny_model):
 
 
 def test_curves_are_those_of_their_ranking(found):
-    pairs = predictions(found)
+    pairs = found.predictions()
     curves = selective_curves(found, pairs, OPTIONS)
     assert list(curves) == ["probability", "margin", "margin_over_sd", "weight_sd", "weight_share"]
     variance = np.array(found.variance)
@@ -216,7 +216,7 @@ def test_the_evaluation_holds_all_of_it(engine, found):
     engine.reset_report()
     evaluation = evaluate_judgments(engine, ROWS, ResampleOptions(resamples=30), mistakes=2)
     assert evaluation.overlong.startswith("40 judgments")
-    pairs = predictions(found)
+    pairs = found.predictions()
     log_odds = style_log_odds(found.style, pairs.preference, pairs.groups)
     expected = style_controlled_accuracy(
         pairs.margins, pairs.preference, log_odds, pairs.groups, options=ResampleOptions(resamples=30)
