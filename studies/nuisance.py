@@ -60,7 +60,7 @@ def run(head: str, measures: list[str], corpus: PlantedCorpus, output: Path, see
         result.model_dir, options=ExtractionOptions(cache=str(output / "features")), on_overlong="error"
     )
     figures: dict[str, Any] = {split: measure(engine, getattr(corpus, split)) for split in SPLITS}
-    return {**figures, "nuisance": result.summary.get("nuisance")}
+    return {**figures, "nuisance": result.summary.nuisance}
 
 
 def table(figures: dict[str, dict[str, list[dict[str, Any]]]]) -> Table:

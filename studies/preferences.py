@@ -41,7 +41,7 @@ def run(head: str, seed: int, data: Path, output: Path, base: Path, overrides: l
     result = run_training(config)
     options = ExtractionOptions(config.train.precision, config.features.token_budget, config.features.cache)
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
-    figures: dict[str, Any] = {"held_out": result.metrics, "seconds": result.summary["seconds"], "dev": {}}
+    figures: dict[str, Any] = {"held_out": result.metrics, "seconds": result.summary.seconds, "dev": {}}
     for path in sorted(data.glob("*.dev.jsonl.gz")):
         engine.reset_report()
         rows = load_judgments(str(path), on_bad_rows="skip").judgments

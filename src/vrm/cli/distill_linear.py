@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,8 @@ from vrm.errors import DataError
 if TYPE_CHECKING:
     from vrm.data.schema import Judgment
     from vrm.inference.engine import RewardEngine
+    from vrm.metrics import Agreement
+    from vrm.results.distillation import DistillationDocument, Teacher
     from vrm.train.distill import FineTuning
     from vrm.train.student import StudentExample
 
@@ -75,15 +77,16 @@ def distill_linear(
     rows = _read(sources, options.pairs(column, "--column"))
     engine = options.load_engine(teacher, device=device, on_overlong=OnOverlong.DROP)
     from vrm.export.directory import new_directory
+    from vrm.results import to_text
     from vrm.train.distill import FineTuning
 
     settings = FineTuning(seed=seed, **chosen) if tuning == StudentTuning.FULL else None
     with new_directory(output, source=teacher, overwrite=overwrite) as directory:
         document = _distill(engine, teacher, rows, directory, held_out, seed, settings)
-        document["license"] = license_id
+        document = replace(document, license=license_id)
         _write(directory, output, document)
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(to_text(document), end="")
     else:
         _print(document, output)
 
@@ -114,10 +117,13 @@ def _distill(
     held_out: float,
     seed: int,
     settings: FineTuning | None,
-) -> dict[str, Any]:
+) -> DistillationDocument:
     """Fit a student and write its weights and tokenizer; what `distillation.json` is to hold."""
     from vrm.data.splits import split_by_prompt
+    from vrm.export.card import hub_name
     from vrm.export.directory import make_tokenizer_portable
+    from vrm.results.distillation import DistillationDocument, StudentRows
+    from vrm.results.versions import versions
     from vrm.train.distill import fine_tune, fit_score_layer
     from vrm.train.student import build_student, check_last_token, fresh_parameters
 
@@ -136,41 +142,35 @@ def _distill(
     tokenizer.save_pretrained(directory)
     make_tokenizer_portable(directory)
     fitted = {"ridge_penalty": penalty} if settings is None else vars(settings)
-    return {
-        **_about(engine, teacher, test),
-        "architecture": type(student).__name__,
-        "tuning": StudentTuning.HEAD if settings is None else StudentTuning.FULL,
-        "fresh_parameters": fresh_parameters(student),
-        "settings": {"seed": seed, "held_out": held_out, **fitted},
-        "rows": {"train": _count(train), "held_out": _count(test), "overlong": engine.report.dropped},
-        "agreement": _agreement(directory, tokenizer, test),
-    }
+    config = engine.model.config
+    return DistillationDocument(
+        teacher=_teacher(engine, teacher, test),
+        backbone=hub_name(config.backbone_name_or_path),
+        conversational=config.conversational,
+        max_input_tokens=config.max_input_tokens,
+        versions=versions(),
+        architecture=type(student).__name__,
+        tuning=StudentTuning.HEAD if settings is None else StudentTuning.FULL,
+        fresh_parameters=tuple(fresh_parameters(student)),
+        settings={"seed": seed, "held_out": held_out, **fitted},
+        rows=StudentRows(_count(train), _count(test), engine.report.dropped),
+        agreement=_agreement(directory, tokenizer, test),
+    )
 
 
-def _about(engine: RewardEngine, teacher: str, test: list[StudentExample]) -> dict[str, Any]:
+def _teacher(engine: RewardEngine, teacher: str, test: list[StudentExample]) -> Teacher:
     import torch
 
-    from vrm.export.card import hub_name
     from vrm.model.checkpoint import weights_sha256
-    from vrm.results.versions import versions
+    from vrm.results.distillation import Teacher
 
-    config = engine.model.config
-    spread = float(torch.tensor([example.reward for example in test]).std()) if len(test) > 1 else 0.0
-    return {
-        "kind": "distillation",
-        "schema": 1,
-        "teacher": {
-            # Of a path the end alone: `run/model`, without where it lies on this machine.
-            "name": "/".join(Path(teacher).resolve().parts[-2:]) if Path(teacher).exists() else teacher,
-            "sha256": weights_sha256(teacher),
-            "head": config.head,
-            "reward_std": spread,
-        },
-        "backbone": hub_name(config.backbone_name_or_path),
-        "conversational": config.conversational,
-        "max_input_tokens": config.max_input_tokens,
-        "versions": versions(),
-    }
+    return Teacher(
+        # Of a path the end alone: `run/model`, without where it lies on this machine.
+        name="/".join(Path(teacher).resolve().parts[-2:]) if Path(teacher).exists() else teacher,
+        sha256=weights_sha256(teacher),
+        head=engine.model.config.head,
+        reward_std=float(torch.tensor([example.reward for example in test]).std()) if len(test) > 1 else 0.0,
+    )
 
 
 def _examples(engine: RewardEngine, rows: list[Judgment]) -> list[StudentExample]:
@@ -197,46 +197,47 @@ def _count(examples: list[StudentExample]) -> int:
     return len({example.judgment for example in examples})
 
 
-def _agreement(directory: Path, tokenizer: Any, test: list[StudentExample]) -> dict[str, Any]:
+def _agreement(directory: Path, tokenizer: Any, test: list[StudentExample]) -> dict[str, Agreement]:
     """Of the student as it is loaded, on each form of the held-out texts."""
     from transformers import AutoModelForSequenceClassification
 
     from vrm.export.student_card import FORMS
-    from vrm.metrics import json_ready, reward_agreement
+    from vrm.metrics import reward_agreement
     from vrm.train.student import student_outputs
 
     loaded = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     given, groups = [example.reward for example in test], [example.judgment for example in test]
-    found = {}
+    agreement = {}
     for position, name in enumerate(FORMS):
         if all(len(example.forms) > position for example in test):
             rewards = student_outputs(loaded, tokenizer, [example.forms[position] for example in test])[:, 0]
-            found[name] = json_ready(reward_agreement(given, rewards, groups))
-    return found
+            agreement[name] = reward_agreement(given, rewards, groups)
+    return agreement
 
 
-def _write(directory: Path, output: Path, document: dict[str, Any]) -> None:
+def _write(directory: Path, output: Path, document: DistillationDocument) -> None:
     from vrm.export.student_card import student_card
+    from vrm.results import to_text
 
-    (directory / "distillation.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (directory / "distillation.json").write_text(to_text(document), encoding="utf-8")
     (directory / "README.md").write_text(student_card(output.resolve().name, document), encoding="utf-8")
 
 
-def _print(document: dict[str, Any], output: Path) -> None:
+def _print(document: DistillationDocument, output: Path) -> None:
     from rich.table import Table
 
     from vrm.export.student_card import AGREEMENT_HEAD, agreement_rows
 
-    rows = document["rows"]
-    title = f"{document['architecture']} against its teacher, on {rows['held_out']:,} held-out rows"
+    rows = document.rows
+    title = f"{document.architecture} against its teacher, on {rows.held_out:,} held-out rows"
     table = Table(title=title, title_justify="left")
     for name in AGREEMENT_HEAD:
         table.add_column(name, justify="left" if name == "text" else "right")
-    for line in agreement_rows(document["agreement"]):
+    for line in agreement_rows(document.agreement):
         table.add_row(*line)
     console = results()
     console.print(table)
-    console.print(f"the teacher's rewards there have a standard deviation of {document['teacher']['reward_std']:.3f}")
-    if rows["overlong"]:
-        note(f"{rows['overlong']:,} rows over {document['max_input_tokens']:,} tokens were left out")
+    console.print(f"the teacher's rewards there have a standard deviation of {document.teacher.reward_std:.3f}")
+    if rows.overlong:
+        note(f"{rows.overlong:,} rows over {document.max_input_tokens:,} tokens were left out")
     console.print(f"model {output}", markup=False, soft_wrap=True)

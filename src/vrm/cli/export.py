@@ -51,10 +51,10 @@ def export(
     quiet_libraries()
     from vrm.export.card import CardFacts, model_card
     from vrm.export.directory import ExportOptions, backbone_name, new_directory, write_model
-    from vrm.export.facts import read_results, read_run
+    from vrm.export.facts import read_results, read_run_beside
 
     wanted = ExportOptions(remote_code, dtype)
-    run, files = read_run(model), result_files or []
+    run, files = read_run_beside(model), result_files or []
     # Weights of a Hub model can be hashed once they are here; a wrong file beside a local one is found at once.
     measured = read_results(files, model) if Path(model).is_dir() else None
     with new_directory(directory, source=model, overwrite=overwrite) as target:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
     from vrm.config import RunConfig
     from vrm.data.planted import PlantedCorpus
-    from vrm.evaluate.preferences import Evaluation
     from vrm.inference.engine import RewardEngine
+    from vrm.results import Evaluation, QuickstartDocument
 
 HEADS = ("bt", "mlp", "gated", "vrm")
 SPLITS = ("test", "test_reversed")
@@ -38,27 +37,25 @@ def quickstart(
     started = time.perf_counter()
     quiet_libraries()
     from vrm.data.planted import planted_corpus, write_planted
+    from vrm.results import QuickstartDocument, to_text
 
     corpus = planted_corpus(seed)
     write_planted(output / "corpus", seed)
     found = {head: _train_and_measure(head, corpus, output, seed) for head in HEADS}
-    document = {
-        "seed": seed,
-        "seconds": time.perf_counter() - started,
-        "heads": {
-            head: {split: evaluation.to_dict() for split, evaluation in evaluations.items()}
-            for head, (_, evaluations) in found.items()
-        },
-        "weight_distance": {head: _weight_distances(found[head][0], corpus) for head in ("gated", "vrm")},
-        "weight_distance_uniform": _uniform_distances(corpus),
-    }
-    (output / "results.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    document = QuickstartDocument(
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        heads={head: evaluations for head, (_, evaluations) in found.items()},
+        weight_distance={head: _weight_distances(found[head][0], corpus) for head in ("gated", "vrm")},
+        weight_distance_uniform=_uniform_distances(corpus),
+    )
+    (output / "results.json").write_text(to_text(document), encoding="utf-8")
     report = _write_report(output)
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(to_text(document), end="")
         return
     console = results()
-    console.print(_accuracy_table({head: evaluations for head, (_, evaluations) in found.items()}))
+    console.print(_accuracy_table(document.heads))
     console.print(_weights_table(document))
     _explain_one(found["vrm"][0], corpus)
     console.print(f"\nModels, data and results are in {output}. Try:", markup=False)
@@ -154,7 +151,7 @@ def _true(corpus: PlantedCorpus, domain: str) -> list[float]:
     return [corpus.true_weights[domain][name] for name in corpus.objectives]
 
 
-def _accuracy_table(found: dict[str, dict[str, Evaluation]]) -> Table:
+def _accuracy_table(heads: dict[str, dict[str, Evaluation]]) -> Table:
     from rich.table import Table
 
     from vrm.results.formats import number, percent
@@ -166,7 +163,7 @@ def _accuracy_table(found: dict[str, dict[str, Evaluation]]) -> Table:
     for split in ("test", "reversed"):
         for name in ("accuracy", "NLL", "ECE"):
             table.add_column(f"{split}\n{name}", justify="right")
-    for head, evaluations in found.items():
+    for head, evaluations in heads.items():
         cells = []
         for split in SPLITS:
             pairs = evaluations[split].pairs
@@ -179,13 +176,13 @@ def _accuracy_table(found: dict[str, dict[str, Evaluation]]) -> Table:
                 number(pairs.calibration.value),
             ]
         table.add_row(head, *cells)
-    longer = [found[HEADS[0]][split].pairs for split in SPLITS]
+    longer = [heads[HEADS[0]][split].pairs for split in SPLITS]
     cells = [cell for pairs in longer if pairs is not None for cell in (percent(pairs.longer_wins.value), "", "")]
     table.add_row("longer wins", *cells, style="dim")
     return table
 
 
-def _weights_table(document: dict[str, Any]) -> Table:
+def _weights_table(document: QuickstartDocument) -> Table:
     from rich.table import Table
 
     from vrm.results.formats import number
@@ -194,8 +191,7 @@ def _weights_table(document: dict[str, Any]) -> Table:
         title="Distance of inferred from true objective weights, by domain", title_justify="left",
         caption="total variation on test prompts: 0 equal, 1 disjoint", caption_justify="left",
     )  # fmt: skip
-    uniform = document["weight_distance_uniform"]
-    distances = document["weight_distance"]
+    uniform, distances = document.weight_distance_uniform, document.weight_distance
     for name in ("domain", "gated", "vrm", "uniform weights"):
         table.add_column(name, justify="left" if name == "domain" else "right")
     for domain in sorted(uniform):

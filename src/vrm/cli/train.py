@@ -27,8 +27,8 @@ def train(
     """
     run_config = load_config(config, overrides)
     quiet_libraries()
-    import json
-
+    from vrm.metrics import json_ready
+    from vrm.results import to_text
     from vrm.train.processes import is_main_process
     from vrm.train.run import run_training
 
@@ -36,11 +36,12 @@ def train(
     if not is_main_process():
         return
     if as_json:
-        print(json.dumps({"model": str(result.model_dir), **result.summary}, indent=2))
+        print(to_text({"model": str(result.model_dir), **json_ready(result.summary)}), end="")
         return
     console = results()
     for name in ("accuracy", "nll", "calibration_error", "kl_to_prior", "active_units"):
         if name in result.metrics:
             console.print(f"{name:<18} {result.metrics[name]:.4g}")
-    note(f"trained in {result.summary['seconds']['train']:.0f} s, {result.summary['seconds']['total']:.0f} s in all")
+    seconds = result.summary.seconds
+    note(f"trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all")
     console.print(f"{'model':<18} {result.model_dir}", soft_wrap=True)

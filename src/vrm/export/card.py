@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from vrm import __version__
 from vrm.config import with_new_keys
 from vrm.export.directory import is_local
-from vrm.export.facts import ResultRow, Results
-from vrm.export.markdown import UNKNOWN, code, front_matter, names, number, plural, share, table
+from vrm.export.markdown import NONE, UNKNOWN, code, front_matter, names, number, plural, share, table
 from vrm.inference.identifiability import identifiability
+from vrm.metrics import Interval
 from vrm.model.heads.registry import head_class
+from vrm.results import BenchmarkEntry, EvaluationDocument, RowCounts, RunDocument
 
 if TYPE_CHECKING:
     from vrm.model.configuration_vrm import VRMConfig
@@ -46,8 +47,8 @@ class CardFacts:
     model: VRMForSequenceClassification
     backbone: str | None = None
     remote_code: bool = False
-    run: Mapping[str, Any] | None = None
-    results: Sequence[Results] = field(default=())
+    run: RunDocument | None = None
+    results: Sequence[EvaluationDocument] = field(default=())
     license: str | None = None
     rounded_to: str | None = None
 
@@ -81,8 +82,8 @@ def hub_name(name: str | None) -> str | None:
 
 
 def _front_matter(facts: CardFacts) -> str:
-    run = facts.run or {"config": {"data": {"train": []}}}
-    datasets = [hub_name(source["path"]) for source in run["config"]["data"]["train"]]
+    sources = [] if facts.run is None else facts.run.config["data"]["train"]
+    datasets = [hub_name(source["path"]) for source in sources]
     return front_matter(
         {
             "library_name": "transformers",
@@ -136,7 +137,7 @@ def _model(facts: CardFacts) -> str:
 
 
 def _backbone(facts: CardFacts) -> str:
-    if facts.run is not None and facts.run["config"]["model"].get("from_scratch"):
+    if facts.run is not None and facts.run.config["model"].get("from_scratch"):
         return "trained from random weights"
     if facts.backbone is None:
         return UNKNOWN
@@ -151,7 +152,7 @@ def _scale(facts: CardFacts) -> str:
     if (config.reward_mean, config.reward_std) == (0.0, 1.0):
         return "not recorded"
     rows = "evaluation or training rows" if facts.run is None else "evaluation rows"
-    if facts.run is not None and not facts.run["rows"]["eval"]:
+    if facts.run is not None and not (facts.run.rows and facts.run.rows.eval):
         rows = "training rows"
     return f"mean {config.reward_mean:.3f}, standard deviation {config.reward_std:.3f}, on the run's {rows}"
 
@@ -203,10 +204,10 @@ def _python(facts: CardFacts, trust: str) -> str:
     return "\n".join([*lines, "output.logits, output.reward_variance, output.weights"])
 
 
-def _data(run: Mapping[str, Any] | None) -> str:
+def _data(run: RunDocument | None) -> str:
     if run is None:
         return "Unknown: no `run.json` stood beside the model that was exported."
-    data, rows = run["config"]["data"], run["rows"]
+    data, rows = run.config["data"], run.rows or RowCounts(0, 0)
     sources = [("training", source) for source in data["train"]] + [("evaluation", source) for source in data["eval"]]
     lines = [
         [_source(source["path"]), use, f"{source['weight']:g}", source["recipe"] or "–"] for use, source in sources
@@ -214,9 +215,9 @@ def _data(run: Mapping[str, Any] | None) -> str:
     held = "" if data["eval"] else f", held out by {data['held_out_by']} ({share(data['held_out'])})"
     parts = [
         table(["source", "for", "weight", "recipe"], lines),
-        f"{plural(rows['train'], 'row')} for training and {plural(rows['eval'], 'row')} for choosing the checkpoint"
+        f"{plural(rows.train, 'row')} for training and {plural(rows.eval, 'row')} for choosing the checkpoint"
         f"{held}. Rows of a single source, and where local files came from, are not recorded.",
-        _overlong(run.get("overlong", {})),
+        _overlong(run.overlong),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -236,10 +237,10 @@ def _overlong(counts: Mapping[str, int]) -> str:
     return f"Over the limit of {counts['limit']} tokens: {what or 'none'} of {plural(counts['total'], 'row')}."
 
 
-def _training(run: Mapping[str, Any] | None) -> str:
+def _training(run: RunDocument | None) -> str:
     if run is None:
         return "Unknown."
-    config = with_new_keys(run["config"])[0]
+    config = with_new_keys(run.config)[0]
     model, loss, train = config["model"], config["loss"], config["train"]
     rows = [
         ["tuning", model["tuning"]],
@@ -249,7 +250,7 @@ def _training(run: Mapping[str, Any] | None) -> str:
         ["learning rate", f"head {train['learning_rate']:g}" + (
             "" if model["tuning"] == "frozen" else f", backbone {train['backbone_learning_rate']:g}")],
         ["seed", f"{config['seed']}"],
-        ["training time", f"{run['seconds']['train']:.0f} s" if "seconds" in run else UNKNOWN],
+        ["training time", f"{run.seconds['train']:.0f} s" if run.seconds else UNKNOWN],
     ]  # fmt: skip
     measures = config.get("nuisance", {}).get("measures")
     if measures:
@@ -259,22 +260,21 @@ def _training(run: Mapping[str, Any] | None) -> str:
 
 def _results(facts: CardFacts) -> str:
     parts = []
-    if facts.run is not None and facts.run["metrics"]:
-        shown = {
-            name: number(facts.run["metrics"][name])
-            for name in ("accuracy", "nll", "calibration_error")
-            if name in facts.run["metrics"]
-        }
+    if facts.run is not None and facts.run.metrics:
+        metrics = facts.run.metrics
+        shown = {name: number(metrics[name]) for name in ("accuracy", "nll", "calibration_error") if name in metrics}
         figures = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         parts.append(f"On the dev fold, which chose the checkpoint and so flatters it: {figures or 'no comparisons'}.")
-    for found in facts.results:
-        steered = f" Steered at inference: {found.steering}." if found.steering else ""
-        versions = ", ".join(f"{name} {found.versions.get(name, UNKNOWN)}" for name in ("vrm", "torch", "transformers"))
+    for document in facts.results:
+        steering = _steering(document)
+        steered = f" Steered at inference: {steering}." if steering else ""
+        packages = ("vrm", "torch", "transformers")
+        versions = ", ".join(f"{name} {document.versions.get(name, UNKNOWN)}" for name in packages)
         caption = (
             "Accuracy with 95 % intervals by bootstrap over prompts; length-controlled: mean of the accuracies where "
             "the chosen is the longer and the shorter; ECE: expected calibration error; a dash: not measured."
         )
-        parts += [_result_table(found.rows), f"{caption}{steered} Measured with {versions}."]
+        parts += [_result_table(document), f"{caption}{steered} Measured with {versions}."]
     if parts and facts.rounded_to is not None:
         parts.append(f"All of this was measured before the backbone's weights were stored as {facts.rounded_to}.")
     if not facts.results:
@@ -282,23 +282,38 @@ def _results(facts: CardFacts) -> str:
     return "\n\n".join(parts)
 
 
-def _result_table(rows: Sequence[ResultRow]) -> str:
+def _steering(document: EvaluationDocument) -> str:
+    """What was changed at inference, in words; empty for the model as it is."""
+    steering = document.settings.get("steering") or {}
+    return "; ".join(f"{name.replace('_', ' ')} {', '.join(values)}" for name, values in steering.items() if values)
+
+
+def _result_table(document: EvaluationDocument) -> str:
+    """A line a file of judgments, then one a figure of each benchmark; curves (best-of-n) have none."""
     head = ["data", "n", "accuracy", "length-controlled", "the longer wins", "NLL (nats)", "ECE"]
-    return table(
-        head,
+    rows = [
         [
-            [
-                row.data,
-                f"{row.count:,}",
-                share(row.accuracy.value, row.accuracy.low, row.accuracy.high),
-                share(row.length_controlled),
-                share(row.longer_wins),
-                number(row.nll),
-                number(row.calibration_error),
-            ]
-            for row in rows
-        ],
-    )
+            Path(name).name,
+            f"{pairs.count:,}",
+            _with_ends(pairs.accuracy),
+            share(pairs.length_controlled.value),
+            share(pairs.longer_wins.value),
+            number(pairs.negative_log_likelihood),
+            number(pairs.calibration.value),
+        ]
+        for name, entry in document.files.items()
+        if (pairs := entry.pairs) is not None
+    ]
+    for name, benchmark in document.benchmarks.items():
+        for figure in benchmark.figures if isinstance(benchmark, BenchmarkEntry) else ():
+            data = " / ".join(part for part in (name, figure.row, figure.column) if part)
+            measured = [f"{figure.examples:,}", _with_ends(figure), NONE, share(figure.longer_wins), NONE, NONE]
+            rows.append([data, *measured])
+    return table(head, rows)
+
+
+def _with_ends(interval: Interval) -> str:
+    return share(interval.estimate, interval.low, interval.high)
 
 
 def _use() -> str:
@@ -336,6 +351,6 @@ def _counts(config: VRMConfig) -> str:
 
 
 def _versions(facts: CardFacts) -> str:
-    trained = facts.run["versions"] if facts.run is not None else {}
+    trained = facts.run.versions if facts.run is not None else {}
     told = ", ".join(f"{name} {version}" for name, version in trained.items()) or UNKNOWN
     return f"Trained with: {told}. Exported with vrm {__version__}."

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 UNKNOWN = "unknown"
+NONE = "–"
+"""What a cell says that has no value."""
 
 
 def front_matter(fields: Mapping[str, Any]) -> str:
@@ -37,16 +40,17 @@ def names(values: Sequence[str]) -> str:
 
 
 def share(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A share in per cent with its interval, or a dash."""
-    if value is None:
-        return "–"
-    interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    """A share in per cent with its interval, or a dash; None and NaN are unknown."""
+    if value is None or math.isnan(value):
+        return NONE
+    ends = [end for end in (low, high) if end is not None and not math.isnan(end)]
+    interval = f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if len(ends) == 2 else ""
     return f"{100 * value:.1f} %{interval}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A number, or a dash; None and NaN are unknown."""
+    return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def plural(count: int, noun: str) -> str:

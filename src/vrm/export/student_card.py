@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from vrm.choices import StudentTuning
 from vrm.export.markdown import code, front_matter, number, plural, share, table
+from vrm.metrics import Agreement
+from vrm.results.distillation import DistillationDocument
 
 FORMS = {
     "as_rendered": "the chat template's text (vLLM, SGLang, TRL)",
@@ -15,23 +17,23 @@ FORMS = {
 AGREEMENT_HEAD = ("text", "completions", "Pearson", "Spearman", "pairs ordered alike", "mean difference", "largest")
 
 
-def agreement_rows(agreements: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+def agreement_rows(agreements: Mapping[str, Agreement]) -> list[list[str]]:
     """A line a form of the text, the cells of `AGREEMENT_HEAD`."""
     return [
         [
             FORMS[name],
-            f"{found['count']:,}",
-            number(found["pearson"]),
-            number(found["spearman"]),
-            f"{share(found['pairwise'])} of {found['pairs']:,}",
-            number(found["mean_difference"]),
-            number(found["max_difference"]),
+            f"{agreement.count:,}",
+            number(agreement.pearson),
+            number(agreement.spearman),
+            f"{share(agreement.pairwise)} of {agreement.pairs:,}",
+            number(agreement.mean_difference),
+            number(agreement.max_difference),
         ]
-        for name, found in agreements.items()
+        for name, agreement in agreements.items()
     ]
 
 
-def student_card(name: str, document: Mapping[str, Any]) -> str:
+def student_card(name: str, document: DistillationDocument) -> str:
     """Card of a student as Markdown with front matter.
 
     Args:
@@ -42,8 +44,8 @@ def student_card(name: str, document: Mapping[str, Any]) -> str:
         {
             "library_name": "transformers",
             "pipeline_tag": "text-classification",
-            "license": document["license"],
-            "base_model": document["backbone"],
+            "license": document.license,
+            "base_model": document.backbone,
             "tags": ["reward-model", "distillation"],
         }
     )
@@ -57,27 +59,27 @@ def student_card(name: str, document: Mapping[str, Any]) -> str:
     return f"{matter}\n# {name}\n\n{_summary(document)}\n\n{body}\n"
 
 
-def _summary(document: Mapping[str, Any]) -> str:
+def _summary(document: DistillationDocument) -> str:
     return (
-        f"A reward model of the plain kind, `{document['architecture']}` with one output, for loaders that know "
-        f"nothing else. It imitates the mean reward of a VRM (head `{document['teacher']['head']}`, package `vrm`), "
+        f"A reward model of the plain kind, `{document.architecture}` with one output, for loaders that know "
+        f"nothing else. It imitates the mean reward of a VRM (head `{document.teacher.head}`, package `vrm`), "
         "which says more and should be preferred wherever it can be loaded."
     )
 
 
-def _agreement(document: Mapping[str, Any]) -> str:
-    rows, spread = document["rows"], document["teacher"]["reward_std"]
+def _agreement(document: DistillationDocument) -> str:
+    rows, spread = document.rows, document.teacher.reward_std
     return "\n\n".join(
         [
-            f"On {plural(rows['held_out'], 'row')} whose prompts it was not trained on:",
-            table(AGREEMENT_HEAD, agreement_rows(document["agreement"])),
+            f"On {plural(rows.held_out, 'row')} whose prompts it was not trained on:",
+            table(AGREEMENT_HEAD, agreement_rows(document.agreement)),
             f"Differences are in units of the reward; the teacher's rewards there have a standard deviation of "
             f"{spread:.3f}. Pairs are completions of one row to which the teacher gives different rewards.",
         ]
     )
 
 
-def _lost(document: Mapping[str, Any]) -> str:
+def _lost(document: DistillationDocument) -> str:
     lines = [
         "No uncertainty: no variance, no interval, no pessimistic reward.",
         "No objective weights and no objective scores: it does not explain itself, and it cannot be steered.",
@@ -85,8 +87,8 @@ def _lost(document: Mapping[str, Any]) -> str:
         "Texts that spell special tokens are read as those tokens by plain loaders; the teacher's own code reads them "
         "as text, so that a completion cannot forge its end or another turn.",
     ]
-    if document["fresh_parameters"] and document["tuning"] == "head":
-        layers = ", ".join(f"`{name}`" for name in document["fresh_parameters"])
+    if document.fresh_parameters and document.tuning == StudentTuning.HEAD:
+        layers = ", ".join(f"`{name}`" for name in document.fresh_parameters)
         lines.append(
             f"Between backbone and score stand layers that this architecture has and the teacher has not ({layers}): "
             "they are random, with the seed below, and only the score layer was fitted."
@@ -94,8 +96,8 @@ def _lost(document: Mapping[str, Any]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _loading(name: str, document: Mapping[str, Any]) -> str:
-    if document["conversational"]:
+def _loading(name: str, document: DistillationDocument) -> str:
+    if document.conversational:
         text = (
             'messages = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]\n'
             "text = tokenizer.apply_chat_template(messages, tokenize=False)\n"
@@ -113,18 +115,18 @@ def _loading(name: str, document: Mapping[str, Any]) -> str:
         f'model = AutoModelForSequenceClassification.from_pretrained("{name}").eval()\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n{text}'
     )
-    limit = f"Texts up to {document['max_input_tokens']:,} tokens were seen in training."
+    limit = f"Texts up to {document.max_input_tokens:,} tokens were seen in training."
     return f"{code('python', python)}\n\n{note} {limit}"
 
 
-def _made(document: Mapping[str, Any]) -> str:
+def _made(document: DistillationDocument) -> str:
     rows: list[Sequence[str]] = [
-        ["teacher", f"`{document['teacher']['name']}`, weights {document['teacher']['sha256'] or 'of unknown hash'}"],
-        ["fitted", "the score layer, by ridge regression" if document["tuning"] == "head" else "all weights"],
-        *([name.replace("_", " "), f"{value:g}"] for name, value in document["settings"].items()),
-        ["rows", f"{document['rows']['train']:,} for training, {document['rows']['held_out']:,} held out by prompt"],
-        ["left out", f"{plural(document['rows']['overlong'], 'row')} over the limit of tokens"],
-        ["license", document["license"] or "not stated by whoever made it; the backbone's terms apply too"],
-        ["versions", ", ".join(f"{name} {version}" for name, version in document["versions"].items())],
+        ["teacher", f"`{document.teacher.name}`, weights {document.teacher.sha256 or 'of unknown hash'}"],
+        ["fitted", "the score layer, by ridge regression" if document.tuning == StudentTuning.HEAD else "all weights"],
+        *([name.replace("_", " "), f"{value:g}"] for name, value in document.settings.items()),
+        ["rows", f"{document.rows.train:,} for training, {document.rows.held_out:,} held out by prompt"],
+        ["left out", f"{plural(document.rows.overlong, 'row')} over the limit of tokens"],
+        ["license", document.license or "not stated by whoever made it; the backbone's terms apply too"],
+        ["versions", ", ".join(f"{name} {version}" for name, version in document.versions.items())],
     ]
     return table(["", ""], rows)

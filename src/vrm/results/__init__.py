@@ -5,6 +5,7 @@ Importing this package loads no torch; `vrm.results.header` does, which asks a m
 
 from vrm.results.audit import AuditDocument, AuditReport, EditKind, EditResult, Verdict
 from vrm.results.base import SCHEMA, Document, Kind, MeasuredModel, ModelDocument, from_json, read_object, to_text
+from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry, FigureResult
 from vrm.results.comparison import (
     BenchmarkComparison,
     BenchmarkComparisonEntry,
@@ -12,17 +13,24 @@ from vrm.results.comparison import (
     ComparisonDocument,
     FileComparison,
 )
+from vrm.results.distillation import DistillationDocument
 from vrm.results.doctor import DoctorDocument, DoctorReport, Finding, Severity
-from vrm.results.evaluation import Evaluation, EvaluationDocument, FileEvaluation
+from vrm.results.evaluation import Evaluation, EvaluationDocument, FileEvaluation, Mistake, QuickstartDocument
+from vrm.results.reading import FORMS, is_run, read_document, read_run
+from vrm.results.run import RowCounts, Run, RunDocument
 
 __all__ = [
+    "FORMS",
     "SCHEMA",
     "AuditDocument",
     "AuditReport",
     "BenchmarkComparison",
     "BenchmarkComparisonEntry",
+    "BenchmarkEntry",
+    "BestOfNEntry",
     "Comparison",
     "ComparisonDocument",
+    "DistillationDocument",
     "DoctorDocument",
     "DoctorReport",
     "Document",
@@ -30,15 +38,24 @@ __all__ = [
     "EditResult",
     "Evaluation",
     "EvaluationDocument",
+    "FigureResult",
     "FileComparison",
     "FileEvaluation",
     "Finding",
     "Kind",
     "MeasuredModel",
+    "Mistake",
     "ModelDocument",
+    "QuickstartDocument",
+    "RowCounts",
+    "Run",
+    "RunDocument",
     "Severity",
     "Verdict",
     "from_json",
+    "is_run",
+    "read_document",
     "read_object",
+    "read_run",
     "to_text",
 ]

@@ -114,7 +114,7 @@ def read_object(path: str | Path) -> dict[str, Any]:
     Raises:
         DataError: there is no such file, or it holds something else.
     """
-    return parse_object(path, _text(path))
+    return parse_object(path, read_text(path))
 
 
 def parse_object(place: str | Path, text: str) -> dict[str, Any]:
@@ -191,7 +191,8 @@ def _nearest(kinds: list[Any], value: Any) -> Any:
     return max(kinds, key=lambda kind: is_dataclass(kind) and len({entry.name for entry in fields(kind)} & {*value}))
 
 
-def _text(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
+    """The text of a file; raises DataError if it is absent or not UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from vrm.metrics import (
     field_values,
     json_ready,
 )
-from vrm.results.base import Kind, ModelDocument, Part, WithData
+from vrm.results.base import Document, Kind, ModelDocument, Part, WithData
 from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry
 
 
@@ -314,3 +314,23 @@ class EvaluationDocument(ModelDocument):
     kind: Kind = Kind.EVALUATION
     files: dict[str, FileEvaluation] = field(default_factory=dict)
     benchmarks: dict[str, BenchmarkEntry | BestOfNEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartDocument(Document):
+    """What `vrm quickstart` writes: several heads on the built-in corpus.
+
+    Attributes:
+        seed: of the corpus and of the runs.
+        seconds: that it took.
+        heads: evaluations by head, then by split.
+        weight_distance: total variation of inferred from true weights, by head, then by domain.
+        weight_distance_uniform: the same of uniform weights, by domain.
+    """
+
+    kind: Kind = Kind.QUICKSTART
+    seed: int = 0
+    seconds: float = float("nan")
+    heads: dict[str, dict[str, Evaluation]] = field(default_factory=dict)
+    weight_distance: dict[str, dict[str, float]] = field(default_factory=dict)
+    weight_distance_uniform: dict[str, float] = field(default_factory=dict)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,9 @@ from vrm.errors import ConfigError
 from vrm.labels import multipliers
 from vrm.model.checkpoint import save_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.results import to_text
+from vrm.results.header import overlong_counts
+from vrm.results.run import RowCounts, RunDocument
 from vrm.results.versions import versions
 from vrm.train.adapters import with_adapters
 from vrm.train.arguments import training_arguments
@@ -50,7 +52,7 @@ class TrainResult:
 
     model_dir: Path
     metrics: dict[str, float]
-    summary: dict[str, Any]
+    summary: RunDocument
 
 
 def run_training(config: RunConfig, resume: bool = False, data: RunData | None = None) -> TrainResult:
@@ -101,11 +103,11 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     final = final.merge_and_unload() if config.model.tuning == "lora" else final
     _store_reward_scale(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
-    summary["compiled"] = compiled
-    summary["seconds"] = {"train": train_seconds, "total": time.perf_counter() - started}
+    seconds = {"train": train_seconds, "total": time.perf_counter() - started}
+    summary = replace(summary, compiled=compiled, seconds=seconds)
     if trainer.is_world_process_zero():
         save_model(final, tokenizer, output / "model")
-        (output / "run.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        (output / "run.json").write_text(to_text(summary), encoding="utf-8")
     return TrainResult(output / "model", metrics, summary)
 
 
@@ -184,18 +186,17 @@ def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer
 
 def _summary(
     config: RunConfig, model: VRMForSequenceClassification, data: PreparedRows, metrics: dict[str, float]
-) -> dict[str, Any]:
-    nuisance = {} if data.nuisance is None else {"nuisance": data.nuisance.to_dict()}
-    return {
-        "config": config.model_dump(),
-        "rows": {"train": len(data.train), "eval": 0 if data.eval is None else len(data.eval)},
-        "overlong": {name: value for name, value in asdict(data.overlong).items() if name != "examples"},
-        "objectives": model.config.objective_names,
-        "parameters": {
+) -> RunDocument:
+    return RunDocument(
+        config=config.model_dump(),
+        rows=RowCounts(len(data.train), 0 if data.eval is None else len(data.eval)),
+        overlong=overlong_counts(data.overlong),
+        objectives=tuple(model.config.objective_names),
+        parameters={
             "head": sum(parameter.numel() for parameter in model.score.parameters()),
             "backbone": sum(parameter.numel() for parameter in model.backbone.parameters()),
         },
-        **nuisance,
-        "metrics": metrics,
-        "versions": versions(),
-    }
+        nuisance=None if data.nuisance is None else data.nuisance.to_dict(),
+        metrics=metrics,
+        versions=versions(),
+    )

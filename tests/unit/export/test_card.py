@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,23 @@ from huggingface_hub import ModelCard
 
 from vrm.errors import ConfigError, DataError
 from vrm.export.card import EMBEDDED_NAME, CardFacts, hub_name, model_card
-from vrm.export.facts import Figure, ResultRow, Results, read_results, read_run
+from vrm.export.facts import read_results, read_run_beside
 from vrm.export.markdown import number, share, table
+from vrm.metrics import Interval
 from vrm.model import load_model
 from vrm.model.checkpoint import weights_sha256
+from vrm.results import (
+    BenchmarkEntry,
+    EvaluationDocument,
+    FigureResult,
+    RowCounts,
+    RunDocument,
+    from_json,
+    read_object,
+    to_text,
+)
+
+WRITTEN = Path(__file__).parents[2] / "fixtures" / "written_by_0_1" / "results" / "evaluation.json"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +35,7 @@ def model(tiny_model_dir):
     return load_model(tiny_model_dir)[0]
 
 
-def run_document(**data) -> dict:
+def run_document(**data) -> RunDocument:
     source = {"path": "/home/me/secret/train.jsonl", "weight": 1.0, "recipe": None}
     config = {
         "seed": 7,
@@ -31,14 +45,33 @@ def run_document(**data) -> dict:
         "train": {"epochs": 3.0, "batch_size": 32, "learning_rate": 1e-3, "backbone_learning_rate": 2e-5},
         "nuisance": {"measures": ["log_length"]},
     }
-    return {
-        "config": config,
-        "rows": {"train": 2400, "eval": 1},
-        "overlong": {"limit": 128, "total": 2401, "prompt_truncated": 3, "dropped": 0},
-        "metrics": {"accuracy": 0.8333, "nll": 0.481},
-        "versions": {"torch": "2.13.0"},
-        "seconds": {"train": 12.4},
-    }
+    return RunDocument(
+        config=config,
+        rows=RowCounts(2400, 1),
+        overlong={"limit": 128, "total": 2401, "prompt_truncated": 3, "dropped": 0},
+        metrics={"accuracy": 0.8333, "nll": 0.481},
+        versions={"torch": "2.13.0"},
+        seconds={"train": 12.4},
+    )
+
+
+def evaluation(**more) -> EvaluationDocument:
+    """A document of a file with pairs, one without, a benchmark and best-of-n curves."""
+    real = from_json(EvaluationDocument, read_object(WRITTEN), WRITTEN)
+    (entry,) = real.files.values()
+    pairs = replace(
+        entry.pairs,
+        count=504,
+        accuracy=Interval(0.8075, 0.7698, 0.8393, 0.95),
+        length_controlled=replace(entry.pairs.length_controlled, value=0.656),
+        longer_wins=replace(entry.pairs.longer_wins, value=0.798),
+        negative_log_likelihood=0.5146,
+        calibration=replace(entry.pairs.calibration, value=0.1593),
+    )
+    figure = FigureResult("subset", "Chat", "hard", 0.5, math.nan, math.nan, 0.95, 1200)
+    benchmark = BenchmarkEntry("rm-bench", "RM-Bench", "nothing", 1200, 1200, 1200, 0, 0, (figure,), ())
+    files = {"/secret/test.jsonl": replace(entry, pairs=pairs), "votes.jsonl": replace(entry, pairs=None)}
+    return replace(real, files=files, benchmarks=real.benchmarks | {"rm-bench": benchmark}, **more)
 
 
 def sections(text: str) -> dict[str, str]:
@@ -113,18 +146,17 @@ def test_a_directory_that_is_there_is_no_name_of_the_hub(tmp_path, monkeypatch):
 
 
 def test_results_have_intervals_and_dashes(model):
-    rows = (
-        ResultRow("test.jsonl", 504, Figure(0.8075, 0.7698, 0.8393), 0.798, 0.656, 0.5146, 0.1593),
-        ResultRow("rm-bench / hard", 1200, Figure(0.5)),
-    )
-    text = model_card(CardFacts("m", model, results=[Results(rows, "without brevity", {"vrm": "0.1.0"})]))
+    steered = evaluation(settings={"steering": {"emphasis": None, "without": ["brevity"]}}, versions={"vrm": "0.1.0"})
+    text = model_card(CardFacts("m", model, results=[steered]))
     found = sections(text)["Results"]
     assert "| test.jsonl | 504 | 80.8 % [77.0, 83.9] | 65.6 % | 79.8 % | 0.515 | 0.159 |" in found
-    assert "| rm-bench / hard | 1,200 | 50.0 % | – | – | – | – |" in found
+    assert "| rm-bench / Chat / hard | 1,200 | 50.0 % | – | – | – | – |" in found
+    assert "votes.jsonl" not in found
+    assert "bon" not in found
     assert "Steered at inference: without brevity." in found
     assert "vrm 0.1.0, torch unknown" in found
     assert "stored as" not in found
-    rounded = model_card(CardFacts("m", model, results=[Results(rows, "", {})], rounded_to="bfloat16"))
+    rounded = model_card(CardFacts("m", model, results=[evaluation()], rounded_to="bfloat16"))
     assert "before the backbone's weights were stored as bfloat16" in sections(rounded)["Results"]
 
 
@@ -139,7 +171,7 @@ def test_limits_say_what_can_be_read_into_the_weights(model):
 
 def test_a_backbone_of_random_weights_and_a_scale_never_recorded_are_said_to_be(make_tiny_model):
     run = run_document()
-    run["config"]["model"]["from_scratch"] = "tiny.json"
+    run.config["model"]["from_scratch"] = "tiny.json"
     model = load_model(make_tiny_model(reward_mean=0.0, reward_std=1.0))[0]
     found = sections(model_card(CardFacts("m", model, None, run=run)))["Model"]
     assert "| backbone | trained from random weights; encoder, `bert` |" in found
@@ -149,7 +181,7 @@ def test_a_backbone_of_random_weights_and_a_scale_never_recorded_are_said_to_be(
 def test_the_scale_of_rewards_names_its_rows(model):
     run = run_document()
     assert "standard deviation 1.500, on the run's evaluation rows" in model_card(CardFacts("m", model, run=run))
-    run["rows"]["eval"] = 0
+    run = replace(run, rows=RowCounts(2400, 0))
     assert "standard deviation 1.500, on the run's training rows" in model_card(CardFacts("m", model, run=run))
     assert "on the run's evaluation or training rows" in model_card(CardFacts("m", model))
 
@@ -167,37 +199,13 @@ def test_plain_text_models_are_loaded_as_such(make_tiny_model):
     assert "apply_chat_template" not in text
 
 
-def evaluation(model_dir: Path, **more) -> dict:
-    pairs = {
-        "count": 9,
-        "accuracy": {"estimate": 0.75, "low": 0.5, "high": 1.0},
-        "longer_wins": {"value": 0.4},
-        "length_controlled": {"value": None},
-        "negative_log_likelihood": 0.6,
-        "calibration": {"value": 0.1},
-    }
-    figure = {"row": "Chat", "column": "accuracy", "estimate": 0.9, "low": 0.8, "high": 1.0, "examples": 5}
-    return {
-        "kind": "evaluation",
-        "model": str(model_dir),
-        "model_sha256": weights_sha256(str(model_dir)),
-        "settings": {"steering": {"emphasis": ["safety=5"], "without": None}},
-        "versions": {"vrm": "0.1.0"},
-        "files": {"/secret/test.jsonl": {"pairs": pairs}, "votes.jsonl": {"pairs": None}},
-        "benchmarks": {"rewardbench": {"figures": [figure | {"longer_wins": 0.5}]}, "bon": {"curves": {}}},
-        **more,
-    }
-
-
 def test_results_are_read_and_belong_to_the_model(tiny_model_dir, tiny_decoder_dir, tmp_path):
     file = tmp_path / "result.json"
-    file.write_text(json.dumps(evaluation(tiny_model_dir)))
+    document = evaluation(model_sha256=weights_sha256(str(tiny_model_dir)))
+    file.write_text(to_text(document))
     (found,) = read_results([file], tiny_model_dir)
-    assert found.rows == (
-        ResultRow("test.jsonl", 9, Figure(0.75, 0.5, 1.0), 0.4, None, 0.6, 0.1),
-        ResultRow("rewardbench / Chat / accuracy", 5, Figure(0.9, 0.8, 1.0), 0.5),
-    )
-    assert found.steering == "emphasis safety=5"
+    assert found.files["/secret/test.jsonl"].pairs.accuracy == Interval(0.8075, 0.7698, 0.8393, 0.95)
+    assert to_text(found) == to_text(document)
     with pytest.raises(ConfigError, match=r"result\.json was measured on the weights [0-9a-f]{64}"):
         read_results([file], tiny_decoder_dir)
 
@@ -205,9 +213,9 @@ def test_results_are_read_and_belong_to_the_model(tiny_model_dir, tiny_decoder_d
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "not valid JSON"),
-        ("[]", "expected one JSON object, found list"),
-        ('{"kind": "audit"}', "of kind 'audit': expected a document of `vrm evaluate --json`"),
+        ("{", r"x\.json: not JSON"),
+        ("[]", "must be a JSON object, got list"),
+        ('{"kind": "audit"}', "its kind is 'audit'. Allowed is a document of `vrm evaluate --json`"),
     ],
 )
 def test_other_documents_are_refused(tiny_model_dir, tmp_path, text, reason):
@@ -223,13 +231,13 @@ def test_a_missing_document_is_an_error(tiny_model_dir, tmp_path):
 
 def test_the_run_is_the_one_beside_the_model(tmp_path):
     (tmp_path / "model").mkdir()
-    assert read_run(tmp_path / "model") is None
-    assert read_run("owner/name") is None
-    (tmp_path / "run.json").write_text(json.dumps(run_document()))
-    assert read_run(tmp_path / "model") == run_document()
+    assert read_run_beside(tmp_path / "model") is None
+    assert read_run_beside("owner/name") is None
+    (tmp_path / "run.json").write_text(to_text(run_document()))
+    assert read_run_beside(tmp_path / "model") == run_document()
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(DataError, match=r"run\.json lacks config, metrics, rows, versions"):
-        read_run(tmp_path / "model")
+        read_run_beside(tmp_path / "model")
 
 
 def test_cells_cannot_break_a_table():
@@ -238,4 +246,4 @@ def test_cells_cannot_break_a_table():
 
 def test_numbers():
     assert (share(None), share(0.5), share(0.5, 0.25, 0.75)) == ("–", "50.0 %", "50.0 % [25.0, 75.0]")
-    assert (number(None), number(0.12345)) == ("–", "0.123")
+    assert (number(None), number(math.nan), number(0.12345)) == ("–", "–", "0.123")

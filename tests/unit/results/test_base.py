@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -12,33 +13,37 @@ import pytest
 
 from vrm.errors import DataError
 from vrm.metrics import Interval
-from vrm.results import (
-    AuditDocument,
-    ComparisonDocument,
-    DoctorDocument,
-    EvaluationDocument,
-    from_json,
-    read_object,
-    to_text,
-)
+from vrm.results import FORMS, Kind, from_json, read_document, read_object, read_run, to_text
 
-WRITTEN = Path(__file__).parents[2] / "fixtures" / "written_by_0_1" / "results"
+WRITTEN = Path(__file__).parents[2] / "fixtures" / "written_by_0_1"
 """Documents that were written before they had types."""
 
-FORMS = {
-    "evaluation": EvaluationDocument,
-    "comparison": ComparisonDocument,
-    "audit": AuditDocument,
-    "doctor": DoctorDocument,
-}
 
-
-@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("kind", ["evaluation", "comparison", "audit", "doctor", "distillation"])
 def test_a_document_from_before_the_types_is_written_again_as_it_was(kind):
-    path = WRITTEN / f"{kind}.json"
-    document = from_json(FORMS[kind], read_object(path), path)
-    assert document.kind == kind
+    path = WRITTEN / "results" / f"{kind}.json"
+    document = read_document(path, list(Kind))
+    assert type(document) is FORMS[kind]
     assert to_text(document) == path.read_text(encoding="utf-8")
+
+
+def test_a_run_from_before_the_types_is_read_and_now_says_what_it_is():
+    run = read_run(WRITTEN / "run")
+    old = read_object(WRITTEN / "run" / "run.json")
+    assert json.loads(to_text(run.summary)) == {"kind": "run", "schema": 1, **old}
+    assert run.summary.rows.train == old["rows"]["train"]
+    lines = (WRITTEN / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert list(run.history) == [json.loads(line) for line in lines]
+
+
+def test_results_of_a_quickstart_need_no_kind(tmp_path):
+    evaluation = read_object(WRITTEN / "results" / "evaluation.json")["files"]["rows.jsonl"]
+    old = {"seed": 0, "seconds": 9.5, "heads": {"vrm": {"test": {**evaluation, "later": 1}}}}
+    (tmp_path / "results.json").write_text(json.dumps(old), encoding="utf-8")
+    document = read_document(tmp_path / "results.json", [Kind.QUICKSTART])
+    assert document.heads["vrm"]["test"].pairs.count == evaluation["pairs"]["count"]
+    (tmp_path / "new.json").write_text(to_text(document), encoding="utf-8")
+    assert read_document(tmp_path / "new.json", [Kind.QUICKSTART]) == document
 
 
 @dataclass(frozen=True)

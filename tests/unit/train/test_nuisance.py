@@ -169,7 +169,7 @@ def weights(result):
 def test_the_offset_is_in_run_json_in_the_model_and_in_its_own_file(trained):
     config, result = trained(LENGTH)
     written = json.loads((Path(config.output_dir) / "nuisance.json").read_text())
-    assert written == result.summary["nuisance"]
+    assert written == result.summary.nuisance
     assert written["measures"] == ["log_length"]
     assert written["pairs"] == 48
     assert written["factor"] in FACTORS
@@ -201,7 +201,7 @@ def test_held_out_metrics_are_the_raters_and_quality_metrics_stand_beside_them(t
     assert result.metrics["nll"] < result.metrics["quality_nll"]
     assert rater.negative_log_likelihood == pytest.approx(result.metrics["nll"], abs=1e-5)
     assert rater.accuracy.estimate == pytest.approx(result.metrics["accuracy"])
-    assert result.summary["nuisance"]["trials"] == []
+    assert result.summary.nuisance["trials"] == []
 
 
 def test_a_factor_of_zero_trains_the_weights_of_a_run_without_measures(trained):
@@ -211,7 +211,7 @@ def test_a_factor_of_zero_trains_the_weights_of_a_run_without_measures(trained):
     assert all(torch.equal(value, weights(zero)[name]) for name, value in weights(plain).items())
     assert not all(torch.equal(value, weights(one)[name]) for name, value in weights(plain).items())
     assert not (Path(config.output_dir) / "nuisance.json").exists()
-    assert "nuisance" not in plain.summary
+    assert plain.summary.nuisance is None
     assert not any(name.startswith("quality_") for name in plain.metrics)
     assert RewardEngine.from_pretrained(plain.model_dir).model.config.nuisance is None
 
@@ -242,7 +242,7 @@ def test_ranked_lists_and_tuned_backbones_have_offsets_too(trained):
         {**LENGTH, "model.tuning": "full", "model.head": "vrm", "train.epochs": 1}, lists + lengthy_rows(8, 0)
     )
     # Three pairs a list.
-    assert result.summary["nuisance"]["pairs"] == 12 * 3 + 8
+    assert result.summary.nuisance["pairs"] == 12 * 3 + 8
 
 
 def test_rows_that_show_nothing_are_refused(trained, rows):

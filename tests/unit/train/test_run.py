@@ -16,6 +16,7 @@ from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.targets import target_encoder
 from vrm.metrics import ResampleOptions
 from vrm.model import load_model
+from vrm.results import RowCounts, to_text
 from vrm.train import prepare
 from vrm.train.arguments import on_one_device, training_arguments
 from vrm.train.processes import to_training_device
@@ -49,7 +50,7 @@ def test_run_json_says_what_was_done(make_config, run_data, rows):
     data = run_data([*rows(16), Judgment("how", ["good " * 200, "bad"], preference=1.0)], rows(8, seed=1))
     result = run_training(config, data=data)
     written = json.loads((Path(config.output_dir) / "run.json").read_text())
-    assert written == json.loads(json.dumps(result.summary))
+    assert written == json.loads(to_text(result.summary))
     assert written["config"] == config.model_dump()
     assert written["rows"] == {"train": 16, "eval": 8}
     assert written["overlong"] == {
@@ -114,8 +115,8 @@ def test_ratings_are_standardized_over_the_training_data(make_config, run_data, 
 def test_heads_without_objectives_leave_votes_only_rows_out_and_say_so(make_config, run_data, rows, head, capsys):
     config = make_config({"model.head": head})
     result = run_training(config, data=run_data([*rows(16), *VOTES_ONLY], [*rows(8, seed=1), *VOTES_ONLY[:2]]))
-    assert result.summary["rows"] == {"train": 16, "eval": 8}
-    assert result.summary["objectives"] == ["reward"]
+    assert result.summary.rows == RowCounts(16, 8)
+    assert result.summary.objectives == ("reward",)
     # Rows 0, 2, .. have ratings, rows 0, 3, .. votes: 11 of 16 have some, and the 8 have votes alone.
     assert (
         f"head '{head}' has no objectives: ratings and votes of 19 rows are not used, and 8 of them, "
@@ -269,7 +270,7 @@ def test_evaluation_labels_on_objectives_that_were_not_trained_are_left_out(make
     assert data.objectives == ["quality", "care"]
     assert [row.objective_votes for row in data.eval] == [{"care": 1.0}] * 4
     assert "evaluation labels on objectives without training labels are left out: speed (5)" in data.report
-    assert run_training(config).summary["rows"] == {"train": 16, "eval": 4}
+    assert run_training(config).summary.rows == RowCounts(16, 4)
 
 
 def test_held_out_rows_share_no_prompt_with_training_rows(make_config, rows, tmp_path):
@@ -346,6 +347,6 @@ def test_compiled_training_gives_the_same_rewards(make_config, run_data, rows, m
         )
         for asked in (False, True)
     )
-    assert (plain.summary["compiled"], compiled.summary["compiled"]) == (False, True)
+    assert (plain.summary.compiled, compiled.summary.compiled) == (False, True)
     assert compiled.metrics["kl_to_prior"] == plain.metrics["kl_to_prior"] == 0
     assert compiled.metrics["nll"] == pytest.approx(plain.metrics["nll"], abs=0.05)

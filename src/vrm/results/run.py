@@ -1,0 +1,71 @@
+"""What `vrm train` writes beside its model: `run.json` and `history.jsonl`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from vrm.metrics import field_values
+from vrm.results.base import Document, Kind
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """Rows of a run.
+
+    Attributes:
+        train: that it learned from.
+        eval: that chose the checkpoint.
+    """
+
+    train: int
+    eval: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDocument(Document):
+    """`run.json`: what a finished run was made with, what it reached and what it cost.
+
+    Attributes:
+        config: as `RunConfig` writes it.
+        rows: after those that cannot be used were left out.
+        overlong: the limit of tokens, and rows over it by what became of them.
+        objectives: names of the model's objectives.
+        parameters: numbers of parameters of the head and of the backbone.
+        nuisance: the fitted offset; None for runs without one.
+        metrics: of the kept checkpoint on the rows that chose it; empty without such rows.
+        versions: {package: version}.
+        compiled: whether the backbone was compiled.
+        seconds: of the training (`train`) and of everything (`total`).
+    """
+
+    kind: Kind = Kind.RUN
+    config: dict[str, Any] = field(default_factory=dict)
+    rows: RowCounts | None = None
+    overlong: dict[str, int] = field(default_factory=dict)
+    objectives: tuple[str, ...] = ()
+    parameters: dict[str, int] = field(default_factory=dict)
+    nuisance: dict[str, Any] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    compiled: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def json_fields(self) -> dict[str, Any]:
+        """The fields; `nuisance` only where there is one."""
+        return {name: value for name, value in field_values(self).items() if name != "nuisance" or value is not None}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The directory of a run.
+
+    Attributes:
+        source: the directory.
+        summary: `run.json`; None while the run is not finished.
+        history: `history.jsonl`, what was logged by name, in order; empty where the file is missing.
+    """
+
+    source: str
+    summary: RunDocument | None
+    history: tuple[dict[str, float], ...]
