@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from vrm.inference.explanation import (
+from vrm.wire.explanation import (
     QUESTIONS,
     CompletionReport,
     Explanation,

@@ -7,7 +7,7 @@ from vrm._lazy import lazy_names
 _WHERE = {
     "RewardEngine": "vrm.inference.engine",
     "Steering": "vrm.inference.steering",
-    "Explanation": "vrm.inference.explanation",
+    "Explanation": "vrm.wire.explanation",
     "ExtractionOptions": "vrm.inference.extraction",
     "ScoreOptions": "vrm.inference.score",
     "Scorer": "vrm.inference.score",

@@ -24,20 +24,21 @@ from vrm.data.schema import Judgment, Text
 from vrm.data.style import plain_text
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.engine import RewardEngine
-from vrm.inference.explanation import (
-    CompletionReport,
-    Explanation,
-    Interval,
-    PairReport,
-    UncertaintyReport,
-    WeightReport,
-)
 from vrm.inference.identifiability import identifiability
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.rewards import check_finite
 from vrm.inference.steering import Steering
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.wire.explanation import (
+    CompletionReport,
+    Explanation,
+    Interval,
+    PairReport,
+    UncertaintyReport,
+    WeightReport,
+    reasons_in_words,
+)
 
 LEVEL = 0.9
 NUM_INTERVAL_DRAWS = 4096
@@ -200,14 +201,15 @@ def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
         first, second, a, b, log_first = second, first, b, a, log_second
     moments = margin_moments(quantities.weights, a, b, quantities.decoder)
     differences = quantities.weights.mean[0] * objective_scores(a.loc - b.loc, quantities.decoder)[0]
-    ordered = sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1]))
+    contributions = dict(sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1])))
     return PairReport(
         first=label(first),
         second=label(second),
         probability=float(log_first.exp()),
         margin=quantities.interval(a, b, float(moments.mean)),
-        contributions=dict(ordered),
+        contributions=contributions,
         uncertainty=_uncertainty(moments),
+        reasons=reasons_in_words(contributions),
     )
 
 
@@ -216,7 +218,7 @@ def _uncertainty(moments: PredictiveMoments) -> UncertaintyReport | None:
     if variance <= 0.0:
         return None
     parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
-    return UncertaintyReport(variance, *(float(part) for part in parts))
+    return UncertaintyReport.of(*(float(part) for part in parts), variance)
 
 
 def _counts_meaning(config: VRMConfig) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from vrm.choices import Identification
-from vrm.inference.explanation import Identifiability
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.wire.explanation import Identifiability
 
 RANK_TOLERANCE = 1e-3
 """Singular values of A below this share of the largest count as zero."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from vrm.inference.explanation import Explanation
 from vrm.metrics import (
     Interval,
     PreferenceSummary,
@@ -17,6 +16,7 @@ from vrm.metrics import (
 )
 from vrm.results.base import Document, Kind, ModelDocument, Part, WithData
 from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry
+from vrm.wire.explanation import Explanation
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
 
-from vrm.choices import Identification, RewardScale, Role
+from vrm.choices import RewardScale, Role
+from vrm.wire.explanation import CompletionReport, Identifiability, PairReport, WeightReport
 
 AS_TEXT, AS_MESSAGES = "as_text", "as_messages"
 """Tags of the two forms of a text, as they stand in the places of validation errors."""
@@ -124,70 +125,8 @@ class ScoreResponse(Answer):
     tokens: int = Field(description="Tokens of the prompt and of all completions, as the model read them.")
 
 
-class Interval(Answer):
-    """Mean and central credible interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class WeightReport(Answer):
-    """An objective's weight for the prompt."""
-
-    objective: str
-    named: bool = Field(description="False for free objectives, which have no meaning of their own.")
-    weight: Interval
-    concentration: float | None
-
-
-class UncertaintyReport(Answer):
-    """A variance in its three parts, and their shares of it."""
-
-    variance: float
-    features: float = Field(description="How good is it?")
-    weights: float = Field(description="What matters here?")
-    interaction: float
-    shares: dict[str, float]
-
-
-class CompletionReport(Answer):
-    """One completion."""
-
-    label: str = Field(description="A, B, ...")
-    text: str
-    reward: Interval
-    standardized_reward: Interval
-    reward_std: float
-    objective_scores: dict[str, float]
-    contributions: dict[str, float] = Field(description="Weight times score; they sum to the mean reward.")
-    uncertainty: UncertaintyReport | None
-
-
-class PairReport(Answer):
-    """Two completions, the one that is more likely to be preferred first."""
-
-    first: str
-    second: str
-    probability: float = Field(description="That the first is preferred; at least 0.5.")
-    margin: Interval
-    contributions: dict[str, float] = Field(description="Largest in size first; they sum to the mean margin.")
-    uncertainty: UncertaintyReport | None
-    reasons: str = Field(description="The largest contributions in words.")
-
-
-class IdentifiabilityReport(Answer):
-    """What can be read into the model's weights."""
-
-    status: Identification
-    rank: int
-    num_objectives: int
-    num_features: int
-    statements: list[str]
-
-
 class ExplainResponse(Answer):
-    """Why the model prefers one completion to another: the document of `vrm explain --json`."""
+    """Why the model prefers one completion to another: `vrm.wire.explanation.Explanation`, with the model's name."""
 
     model: str = Field(description="Name of the model that is served.")
     prompt: str
@@ -200,7 +139,7 @@ class ExplainResponse(Answer):
     counts_meaning: str
     completions: list[CompletionReport]
     pairs: list[PairReport] = Field(description="All pairs of up to four completions; else the best against each.")
-    identifiability: IdentifiabilityReport
+    identifiability: Identifiability
     notes: list[str]
 
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from vrm.cli.explanation_view import _UNICODE, _weight_bar, print_explanation
-from vrm.inference.explanation import (
+from vrm.wire.explanation import (
     CompletionReport,
     Explanation,
     Identifiability,
@@ -18,6 +18,7 @@ from vrm.inference.explanation import (
     PairReport,
     UncertaintyReport,
     WeightReport,
+    reasons_in_words,
 )
 
 
@@ -26,7 +27,7 @@ def completion(label: str, text: str, reward: float) -> CompletionReport:
     scores = {"safety": 2.0 * reward, "style": 0.0, **{f"free_{k}": 0.001 for k in range(1, 7)}}
     contributions = {name: 0.5 * value for name, value in scores.items()}
     return CompletionReport(
-        label, text, interval, interval, 0.6, scores, contributions, UncertaintyReport(0.36, 0.18, 0.09, 0.09)
+        label, text, interval, interval, 0.6, scores, contributions, UncertaintyReport.of(0.18, 0.09, 0.09, 0.36)
     )
 
 
@@ -35,9 +36,10 @@ def explanation(count: int = 2) -> Explanation:
     weights.append(WeightReport("style", True, Interval(0.1, 0.0, 0.3), 1.0))
     weights += [WeightReport(f"free_{k}", False, Interval(0.05, 0.0, 0.2), 0.5) for k in range(1, 7)]
     completions = [completion("ABCDEFGHIJ"[k], f"text {k} [/red] " * 30, 1.0 - 0.25 * k) for k in range(count)]
-    uncertainty = UncertaintyReport(1.0, 0.62, 0.3, 0.08)
+    reasons = {"safety": 1.2, "style": -0.3}
+    uncertainty = UncertaintyReport.of(0.62, 0.3, 0.08, 1.0)
     pairs = [
-        PairReport("A", other.label, 0.83, Interval(1.1, -0.3, 2.6), {"safety": 1.2, "style": -0.3}, uncertainty)
+        PairReport("A", other.label, 0.83, Interval(1.1, -0.3, 2.6), reasons, uncertainty, reasons_in_words(reasons))
         for other in completions[1:]
     ]
     return Explanation(

@@ -13,11 +13,11 @@ from vrm.core.predictive import log_probabilities, margin_moments
 from vrm.data.schema import Judgment
 from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain, explain_row, label, mixture_quantiles
-from vrm.inference.explanation import PairReport
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.identifiability import identifiability
 from vrm.inference.steering import Steering
 from vrm.model import load_model
+from vrm.wire.explanation import reasons_in_words
 
 ROW = Judgment(
     "How do I plan a city trip?", ["Start with the water.", "No thanks, sorry.", "Ask the doctor: is it safe?"]
@@ -134,9 +134,8 @@ def test_of_many_completions_the_best_is_compared_with_each_other(engine):
 
 def test_reasons_are_the_three_largest_in_words():
     contributions = {"safety": 1.2, "brevity": -0.3, "style": 0.1, "depth": 0.05}
-    pair = PairReport("A", "B", 0.7, None, contributions, None)
-    assert pair.reasons == "because of safety +1.20 and style +0.10, in spite of brevity -0.30"
-    assert PairReport("A", "B", 0.5, None, {"safety": 0.001}, None).reasons == "for no visible reason"
+    assert reasons_in_words(contributions) == "because of safety +1.20 and style +0.10, in spite of brevity -0.30"
+    assert reasons_in_words({"safety": 0.001}) == "for no visible reason"
 
 
 @pytest.mark.parametrize("head", ["gated", "bottleneck", "mlp", "bt"])

@@ -57,4 +57,4 @@ def _score_response(judged: JudgedBatch, service: Service, view: RewardView, pro
 
 def _explain_response(judged: JudgedBatch, service: Service, view: RewardView) -> ExplainResponse:
     explanation = explain_row(judged.steered(view.steering), 0, service.engine.model)
-    return ExplainResponse.model_validate({"model": service.settings.name, **explanation.to_dict()})
+    return ExplainResponse(model=service.settings.name, **vars(explanation))

@@ -1,11 +1,12 @@
-"""What an explanation holds: numbers and words, no tensors; `to_dict` is what `vrm explain --json` prints."""
+"""What an explanation holds, in files, on the wire and in Python: numbers and words, no tensors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from vrm.metrics import field_values, json_ready
+from vrm.choices import Identification
 
 QUESTIONS = {"features": "how good is it?", "weights": "what matters here?", "interaction": "both at once"}
 """The parts of a reward's or margin's variance, and the question whose answer is uncertain."""
@@ -41,21 +42,27 @@ class WeightReport:
 
 @dataclass(frozen=True)
 class UncertaintyReport:
-    """Variance in its three parts, and their shares of it (which sum to 1)."""
+    """A variance in its three parts.
+
+    Attributes:
+        variance: the sum of the parts, > 0.
+        features: how good is it?
+        weights: what matters here?
+        interaction: both at once.
+        shares: {part: share of the variance in [0, 1]}, in the order of `QUESTIONS`.
+    """
 
     variance: float
     features: float
     weights: float
     interaction: float
+    shares: dict[str, float]
 
-    @property
-    def shares(self) -> dict[str, float]:
-        """{part: share in [0, 1]} in the order of `QUESTIONS`."""
-        return {part: getattr(self, part) / self.variance for part in QUESTIONS}
-
-    def json_fields(self) -> dict[str, Any]:
-        """The fields and the shares."""
-        return field_values(self) | {"shares": self.shares}
+    @classmethod
+    def of(cls, features: float, weights: float, interaction: float, variance: float) -> UncertaintyReport:
+        """The report of three parts and their sum."""
+        parts = dict(zip(QUESTIONS, (features, weights, interaction), strict=True))
+        return cls(variance, **parts, shares={name: part / variance for name, part in parts.items()})
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class PairReport:
         margin: E[u] (11) and its interval, raw: log-odds of the preference.
         contributions: m_k (o_k(first) - o_k(second)), largest in size first; they sum to E[u].
         uncertainty: parts of (11); None if there is no uncertainty.
+        reasons: the largest contributions in words.
     """
 
     first: str
@@ -102,31 +110,21 @@ class PairReport:
     margin: Interval
     contributions: dict[str, float]
     uncertainty: UncertaintyReport | None
+    reasons: str
 
-    @property
-    def because_of(self) -> dict[str, float]:
-        """Those of the largest reasons that speak for the first."""
-        return {name: value for name, value in self._largest() if value > 0}
 
-    @property
-    def in_spite_of(self) -> dict[str, float]:
-        """Those of the largest reasons that speak for the second."""
-        return {name: value for name, value in self._largest() if value < 0}
+def reasons_in_words(contributions: Mapping[str, float]) -> str:
+    """The largest contributions: `because of safety +1.20, in spite of brevity -0.30`.
 
-    @property
-    def reasons(self) -> str:
-        """The largest reasons in words: `because of safety +1.20, in spite of brevity -0.30`."""
-        parts = [("because of", self.because_of), ("in spite of", self.in_spite_of)]
-        return (
-            ", ".join(f"{words} {_listed(reasons)}" for words, reasons in parts if reasons) or "for no visible reason"
-        )
-
-    def json_fields(self) -> dict[str, Any]:
-        """The fields and the reasons in words."""
-        return field_values(self) | {"reasons": self.reasons}
-
-    def _largest(self) -> list[tuple[str, float]]:
-        return [item for item in self.contributions.items() if abs(item[1]) >= 0.005][:NUM_REASONS]
+    Args:
+        contributions: to a margin, the largest in size first.
+    """
+    largest = [(name, value) for name, value in contributions.items() if abs(value) >= 0.005][:NUM_REASONS]
+    parts = {
+        "because of": {name: value for name, value in largest if value > 0},
+        "in spite of": {name: value for name, value in largest if value < 0},
+    }
+    return ", ".join(f"{words} {_listed(side)}" for words, side in parts.items() if side) or "for no visible reason"
 
 
 def _listed(values: dict[str, float]) -> str:
@@ -147,7 +145,7 @@ class Identifiability:
         statements: sentences for people.
     """
 
-    status: str
+    status: Identification
     rank: int
     num_objectives: int
     num_features: int
@@ -192,6 +190,5 @@ class Explanation:
         return sum(count for name, count in self.emphasis.items() if name not in self.without)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with the shares of uncertainty and the reasons in words."""
-        plain: dict[str, Any] = json_ready(self)
-        return plain
+        """What `vrm explain --json` prints."""
+        return asdict(self)
