@@ -197,9 +197,9 @@ class StepSampler(Sampler[int]):
         return [row for hand in hands for row in hand]
 
 
-def flat_tensors(inputs: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """A pass's tensors by dotted name, for saving."""
-    flat: dict[str, Tensor] = {}
-    for name, value in inputs.items():
-        flat |= flat_tensors(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested dictionaries by dotted name."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return named

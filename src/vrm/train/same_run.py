@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from vrm.config import RunConfig, with_new_keys
 from vrm.errors import ConfigError
+from vrm.train.passes import flat
 from vrm.train.processes import is_main_process
 
 FILE = "config.json"
@@ -25,7 +25,7 @@ def keep_configuration(config: RunConfig, resume: bool) -> None:
     now = json.loads(config.model_dump_json())
     if resume and path.exists():
         stored, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
-        before, after = _flat(stored), _flat(now)
+        before, after = flat(stored), flat(now)
         changed = [key for key in {**before, **after} if key not in FREE and before.get(key) != after.get(key)]
         if changed:
             lines = "\n".join(f"  {key}: {after.get(key)!r} now, {before.get(key)!r} before" for key in changed)
@@ -35,11 +35,3 @@ def keep_configuration(config: RunConfig, resume: bool) -> None:
             )
     elif is_main_process():
         path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        flat |= nested
-    return flat

@@ -27,7 +27,7 @@ from vrm.metrics.calibration import expected_calibration_error, negative_log_lik
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.datasets import TokenizedDataset
 from vrm.train.loss import TrainingLoss
-from vrm.train.passes import PASSES, StepSampler, cost_of, flat_tensors, passes_of, positions_of
+from vrm.train.passes import PASSES, StepSampler, cost_of, flat, passes_of, positions_of
 
 ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""
@@ -148,7 +148,7 @@ class VRMTrainer(Trainer):
     def _stop_on(self, inputs: dict[str, Any], loss: Tensor, terms: dict[str, Tensor]) -> None:
         path = Path(self.args.output_dir) / f"nan_batch_step{self.state.global_step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        flat = flat_tensors(inputs)
+        flat = flat(inputs)
         save_file({key: value.detach().cpu().contiguous() for key, value in flat.items()}, path)
         bad = [name for name, values in terms.items() if not bool(torch.isfinite(values).all())]
         raise NumericsError(

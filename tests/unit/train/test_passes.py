@@ -10,7 +10,7 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.model import load_model
 from vrm.train import run as run_module
-from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, cost_of, flat_tensors, passes_of, positions_of
+from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, cost_of, flat, passes_of, positions_of
 from vrm.train.run import run_training
 from vrm.train.setup import build_model
 
@@ -101,8 +101,8 @@ def test_cached_features_are_one_pass_without_positions():
 
 def test_tensors_of_a_pass_by_dotted_name():
     (part,) = collator(True, 100)(judgments(2))["passes"]
-    assert {"mask", "packed.input_ids", "packed.reads"} <= flat_tensors(part).keys()
-    assert all(isinstance(value, torch.Tensor) for value in flat_tensors(part).values())
+    assert {"mask", "packed.input_ids", "packed.reads"} <= flat(part).keys()
+    assert all(isinstance(value, torch.Tensor) for value in flat(part).values())
 
 
 # Order
