@@ -148,8 +148,7 @@ class VRMTrainer(Trainer):
     def _stop_on(self, inputs: dict[str, Any], loss: Tensor, terms: dict[str, Tensor]) -> None:
         path = Path(self.args.output_dir) / f"nan_batch_step{self.state.global_step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        flat = flat(inputs)
-        save_file({key: value.detach().cpu().contiguous() for key, value in flat.items()}, path)
+        save_file({key: value.detach().cpu().contiguous() for key, value in flat(inputs).items()}, path)
         bad = [name for name, values in terms.items() if not bool(torch.isfinite(values).all())]
         raise NumericsError(
             f"the loss is {loss.item()} at step {self.state.global_step} (terms that are not finite: "
