@@ -9,10 +9,10 @@ import random
 import statistics
 
 import pytest
+from studies.corpus_counts import summarize, table
 
-from vrm.data.planted import planted_corpus, summarize, true_score, write_planted
+from vrm.data.planted import planted_corpus, true_score, write_planted
 from vrm.data.planted.generator import LEVEL_STD, NAMES, RATING_STD, TEMPERATURE, VOTES_SHARE
-from vrm.data.planted.summary import table
 from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Pool, block, expand
 from vrm.data.style import plain_text
 

@@ -16,15 +16,9 @@ from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.rows import BenchmarkRow
 from vrm.benchmarks.sources import Layout
 from vrm.benchmarks.unusual import UnusualRow
+from vrm.data.recipes.hh_rlhf import KINDS
 from vrm.data.recipes.turns import human_assistant_turns
 from vrm.data.schema import Message
-
-KINDS = {
-    "helpful-base": "helpful",
-    "helpful-online": "helpful",
-    "helpful-rejection-sampled": "helpful",
-    "harmless-base": "harmless",
-}
 
 
 def _subset(path: Path) -> dict[str, str]:

@@ -11,12 +11,13 @@ from vrm.data.recipes.base import Converted, Recipe, Row
 from vrm.data.recipes.fields import Fields
 from vrm.data.recipes.turns import pair_of_conversations, transcript
 
-_SUBSETS = {
+KINDS = {
     "helpful-base": "helpful",
     "helpful-online": "helpful",
     "helpful-rejection-sampled": "helpful",
     "harmless-base": "harmless",
 }
+"""{folder of the data set: what people were asked to judge}."""
 
 
 def _convert(row: Row, *, name: str, category: str | None) -> Converted:
@@ -43,6 +44,6 @@ RECIPES = (
     _recipe("hh-rlhf", None, None, "Pairs with multi-turn prompts, all four subsets; they are not told apart."),
     *(
         _recipe(f"hh-rlhf-{subset}", subset, category, f"The subset {subset} alone, `category` {category}.")
-        for subset, category in _SUBSETS.items()
+        for subset, category in KINDS.items()
     ),
 )

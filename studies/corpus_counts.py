@@ -1,12 +1,12 @@
-"""Counts of the planted corpus, for its page in the documentation and for tests."""
+"""Counts of the quickstart corpus of a seed, as docs/quickstart-corpus.md has them: `corpus_counts.py [SEED]`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vrm.data.planted.corpus import PlantedCorpus
-from vrm.data.planted.generator import PlantedSplit, true_score
+from vrm.data.planted import PlantedCorpus, PlantedSplit, planted_corpus, true_score
 from vrm.data.schema import Judgment
 from vrm.data.style import plain_text, text_length
 
@@ -77,3 +77,7 @@ def table(corpus: PlantedCorpus) -> str:
     for domain, weights in corpus.true_weights.items():
         lines.append(f"| {domain} | " + " | ".join(f"{weights[name]:.2f}" for name in corpus.objectives) + " |")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(planted_corpus(int(sys.argv[1]) if len(sys.argv) > 1 else 0)))
