@@ -175,16 +175,17 @@ def _teacher(engine: RewardEngine, teacher: str, test: list[StudentExample]) -> 
 
 def _examples(engine: RewardEngine, rows: list[Judgment]) -> list[StudentExample]:
     """The teacher's `.logits` for rows that it reads whole, with the ids that a plain loader makes of them."""
+    from vrm.inference.rewards import RewardView
     from vrm.train.student import StudentExample, loader_ids, loader_texts
 
     config = engine.model.config
     conversational = config.conversational
-    units = config.reward_units()
+    view = RewardView(config)
     found = []
     with Meter("teacher") as meter:
         position = 0
         for batch in engine.stream(rows):
-            for judgment, rewards in zip(batch.judgments, units.of(batch.moments.mean), strict=True):
+            for judgment, rewards in zip(batch.judgments, view(batch).mean, strict=True):
                 for text, reward in zip(loader_texts(engine.tokenizer, judgment, conversational), rewards.tolist()):
                     forms = loader_ids(engine.tokenizer, text, conversational)
                     found.append(StudentExample(forms, reward, position))

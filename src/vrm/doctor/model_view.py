@@ -80,14 +80,11 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
 
 def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> Iterator[tuple[Judgment, float]]:
     """(judgment, P(first > second)) of the rows that the model can read."""
-    from vrm.core.distributions import SemanticFeatures
-    from vrm.core.predictive import log_probabilities
+    import torch
 
     for batch in engine.stream(rows.judgments[row] for row in looked):
-        posteriors = batch.posteriors
-        loc, variance, full = posteriors.features.loc, posteriors.features.variance, posteriors.features.full
-        first, second = (SemanticFeatures(loc[:, side], variance[:, side], full) for side in (0, 1))
-        logs, _ = log_probabilities(posteriors.weights, first, second, posteriors.decoder)
+        rows = torch.arange(len(batch))
+        logs, _ = batch.log_probabilities(rows, torch.zeros_like(rows), torch.ones_like(rows))
         yield from zip(batch.judgments, logs.double().exp().tolist(), strict=True)
 
 

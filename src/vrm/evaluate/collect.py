@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from vrm.core.likelihoods.ratings import condition_on_ratings, expected_rating_log_likelihood
-from vrm.core.predictive import log_probabilities, margin_moments
 from vrm.core.quadrature import offset_margin
 from vrm.data.pairs import labelled_pairs
 from vrm.data.schema import Judgment
@@ -19,6 +18,8 @@ from vrm.data.style import style_measures, text_length
 from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.rater import RaterOffset, rater_offset
+from vrm.inference.reward_choice import RAW
+from vrm.inference.rewards import RewardView
 from vrm.inference.targets import target_encoder
 from vrm.metrics import PairPredictions, pair_predictions
 
@@ -105,12 +106,17 @@ class Collected:
 
 
 def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
-    """Run the engine over judgments. Every ordered pair of a ranked list counts as a pair, under its prompt."""
+    """Run the engine over judgments. Every ordered pair of a ranked list counts as a pair, under its prompt.
+
+    Raises:
+        NumericsError: if a reward is not finite.
+    """
     config = engine.model.config
     names = engine.objectives if config.models_objectives else ()
     rated = [name for name in names if name in config.objectives_with_ratings]
     targets = target_encoder(config, votes_total=None, objectives=engine.objectives)
     rater = rater_offset(config)
+    view = RewardView(config, RAW)
     collected = Collected()
     for batch in engine.stream(judgments):
         collected.judgments += len(batch)
@@ -120,7 +126,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
             known.append(row)
             for name in unknown:
                 collected.unknown_objectives[name] = collected.unknown_objectives.get(name, 0) + 1
-        rewards = batch.moments.mean
+        rewards = view(batch).mean
         _collect_pairs(batch, rewards, rater, collected)
         _collect_rewards(batch, rewards, collected)
         if names:
@@ -140,10 +146,8 @@ def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | Non
     if not index:
         return
     rows, firsts, seconds = (torch.tensor([entry[part] for entry in index]) for part in range(3))
-    first, second = (batch.posteriors.features.take(rows, places) for places in (firsts, seconds))
-    weights = batch.posteriors.weights.take(rows)
-    log_first, log_second = log_probabilities(weights, first, second, batch.posteriors.decoder)
-    moments = margin_moments(weights, first, second, batch.posteriors.decoder)
+    log_first, log_second = batch.log_probabilities(rows, firsts, seconds)
+    moments = batch.margin_moments(rows, firsts, seconds)
     parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
     collected.variance += list(zip(*(part.tolist() for part in parts), strict=True))
     margin = rewards[rows, firsts] - rewards[rows, seconds]
@@ -152,9 +156,7 @@ def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | Non
     collected.log_second += _logs(log_second)
     if rater is not None:
         target = _rater_target(batch, rater, index).to(margin)
-        log_first, log_second = log_probabilities(
-            weights, first, second, batch.posteriors.decoder, target_margin=target
-        )
+        log_first, log_second = batch.log_probabilities(rows, firsts, seconds, target)
         collected.rater_margin += (margin - target).tolist()
         collected.rater_log_first += _logs(log_first)
         collected.rater_log_second += _logs(log_second)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vrm.core.distributions import SemanticFeatures
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors
-from vrm.core.predictive import PredictiveMoments, log_probabilities
+from vrm.core.predictive import PredictiveMoments, log_probabilities, margin_moments
 from vrm.core.steering import emphasize, without
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
@@ -49,17 +49,29 @@ class JudgedBatch:
         """Moments of every reward, (batch, num_completions), in raw units."""
         return completion_moments(self.posteriors)
 
-    def log_probabilities(self, rows: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    def log_probabilities(
+        self, rows: Tensor, first: Tensor, second: Tensor, target_margin: Tensor | float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """log P(first > second) and log P(second > first) by (8), each (pairs,).
 
         Args:
             rows: (pairs,) judgment of each pair.
             first: (pairs,) position of its first completion.
             second: (pairs,) position of its second.
+            target_margin: (pairs,) or a number; see `vrm.core.predictive.log_probabilities`.
         """
+        return log_probabilities(*self._pairs(rows, first, second), target_margin=target_margin)
+
+    def margin_moments(self, rows: Tensor, first: Tensor, second: Tensor) -> PredictiveMoments:
+        """Moments (11) of the margins of pairs, each (pairs,); arguments as in `log_probabilities`."""
+        return margin_moments(*self._pairs(rows, first, second))
+
+    def _pairs(
+        self, rows: Tensor, first: Tensor, second: Tensor
+    ) -> tuple[ObjectiveWeights, SemanticFeatures, SemanticFeatures, Tensor]:
         posteriors = self.posteriors
         one, other = (posteriors.features.take(rows, places) for places in (first, second))
-        return log_probabilities(posteriors.weights.take(rows), one, other, posteriors.decoder)
+        return posteriors.weights.take(rows), one, other, posteriors.decoder
 
     def row(self, index: int) -> JudgedBatch:
         """One judgment as a batch of one, its padding removed."""

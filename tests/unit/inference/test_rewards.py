@@ -12,6 +12,7 @@ from vrm.benchmarks.scoring import score_examples
 from vrm.core.predictive import log_probabilities
 from vrm.data.schema import Judgment
 from vrm.errors import CannotFollowError, ConfigError, NumericsError
+from vrm.evaluate.collect import collect
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.reward_choice import RewardChoice
@@ -153,6 +154,14 @@ def test_padding_may_be_anything_but_a_reward_must_be_finite(engine):
     loc[1, 2] = float("nan")
     with pytest.raises(NumericsError, match=r"rows:2: the model gives \[.*nan\], which is not finite"):
         view(replace(batch, posteriors=replace(batch.posteriors, features=replace(features, loc=loc))))
+
+
+def test_evaluation_names_the_row_whose_reward_is_not_finite(tiny_model_dir):
+    broken = RewardEngine.from_pretrained(tiny_model_dir, options=EXACT)
+    with torch.no_grad():
+        broken.model.score.decoder.fill_(float("nan"))
+    with pytest.raises(NumericsError, match="rows:1: the model gives"):
+        collect(broken, [replace(ROWS[0], preference=1.0)])
 
 
 def test_what_was_cut_stands_on_the_row_and_the_report_counts_rows(engine):
