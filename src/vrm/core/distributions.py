@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Dirichlet, Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
+from vrm.core.records import BatchRecord
 from vrm.errors import ConfigError
 
 MIN_CONCENTRATION = 1e-2
@@ -33,8 +34,10 @@ def concentration_from_logits(logits: Tensor, log_total: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ObjectiveWeights:
+class ObjectiveWeights(BatchRecord):
     """Objective weights w: a Dirichlet, or a point mass for heads that do not sample.
+
+    An index picks rows, and `weights[:, None]` broadcasts against the completions of a row.
 
     Attributes:
         mean: (..., num_objectives), on the simplex.
@@ -56,10 +59,15 @@ class ObjectiveWeights:
 
     @property
     def total(self) -> Tensor:
-        """Total concentration (...,); infinite for a point mass."""
+        """Total concentration (...,), infinite for a point mass: what C of (10) is divided by, but for 1."""
         if self.concentration is None:
             return self.mean.new_full(self.mean.shape[:-1], math.inf)
         return self.concentration.sum(-1)
+
+    @property
+    def total_concentration(self) -> Tensor | None:
+        """Total concentration (...,) as models report it; None for a point mass."""
+        return None if self.concentration is None else self.total
 
     @property
     def distribution(self) -> Dirichlet:
@@ -81,10 +89,6 @@ class ObjectiveWeights:
             return self.mean.unsqueeze(0)
         return self.distribution.rsample(torch.Size([num_samples]))
 
-    def take(self, rows: Tensor) -> ObjectiveWeights:
-        """The weights of some rows, from weights (batch, num_objectives)."""
-        return ObjectiveWeights(self.mean[rows], None if self.concentration is None else self.concentration[rows])
-
     def covariance_form(self, vector: Tensor) -> Tensor:
         """v^T C v with C = (diag(m) - m m^T) / (total + 1), as used by (10) and (11).
 
@@ -100,8 +104,10 @@ class ObjectiveWeights:
 
 
 @dataclass(frozen=True)
-class SemanticFeatures:
+class SemanticFeatures(BatchRecord):
     """Semantic features z: a Gaussian with diagonal, or after conditioning on ratings full, covariance.
+
+    An index picks rows, and completions of them.
 
     Attributes:
         loc: (..., num_features).
@@ -132,11 +138,7 @@ class SemanticFeatures:
 
     def completion(self, index: int) -> SemanticFeatures:
         """The features of one completion, from features (batch, num_completions, ...)."""
-        return SemanticFeatures(self.loc[:, index], self.variance[:, index], self.full)
-
-    def take(self, rows: Tensor, completions: Tensor) -> SemanticFeatures:
-        """The features of one completion for each of some rows, from features (batch, num_completions, ...)."""
-        return SemanticFeatures(self.loc[rows, completions], self.variance[rows, completions], self.full)
+        return self[:, index]
 
 
 def kl_objective_weights(weights: ObjectiveWeights, prior_concentration: Tensor) -> Tensor:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
+from vrm.core.records import TensorRecord
 
 MIN_RATING_SCALE = 0.1
 """Floor of tau, in standard deviations of a rating."""
 
 
 @dataclass(frozen=True)
-class RatingModel:
+class RatingModel(TensorRecord):
     """rho_k | z ~ N(g o_k(z) + e_k, tau_k^2), equation (5).
 
     Attributes:
@@ -28,7 +30,7 @@ class RatingModel:
 
 
 @dataclass(frozen=True)
-class Posteriors:
+class Posteriors(TensorRecord):
     """What a head says about a batch of judgments.
 
     Attributes:
@@ -42,3 +44,22 @@ class Posteriors:
     features: SemanticFeatures
     decoder: Tensor
     rating_model: RatingModel
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Posteriors]) -> Posteriors:
+        """One batch after the other, all of one head."""
+        weights = ObjectiveWeights.concatenate([part.weights for part in parts])
+        features = SemanticFeatures.concatenate([part.features for part in parts])
+        return replace(parts[0], weights=weights, features=features)
+
+    def rows(self, rows: Tensor, num_completions: int | None = None) -> Posteriors:
+        """Some judgments of the batch, and of their completions the first `num_completions`."""
+        return replace(self, weights=self.weights[rows], features=self.features[rows, :num_completions])
+
+    def double(self) -> Posteriors:
+        """In float64; the mean weights are computed anew, so that they add up to 1 as exactly."""
+        doubled = self.map(Tensor.double)
+        concentration = doubled.weights.concentration
+        if concentration is None:
+            return doubled
+        return replace(doubled, weights=ObjectiveWeights.from_concentration(concentration))

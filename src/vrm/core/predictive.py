@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.draws import dirichlet_draws
+from vrm.core.posteriors import Posteriors
 from vrm.core.quadrature import log_preference_probability, margin_given_weights
 from vrm.core.reward import objective_scores, reward
 
@@ -50,6 +51,11 @@ class PredictiveMoments:
 def reward_moments(weights: ObjectiveWeights, features: SemanticFeatures, decoder: Tensor) -> PredictiveMoments:
     """Equations (9) and (10). Weights (..., num_objectives) and features (..., num_features) broadcast."""
     return _moments(weights, features, decoder)
+
+
+def completion_moments(posteriors: Posteriors) -> PredictiveMoments:
+    """Moments (9), (10) of every completion of every judgment, (batch, num_completions)."""
+    return reward_moments(posteriors.weights[:, None], posteriors.features, posteriors.decoder)
 
 
 def margin_moments(

@@ -34,6 +34,5 @@ def relative_moments(
     each = share.amax(dimension, keepdim=True)  # 1 / N
     average = (share * features.variance).sum(dimension, keepdim=True)
     variance = (1.0 - 2.0 * each) * features.variance + each * average
-    concentration = None if weights.concentration is None else weights.concentration.unsqueeze(-2)
-    shared = ObjectiveWeights(weights.mean.unsqueeze(-2), concentration)
-    return reward_moments(shared, SemanticFeatures(features.loc - loc, variance, features.full), decoder)
+    relative = SemanticFeatures(features.loc - loc, variance, features.full)
+    return reward_moments(weights[..., None, :], relative, decoder)

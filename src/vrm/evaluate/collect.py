@@ -51,7 +51,7 @@ class Collected:
         rated: rows (predicted, observed) of standardized ratings, by objective.
         rating_log_likelihood: sum over rated completions, in nats, of standardized ratings.
         weights: expected weights of rows with votes, in the objectives' order.
-        concentration: their concentrations; infinite for a point mass.
+        concentration: their concentrations; empty where the weights are points.
         votes: votes of these rows.
         unknown_objectives: labels on objectives the model does not have (ratings: was not trained on), by name.
         rewards: E[r] of every completion, raw units.
@@ -220,8 +220,8 @@ def _collect_ratings(batch: JudgedBatch, ratings: Tensor, names: tuple[str, ...]
 
 def _collect_votes(batch: JudgedBatch, votes: Tensor, collected: Collected) -> None:
     weights = batch.posteriors.weights
-    concentration = weights.concentration if weights.concentration is not None else weights.mean * float("inf")
     for position in (votes.sum(-1) > 0).nonzero()[:, 0].tolist():
         collected.weights.append(weights.mean[position].tolist())
-        collected.concentration.append(concentration[position].tolist())
+        if weights.concentration is not None:
+            collected.concentration.append(weights.concentration[position].tolist())
         collected.votes.append(votes[position].tolist())

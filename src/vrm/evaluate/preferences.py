@@ -111,8 +111,9 @@ def _votes(collected: Collected, names: Sequence[str]) -> VoteSummary | None:
     votes = votes[:, candidates]
     mean = torch.tensor(collected.weights, dtype=torch.float64)[:, candidates]
     mean = mean / mean.sum(-1, keepdim=True)
-    concentration = torch.tensor(collected.concentration, dtype=torch.float64)[:, candidates]
-    weights = ObjectiveWeights(mean, None if bool(concentration.isinf().any()) else concentration)
+    weights = ObjectiveWeights(mean)
+    if collected.concentration:
+        weights = ObjectiveWeights(mean, torch.tensor(collected.concentration, dtype=torch.float64)[:, candidates])
     base = ObjectiveWeights(votes.mean(0, keepdim=True).expand_as(votes))
     return VoteSummary(
         count=len(votes),

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors
 from vrm.data.chat import ChatTokenizer
 from vrm.data.schema import Judgment
@@ -124,22 +123,5 @@ class RewardEngine:
         values = table.completions.shape[1] * self.model.config.feature_size
         size = max(HEAD_VALUES // max(values, 1), 1)
         batches = (table.batch(slice(first, first + size)) for first in range(0, max(len(table), 1), size))
-        return _on_cpu([self.model.score(prompts.to(device), texts.to(device)) for prompts, texts in batches])
-
-
-def _on_cpu(parts: Sequence[Posteriors]) -> Posteriors:
-    """One after the other; what belongs to the head and not to a judgment is that of the first."""
-    concentrations = [part.weights.concentration for part in parts]
-    head, rating = parts[0], parts[0].rating_model
-    return Posteriors(
-        ObjectiveWeights(
-            torch.cat([part.weights.mean.cpu() for part in parts]),
-            None if concentrations[0] is None else torch.cat([one.cpu() for one in concentrations if one is not None]),
-        ),
-        SemanticFeatures(
-            torch.cat([part.features.loc.cpu() for part in parts]),
-            torch.cat([part.features.variance.cpu() for part in parts]),
-        ),
-        head.decoder.detach().cpu(),
-        type(rating)(rating.slope.detach().cpu(), rating.offset.detach().cpu(), rating.scale.detach().cpu()),
-    )
+        parts = [self.model.score(prompts.to(device), texts.to(device)).on_cpu() for prompts, texts in batches]
+        return Posteriors.concatenate(parts)

@@ -80,13 +80,13 @@ def explain_row(batch: JudgedBatch, index: int, model: VRMForSequenceClassificat
         _completion(quantities, position, text, config) for position, text in enumerate(judgment.completions)
     ]
     steering = row.steering or Steering({})
-    total = float(row.posteriors.weights.total)
+    total = row.posteriors.weights.total_concentration
     return Explanation(
         prompt=last_message(judgment.prompt),
         head=config.head,
         level=LEVEL,
         weights=tuple(_weights(quantities, config)),
-        total_concentration=None if quantities.weights.is_point_mass else total,
+        total_concentration=None if total is None else float(total),
         emphasis=dict(steering.emphasis),
         without=tuple(steering.without),
         counts_meaning=_counts_meaning(config),
@@ -115,16 +115,9 @@ class _Quantities:
 
     @classmethod
     def of(cls, row: JudgedBatch) -> _Quantities:
-        posteriors = row.posteriors
-        concentration = posteriors.weights.concentration
-        weights = (
-            ObjectiveWeights(posteriors.weights.mean.double())
-            if concentration is None
-            else ObjectiveWeights.from_concentration(concentration.double())
-        )
-        features = SemanticFeatures(posteriors.features.loc.double(), posteriors.features.variance.double())
-        draws = fixed_weight_draws(weights, NUM_INTERVAL_DRAWS)
-        return cls(row.objectives, weights, features, posteriors.decoder.double(), draws)
+        posteriors = row.posteriors.double()
+        draws = fixed_weight_draws(posteriors.weights, NUM_INTERVAL_DRAWS)
+        return cls(row.objectives, posteriors.weights, posteriors.features, posteriors.decoder, draws)
 
     def named(self, values: Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.tolist(), strict=True))
@@ -170,7 +163,7 @@ def _completion(quantities: _Quantities, position: int, text: Text, config: VRMC
     features = quantities.features.completion(position)
     moments = reward_moments(quantities.weights, features, quantities.decoder)
     scores = objective_scores(features.loc, quantities.decoder)[0]
-    nothing = SemanticFeatures(torch.zeros_like(features.loc), torch.zeros_like(features.variance))
+    nothing = features.map(torch.zeros_like)
     reward = quantities.interval(features, nothing, float(moments.mean))
     standardized = config.reward_units(RewardScale.STANDARDIZED)
     return CompletionReport(

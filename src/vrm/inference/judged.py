@@ -9,13 +9,12 @@ from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors
-from vrm.core.predictive import PredictiveMoments, log_probabilities, margin_moments
+from vrm.core.predictive import PredictiveMoments, completion_moments, log_probabilities, margin_moments
 from vrm.core.steering import emphasize, without
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError
 from vrm.inference.steering import Steering
-from vrm.model.modeling_vrm import completion_moments
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ class JudgedBatch:
         self, rows: Tensor, first: Tensor, second: Tensor
     ) -> tuple[ObjectiveWeights, SemanticFeatures, SemanticFeatures, Tensor]:
         posteriors = self.posteriors
-        one, other = (posteriors.features.take(rows, places) for places in (first, second))
-        return posteriors.weights.take(rows), one, other, posteriors.decoder
+        one, other = (posteriors.features[rows, places] for places in (first, second))
+        return posteriors.weights[rows], one, other, posteriors.decoder
 
     def row(self, index: int) -> JudgedBatch:
         """One judgment as a batch of one, its padding removed."""
@@ -81,12 +80,7 @@ class JudgedBatch:
         """The judgments from `start` to before `stop`, padded to the longest of them."""
         tokenized, rows = self.tokenized[start:stop], torch.arange(start, stop)
         width = max([1, *(len(item.completions) for item in tokenized)])
-        features = self.posteriors.features
-        posteriors = replace(
-            self.posteriors,
-            weights=self.posteriors.weights.take(rows),
-            features=SemanticFeatures(features.loc[rows, :width], features.variance[rows, :width]),
-        )
+        posteriors = self.posteriors.rows(rows, width)
         return replace(self, tokenized=tokenized, mask=self.mask[rows, :width], posteriors=posteriors)
 
     def steered(self, steering: Steering | None) -> JudgedBatch:
@@ -112,7 +106,7 @@ class JudgedBatch:
             rating = replace(rating, offset=rating.offset[keep], scale=rating.scale[keep])
         return replace(
             self,
-            posteriors=Posteriors(weights, posteriors.features, decoder, rating),
+            posteriors=replace(posteriors, weights=weights, decoder=decoder, rating_model=rating),
             objectives=steering.remaining(names),
             steering=steering,
         )

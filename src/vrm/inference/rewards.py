@@ -91,9 +91,9 @@ class BatchRewards:
         return self.batch.posteriors.weights.mean
 
     @property
-    def concentration(self) -> Tensor:
-        """Total of the weights' Dirichlet, (batch,); infinite where the weights carry no uncertainty."""
-        return self.batch.posteriors.weights.total
+    def total_concentration(self) -> Tensor | None:
+        """Total of the weights' Dirichlet, (batch,); None where the weights carry no uncertainty."""
+        return self.batch.posteriors.weights.total_concentration
 
     @cached_property
     def scores(self) -> Tensor:
@@ -142,14 +142,14 @@ class RowRewards:
         Raises:
             NumericsError: if a weight or an objective score is not finite.
         """
-        total = float(self._rewards.concentration[self._index])
+        total = self._rewards.total_concentration
         scores = self._rewards.scores[self._index, : len(self.tokenized.completions)]
         return {
             "rewards": self.mean,
             "reward_std": self.std,
             **({} if self.pessimistic is None else {"pessimistic_rewards": self.pessimistic}),
             "objective_weights": self._named(self._rewards.weights[self._index]),
-            "total_concentration": shortest(total) if math.isfinite(total) else None,
+            "total_concentration": None if total is None else shortest(float(total[self._index])),
             "objective_scores": [self._named(values) for values in scores],
         }
 

@@ -168,8 +168,8 @@ def _metrics(judged: JudgedRows) -> dict[str, float]:
         "reward_std": float(moments.std[:, 0].mean()),
         "reward_std_weights": float(moments.weight_variance[:, 0].sqrt().mean()),
     }
-    if bool(torch.isfinite(rewards.concentration).all()):
-        metrics["total_concentration"] = float(rewards.concentration.mean())
+    if rewards.total_concentration is not None:
+        metrics["total_concentration"] = float(rewards.total_concentration.mean())
     means = zip(batch.objectives, rewards.weights.mean(0).tolist(), strict=True)
     return metrics | {f"weight/{name}": mean for name, mean in means}
 

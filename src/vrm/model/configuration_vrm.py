@@ -59,6 +59,8 @@ class VRMConfig(PretrainedConfig):
     """
 
     model_type = "vrm"
+    # The trainers of `transformers` gather and concatenate everything else that the model returns.
+    keys_to_ignore_at_inference = ["posteriors"]  # noqa: RUF012  (transformers reads a list)
 
     def __init__(
         self,

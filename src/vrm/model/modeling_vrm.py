@@ -14,9 +14,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.logging import warning_once
 
-from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.posteriors import Posteriors, RatingModel
-from vrm.core.predictive import PredictiveMoments, reward_moments
+from vrm.core.posteriors import Posteriors
+from vrm.core.predictive import completion_moments
 from vrm.core.reward import objective_scores
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model.attention import use_packed_attention
@@ -37,57 +36,27 @@ FORWARD_TOKEN_BUDGET = 16_384
 
 @dataclass
 class VRMOutput(ModelOutput):
-    """Everything the model's distributions have; the same fields for every head.
+    """What the model says; the same fields for every head.
 
     Attributes:
         loss: always None here: losses live in `vrm.train`.
         logits: E[r] (9), (batch, num_completions); (batch, 1) for a plain call, one row one completion.
         reward_variance: Var[r] (10), same shape; zero for deterministic heads.
-        weights: E[w], (batch, num_objectives).
-        concentration: alpha of (1), same shape; infinite for heads whose weights carry no uncertainty.
-        loc: mu of (2), (batch, num_completions, num_features).
-        variance: s2 of (2), same shape.
         objective_scores: o(mu) of (3), (batch, num_completions, num_objectives).
-        decoder: A, (num_objectives, num_features).
-        rating_slope: g of (5), a scalar.
-        rating_offset: e of (5), (num_objectives,).
-        rating_scale: tau of (5), (num_objectives,).
+        posteriors: the distributions, with the decoder A and the rating model.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     reward_variance: Tensor | None = None
-    weights: Tensor | None = None
-    concentration: Tensor | None = None
-    loc: Tensor | None = None
-    variance: Tensor | None = None
     objective_scores: Tensor | None = None
-    decoder: Tensor | None = None
-    rating_slope: Tensor | None = None
-    rating_offset: Tensor | None = None
-    rating_scale: Tensor | None = None
+    posteriors: Posteriors | None = None
 
     @property
-    def posteriors(self) -> Posteriors:
-        """The distributions as the core's objects."""
-        assert self.weights is not None
-        assert self.concentration is not None
-        point_mass = bool(torch.isinf(self.concentration).any())
-        return Posteriors(
-            ObjectiveWeights(self.weights, None if point_mass else self.concentration),
-            SemanticFeatures(self.loc, self.variance),
-            self.decoder,
-            RatingModel(self.rating_slope, self.rating_offset, self.rating_scale),
-        )
-
-
-def completion_moments(posteriors: Posteriors) -> PredictiveMoments:
-    """Moments (9), (10) of every completion of every judgment, (batch, num_completions)."""
-    weights = posteriors.weights
-    concentration = None if weights.concentration is None else weights.concentration.unsqueeze(1)
-    return reward_moments(
-        ObjectiveWeights(weights.mean.unsqueeze(1), concentration), posteriors.features, posteriors.decoder
-    )
+    def weights(self) -> Tensor:
+        """E[w], (batch, num_objectives)."""
+        assert self.posteriors is not None
+        return self.posteriors.weights.mean
 
 
 class VRMForSequenceClassification(PreTrainedModel):
@@ -273,21 +242,12 @@ class VRMForSequenceClassification(PreTrainedModel):
 
     def _output(self, posteriors: Posteriors) -> VRMOutput:
         moments = completion_moments(posteriors)
-        weights, features = posteriors.weights, posteriors.features
-        concentration = weights.concentration
         units = self.config.reward_units()
         return VRMOutput(
             logits=units.of(moments.mean),
             reward_variance=moments.variance / units.scale**2,
-            weights=weights.mean,
-            concentration=torch.full_like(weights.mean, float("inf")) if concentration is None else concentration,
-            loc=features.loc,
-            variance=features.variance,
-            objective_scores=objective_scores(features.loc, posteriors.decoder),
-            decoder=posteriors.decoder,
-            rating_slope=posteriors.rating_model.slope,
-            rating_offset=posteriors.rating_model.offset,
-            rating_scale=posteriors.rating_model.scale,
+            objective_scores=objective_scores(posteriors.features.loc, posteriors.decoder),
+            posteriors=posteriors,
         )
 
 

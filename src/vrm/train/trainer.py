@@ -274,11 +274,12 @@ def _judgments(batch: Mapping[str, Any]) -> int:
 
 
 def _touch(output: VRMOutput) -> Tensor:
-    """Zero, with a gradient of zero for all that the model gave.
+    """Zero, with a gradient of zero for every output of the head.
 
     Processes wait for every parameter behind an output, and a batch without ratings, say, has none for theirs.
     """
-    parts = [0.0 * value.sum() for value in output.values() if value.requires_grad]
+    assert output.posteriors is not None
+    parts = [0.0 * value.sum() for value in output.posteriors.tensors() if value.requires_grad]
     return torch.stack(parts).sum()
 
 

@@ -167,7 +167,7 @@ def test_what_is_logged(engine):
     std, weight_variance = rewards.moments.std[:, 0], rewards.moments.weight_variance[:, 0]
     assert metrics["judge/reward_std"] == pytest.approx(float(std.mean()))
     assert metrics["judge/reward_std_weights"] == pytest.approx(float(weight_variance.sqrt().mean()))
-    assert metrics["judge/total_concentration"] == pytest.approx(float(rewards.concentration.mean()))
+    assert metrics["judge/total_concentration"] == pytest.approx(float(rewards.total_concentration.mean()))
     assert metrics["judge/weight/safety"] == pytest.approx(float(rewards.weights[:, 1].mean()))
     assert metrics["judge/truncated"] == pytest.approx(0.2)
     assert metrics["judge/dropped"] == 0

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from vrm.choices import HEADS
-from vrm.core.predictive import reward_moments
+from vrm.core.predictive import completion_moments, reward_moments
 from vrm.core.reward import objective_scores, reward
 from vrm.errors import ConfigError
 from vrm.model import VRMForSequenceClassification, VRMOutput, load_model
-from vrm.model.modeling_vrm import completion_moments
 
 BATCH, COMPLETIONS = 3, 2
 SHAPES = {  # objectives, features
@@ -33,46 +32,40 @@ def test_every_head_gives_the_same_fields_in_the_documented_shapes(judged):
     head, _, output = judged
     objectives, features = SHAPES[head]
     assert isinstance(output, VRMOutput)
-    assert {name: tuple(value.shape) for name, value in output.items()} == {
+    posteriors = output.posteriors
+    assert {name: tuple(value.shape) for name, value in output.items() if name != "posteriors"} == {
         "logits": (BATCH, COMPLETIONS),
         "reward_variance": (BATCH, COMPLETIONS),
-        "weights": (BATCH, objectives),
-        "concentration": (BATCH, objectives),
-        "loc": (BATCH, COMPLETIONS, features),
-        "variance": (BATCH, COMPLETIONS, features),
         "objective_scores": (BATCH, COMPLETIONS, objectives),
-        "decoder": (objectives, features),
-        "rating_slope": (),
-        "rating_offset": (objectives,),
-        "rating_scale": (objectives,),
     }
-    assert {value.dtype for value in output.values()} == {torch.float32}
+    concentration = [] if posteriors.weights.is_point_mass else [(BATCH, objectives)]
+    assert [tuple(value.shape) for value in posteriors.weights.tensors()] == [(BATCH, objectives), *concentration]
+    assert [tuple(value.shape) for value in posteriors.features.tensors()] == 2 * [(BATCH, COMPLETIONS, features)]
+    assert tuple(posteriors.decoder.shape) == (objectives, features)
+    assert [tuple(value.shape) for value in posteriors.rating_model.tensors()] == [(), (objectives,), (objectives,)]
+    assert {value.dtype for value in (output.logits, output.reward_variance, *posteriors.tensors())} == {torch.float32}
     assert torch.allclose(output.weights.sum(-1), torch.ones(BATCH))
 
 
 def test_what_is_uncertain_and_what_is_not(judged):
     head, _, output = judged
-    assert bool((output.variance > 0).all()) == (head in ("vrm", "bottleneck"))
-    assert bool((output.variance == 0).all()) == (head in ("gated", "mlp", "bt"))
+    variance = output.posteriors.features.variance
+    assert bool((variance > 0).all()) == (head in ("vrm", "bottleneck"))
+    assert bool((variance == 0).all()) == (head in ("gated", "mlp", "bt"))
     # The weight of a single objective is 1, so only `vrm` has weights to be uncertain about.
-    assert bool(output.concentration.isfinite().all()) == (head == "vrm")
-    assert bool(output.concentration.isinf().all()) == (head != "vrm")
+    assert output.posteriors.weights.is_point_mass == (head != "vrm")
+    assert (output.posteriors.weights.total_concentration is None) == (head != "vrm")
     assert bool((output.reward_variance > 0).all()) == (head in ("vrm", "bottleneck"))
 
 
 def test_logits_are_the_expected_reward_of_the_core(judged):
     _, _, output = judged
     posteriors = output.posteriors
-    expected = reward(output.weights.unsqueeze(1), objective_scores(output.loc, output.decoder))
+    expected = reward(output.weights.unsqueeze(1), objective_scores(posteriors.features.loc, posteriors.decoder))
     assert torch.allclose(output.logits, expected, atol=1e-6)
     assert output.logits.abs().max() > 1e-3
     for row in range(BATCH):
-        weights = type(posteriors.weights)(
-            output.weights[row],
-            None if posteriors.weights.concentration is None else output.concentration[row],
-        )
-        features = type(posteriors.features)(output.loc[row], output.variance[row])
-        moments = reward_moments(weights, features, output.decoder)
+        moments = reward_moments(posteriors.weights[row], posteriors.features[row], posteriors.decoder)
         assert torch.allclose(output.logits[row], moments.mean, atol=1e-6)
         assert torch.allclose(output.reward_variance[row], moments.variance, rtol=1e-5, atol=1e-7)
     assert torch.equal(completion_moments(posteriors).mean, output.logits)
@@ -81,7 +74,8 @@ def test_logits_are_the_expected_reward_of_the_core(judged):
 def test_the_mean_weight_follows_the_concentration(make_tiny_model):
     model, _ = load_model(make_tiny_model("vrm"))
     output = model(prompt_features=torch.randn(2, 32), completion_features=torch.randn(2, 1, 32))
-    assert torch.allclose(output.weights, output.concentration / output.concentration.sum(-1, keepdim=True))
+    concentration = output.posteriors.weights.concentration
+    assert torch.allclose(output.weights, concentration / concentration.sum(-1, keepdim=True))
 
 
 def test_weights_come_from_the_prompt_alone_and_features_from_the_completion(make_tiny_model):
@@ -91,7 +85,7 @@ def test_weights_come_from_the_prompt_alone_and_features_from_the_completion(mak
     other_completions = model(prompt_features=prompts, completion_features=torch.randn(2, 2, 32))
     other_prompts = model(prompt_features=torch.randn(2, 32), completion_features=completions)
     assert torch.equal(one.weights, other_completions.weights)
-    assert torch.equal(one.loc, other_prompts.loc)
+    assert torch.equal(one.posteriors.features.loc, other_prompts.posteriors.features.loc)
     assert not torch.allclose(one.weights, other_prompts.weights, atol=1e-3)
 
 
@@ -103,8 +97,8 @@ def test_a_fresh_head_starts_near_indifference(tiny_encoder_backbone):
     output = model(prompt_features=torch.randn(50, 32), completion_features=torch.randn(50, 2, 32))
     assert output.logits.abs().max() < 1.0
     assert (output.weights - 0.25).abs().max() < 0.2
-    assert (output.concentration.sum(-1) - 4.0).abs().max() < 2.0
-    assert torch.allclose(output.variance.log(), torch.tensor(-2.0), atol=1.0)
+    assert (output.posteriors.weights.total - 4.0).abs().max() < 2.0
+    assert torch.allclose(output.posteriors.features.variance.log(), torch.tensor(-2.0), atol=1.0)
 
 
 def test_kernel_parameters_are_the_matrices_of_the_networks(make_tiny_model):

@@ -147,8 +147,7 @@ def _condition_rated(ratings: Tensor, posteriors: Posteriors) -> tuple[Tensor, S
     """log p(ratings), (batch,), and z | ratings; only rated completions pay for the linear algebra."""
     features = posteriors.features
     rated = (~ratings.isnan()).any(-1)
-    chosen = SemanticFeatures(features.loc[rated], features.variance[rated])
-    conditioned = condition_on_ratings(ratings[rated], chosen, posteriors.decoder, posteriors.rating_model)
+    conditioned = condition_on_ratings(ratings[rated], features[rated], posteriors.decoder, posteriors.rating_model)
     if bool(rated.all()):
         loc, variance = conditioned.features.loc, conditioned.features.variance
         full = SemanticFeatures(loc.view_as(features.loc), variance.view(*rated.shape, *variance.shape[-2:]), True)
