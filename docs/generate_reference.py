@@ -27,6 +27,7 @@ MODULES = (
     "vrm.config",
     "vrm.errors",
     "vrm.measures",
+    "vrm.labels",
     "vrm.data",
     "vrm.data.recipes",
     "vrm.data.planted",

@@ -42,9 +42,15 @@ class Layout(Enum):
 
 
 class Check(Protocol):
-    """What a parser is given to check values with (a `vrm.data.fields.RowCheck`); it collects the row's problems."""
+    """What a parser is given to check values with (a `vrm.data.fields.RowCheck`); it collects the row's problems.
+
+    Attributes:
+        problems: what is wrong so far.
+        count: number of completions, where a list has them.
+    """
 
     problems: list[Any]
+    count: int | None
 
     def note(self, field: str, kind: str, reason: str) -> None:
         """Note a problem of a column, or of a place inside it."""

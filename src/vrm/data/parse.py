@@ -65,12 +65,13 @@ def parse_row(
 def _labels(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     """Fields of `Judgment` from the columns of every kind of label that rows of this layout may have."""
     parts: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
     for kind in KINDS.values():
         names = [column.name for column in kind.columns if layout in column.layouts and column.name in columns]
         parsed = kind.parse(check, {name: columns[name] for name in names}, layout)
-        labels = {**parts.get("labels", {}), **parsed.pop("labels", {})}
-        parts |= {**parsed, **({"labels": labels} if labels else {})}
-    return parts
+        labels |= parsed.pop("labels", {})
+        parts |= parsed
+    return {**parts, "labels": labels}
 
 
 def _refuse_others(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> None:

@@ -20,6 +20,7 @@ from vrm.data.schema import Judgment
 from vrm.data.splits import split_by_prompt
 from vrm.data.statistics import objective_names, rating_statistics, without_unknown
 from vrm.errors import ConfigError
+from vrm.labels import has_label
 from vrm.model.backbones import first_position
 from vrm.model.checkpoint import load_tokenizer
 from vrm.model.configuration_vrm import VRMConfig
@@ -86,7 +87,7 @@ def _known(rows: list[Judgment], objectives: list[str]) -> tuple[list[Judgment],
     for row in rows:
         row, unknown = without_unknown(row, objectives, objectives)
         left_out.update(unknown)
-        if row.completions or row.objective_votes:
+        if row.completions or has_label(row):
             kept.append(row)
     return kept, left_out
 

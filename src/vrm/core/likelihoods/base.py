@@ -80,7 +80,7 @@ class Likelihood(ABC):
     """How likely the labels of one kind are.
 
     Attributes:
-        label: the tensor of `Judgments` without which no row has this kind.
+        label: the tensor of `Judgments` that says which rows have this kind.
     """
 
     label: ClassVar[str]
@@ -91,13 +91,16 @@ class Likelihood(ABC):
             return judgments.mask.new_zeros(len(judgments.mask))
         return self._observed(judgments)
 
-    @abstractmethod
     def _observed(self, judgments: Judgments) -> Tensor:
-        """As `observed`, where the batch has the tensor."""
+        """As `observed`, where the batch has the tensor: rows in which it holds anything but NaN."""
+        return (~judgments.labels[self.label].isnan()).unsqueeze(-1).flatten(1).any(-1)
 
     @abstractmethod
     def expected(self, judgments: Judgments, latents: Latents) -> Tensor:
-        """E_q of the log-likelihood, (batch,) in nats: the term of (7). Rows without the label may hold any number."""
+        """E_q of the log-likelihood, (batch,) in nats: the term of (7).
+
+        Rows without the label may hold any finite number: they are masked, and so is their gradient.
+        """
 
 
 class Evidence(Likelihood):

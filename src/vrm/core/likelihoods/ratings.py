@@ -120,9 +120,6 @@ class Ratings(Evidence):
 
     label = "ratings"
 
-    def _observed(self, judgments: Judgments) -> Tensor:
-        return (~judgments.ratings.isnan()).flatten(1).any(-1)
-
     def expected(self, judgments: Judgments, latents: Latents) -> Tensor:
         """The closed expectation of (5), as the mean over a row's observed entries."""
         observed = (~judgments.ratings.isnan()).sum((-2, -1))
