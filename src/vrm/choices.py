@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+EMBEDDED = "embedded"
+"""The backbone that comes as a package (all-MiniLM-L6-v2), where a directory or Hub name is asked for."""
+
 HEADS = {
     "vrm": "VRMHead",
     "gated": "GatedHead",

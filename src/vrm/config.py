@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vrm.choices import (
+    EMBEDDED,
     HEADS,
     LossName,
     OnBadRows,
@@ -102,7 +103,7 @@ class LoraSettings(_Section):
 class ModelConfig(_Section):
     """Backbone and head."""
 
-    backbone: str = Field("embedded", description="Directory, Hub name, or `embedded` (all-MiniLM-L6-v2).")
+    backbone: str = Field(EMBEDDED, description="Directory, Hub name, or `embedded` (all-MiniLM-L6-v2).")
     from_scratch: str | None = Field(
         None, description="JSON file of a backbone configuration to start from random weights instead of `backbone`."
     )

@@ -93,7 +93,7 @@ class BestOfNBenchmark(Benchmark):
                 continue
             report.add_good(judgment, location.label)
             rows.append((judgment, columns.get("id")))
-        if not report.ok and (self.on_bad_rows == "error" or not rows):
+        if not report.ok and (self.on_bad_rows == OnBadRows.ERROR or not rows):
             hint = "; repair it, or skip bad rows (--on-bad-rows skip)" if rows else " and not a single good row"
             raise InvalidDataError(f"The best-of-n data has faults{hint}.", report)
         return LoadedBenchmark(self.name, _examples(rows), report.rows, unusual, (location.label,))

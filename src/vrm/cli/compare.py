@@ -50,21 +50,22 @@ def compare(
 
     material = _load(targets, recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
-    found, models = [], []
+    judged: list[dict[str, Any]] = []
+    models = []
     for label, model in (("A", first), ("B", second)):
         note(f"judging with {label}: {model}")
         engine = options.load_engine(model, **settings, cache=cache)
-        found.append({target: _judge(engine, given) for target, given in material.items()})
+        judged.append({target: _judge(engine, given) for target, given in material.items()})
         models.append(measured_model(model, engine))
         del engine
     resampling = ResampleOptions(resamples=resamples)
-    compared = {target: _compare(found[0][target][0], found[1][target][0], resampling) for target in material}
+    compared = {target: _compare(judged[0][target][0], judged[1][target][0], resampling) for target in material}
     if json_file is not None:
         settings |= {"resamples": resamples, "recipe": recipe, "on_bad_rows": on_bad_rows}
-        overlong = {target: {"a": found[0][target][1], "b": found[1][target][1]} for target in material}
+        overlong = {target: {"a": judged[0][target][1], "b": judged[1][target][1]} for target in material}
         write_json(json_file, _document(models, settings, material, overlong, compared))
     if str(json_file) != "-":
-        _print(models, compared, found)
+        _print(models, compared, judged)
 
 
 def _load(targets: list[str], recipe: str | None, on_bad_rows: str) -> dict[str, Input]:
@@ -135,7 +136,7 @@ def _document(
     )
 
 
-def _print(models: list[MeasuredModel], compared: dict[str, Any], found: list[dict[str, Any]]) -> None:
+def _print(models: list[MeasuredModel], compared: dict[str, Any], judged: list[dict[str, Any]]) -> None:
     from vrm.cli.compare_tables import print_benchmark_comparison, print_comparison
     from vrm.evaluate.compare_words import ABOUT_SEEDS
     from vrm.results import Comparison
@@ -147,11 +148,11 @@ def _print(models: list[MeasuredModel], compared: dict[str, Any], found: list[di
         console.print()
         show = print_comparison if isinstance(comparison, Comparison) else print_benchmark_comparison
         show(console, comparison, target)
-        said = [judged[target][1] for judged in found]
-        if said[0] == said[1]:
-            console.print(said[0], markup=False)
+        reports = [by_target[target][1] for by_target in judged]
+        if reports[0] == reports[1]:
+            console.print(reports[0], markup=False)
         else:
-            for label, words in zip("AB", said, strict=True):
+            for label, words in zip("AB", reports, strict=True):
                 console.print(f"{label}: {words}", markup=False)
     console.print()
     console.print(ABOUT_SEEDS, markup=False)

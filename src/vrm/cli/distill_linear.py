@@ -99,14 +99,14 @@ def _read(sources: Sequence[str], mapping: dict[str, str]) -> list[Judgment]:
     check_mapping(mapping)
     for source in sources:
         locate(source)  # a wrong path is found before anything is read
-    found = []
+    judgments = []
     for source in sources:
         for row in read_scoring_rows(source, mapping):
             if row.judgment is None:
                 assert row.error is not None
                 raise row.error
-            found.append(row.judgment)
-    return found
+            judgments.append(row.judgment)
+    return judgments
 
 
 def _distill(
@@ -181,17 +181,17 @@ def _examples(engine: RewardEngine, rows: list[Judgment]) -> list[StudentExample
     config = engine.model.config
     conversational = config.conversational
     view = RewardView(config)
-    found = []
+    examples = []
     with Meter("teacher") as meter:
         position = 0
         for batch in engine.stream(rows):
             for judgment, rewards in zip(batch.judgments, view(batch).mean, strict=True):
                 for text, reward in zip(loader_texts(engine.tokenizer, judgment, conversational), rewards.tolist()):
                     forms = loader_ids(engine.tokenizer, text, conversational)
-                    found.append(StudentExample(forms, reward, position))
+                    examples.append(StudentExample(forms, reward, position))
                 position += 1
             meter.update(f"{position} of {len(rows)} rows")
-    return found
+    return examples
 
 
 def _count(examples: list[StudentExample]) -> int:

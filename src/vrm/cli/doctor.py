@@ -106,9 +106,9 @@ def _reading(
     quiet_libraries()
     if tokenizer is not None:
         return load_reading(tokenizer, limit), None
-    found = default_reading(limit)
+    reading = default_reading(limit)
     # Without one, `diagnose` says why.
-    return (None if isinstance(found, str) else found), None
+    return (None if isinstance(reading, str) else reading), None
 
 
 def _document(report: DoctorReport, files: list[str], model: str | None) -> DoctorDocument:

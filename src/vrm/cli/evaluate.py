@@ -257,12 +257,12 @@ def check_recipe(inputs: Iterable[Input], recipe: str | None) -> None:
 
 def _configure_best_of_n(inputs: list[Input], kappas: list[float] | None, max_n: int | None, on_bad_rows: str) -> None:
     """Give the benchmark `bon` its options, which no other input has."""
-    found = [item for item in inputs if item.benchmark is not None and item.name == "bon"]
+    best_of_n = [item for item in inputs if item.benchmark is not None and item.name == "bon"]
     given = {"--kappa": kappas, "--max-n": max_n}
-    unused = [name for name, value in given.items() if value is not None and not found]
+    unused = [name for name, value in given.items() if value is not None and not best_of_n]
     if unused:
         raise typer.BadParameter("it is of bon=FILE, which is not among the inputs", param_hint=unused[0])
-    for item in found:
+    for item in best_of_n:
         from vrm.benchmarks.best_of_n import KAPPAS, BestOfNBenchmark
 
         item.benchmark = BestOfNBenchmark(tuple(kappas) if kappas else KAPPAS, max_n, on_bad_rows)

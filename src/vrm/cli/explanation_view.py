@@ -66,17 +66,17 @@ class _View:
             self.console.print(Padding(body, (0, 0, 1, 2), expand=False))
 
     def _sections(self) -> Iterable[tuple[str, RenderableType]]:
-        found = self.explanation
-        yield "Prompt", self._clipped(found.prompt)
+        explained = self.explanation
+        yield "Prompt", self._clipped(explained.prompt)
         yield "Completions", self._completions()
         if self._has_weights:
             yield f"Objective weights for this prompt{self._interval_words()}", self._weights()
             yield "Objective scores, and contributions to the reward (weight x score)", self._scores()
         yield f"Rewards{self._interval_words()}", self._rewards()
-        if found.pairs:
+        if explained.pairs:
             yield "Comparisons", Group(*self._pairs())
-        elif self._has_weights and found.completions[0].uncertainty is not None:
-            yield "Where the reward's uncertainty comes from", self._shares(found.completions[0].uncertainty)
+        elif self._has_weights and explained.completions[0].uncertainty is not None:
+            yield "Where the reward's uncertainty comes from", self._shares(explained.completions[0].uncertainty)
         yield "What can be read into this", self._statements()
 
     def _interval_words(self) -> str:
@@ -127,16 +127,16 @@ class _View:
         return f"{report.weight.low:.2f} {self.marks.dash} {report.weight.high:.2f}"
 
     def _concentration(self) -> Iterable[Text]:
-        found = self.explanation
-        if found.total_concentration is not None:
-            line = f"Total concentration {found.total_concentration:.1f}"
-            if found.emphasis:
-                counts = ", ".join(f"{name} +{count:g}" for name, count in found.emphasis.items())
-                own = found.total_concentration - found.added_concentration
-                line += f" = {own:.1f} of the model + {found.added_concentration:g} of emphasis ({counts})"
-            yield Text(f"\n{line}. {found.counts_meaning}", style="dim")
-        if found.without:
-            yield Text(f"Left out: {', '.join(found.without)}; the other weights are renormalized.", style="dim")
+        explained = self.explanation
+        if explained.total_concentration is not None:
+            line = f"Total concentration {explained.total_concentration:.1f}"
+            if explained.emphasis:
+                counts = ", ".join(f"{name} +{count:g}" for name, count in explained.emphasis.items())
+                own = explained.total_concentration - explained.added_concentration
+                line += f" = {own:.1f} of the model + {explained.added_concentration:g} of emphasis ({counts})"
+            yield Text(f"\n{line}. {explained.counts_meaning}", style="dim")
+        if explained.without:
+            yield Text(f"Left out: {', '.join(explained.without)}; the other weights are renormalized.", style="dim")
 
     def _split_free(self) -> tuple[list[WeightReport], list[WeightReport]]:
         """Weights to print one by one, and the free ones that are summed up."""

@@ -41,12 +41,12 @@ def quickstart(
 
     corpus = planted_corpus(seed)
     write_planted(output / "corpus", seed)
-    found = {head: _train_and_measure(head, corpus, output, seed) for head in HEADS}
+    trained = {head: _train_and_measure(head, corpus, output, seed) for head in HEADS}
     document = QuickstartDocument(
         seed=seed,
         seconds=time.perf_counter() - started,
-        heads={head: evaluations for head, (_, evaluations) in found.items()},
-        weight_distance={head: _weight_distances(found[head][0], corpus) for head in ("gated", "vrm")},
+        heads={head: evaluations for head, (_, evaluations) in trained.items()},
+        weight_distance={head: _weight_distances(trained[head][0], corpus) for head in ("gated", "vrm")},
         weight_distance_uniform=_uniform_distances(corpus),
     )
     (output / "results.json").write_text(to_text(document), encoding="utf-8")
@@ -57,7 +57,7 @@ def quickstart(
     console = results()
     console.print(_accuracy_table(document.heads))
     console.print(_weights_table(document))
-    _explain_one(found["vrm"][0], corpus)
+    _explain_one(trained["vrm"][0], corpus)
     console.print(f"\nModels, data and results are in {output}. Try:", markup=False)
     console.print(f"  vrm evaluate {output}/vrm/model {output}/corpus/test.jsonl", markup=False, soft_wrap=True)
     console.print(f"  vrm explain {output}/vrm/model {output}/corpus/test.jsonl --line 1", markup=False, soft_wrap=True)

@@ -105,7 +105,7 @@ def load_judgments(
         name: list(_judgments(source, location, name, objectives, report))
         for name, (source, location) in located.items()
     }
-    if on_bad_rows == "error" and not report.ok:
+    if on_bad_rows == OnBadRows.ERROR and not report.ok:
         raise InvalidDataError("The data has faults; repair it, or skip bad rows (on_bad_rows: skip).", report)
     if not any(by_source.values()):
         raise InvalidDataError("There is not a single usable row.", report)

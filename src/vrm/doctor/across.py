@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from vrm.choices import SplitBy
 from vrm.data.splits import shared_prompts
 from vrm.data.style import plain_text
 from vrm.doctor.duplicates import unfinished_note
@@ -21,7 +22,7 @@ def check_across(files: Sequence[FileRows], settings: DoctorSettings) -> list[Fi
     findings = []
     for one, other in combinations(files, 2):
         findings += [_shared_prompts(one, other, settings), _near_prompts(one, other, settings)]
-        if settings.split_by == "category":
+        if settings.split_by == SplitBy.CATEGORY:
             findings.append(_shared_categories(one, other))
     return findings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vrm.choices import EMBEDDED
 from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = int(ModelConfig.model_fields["max_input_tokens"].default)
 """Tokens of a row that `vrm train` reads unless it is told otherwise."""
-
-EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrm import __version__
+from vrm.choices import EMBEDDED, LossName, RewardScale, Tuning
 from vrm.config import with_new_keys
 from vrm.export.directory import is_local
 from vrm.export.markdown import NONE, UNKNOWN, code, front_matter, names, number, plural, share, table
@@ -72,7 +73,7 @@ def model_card(facts: CardFacts) -> str:
 
 def hub_name(name: str | None) -> str | None:
     """The Hub's name of a backbone or data set; None if it is a file or directory, or unknown."""
-    if name is None or name == "embedded":
+    if name is None or name == EMBEDDED:
         return name and EMBEDDED_NAME
     if name.startswith("hub:"):
         return "/".join(name.removeprefix("hub:").partition(":")[0].split("/")[:2])
@@ -122,7 +123,10 @@ def _model(facts: CardFacts) -> str:
         ["input", "messages, through the chat template" if config.conversational else "plain text"],
         ["longest input", f"{config.max_input_tokens:,} tokens, prompt and completion together"],
         ["scale of rewards", _scale(facts)],
-        ["`.logits`", "in units of that standard deviation" if config.reward_scale == "standardized" else "raw"],
+        [
+            "`.logits`",
+            "in units of that standard deviation" if config.reward_scale == RewardScale.STANDARDIZED else "raw",
+        ],
     ]
     if config.models_objectives:
         rows += [
@@ -248,7 +252,7 @@ def _training(run: RunDocument | None) -> str:
          f"KL of weights {loss['beta_weights']:g}, KL of features {loss['beta_features']:g}"],
         ["epochs, batch size", f"at most {train['epochs']:g}, {train['batch_size']}"],
         ["learning rate", f"head {train['learning_rate']:g}" + (
-            "" if model["tuning"] == "frozen" else f", backbone {train['backbone_learning_rate']:g}")],
+            "" if model["tuning"] == Tuning.FROZEN else f", backbone {train['backbone_learning_rate']:g}")],
         ["seed", f"{config['seed']}"],
         ["training time", f"{run.seconds['train']:.0f} s" if run.seconds else UNKNOWN],
     ]  # fmt: skip
@@ -345,7 +349,7 @@ def _limits(facts: CardFacts) -> str:
 
 
 def _counts(config: VRMConfig) -> str:
-    if config.loss == "marginal":
+    if config.loss == LossName.MARGINAL:
         return "Counts of `--emphasize` are pseudo-observations, beside the prompt's own concentration."
     return "Counts of `--emphasize` are no pseudo-observations: this loss does not learn a calibrated concentration."
 

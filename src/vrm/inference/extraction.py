@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vrm.choices import Precision
+from vrm.choices import BackboneKind, Precision
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import check_choice
 from vrm.inference.feature_store import FeatureStore, content_key
@@ -123,7 +123,7 @@ class FeatureExtractor:
         fingerprint = {
             "backbone": backbone_fingerprint(self.model),
             "layers": config.feature_layers,
-            "poolings": config.poolings if config.backbone_kind == "encoder" else ["last"],
+            "poolings": config.poolings if config.backbone_kind == BackboneKind.ENCODER else ["last"],
             "dtype": str(self.dtype),
         }
         return FeatureStore(config.feature_size, self.options.cache, fingerprint)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vrm.choices import BackboneKind
 from vrm.errors import ConfigError
 from vrm.model.attention import PACKED_ATTENTION
 from vrm.model.configuration_vrm import VRMConfig
@@ -46,7 +47,7 @@ def _over(states: list[Tensor], mask: Tensor, poolings: list[str]) -> Tensor:
 def encode_prompts(backbone: nn.Module, config: VRMConfig, input_ids: Tensor, mask: Tensor) -> Tensor:
     """Head input of prompts alone, (rows, feature_size); rows are right-padded prompts."""
     states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
-    if config.backbone_kind == "decoder":
+    if config.backbone_kind == BackboneKind.DECODER:
         return _at(states, mask.sum(1) - 1)
     return _over(states, mask, config.poolings)
 
@@ -68,7 +69,7 @@ def encode_completions(
     """
     states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
     last = mask.sum(1) - 1
-    if config.backbone_kind == "decoder":
+    if config.backbone_kind == BackboneKind.DECODER:
         return _at(states, last), _at(states, (start - 1).clamp_min(0))
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)
     completion = mask & (positions >= torch.minimum(start, last).unsqueeze(1))
@@ -100,7 +101,7 @@ def encode_packed(backbone: nn.Module, config: VRMConfig, packed: Mapping[str, T
         config: layers and poolings.
         packed: what `vrm.model.packing.pack_trees` gives.
     """
-    decoder = config.backbone_kind == "decoder"
+    decoder = config.backbone_kind == BackboneKind.DECODER
     segments = Segments.of(packed["parts"], causal=decoder)
     # A mask of four dimensions is taken as it is, so that none is made; `packed_attention` reads the segments alone.
     unused = torch.empty(1, 1, 1, 1, device=packed["input_ids"].device)

@@ -177,7 +177,7 @@ class VRMConfig(PretrainedConfig):
     @property
     def num_blocks(self) -> int:
         """Pooled vectors that are concatenated into the head's input."""
-        return len(self.feature_layers) * (len(self.poolings) if self.backbone_kind == "encoder" else 1)
+        return len(self.feature_layers) * (len(self.poolings) if self.backbone_kind == BackboneKind.ENCODER else 1)
 
     @property
     def backbone_hidden_size(self) -> int:

@@ -6,11 +6,9 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+from vrm.choices import EMBEDDED
 from vrm.errors import CheckpointError, MissingExtraError
 from vrm.model.sentence_model import transformer_directory
-
-EMBEDDED = "embedded"
-"""Name under which every command and function takes the embedded backbone."""
 
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vrm.choices import BackboneKind
+
 Item = TypeVar("Item")
 Ids = Sequence[int]
 
@@ -41,7 +43,7 @@ class Tree:
 
     def branch_positions(self, completion: Ids, kind: str) -> int:
         """Token positions of one completion; an encoder reads the prompt before it once more."""
-        return len(completion) + (len(self.prompt) if kind == "encoder" else 0)
+        return len(completion) + (len(self.prompt) if kind == BackboneKind.ENCODER else 0)
 
 
 def trees_of(judgments: Iterable[tuple[Ids, Sequence[Ids]]]) -> tuple[list[Tree], list[tuple[int, int]]]:
@@ -84,7 +86,7 @@ def pack_trees(trees: Sequence[Tree], kind: str, first_position: int = 0) -> dic
     """
     writer = _Writer(first_position)
     for tree in trees:
-        (_write_decoder_tree if kind == "decoder" else _write_encoder_tree)(writer, tree)
+        (_write_decoder_tree if kind == BackboneKind.DECODER else _write_encoder_tree)(writer, tree)
     return writer.tensors()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vrm.choices import Pooling
+
 
 def masked_pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """Pool hidden states (rows, length, width) over a mask (rows, length) to (rows, width), in float32.
@@ -15,9 +17,9 @@ def masked_pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
         pooling: `mean`, `max`, or `cls` (the first token of the row, whatever the mask).
     """
     hidden = hidden.float()
-    if pooling == "cls":
+    if pooling == Pooling.CLS:
         return hidden[:, 0]
-    if pooling == "max":
+    if pooling == Pooling.MAX:
         return hidden.masked_fill(~mask.unsqueeze(-1), float("-inf")).amax(1)
     weights = mask.to(hidden.dtype)
     return torch.einsum("rlw,rl->rw", hidden, weights) / weights.sum(1, keepdim=True)
@@ -37,7 +39,7 @@ def pool_reads(hidden: Tensor, reads: Tensor, pooling: str) -> Tensor:
         pooling: `mean`, `max`, or `cls` (the first token of the row).
     """
     rows, starts, stops = reads.unbind(1)
-    if pooling == "cls":
+    if pooling == Pooling.CLS:
         return hidden[rows].float()
     lengths = stops - starts
     which = torch.repeat_interleave(torch.arange(len(reads), device=reads.device), lengths)
@@ -45,6 +47,6 @@ def pool_reads(hidden: Tensor, reads: Tensor, pooling: str) -> Tensor:
     tokens = hidden[torch.arange(len(which), device=reads.device) - before[which] + starts[which]].float()
     index = which.unsqueeze(1).expand_as(tokens)
     empty = tokens.new_zeros(len(reads), hidden.shape[1])
-    if pooling == "max":
+    if pooling == Pooling.MAX:
         return empty.scatter_reduce(0, index, tokens, "amax", include_self=False)
     return empty.index_add(0, which, tokens) / lengths.unsqueeze(1)

@@ -7,6 +7,7 @@ import os
 import torch
 from transformers import TrainingArguments
 
+from vrm.choices import Tuning
 from vrm.config import RunConfig
 from vrm.errors import ConfigError
 from vrm.inference.extraction import resolve_precision
@@ -36,7 +37,9 @@ def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) ->
     steps = max(1, int(num_rows / train.batch_size * train.epochs))
     every = max(1, steps // train.evals)
     device = training_device()
-    low_precision = config.model.tuning != "frozen" and resolve_precision(train.precision, device) == torch.bfloat16
+    low_precision = (
+        config.model.tuning != Tuning.FROZEN and resolve_precision(train.precision, device) == torch.bfloat16
+    )
     arguments = TrainingArguments(
         output_dir=config.output_dir,
         num_train_epochs=train.epochs,

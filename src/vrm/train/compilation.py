@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from vrm.choices import Tuning
 from vrm.config import RunConfig
 from vrm.errors import ConfigError
 from vrm.model.compiling import compile_layers, compiler_problem
@@ -37,7 +38,7 @@ def compiles(config: RunConfig, num_rows: int, num_parameters: int, device: str)
     """
     asked = config.model.compile
     pays = device == "cpu" and num_rows * config.train.epochs * num_parameters >= PAYS_AFTER
-    if config.model.tuning == "frozen" or asked is False or (asked == "auto" and not pays):
+    if config.model.tuning == Tuning.FROZEN or asked is False or (asked == "auto" and not pays):
         return False, None
     problem = compiler_problem(device)
     if problem is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from vrm.choices import LossName
 from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import LossTerms, LossWeights, WeightedLoss, marginal_terms, variational_terms, weighted_loss
 from vrm.labels import likelihoods
@@ -36,7 +37,7 @@ class TrainingLoss:
 
     def terms(self, output: VRMOutput, batch: dict[str, Tensor], prior_concentration: Tensor) -> LossTerms:
         """Raw terms of each judgment of a batch, (batch,)."""
-        function = variational_terms if self.name == "variational" else marginal_terms
+        function = variational_terms if self.name == LossName.VARIATIONAL else marginal_terms
         return function(
             output.posteriors,
             Judgments(**batch),

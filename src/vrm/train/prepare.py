@@ -9,6 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from vrm.choices import Tuning
 from vrm.config import RunConfig
 from vrm.data.chat import ChatTokenizer
 from vrm.data.collate import TargetEncoder
@@ -75,7 +76,7 @@ def prepare_rows(
         to_training_device(model)
         return FeatureExtractor(model, pad, options)
 
-    if config.model.tuning != "frozen":
+    if config.model.tuning != Tuning.FROZEN:
         fit = offset_of_run(config, train, evaluation, initial_extractor, resume)
         collator = PassCollator.of(model, _targets(config, model.config, fit), pad, config.train.token_budget)
         held_out = TokenizedDataset(evaluation) if evaluation else None

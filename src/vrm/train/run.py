@@ -17,6 +17,7 @@ from transformers import (
 )
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
+from vrm.choices import Tuning
 from vrm.config import RunConfig
 from vrm.core.losses import LossWeights
 from vrm.errors import ConfigError
@@ -85,7 +86,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     prepared = prepare_rows(config, data, model, tokenizer, resume)
     say(f"training and evaluation rows: {prepared.overlong.render()}")
     say_unused(model.config, data)
-    trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == "lora" else model
+    trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == Tuning.LORA else model
     if config.model.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     if compiled:
@@ -100,7 +101,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     metrics = trainer.evaluate() if prepared.eval is not None else {}
     metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
     final = trainer.accelerator.unwrap_model(trainable)
-    final = final.merge_and_unload() if config.model.tuning == "lora" else final
+    final = final.merge_and_unload() if config.model.tuning == Tuning.LORA else final
     _store_reward_scale(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
@@ -148,7 +149,7 @@ def _trainer(config: RunConfig, model: Any, data: PreparedRows) -> VRMTrainer:
         data_collator=data.collator,
         callbacks=callbacks,
         loss=training_loss,
-        save_backbone=config.model.tuning != "frozen",
+        save_backbone=config.model.tuning != Tuning.FROZEN,
         head_learning_rate=config.train.learning_rate,
         rater_metrics=data.nuisance is not None,
     )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
+from vrm.choices import Tuning
 from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
 from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
@@ -129,7 +130,7 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
         tokenizer.pad_token = tokenizer.eos_token
     model.config.update(describe_prompts(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
-    if settings.tuning == "frozen":
+    if settings.tuning == Tuning.FROZEN:
         model.backbone.requires_grad_(False)
     return model, tokenizer
 
