@@ -66,11 +66,11 @@ def flex_problem(device: torch.device, dtype: torch.dtype, width: int, repeats: 
     states = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            found = _output_and_gradients(flex_packed_attention, states, segments)
-            expected = _output_and_gradients(sdpa_packed_attention, states, segments)
+            flex = _output_and_gradients(flex_packed_attention, states, segments)
+            sdpa = _output_and_gradients(sdpa_packed_attention, states, segments)
     except Exception as error:  # a compiler or a kernel may fail in any way
         return in_one_line(error)
-    error = max(float((one - other).norm() / other.norm()) for one, other in zip(found, expected, strict=True))
+    error = max(float((one - other).norm() / other.norm()) for one, other in zip(flex, sdpa, strict=True))
     return None if error <= FLEX_TOLERANCE else f"its results differ by {error:.1e}"
 
 
