@@ -15,8 +15,8 @@ from rich.text import Text
 from vrm.wire.explanation import (
     QUESTIONS,
     CompletionReport,
+    CredibleInterval,
     Explanation,
-    Interval,
     PairReport,
     UncertaintyReport,
     WeightReport,
@@ -190,7 +190,7 @@ class _View:
         hint = "Rewards are known up to a constant per prompt: only differences between its completions count."
         return Group(table, Text(hint, style="dim"))
 
-    def _range(self, interval: Interval) -> str:
+    def _range(self, interval: CredibleInterval) -> str:
         return f"{_signed(interval.low)} {self.marks.dash} {_signed(interval.high)}"
 
     def _pairs(self) -> Iterable[RenderableType]:
@@ -240,7 +240,7 @@ class _View:
         return table
 
 
-def _weight_bar(weight: Interval, cells: int, marks: _Marks) -> str:
+def _weight_bar(weight: CredibleInterval, cells: int, marks: _Marks) -> str:
     """`━━┝━━●───┤` on a scale from 0 to 1: a bar to the mean, with the ends of the interval marked."""
     low, mean, high = (min(int(value * cells), cells - 1) for value in (weight.low, weight.mean, weight.high))
     drawn = [marks.full] * mean + [marks.mean] + [marks.thin] * (high - mean)

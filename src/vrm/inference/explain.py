@@ -32,8 +32,8 @@ from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.wire.explanation import (
     CompletionReport,
+    CredibleInterval,
     Explanation,
-    Interval,
     PairReport,
     UncertaintyReport,
     WeightReport,
@@ -122,11 +122,11 @@ class _Quantities:
     def named(self, values: Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.tolist(), strict=True))
 
-    def interval(self, first: SemanticFeatures, second: SemanticFeatures, mean: float) -> Interval:
+    def interval(self, first: SemanticFeatures, second: SemanticFeatures, mean: float) -> CredibleInterval:
         """Of r_first - r_second: given w it is Gaussian, so its distribution is a mixture over the draws of w."""
         given = margin_given_weights(self.draws, first, second, self.decoder)
         low, high = mixture_quantiles(given.mean[:, 0], given.variance[:, 0], LEVEL)
-        return Interval(mean, low, high)
+        return CredibleInterval(mean, low, high)
 
 
 def mixture_quantiles(mean: Tensor, variance: Tensor, level: float) -> tuple[float, float]:
@@ -152,7 +152,7 @@ def _weights(quantities: _Quantities, config: VRMConfig) -> list[WeightReport]:
         WeightReport(
             objective=name,
             named=name in config.objectives or not config.models_objectives,
-            weight=Interval(float(weights.mean[0, k]), float(low[k]), float(high[k])),
+            weight=CredibleInterval(float(weights.mean[0, k]), float(low[k]), float(high[k])),
             concentration=None if weights.concentration is None else float(weights.concentration[0, k]),
         )
         for k, name in enumerate(quantities.names)
@@ -170,7 +170,7 @@ def _completion(quantities: _Quantities, position: int, text: Text, config: VRMC
         label=label(position),
         text=last_message(text),
         reward=reward,
-        standardized_reward=Interval(*map(standardized.of, (reward.mean, reward.low, reward.high))),
+        standardized_reward=CredibleInterval(*map(standardized.of, (reward.mean, reward.low, reward.high))),
         reward_std=float(moments.std),
         objective_scores=quantities.named(scores),
         contributions=quantities.named(quantities.weights.mean[0] * scores),

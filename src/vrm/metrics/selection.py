@@ -16,7 +16,6 @@ from vrm.metrics._arrays import (
     group_codes,
     same_length,
     tied_groups,
-    tied_means,
     vector,
     whole_number,
 )
@@ -60,8 +59,8 @@ def selective_accuracy(margins: ArrayLike, preference: ArrayLike, certainty: Arr
     hits, certain = pairwise_hits(margins, preference), vector("certainty", certainty)
     same_length(margins=hits, certainty=certain)
     judged = ~np.isnan(hits)
-    curve = _curve(hits[judged], certain[judged])
-    count = len(curve)
+    count = int(judged.sum())
+    curve = _curve(tied_groups(certain[judged]), hits[judged], np.ones(count, dtype=np.intp))
     coverage = np.arange(1, count + 1) / max(count, 1)
     area = float(curve.mean()) if count else math.nan
     return SelectiveAccuracy(tuple(coverage.tolist()), tuple(curve.tolist()), area, count, len(hits) - count)
@@ -116,15 +115,8 @@ def selective_area_interval(
     if not judged.any():
         return Interval.unknown(options.confidence)
     codes, credit = tied_groups(certain[judged]), hits[judged]
-    order = np.argsort(-codes, kind="stable")
-
-    def area(times: Indices) -> float:
-        rows = np.repeat(order, times[order])
-        totals, counts = (np.bincount(codes, weights=part * times) for part in (credit, np.ones(len(credit))))
-        expected = totals / np.maximum(counts, 1.0)
-        return float(np.mean(np.cumsum(expected[codes[rows]]) / np.arange(1, len(rows) + 1)))
-
-    return bootstrap_rows(area, len(credit), group_codes(groups, len(hits))[judged], options)
+    labels = group_codes(groups, len(hits))[judged]
+    return bootstrap_rows(lambda times: float(_curve(codes, credit, times).mean()), len(credit), labels, options)
 
 
 def thinned(selective: SelectiveAccuracy, points: int = 101) -> SelectiveAccuracy:
@@ -141,8 +133,10 @@ def thinned(selective: SelectiveAccuracy, points: int = 101) -> SelectiveAccurac
     return replace(selective, coverage=coverage, accuracy=accuracy)
 
 
-def _curve(hits: Array, certainty: Array) -> Array:
-    codes = tied_groups(certainty)
-    expected = tied_means(codes, hits)
-    most_certain_first = np.argsort(-codes, kind="stable")
-    return np.cumsum(expected[most_certain_first]) / np.arange(1, len(hits) + 1)
+def _curve(codes: Indices, credit: Array, times: Indices) -> Array:
+    """Mean credit of the first 1, 2, ... rows, those of the largest code first, each row standing `times` times."""
+    order = np.argsort(-codes, kind="stable")
+    totals, counts = np.bincount(codes, weights=credit * times), np.bincount(codes, weights=times)
+    rows = np.repeat(order, times[order])
+    # Rows of one code are exchangeable: each has the mean of theirs.
+    return np.cumsum((totals / np.maximum(counts, 1.0))[codes[rows]]) / np.arange(1, len(rows) + 1)

@@ -15,7 +15,7 @@ NUM_REASONS = 3
 
 
 @dataclass(frozen=True)
-class Interval:
+class CredibleInterval:
     """Mean and central credible interval of a quantity."""
 
     mean: float
@@ -36,7 +36,7 @@ class WeightReport:
 
     objective: str
     named: bool
-    weight: Interval
+    weight: CredibleInterval
     concentration: float | None
 
 
@@ -82,8 +82,8 @@ class CompletionReport:
 
     label: str
     text: str
-    reward: Interval
-    standardized_reward: Interval
+    reward: CredibleInterval
+    standardized_reward: CredibleInterval
     reward_std: float
     objective_scores: dict[str, float]
     contributions: dict[str, float]
@@ -107,7 +107,7 @@ class PairReport:
     first: str
     second: str
     probability: float
-    margin: Interval
+    margin: CredibleInterval
     contributions: dict[str, float]
     uncertainty: UncertaintyReport | None
     reasons: str

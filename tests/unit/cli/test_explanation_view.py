@@ -12,9 +12,9 @@ from rich.console import Console
 from vrm.cli.explanation_view import _UNICODE, _weight_bar, print_explanation
 from vrm.wire.explanation import (
     CompletionReport,
+    CredibleInterval,
     Explanation,
     Identifiability,
-    Interval,
     PairReport,
     UncertaintyReport,
     WeightReport,
@@ -23,7 +23,7 @@ from vrm.wire.explanation import (
 
 
 def completion(label: str, text: str, reward: float) -> CompletionReport:
-    interval = Interval(reward, reward - 1.0, reward + 1.0)
+    interval = CredibleInterval(reward, reward - 1.0, reward + 1.0)
     scores = {"safety": 2.0 * reward, "style": 0.0, **{f"free_{k}": 0.001 for k in range(1, 7)}}
     contributions = {name: 0.5 * value for name, value in scores.items()}
     return CompletionReport(
@@ -32,14 +32,16 @@ def completion(label: str, text: str, reward: float) -> CompletionReport:
 
 
 def explanation(count: int = 2) -> Explanation:
-    weights = [WeightReport("safety", True, Interval(0.6, 0.3, 0.9), 6.0)]
-    weights.append(WeightReport("style", True, Interval(0.1, 0.0, 0.3), 1.0))
-    weights += [WeightReport(f"free_{k}", False, Interval(0.05, 0.0, 0.2), 0.5) for k in range(1, 7)]
+    weights = [WeightReport("safety", True, CredibleInterval(0.6, 0.3, 0.9), 6.0)]
+    weights.append(WeightReport("style", True, CredibleInterval(0.1, 0.0, 0.3), 1.0))
+    weights += [WeightReport(f"free_{k}", False, CredibleInterval(0.05, 0.0, 0.2), 0.5) for k in range(1, 7)]
     completions = [completion("ABCDEFGHIJ"[k], f"text {k} [/red] " * 30, 1.0 - 0.25 * k) for k in range(count)]
     reasons = {"safety": 1.2, "style": -0.3}
     uncertainty = UncertaintyReport.of(0.62, 0.3, 0.08, 1.0)
     pairs = [
-        PairReport("A", other.label, 0.83, Interval(1.1, -0.3, 2.6), reasons, uncertainty, reasons_in_words(reasons))
+        PairReport(
+            "A", other.label, 0.83, CredibleInterval(1.1, -0.3, 2.6), reasons, uncertainty, reasons_in_words(reasons)
+        )
         for other in completions[1:]
     ]
     return Explanation(
@@ -145,6 +147,6 @@ def test_probabilities_are_never_rounded_to_one(probability, words):
 
 
 def test_bars():
-    assert _weight_bar(Interval(0.5, 0.2, 0.8), 10, _UNICODE) == "━━┝━━●──┤ "
-    assert _weight_bar(Interval(1.0, 1.0, 1.0), 10, _UNICODE) == "━━━━━━━━━●"
-    assert _weight_bar(Interval(0.01, 0.0, 0.02), 10, _UNICODE) == "●         "
+    assert _weight_bar(CredibleInterval(0.5, 0.2, 0.8), 10, _UNICODE) == "━━┝━━●──┤ "
+    assert _weight_bar(CredibleInterval(1.0, 1.0, 1.0), 10, _UNICODE) == "━━━━━━━━━●"
+    assert _weight_bar(CredibleInterval(0.01, 0.0, 0.02), 10, _UNICODE) == "●         "
