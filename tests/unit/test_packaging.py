@@ -33,6 +33,7 @@ CODE = [
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 8
+REPEATED_LINES = 10
 
 # The one list of exceptions: what, and why. Commands need no entry: their parameters are the command line's options,
 # which Typer reads off the signature.
@@ -254,6 +255,17 @@ def test_public_functions_have_few_parameters():
         if is_public(name) and len(parameters(function)) > MAX_PARAMETERS
     }
     assert found - commands == set(MANY_PARAMETERS)
+
+
+def test_no_ten_lines_stand_twice():
+    """Blank lines and indentation do not count."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for file in SOURCES:
+        lines = [(n, text.strip()) for n, text in enumerate(file.read_text("utf-8").splitlines(), 1) if text.strip()]
+        for first in range(len(lines) - REPEATED_LINES + 1):
+            window = lines[first : first + REPEATED_LINES]
+            places.setdefault(tuple(text for _, text in window), []).append(f"{module_name(file)}:{window[0][0]}")
+    assert [where for where in places.values() if len(where) > 1] == []
 
 
 def test_errors_raised_on_purpose_are_of_our_tree():
