@@ -1,10 +1,10 @@
 """Entry point of the command line: commands by name, loaded when they are called, and errors as users read them.
 
-To register a command, write a module with a function that Typer can read (annotated parameters, a docstring as its
-help) and add it to `COMMANDS`: name, module, function, and the line that `vrm --help` shows. The module is imported
-only when its command is called, or asked for its own help, so it still should import torch and the like inside the
-function. An entry whose module does not exist is not listed. Raise `VrmError` for anything that went wrong: `main`
-prints its text to stderr and exits with 1; for wrong arguments raise `typer.BadParameter`, which exits with 2.
+To register a command, write a module of its name with a function of its name that Typer can read (annotated parameters,
+a docstring as its help), and add an entry with the line that `vrm --help` shows. The module is imported only when its
+command is called or asked for its own help, so it should import torch and the like inside the function. An entry whose
+module does not exist is not listed. Raise `VrmError` for anything that went wrong: `main` prints its text to stderr and
+exits with 1. Raise `typer.BadParameter` for wrong arguments, which exits with 2.
 """
 
 from __future__ import annotations
@@ -30,11 +30,20 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a command is: `module` has the `function`; `summary` is its line in the list of commands."""
+    """A command: its name, and its line in the list of commands. Both its module and its function are called so."""
 
-    module: str
-    function: str
+    name: str
     summary: str
+
+    @property
+    def module(self) -> str:
+        """The module that has the command."""
+        return f"vrm.cli.{self.function}"
+
+    @property
+    def function(self) -> str:
+        """The command's name in Python."""
+        return self.name.replace("-", "_")
 
     @property
     def exists(self) -> bool:
@@ -42,26 +51,22 @@ class Entry:
         return find_spec(self.module) is not None
 
 
-COMMANDS = {
-    "quickstart": Entry(
-        "vrm.cli.quickstart", "quickstart", "Train on the built-in corpus, compare with baselines, explain one pair."
-    ),
-    "train": Entry("vrm.cli.train", "train", "Train a reward model from a configuration file."),
-    "evaluate": Entry("vrm.cli.evaluate", "evaluate", "Measure a model on benchmarks and on judged pairs."),
-    "compare": Entry("vrm.cli.compare", "compare", "Compare two models on the same judgments, pair by pair."),
-    "score": Entry("vrm.cli.score", "score", "Write rewards for a file of prompts and completions."),
-    "explain": Entry("vrm.cli.explain", "explain", "Show why a model prefers one completion to another."),
-    "audit": Entry("vrm.cli.audit", "audit", "Try edits of completions that should not pay, and see whether they do."),
-    "doctor": Entry("vrm.cli.doctor", "doctor", "Find out what is wrong with preference data."),
-    "export": Entry("vrm.cli.export", "export", "Write a model directory to share, with its code and a model card."),
-    "distill-linear": Entry(
-        "vrm.cli.distill_linear",
-        "distill_linear",
-        "Fit a plain backbone and score layer, for loaders that know no VRM.",
-    ),
-    "report": Entry("vrm.cli.report", "report", "Write one HTML page of runs and results, with charts."),
-    "serve": Entry("vrm.cli.serve", "serve", "Serve a model over HTTP, to trainers and programs of your own."),
-}
+_ENTRIES = (
+    Entry("quickstart", "Train on the built-in corpus, compare with baselines, explain one pair."),
+    Entry("train", "Train a reward model from a configuration file."),
+    Entry("evaluate", "Measure a model on benchmarks and on judged pairs."),
+    Entry("compare", "Compare two models on the same judgments, pair by pair."),
+    Entry("score", "Write rewards for a file of prompts and completions."),
+    Entry("explain", "Show why a model prefers one completion to another."),
+    Entry("audit", "Try edits of completions that should not pay, and see whether they do."),
+    Entry("doctor", "Find out what is wrong with preference data."),
+    Entry("export", "Write a model directory to share, with its code and a model card."),
+    Entry("distill-linear", "Fit a plain backbone and score layer, for loaders that know no VRM."),
+    Entry("report", "Write one HTML page of runs and results, with charts."),
+    Entry("serve", "Serve a model over HTTP, to trainers and programs of your own."),
+)
+
+COMMANDS = {entry.name: entry for entry in _ENTRIES}
 
 
 _SETTINGS: dict[str, Any] = {

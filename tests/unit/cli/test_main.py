@@ -58,7 +58,7 @@ def test_every_listed_command_is_a_function_with_a_docstring():
 
 
 def test_commands_whose_module_is_absent_are_not_listed(capsys, monkeypatch):
-    monkeypatch.setitem(entry.COMMANDS, "score", entry.Entry("vrm.cli.absent", "score", "Write rewards for a file"))
+    monkeypatch.setitem(entry.COMMANDS, "score", entry.Entry("absent", "Write rewards for a file"))
     assert "Write rewards for a file" not in run(capsys, "--help")[1]
     code, _, err = run(capsys, "score")
     assert code == 2
