@@ -107,7 +107,7 @@ def label(check: RowCheck, field: str, value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        check.note(field, "wrong type", f"{show(value)} is a {type(value).__name__}; a text is needed.")
+        check.wrong_type(field, value, "a text")
         return None
     return value if _encodable(check, field, value) else None
 
@@ -140,8 +140,7 @@ def text(check: RowCheck, field: str, value: object) -> Text | None:
     if isinstance(value, str):
         return value if _encodable(check, field, value) else None
     if not isinstance(value, Sequence) or isinstance(value, bytes):
-        reason = f"{show(value)} is a {type(value).__name__}; a text or a list of messages is needed."
-        check.note(field, "wrong type", reason)
+        check.wrong_type(field, value, "a text or a list of messages")
         return None
     messages = [message(check, f"{field}[{index}]", entry) for index, entry in enumerate(value)]
     usable = [entry for entry in messages if entry is not None]

@@ -13,6 +13,7 @@ from vrm.data.problems import show
 from vrm.data.schema import Judgment, Text
 from vrm.labels import KINDS, Layout, has_label, label_columns
 
+_READ_TEXTS = {Layout.PAIR: texts.pair_texts, Layout.LIST: texts.list_texts, Layout.PROMPT_ONLY: texts.prompt_only}
 _BELONGS = {
     Layout.PAIR: "it belongs to rows with 'chosen' and 'rejected'",
     Layout.LIST: "it belongs to rows with 'completions'",
@@ -45,13 +46,13 @@ def parse_row(
     check = RowCheck(file, line, mapping, objectives)
     columns = rename(row, mapping, row_columns())
     if "completions" in columns:
-        layout, read_texts = Layout.LIST, _ranked_list
-    elif "chosen" in columns or "rejected" in columns:
-        layout, read_texts = Layout.PAIR, _pair
+        layout = Layout.LIST
     else:
-        layout, read_texts = Layout.PROMPT_ONLY, _prompt_only
+        layout = Layout.PAIR if {"chosen", "rejected"} & set(columns) else Layout.PROMPT_ONLY
     _refuse_others(check, columns, layout)
-    prompt, completions = read_texts(check, columns)
+    prompt, completions = _READ_TEXTS[layout](check, columns)
+    texts.check_texts(check, prompt, completions)
+    _check_choice(check, completions, layout)
     parts = {"prompt": prompt, "completions": _values(completions), **_labels(check, columns, layout)}
     _check_duplicates(check, completions, parts.get("scores") or [])
     judgment = Judgment(**parts, **_shared(check, columns), file=file, line=line)
@@ -166,32 +167,16 @@ def _scoring_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | 
     return (texts.single_text if given == ["completion"] else texts.list_texts)(check, columns)
 
 
-def _pair(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
-    prompt, completions = texts.pair_texts(check, columns)
-    texts.check_texts(check, prompt, completions)
-    if len(completions) == 2 and completions[0][1] == completions[1][1]:
+def _check_choice(check: RowCheck, completions: texts.Completions, layout: Layout) -> None:
+    """Note rows that leave nothing to choose between: equal sides, or a list of one."""
+    if layout is Layout.PAIR and len(completions) == 2 and completions[0][1] == completions[1][1]:
         reason = (
             f"it is the same as 'rejected' ({show(completions[0][1])}); a comparison needs two different completions."
         )
         check.note("chosen", "identical sides", reason)
-    return prompt, completions
-
-
-def _prompt_only(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
-    prompt, completions = texts.prompt_only(check, columns)
-    texts.check_texts(check, prompt, completions)
-    return prompt, completions
-
-
-def _ranked_list(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None, texts.Completions]:
-    prompt, completions = texts.list_texts(check, columns)
-    texts.check_texts(check, prompt, completions)
-    values = columns["completions"]
-    check.count = len(values) if texts.is_list(values) else None
     if check.count is not None and check.count < 2 and not check.problems:
         reason = f"{check.count} completions; a list to be ranked or rated has at least 2."
         check.note("completions", "too few completions", reason)
-    return prompt, completions
 
 
 def _check_duplicates(check: RowCheck, completions: texts.Completions, scores: Sequence[float | None]) -> None:
@@ -215,8 +200,7 @@ def _shared(check: RowCheck, columns: Mapping[str, Any]) -> dict[str, Any]:
     if "chat_template_kwargs" in columns:
         value = columns["chat_template_kwargs"]
         if not isinstance(value, Mapping):
-            reason = f"{show(value)} is a {type(value).__name__}; an object {{argument: value}} is needed."
-            check.note("chat_template_kwargs", "wrong type", reason)
+            check.wrong_type("chat_template_kwargs", value, "an object {argument: value}")
         parts["chat_template_kwargs"] = value
     return parts
 

@@ -52,9 +52,9 @@ def list_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None
     """Prompt and the entries of `completions`."""
     values = columns["completions"]
     if not is_list(values):
-        reason = f"{show(values)} is a {type(values).__name__}; a list of texts, or of lists of messages, is needed."
-        check.note("completions", "wrong type", reason)
+        check.wrong_type("completions", values, "a list of texts, or of lists of messages,")
         return _prompt(check, columns), []
+    check.count = len(values)
     named = [(f"completions[{index}]", value) for index, value in enumerate(values)]
     checked = [(field, fields.text(check, field, value)) for field, value in named]
     return _prompt(check, columns), [(field, value) for field, value in checked if value is not None]

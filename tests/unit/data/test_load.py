@@ -162,7 +162,7 @@ def test_sources_check_their_values(arguments, message):
 
 
 def test_wrong_arguments(write):
-    with pytest.raises(ConfigError, match="must be 'error' or 'skip'"):
+    with pytest.raises(ConfigError, match="on_bad_rows must be one of error, skip; got"):
         load_judgments(write("a.jsonl", pair(1)), on_bad_rows="ignore")
     with pytest.raises(ConfigError, match="no source is given"):
         load_judgments([])
