@@ -1,4 +1,4 @@
-"""Tokenized judgments, and what happens to those that a backbone cannot read whole."""
+"""Tokenized judgments, and the policies for those that a backbone cannot read whole."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class OverlongReport:
     examples: list[str] = field(default_factory=list)
 
     def add(self, row: TokenizedJudgment) -> None:
-        """Count a row that is judged, with what was cut off it."""
+        """Count a row that is judged, and whether it was cut."""
         self.prompt_truncated += row.prompt_cut > 0
         self.completion_truncated += any(row.completions_cut)
 
     def render(self) -> str:
-        """One line for people; says that nothing was over the limit if so."""
+        """The counts in one line of words."""
         counts = {
             "prompt cut": self.prompt_truncated,
             "completion cut": self.completion_truncated,
@@ -111,7 +111,7 @@ class JudgmentTokenizer:
         return TokenizedJudgment(prompt.ids, completions, judgment)
 
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
-        """A tokenized judgment within the limit: itself, or what `on_overlong` makes of it; counted either way."""
+        """A tokenized judgment within the limit: itself, or cut by the policy, or None if dropped. All are counted."""
         self.report.total += 1
         fitted = tokenized if tokenized.longest <= self.max_tokens else self._shorten(tokenized)
         if fitted is not None:

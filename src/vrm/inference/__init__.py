@@ -7,6 +7,8 @@ from vrm._lazy import lazy_names
 _WHERE = {
     "RewardEngine": "vrm.inference.engine",
     "Steering": "vrm.inference.steering",
+    "RewardView": "vrm.inference.rewards",
+    "RewardChoice": "vrm.inference.reward_choice",
     "Explanation": "vrm.wire.explanation",
     "ExtractionOptions": "vrm.inference.extraction",
     "ScoreOptions": "vrm.inference.score",

@@ -1,4 +1,4 @@
-"""From a judged row to an `Explanation`: intervals, contributions, probabilities and what can be read into weights."""
+"""From a judged row to an `Explanation`: intervals, contributions, probabilities, and the meaning of weights."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def mixture_quantiles(mean: Tensor, variance: Tensor, level: float) -> tuple[flo
         low, high = float((mean - 10 * std).min()), float((mean + 10 * std).max())
         for _ in range(60):
             middle = (low + high) / 2
-            # At zero variance the component is a step; the limit of the division is what is meant.
+            # At zero variance the component is a step, the limit of this division.
             below = torch.special.ndtr((middle - mean) / std.clamp_min(1e-300)).mean()
             low, high = (middle, high) if float(below) < probability else (low, middle)
         ends.append((low + high) / 2)
@@ -236,5 +236,5 @@ def label(position: int) -> str:
 
 
 def last_message(text: Text) -> str:
-    """A text itself, or what the last of its messages says."""
+    """A text itself, or the text of its last message."""
     return plain_text(text if isinstance(text, str) else text[-1:])

@@ -1,4 +1,4 @@
-"""What a model says about a batch of judgments."""
+"""A batch of judgments with the distributions that a model gives them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vrm.inference.steering import Steering
 
 @dataclass(frozen=True)
 class JudgedBatch:
-    """Judgments and what the model says about them; on the CPU, without gradients.
+    """Judgments with the distributions that the model gives them, on the CPU and without gradients.
 
     Attributes:
         tokenized: the rows as the model read them, in the order given.
         mask: (batch, num_completions) bool.
         posteriors: distributions of the batch, steering applied.
         objectives: names of the objectives the posteriors range over.
-        steering: what was applied; None for nothing.
+        steering: that was applied; None without any.
     """
 
     tokenized: list[TokenizedJudgment]
@@ -77,7 +77,7 @@ class JudgedBatch:
         return self.part(index, index + 1)
 
     def part(self, start: int, stop: int) -> JudgedBatch:
-        """The judgments from `start` to before `stop`, padded to the longest of them."""
+        """The judgments from `start` to before `stop`, with no more padding than these need."""
         tokenized, rows = self.tokenized[start:stop], torch.arange(start, stop)
         width = max([1, *(len(item.completions) for item in tokenized)])
         posteriors = self.posteriors.rows(rows, width)

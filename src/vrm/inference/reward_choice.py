@@ -32,7 +32,7 @@ class RewardChoice:
 
 
 RAW = RewardChoice(RewardScale.RAW)
-"""E[r] in raw units, whatever the model is set to."""
+"""E[r] in raw units, however the model is set."""
 
 
 def check_kappa(kappa: float) -> None:

@@ -137,7 +137,7 @@ class RowRewards:
         return self.mean if self.pessimistic is None else self.pessimistic
 
     def to_dict(self) -> dict[str, Any]:
-        """What `vrm score` and the native API say of a judgment; `pessimistic_rewards` only with kappa.
+        """The fields of a judgment in `vrm score` and the native API; `pessimistic_rewards` only with kappa.
 
         Raises:
             NumericsError: if a weight or an objective score is not finite.

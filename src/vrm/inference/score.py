@@ -41,7 +41,7 @@ WINDOW_TEXTS = 512
 
 @dataclass(frozen=True)
 class ScoreOptions(RewardChoice):
-    """What output rows hold: rewards by scale and kappa, which adds `pessimistic_rewards`, and more.
+    """Contents of output rows: the rewards by scale and kappa, and copied columns. Kappa adds `pessimistic_rewards`.
 
     Attributes:
         keep: columns of the input copied to `input`; (`all`,) copies every one.
@@ -71,7 +71,7 @@ class ScoringRow:
 
 @dataclass
 class ScoreCounts:
-    """What became of the rows of one run; `scored` + `unreadable` + `dropped` is the number of output rows."""
+    """Counts of the rows of one run; `scored` + `unreadable` + `dropped` is the number of output rows."""
 
     scored: int = 0
     texts: int = 0

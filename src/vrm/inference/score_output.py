@@ -29,7 +29,7 @@ _GZIP_WINDOW_BITS = 31
 
 
 class ScoreSink(Protocol):
-    """Where output rows go. `rows_done` of them are there, those of an earlier run included."""
+    """A place for output rows. It holds `rows_done` of them, those of an earlier run included."""
 
     rows_done: int
 
@@ -70,8 +70,8 @@ class ScoreFile:
 
     Args:
         path: the file.
-        settings: what the rows depend on: model, input and options, as JSON values.
-        overwrite: start anew whatever is there.
+        settings: model, input and options, on which the rows depend, as JSON values.
+        overwrite: start anew, also where the file exists.
 
     Raises:
         DataError: the file is there and complete (or not ours), it was begun under other settings, another process
@@ -136,7 +136,7 @@ class ScoreFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-        # While it is held, so that nobody takes a lock on a file that goes away; Windows forbids that.
+        # Removed while it is held: nobody can then hold a lock on a removed file. Windows forbids the removal.
         with suppress(OSError):
             Path(self._lock.lock_file).unlink()
         self._lock.release()
@@ -232,7 +232,7 @@ def _complete_members(file: BinaryIO) -> tuple[int, int]:
 
 
 def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the output rows depend on, for `ScoreFile`; bad rows' treatment is not among it, so it may be changed."""
+    """Everything that the output rows depend on, for `ScoreFile`. `on_bad_rows` may change between runs."""
     engine, options = scorer.engine, scorer.options
     steering = engine.steering
     device = next(engine.model.parameters()).device

@@ -1,4 +1,4 @@
-"""What to change at inference (13), and whether a model can follow it."""
+"""Steering at inference (13), and whether a model can follow it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vrm.model.configuration_vrm import VRMConfig
 
 @dataclass(frozen=True)
 class Steering:
-    """What to change at inference, equation (13).
+    """Changes of the objective weights at inference, equation (13).
 
     Attributes:
         emphasis: {objective: count >= 0}, added to the concentration.

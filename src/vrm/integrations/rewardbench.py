@@ -41,7 +41,7 @@ class ServedModel:
     Attributes:
         url: of the server, such as `http://127.0.0.1:8000`.
         token: bearer token, if the server wants one.
-        config: what RewardBench reads off a model's configuration; padding is the server's business.
+        config: the part of a model's configuration that RewardBench reads; the server pads by itself.
     """
 
     url: str

@@ -40,7 +40,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """What a model says about the rows of one batch.
+    """The rows of one batch, judged.
 
     Attributes:
         kept: (rows,) which rows were judged; the others were dropped as too long.
@@ -104,7 +104,7 @@ def _tools(value: Any) -> Any:
 
 
 class RewardFunction:
-    """A reward with TRL's signature; `__name__` is what TRL logs it under.
+    """A reward with TRL's signature; TRL logs it under its `__name__`.
 
     Called with the trainer's `prompts` and `completions`, it returns one number a row, or None for a row that the
     engine drops as too long (`on_overlong="drop"`); by default nothing is dropped. What the model says beside the

@@ -31,7 +31,7 @@ _RATE_MEMORY = 0.8
 
 
 class Judge(Protocol):
-    """What a batch needs of an engine."""
+    """The part of an engine that batches need."""
 
     def judge_tokenized(self, tokenized: Sequence[TokenizedJudgment]) -> JudgedBatch:
         """Judge tokenized judgments, in the order given."""
@@ -70,7 +70,7 @@ class Size:
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way: its judgments, and the future of what the model says about them."""
+    """A request on its way: its judgments, and the future of the judged batch."""
 
     judgments: list[TokenizedJudgment]
     size: Size
@@ -79,7 +79,7 @@ class Job:
 
 
 def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[JudgedBatch | Exception]:
-    """What the model says about each job, all in one call; a job that makes it fail harms no other."""
+    """The judged batch of each job, or its error. All jobs are one call; one that makes it fail harms no other."""
     try:
         return _judge_together(judge, jobs)
     except Exception as error:
@@ -108,7 +108,7 @@ class Batcher:
     Args:
         judge: the engine; called in one thread only.
         settings: batch size, delays and limits.
-        metrics: what is counted.
+        metrics: of the server.
     """
 
     def __init__(self, judge: Judge, settings: ServeSettings, metrics: ServeMetrics) -> None:
@@ -164,7 +164,7 @@ class Batcher:
             texts: completions of the request.
             tokenize: gives its judgments, one or more; called in the tokenizers' thread.
             answer: makes the answer of the judged batch; called in the answers' thread.
-            slow: whether that takes long; such answers have a thread of their own and hold nobody else up.
+            slow: whether that takes long; such answers have a thread of their own and delay no others.
 
         Raises:
             BusyError: there is no room; StoppingError: the server shuts down; TimeLimitError: it took too long.

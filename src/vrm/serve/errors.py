@@ -1,4 +1,4 @@
-"""Why a request gets no reward, and how that is said: without any text of the request, which may end in a log."""
+"""Errors of requests. Their messages repeat no text of the request, since they may end in a log."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TimeLimitError(RequestError):
 
 
 class ClientGoneError(RequestError):
-    """The client closed the connection; nobody reads this answer, the status is for metrics and the log."""
+    """The client closed the connection. Nobody reads this answer; the status is for metrics and the log."""
 
     status, kind = 499, "client_gone"
 
@@ -95,7 +95,7 @@ def plain_error(
 
 
 def invalid_body(error: RequestValidationError) -> JSONResponse:
-    """The answer for a body or query that is not of its form: field, value and what is allowed, for each problem."""
+    """The answer for a body or query of a wrong form; it names field, value and the allowed values of each problem."""
     problems = error.errors()
     if any(isinstance(problem.get("input"), bytes) for problem in problems):
         return plain_error(422, "invalid_request", "body: send it with the header Content-Type: application/json")
@@ -125,7 +125,7 @@ def _value(problem: Mapping[str, Any]) -> str:
 
 
 def size_of(value: Any) -> str:
-    """A value in words that do not tell what it says."""
+    """Kind and size of a value, in words that do not repeat it."""
     if isinstance(value, str):
         return f"a text of {len(value):,} characters"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Around every request: who may come in, how large a body may be, what is counted and what is logged."""
+"""Around every request: the token, the size of the body, metrics and the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the application with uvicorn: where it listens, how it ends, and what it writes."""
+"""Running the application with uvicorn: its address, its end and its log."""
 
 from __future__ import annotations
 

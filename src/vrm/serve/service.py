@@ -1,4 +1,4 @@
-"""What the routes call: a model behind a batcher, with limits."""
+"""The service that routes call: a model behind a batcher, with limits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Service:
         return self.engine.model.config
 
     def try_model(self) -> None:
-        """Judge one text, so that what is wrong with the model is said before anybody asks; raises as the engine.
+        """Judge one text, so that a broken model is found before the first request; raises as the engine.
 
         Raises:
             NumericsError: if its reward is not finite.
@@ -90,16 +90,16 @@ class Service:
         answer: Callable[[JudgedBatch], T],
         slow: bool = False,
     ) -> T:
-        """Judge what a request holds and make its answer, in the threads for it.
+        """Judge the items of a request and make its answer, in the threads for it.
 
         Args:
-            request: of HTTP; if its client goes away, so does its place in the queue.
+            request: of HTTP; if its client goes away, it loses its place in the queue.
             items: judgments and formatted texts, one or more.
             answer: called in a thread, with one judgment an item.
             slow: whether the answer takes long.
 
         Raises:
-            RequestError: a text that does not fit, or as its subclasses say.
+            RequestError: a text that does not fit; the queue is full, or another case of its subclasses.
         """
         texts = sum(len(item.completions) if isinstance(item, Judgment) else 1 for item in items)
 
@@ -111,7 +111,7 @@ class Service:
     async def rewards(
         self, request: Request, items: Sequence[Judgment | Formatted], choice: RewardChoice
     ) -> list[RowRewards]:
-        """Rewards of what a request holds, which may be nothing; see `judge`."""
+        """Rewards of the items of a request, none for none; see `judge`."""
         view = self.view(choice)
         return await self.judge(request, items, lambda judged: list(view(judged).rows())) if items else []
 

@@ -1,4 +1,4 @@
-"""How a server runs and what it refuses."""
+"""Limits and times of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From texts of a request to tokenized judgments, within the server's limits; what is wrong is named, not repeated."""
+"""From texts of a request to tokenized judgments, within the server's limits. Errors name texts, not their contents."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ class Formatted:
 
 
 class RequestTokenizer:
-    """Tokenizes what requests hold. Tokenizers keep state between calls: use it from one thread.
+    """Tokenizes the texts of requests. Tokenizers keep state between calls: use it from one thread.
 
     Args:
-        engine: whose limit and policy for overlong texts hold.
+        engine: gives the limit and the policy for overlong texts.
         settings: limits.
         metrics: where cut judgments are counted.
     """
@@ -143,7 +143,7 @@ def _tokenized(tokenize: Callable[[], TokenizedJudgment], param: str) -> Tokeniz
     except VrmError as error:
         raise RequestError(str(error), param) from None
     except Exception as error:
-        # Templates are programs: what they cannot render fails in any way, and may say the text.
+        # Templates are programs: they may fail in any way, and their errors may quote the text.
         reason = type(error).__name__
         raise RequestError(
             f"{param}: the model's chat template cannot render these messages ({reason})", param

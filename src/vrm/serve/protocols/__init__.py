@@ -1,1 +1,1 @@
-"""What other programs send and expect: one module a protocol, each a router over the same service."""
+"""The protocols of other programs: one module each, a router over the same service."""

@@ -1,4 +1,4 @@
-"""What protocols share: the reward that a URL asks for, and the errors that a route may answer."""
+"""Parts that all protocols share: the reward that a URL asks for, and the errors that a route may answer."""
 
 from __future__ import annotations
 
