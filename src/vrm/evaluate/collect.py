@@ -222,6 +222,6 @@ def _collect_votes(batch: JudgedBatch, votes: Tensor, collected: Collected) -> N
     weights = batch.posteriors.weights
     for position in (votes.sum(-1) > 0).nonzero()[:, 0].tolist():
         collected.weights.append(weights.mean[position].tolist())
-        if weights.concentration is not None:
+        if not weights.is_point_mass:
             collected.concentration.append(weights.concentration[position].tolist())
         collected.votes.append(votes[position].tolist())
