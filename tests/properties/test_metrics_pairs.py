@@ -27,7 +27,7 @@ def pairs(draw, min_size=1):
 
 def _summary(margins, preference, probability, first, second, groups):
     predictions = pair_predictions(margins, preference, (first, second), probability=probability, groups=groups)
-    return preference_summary(predictions, ResampleOptions(resamples=50), bins=5).to_dict()
+    return metrics.json_ready(preference_summary(predictions, ResampleOptions(resamples=50), bins=5))
 
 
 def _assert_same(found, expected):
@@ -75,8 +75,8 @@ def test_log_probabilities_swap_to_the_last_bit(data):
     one = pair_predictions(margins, preference, (first, second), log_probability=logs[0], log_complement=logs[1])
     other = pair_predictions(-margins, 1 - preference, (second, first), log_probability=logs[1], log_complement=logs[0])
     _assert_same(
-        preference_summary(one, ResampleOptions(resamples=20)).to_dict(),
-        preference_summary(other, ResampleOptions(resamples=20)).to_dict(),
+        metrics.json_ready(preference_summary(one, ResampleOptions(resamples=20))),
+        metrics.json_ready(preference_summary(other, ResampleOptions(resamples=20))),
     )
 
 

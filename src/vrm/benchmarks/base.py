@@ -109,10 +109,6 @@ class LoadedBenchmark:
 class Summary(Protocol):
     """Figures of one model on one benchmark, for machines and for people."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready values."""
-        ...
-
     def print(self, console: Console, loaded: LoadedBenchmark) -> None:
         """Print the table, with what was unusual about the rows below it."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from vrm.errors import DataError
 from vrm.metrics._arrays import Array, Indices, group_codes, probabilities, same_length, vector
 from vrm.metrics._arrays import lengths as checked_lengths
-from vrm.metrics._json import json_ready
 from vrm.metrics.accuracy import (
     Accuracy,
     LengthControlledAccuracy,
@@ -102,11 +101,6 @@ class PreferenceSummary:
     calibration_equal_width: CalibrationError
     accuracy_most_certain_half: float
     selective_area: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Nested dicts, lists and numbers for JSON: NaN is None, an infinite log-likelihood the string "inf"."""
-        plain: dict[str, Any] = json_ready(self)
-        return plain
 
 
 def pair_predictions(

@@ -47,11 +47,11 @@ def test_summary_holds_what_the_single_metrics_give(inputs):
 
 
 def test_log_probabilities_give_the_same_summary(inputs):
-    expected = preference_summary(pair_predictions(**inputs)).to_dict()
+    expected = json_ready(preference_summary(pair_predictions(**inputs)))
     probability = inputs.pop("probability")
     logs = {"log_probability": np.log(probability), "log_complement": np.log1p(-probability)}
     for given in (logs, {"log_probability": logs["log_probability"]}):
-        found = preference_summary(pair_predictions(**inputs, **given)).to_dict()
+        found = json_ready(preference_summary(pair_predictions(**inputs, **given)))
         assert found["negative_log_likelihood"] == pytest.approx(expected["negative_log_likelihood"])
         assert found["brier"] == pytest.approx(expected["brier"])
         assert found["calibration"]["value"] == pytest.approx(expected["calibration"]["value"])
@@ -72,19 +72,19 @@ def test_given_certainty_orders_the_pairs():
 
 def test_to_dict_is_strict_json_with_none_for_nan(inputs):
     pairs = pair_predictions([1.0], [0.0], ([5], [5]), probability=[1.0])
-    plain = preference_summary(pairs).to_dict()
+    plain = json_ready(preference_summary(pairs))
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["negative_log_likelihood"] == "inf"
     assert plain["accuracy"] == {"estimate": 0.0, "low": None, "high": None, "confidence": 0.95}
     assert plain["length_controlled"]["value"] is None
     assert plain["calibration_equal_width"]["accuracy"][0] is None
-    json.dumps(preference_summary(pair_predictions(**inputs)).to_dict(), allow_nan=False)
+    json.dumps(json_ready(preference_summary(pair_predictions(**inputs))), allow_nan=False)
 
 
 def test_ties_alone_leave_accuracies_unknown():
     summary = preference_summary(pair_predictions([1.0, 2.0], [0.5, 0.5], ([1, 2], [2, 1]), probability=[0.6, 0.5]))
     assert (summary.count, summary.ties) == (2, 2)
-    assert summary.to_dict()["accuracy"]["estimate"] is None
+    assert json_ready(summary)["accuracy"]["estimate"] is None
     assert math.isnan(summary.accuracy_most_certain_half)
     assert summary.negative_log_likelihood > math.log(2)
 
@@ -102,7 +102,7 @@ def test_by_group_summarizes_each_label(inputs):
         probability=inputs["probability"][rows],
         groups=[inputs["groups"][row] for row in rows],
     )
-    assert result["b"].to_dict() == preference_summary(alone, ResampleOptions(resamples=50)).to_dict()
+    assert result["b"] == preference_summary(alone, ResampleOptions(resamples=50))
     assert sum(summary.count for summary in result.values()) == len(pairs) == 300
 
 
