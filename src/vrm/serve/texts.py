@@ -29,11 +29,6 @@ def check_number(values: Sequence[object], most: int, param: str) -> None:
         raise RequestError(f"{param}: {len(values):,} texts; at most {most:,} in one request", param)
 
 
-def check_length(text: str, most: int, param: str) -> None:
-    """Raise RequestError if a text has too many characters."""
-    check_characters(len(text), most, param)
-
-
 def check_characters(count: int, most: int, param: str) -> None:
     """Raise RequestError if there are too many characters."""
     if count > most:
@@ -59,7 +54,7 @@ def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
 
 def _text(value: WireText, param: str, settings: ServeSettings) -> Text:
     if isinstance(value, str):
-        check_length(value, settings.max_characters, param)
+        check_characters(len(value), settings.max_characters, param)
         return value
     return messages_of(value, param, settings)
 
@@ -111,7 +106,7 @@ class RequestTokenizer:
         """
         if isinstance(item, Judgment):
             return self._fitted(_tokenized(lambda: self._tokenizer.whole(item), "prompt"), "completions")
-        check_length(item.text, 2 * self._settings.max_characters, item.param)
+        check_characters(len(item.text), 2 * self._settings.max_characters, item.param)
         return self._fitted(
             _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param), item.param
         )

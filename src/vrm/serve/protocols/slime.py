@@ -11,7 +11,7 @@ from vrm.data.schema import Judgment
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
 from vrm.serve.service import Service
-from vrm.serve.texts import SOURCE, Formatted, check_length, messages_of
+from vrm.serve.texts import SOURCE, Formatted, check_characters, messages_of
 from vrm.wire.schema import Text
 
 
@@ -71,11 +71,11 @@ def slime_router(service: Service) -> APIRouter:
 
 def _item(body: SlimeRequest, service: Service) -> Judgment | Formatted:
     settings = service.settings
-    check_length(body.response, settings.max_characters, "response")
+    check_characters(len(body.response), settings.max_characters, "response")
     if not isinstance(body.prompt, str):
         messages = messages_of(body.prompt, "prompt", settings)
         return Judgment(messages, [[{"role": "assistant", "content": body.response}]], file=SOURCE)
-    check_length(body.prompt, settings.max_characters, "prompt")
+    check_characters(len(body.prompt), settings.max_characters, "prompt")
     if not body.prompt.strip():
         raise RequestError("prompt: it is empty or blank; there is nothing to judge the response by", "prompt")
     return Formatted(body.prompt + body.response, body.prompt, "prompt")

@@ -57,15 +57,20 @@ class ClassificationData(Body):
     num_classes: Literal[1] = 1
 
 
-class ClassifyResponse(Body):
-    """vLLM's answer."""
+class Listed(Body):
+    """The fields that all answers of vLLM have."""
 
     id: str
     object: Literal["list"] = "list"
     created: int
     model: str
-    data: list[ClassificationData]
     usage: Usage
+
+
+class ClassifyResponse(Listed):
+    """vLLM's answer."""
+
+    data: list[ClassificationData]
 
 
 class PoolingData(Body):
@@ -76,15 +81,10 @@ class PoolingData(Body):
     data: list[float] = Field(description="One number.")
 
 
-class PoolingResponse(Body):
+class PoolingResponse(Listed):
     """vLLM's answer."""
 
-    id: str
-    object: Literal["list"] = "list"
-    created: int
-    model: str
     data: list[PoolingData]
-    usage: Usage
 
 
 def vllm_router(service: Service) -> APIRouter:
