@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from vrm.metrics import Interval, ReliabilityBin
 from vrm.report.blocks import Chart
-from vrm.report.svg import GRID, INK, MUTED, SERIES, drawing, new_figure, to_svg
-from vrm.report.values import Span, clip_middle
+from vrm.report.svg import INK, MUTED, SERIES, drawing, new_figure, to_svg
+from vrm.report.values import clip_middle, has_ends
 
 WIDTH = 440.0
 MAX_WHISKERS = 2
@@ -30,7 +32,7 @@ class Line:
     Attributes:
         label: in the legend; empty for none.
         x: positions.
-        y: values, as many; None leaves a gap.
+        y: values, as many; NaN leaves a gap.
         low: lower ends of a band, or nothing.
         high: upper ends.
         series: number of its colour, and of its dashes where the colours are used up; None for a reference line.
@@ -40,9 +42,9 @@ class Line:
 
     label: str
     x: Sequence[float]
-    y: Sequence[float | None]
-    low: Sequence[float | None] = ()
-    high: Sequence[float | None] = ()
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
     series: int | None = 0
     reference: int = 0
     markers: bool = False
@@ -65,21 +67,8 @@ class Bar:
     """A bar or a point with an interval."""
 
     label: str
-    value: float
-    low: float | None = None
-    high: float | None = None
+    value: Interval
     series: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Pairs of about the same confidence, from `low` to `high`: how sure the model was, and how often it was right."""
-
-    low: float
-    high: float
-    predicted: float
-    observed: Span
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +76,7 @@ class Reliability:
     """A model's reliability table, and its pairs by confidence in `counts`, one a part between two `edges`."""
 
     label: str
-    bins: Sequence[Bin]
+    bins: Sequence[ReliabilityBin]
     edges: Sequence[float]
     counts: Sequence[int]
     series: int = 0
@@ -127,24 +116,24 @@ class Drawer:
         """Horizontal bars from zero, the first on top, with intervals as whiskers."""
         figure = new_figure(WIDTH, 60 + 22 * len(bars))
         plot = figure.add_subplot()
-        places = range(len(bars))
-        plot.barh(places, [bar.value for bar in bars], height=0.62, color=[_colour(bar.series) for bar in bars])
+        lengths, colours = [bar.value.estimate for bar in bars], [_colour(bar.series) for bar in bars]
+        plot.barh(range(len(bars)), lengths, height=0.62, color=colours)
         _whiskers(plot, bars)
         plot.axvline(0, color=MUTED, linewidth=1)
         _name_rows(plot, [bar.label for bar in bars], axis)
         return self._chart(figure, title, caption)
 
     def points(
-        self, points: Sequence[Bar], axis: str, title: str, caption: str = "", reference: Sequence[float | None] = ()
+        self, points: Sequence[Bar], axis: str, title: str, caption: str = "", reference: Sequence[float] = ()
     ) -> Chart:
         """Points with intervals, the first on top; `reference` marks another value in each row."""
         figure = new_figure(WIDTH, 60 + 24 * len(points))
         plot = figure.add_subplot()
         _whiskers(plot, points, colours=True)
         for place, point in enumerate(points):
-            plot.plot(point.value, place, _marker(point.series), color=_colour(point.series), markersize=7)
+            plot.plot(point.value.estimate, place, _marker(point.series), color=_colour(point.series), markersize=7)
         for place, value in enumerate(reference):
-            if value is not None:
+            if not math.isnan(value):
                 plot.plot([value, value], [place - 0.32, place + 0.32], color=MUTED, linewidth=2)
         _name_rows(plot, [point.label for point in points], axis)
         return self._chart(figure, title, caption)
@@ -173,7 +162,6 @@ class Drawer:
 
 
 def _draw_line(plot: Any, line: Line) -> None:
-    y = [float("nan") if value is None else value for value in line.y]
     reference = line.series is None
     colour = MUTED if line.series is None else _colour(line.series)
     style = {
@@ -184,25 +172,25 @@ def _draw_line(plot: Any, line: Line) -> None:
         else _DASHES[(line.series or 0) // len(SERIES) % len(_DASHES)],
         "label": clip_middle(line.label, NAME) or "_",
     }
-    if line.markers or len(y) == 1:
+    if line.markers or len(line.y) == 1:
         style |= {"marker": _marker(line.series or 0), "markersize": 5}
-    plot.plot(line.x, y, **style)
+    plot.plot(line.x, line.y, **style)
     if line.low and line.high:
-        low, high = ([float("nan") if end is None else end for end in ends] for ends in (line.low, line.high))
-        plot.fill_between(line.x, low, high, color=colour, alpha=0.18, linewidth=0)
+        plot.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _draw_bins(plot: Any, table: Reliability, whiskers: bool) -> None:
     x, observed = [part.predicted for part in table.bins], [part.observed for part in table.bins]
-    shares = [span.estimate for span in observed]
+    shares = [interval.estimate for interval in observed]
     if whiskers:
         style = {"color": _colour(table.series), "linestyle": "", "marker": _marker(table.series), "markersize": 5}
         plot.plot(x, shares, label=clip_middle(table.label, NAME), **style)
     else:
         _draw_line(plot, Line(table.label, x, shares, series=table.series, markers=True))
-    for place, span in zip(x, observed, strict=True):
-        if whiskers and span.known:
-            plot.plot([place, place], [span.low, span.high], color=_colour(table.series), linewidth=1.2, alpha=0.6)
+    for place, interval in zip(x, observed, strict=True):
+        if whiskers and has_ends(interval):
+            ends = [interval.low, interval.high]
+            plot.plot([place, place], ends, color=_colour(table.series), linewidth=1.2, alpha=0.6)
 
 
 def _draw_counts(plot: Any, table: Reliability, filled: bool) -> None:
@@ -216,9 +204,9 @@ def _draw_counts(plot: Any, table: Reliability, filled: bool) -> None:
 
 def _whiskers(plot: Any, bars: Sequence[Bar], colours: bool = False) -> None:
     for place, bar in enumerate(bars):
-        if bar.low is not None and bar.high is not None:
+        if has_ends(bar.value):
             colour = _colour(bar.series) if colours else INK
-            plot.plot([bar.low, bar.high], [place, place], color=colour, linewidth=1.8 if colours else 1.2)
+            plot.plot([bar.value.low, bar.value.high], [place, place], color=colour, linewidth=1.8 if colours else 1.2)
 
 
 def _name_rows(plot: Any, names: Sequence[str], axis: str) -> None:
@@ -280,6 +268,3 @@ def _colour(series: int) -> str:
 
 def _marker(series: int) -> str:
     return _MARKERS[series % len(_MARKERS)]
-
-
-__all__ = ["GRID", "Axes", "Bar", "Drawer", "Line", "Reliability"]

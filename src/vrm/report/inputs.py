@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeAlias, TypeVar
 
 from vrm.errors import ConfigError, DataError
+from vrm.metrics import field_values
+from vrm.results import (
+    AuditDocument,
+    ComparisonDocument,
+    DoctorDocument,
+    EvaluationDocument,
+    FileEvaluation,
+    Kind,
+    QuickstartDocument,
+    Run,
+    is_run,
+    read_document,
+    read_run,
+)
 
-KINDS = ("evaluation", "comparison", "audit", "doctor")
-SCHEMA = 1
-"""Version of the documents that this report can read."""
+Reported: TypeAlias = EvaluationDocument | ComparisonDocument | AuditDocument | DoctorDocument
+"""The documents that a report shows."""
+
+Content = TypeVar("Content", EvaluationDocument, ComparisonDocument, AuditDocument, DoctorDocument, Reported)
+
+KINDS = (Kind.EVALUATION, Kind.COMPARISON, Kind.AUDIT, Kind.DOCTOR)
 
 ALLOWED = (
     "a run directory (run.json or history.jsonl, as `vrm train` writes), the output directory of `vrm quickstart`, or "
@@ -21,45 +37,29 @@ ALLOWED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A JSON document of another command.
+class Input(Generic[Content]):
+    """A document of another command.
 
     Attributes:
-        source: the file it was read from.
-        kind: one of `KINDS`.
+        source: the file that it was read from.
         content: the document.
     """
 
     source: str
-    kind: str
-    content: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A training run.
-
-    Attributes:
-        source: its directory.
-        summary: `run.json`; None while the run is not finished.
-        history: `history.jsonl`, one dictionary a log, in order; empty where the file is missing.
-    """
-
-    source: str
-    summary: dict[str, Any] | None
-    history: tuple[dict[str, Any], ...]
+    content: Content
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything a report shows, in the order it was given."""
 
-    documents: tuple[Document, ...]
+    documents: tuple[Input[Reported], ...]
     runs: tuple[Run, ...]
 
-    def of_kind(self, kind: str) -> tuple[Document, ...]:
-        """The documents of one kind."""
-        return tuple(document for document in self.documents if document.kind == kind)
+    def of(self, form: type[Content]) -> list[Input[Content]]:
+        """The documents of one type."""
+        documents = ((entry.source, entry.content) for entry in self.documents)
+        return [Input(source, content) for source, content in documents if isinstance(content, form)]
 
 
 def read_inputs(paths: Sequence[str | Path]) -> Inputs:
@@ -74,7 +74,7 @@ def read_inputs(paths: Sequence[str | Path]) -> Inputs:
     """
     if not paths:
         raise ConfigError(f"a report needs at least one input: {ALLOWED}")
-    documents: list[Document] = []
+    documents: list[Input[Reported]] = []
     runs: list[Run] = []
     seen: set[Path] = set()
     for path in map(Path, paths):
@@ -90,86 +90,33 @@ def read_inputs(paths: Sequence[str | Path]) -> Inputs:
     return Inputs(tuple(documents), tuple(runs))
 
 
-def _read_directory(path: Path) -> tuple[list[Document], list[Run]]:
-    if _is_run(path):
-        return [], [_read_run(path)]
+def _read_directory(path: Path) -> tuple[list[Input[Reported]], list[Run]]:
+    if is_run(path):
+        return [], [read_run(path)]
     results = path / "results.json"
     if results.is_file():
         documents = _read_document(results)
-        return documents, [_read_run(entry) for entry in sorted(path.iterdir()) if _is_run(entry)]
+        return documents, [read_run(entry) for entry in sorted(path.iterdir()) if is_run(entry)]
     hint = ""
-    below = [str(entry) for entry in sorted(path.iterdir()) if entry.is_dir() and _is_run(entry)]
+    below = [str(entry) for entry in sorted(path.iterdir()) if entry.is_dir() and is_run(entry)]
     if below:
         hint = f"; it holds runs, which can be given: {', '.join(below)}"
-    elif (path / "config.json").is_file() and _is_run(path.parent):
+    elif (path / "config.json").is_file() and is_run(path.parent):
         hint = f"; it is the model of a run: give {path.parent}"
     raise DataError(f"{path}: not an input of a report{hint}. Allowed is {ALLOWED}")
 
 
-def _is_run(path: Path) -> bool:
-    return (path / "run.json").is_file() or (path / "history.jsonl").is_file()
+def _read_document(path: Path) -> list[Input[Reported]]:
+    document = read_document(path, [*KINDS, Kind.QUICKSTART], ALLOWED)
+    if isinstance(document, QuickstartDocument):
+        return list(_evaluations(path, document))
+    assert isinstance(document, Reported)
+    return [Input(str(path), document)]
 
 
-def _read_run(path: Path) -> Run:
-    summary = None
-    if (path / "run.json").is_file():
-        summary = _object(path / "run.json", _parse(path / "run.json", _text(path / "run.json")))
-    history: list[dict[str, Any]] = []
-    file = path / "history.jsonl"
-    if file.is_file():
-        for number, line in enumerate(_text(file).splitlines(), start=1):
-            if line.strip():
-                place = f"{file}:{number}"
-                history.append(_object(place, _parse(place, line)))
-    return Run(str(path), summary, tuple(history))
-
-
-def _read_document(path: Path) -> list[Document]:
-    content = _object(path, _parse(path, _text(path)))
-    if "kind" not in content and isinstance(content.get("heads"), dict):
-        return list(_quickstart(path, content["heads"]))
-    kind, schema = content.get("kind"), content.get("schema")
-    if kind not in KINDS:
-        found = "it has no 'kind'" if kind is None else f"its kind is {kind!r}"
-        raise DataError(f"{path}: not an input of a report: {found}. Allowed is {ALLOWED}")
-    if schema != SCHEMA:
-        raise DataError(
-            f"{path}: its schema is {schema!r}, and this version of vrm reads {SCHEMA}; write the document again with "
-            "this version, or make the report with the version that wrote it"
-        )
-    return [Document(str(path), kind, content)]
-
-
-def _quickstart(path: Path, heads: dict[str, Any]) -> Iterable[Document]:
+def _evaluations(path: Path, quickstart: QuickstartDocument) -> Iterable[Input[Reported]]:
     """The evaluations of `vrm quickstart`, one document a head, as `vrm evaluate` would have written them."""
-    for head, files in heads.items():
-        if not isinstance(files, dict):
-            raise DataError(f"{path}: 'heads.{head}' must be an object, got {type(files).__name__}")
-        content = {"model": str(path.parent / head / "model"), "head": head, "files": files}
-        yield Document(str(path), "evaluation", content)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file or directory") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}). Allowed is {ALLOWED}") from None
-
-
-def _parse(place: str | Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{place}: not JSON (line {error.lineno}, column {error.colno}: {error.msg}). Allowed is {ALLOWED}"
-        ) from None
-    except RecursionError:
-        raise DataError(f"{place}: JSON that is nested too deeply") from None
-
-
-def _object(place: str | Path, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{place}: must be a JSON object, got {type(value).__name__}. Allowed is {ALLOWED}")
-    return value
+    for head, splits in quickstart.heads.items():
+        files = {split: FileEvaluation(**field_values(evaluation)) for split, evaluation in splits.items()}
+        model = str(path.parent / head / "model")
+        yield Input(str(path), EvaluationDocument(model=model, head=head, files=files))

@@ -10,9 +10,10 @@ import jinja2
 import vrm
 from vrm.report.blocks import Section
 from vrm.report.charts import Drawer
-from vrm.report.inputs import Inputs
+from vrm.report.inputs import KINDS, Inputs
 from vrm.report.sections import SECTIONS
 from vrm.report.view import View, view_of
+from vrm.results import Kind
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
@@ -57,9 +58,9 @@ def _file(name: str) -> str:
 
 def _subtitle(view: View) -> str:
     inputs = view.inputs
+    kinds = [entry.content.kind for entry in inputs.documents]
     counts = [(len(inputs.runs), "training run")]
-    counts += [(len(inputs.of_kind(kind)), kind) for kind in ("evaluation", "comparison", "audit")]
-    counts.append((len(inputs.of_kind("doctor")), "data check"))
+    counts += [(kinds.count(kind), "data check" if kind == Kind.DOCTOR else str(kind)) for kind in KINDS]
     return "From " + ", ".join(f"{count} {word}{'s' * (count > 1)}" for count, word in counts if count)
 
 

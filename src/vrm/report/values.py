@@ -1,112 +1,42 @@
-"""Values out of documents that may lack them, and values as text.
-
-Documents are read tolerantly: what is absent, or is not of the type that was looked for, is None, and the section that
-wanted it says so.
-"""
+"""Values as text and as cells: what is not known, None or NaN, is a dash."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from vrm.metrics import Interval
+from vrm.report.blocks import Cell
 
 NONE = "–"
 """What a cell says that has no value."""
 
-_SPECIAL = {"inf": math.inf, "-inf": -math.inf}
+
+def known(interval: Interval | None) -> Interval | None:
+    """The interval, if there is one and its estimate is known."""
+    return None if interval is None or math.isnan(interval.estimate) else interval
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """An estimate with its interval; the ends are None where they are not known."""
-
-    estimate: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def known(self) -> bool:
-        """Whether it has an interval."""
-        return self.low is not None and self.high is not None
-
-    @property
-    def leaves_out_zero(self) -> bool:
-        """Whether the interval is known and lies on one side of 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
-    def scaled(self, factor: float) -> Span:
-        """Multiplied by a number; a negative one swaps the ends."""
-        ends = [None if end is None else factor * end for end in (self.low, self.high)]
-        return Span(factor * self.estimate, *(ends if factor >= 0 else reversed(ends)))
+def has_ends(interval: Interval) -> bool:
+    """Whether both ends are known."""
+    return not math.isnan(interval.low) and not math.isnan(interval.high)
 
 
-def at(value: Any, *path: str) -> Any:
-    """What nested objects hold under these keys; None if one of them is absent."""
-    for key in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
-
-
-def number(value: Any, *path: str) -> float | None:
-    """A number; "inf" and "-inf" are numbers, NaN is none."""
-    found = at(value, *path)
-    if isinstance(found, str):
-        return _SPECIAL.get(found)
-    if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
-        return None
-    return float(found)
-
-
-def count(value: Any, *path: str) -> int | None:
-    """A whole number."""
-    found = number(value, *path)
-    return int(found) if found is not None and math.isfinite(found) else None
-
-
-def text(value: Any, *path: str) -> str | None:
-    """A string that is not empty."""
-    found = at(value, *path)
-    return found if isinstance(found, str) and found else None
-
-
-def table(value: Any, *path: str) -> dict[str, Any]:
-    """An object; empty if there is none."""
-    found = at(value, *path)
-    return found if isinstance(found, dict) else {}
-
-
-def rows(value: Any, *path: str) -> list[Any]:
-    """A list; empty if there is none."""
-    found = at(value, *path)
-    return found if isinstance(found, list) else []
-
-
-def numbers(value: Any, *path: str) -> list[float | None]:
-    """A list of numbers, None for those that are no numbers."""
-    return [number(entry) for entry in rows(value, *path)]
-
-
-def span(value: Any, *path: str) -> Span | None:
-    """An estimate with its interval, or a bare number."""
-    found = at(value, *path)
-    if isinstance(found, dict):
-        estimate = number(found, "estimate")
-        return None if estimate is None else Span(estimate, number(found, "low"), number(found, "high"))
-    bare = number(found)
-    return None if bare is None else Span(bare)
+def scaled(interval: Interval, factor: float) -> Interval:
+    """Multiplied by a number; a negative one swaps the ends."""
+    low, high = (factor * end for end in (interval.low, interval.high))
+    return Interval(factor * interval.estimate, *((low, high) if factor >= 0 else (high, low)), interval.confidence)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage, without its sign."""
-    return NONE if value is None else f"{100 * value:.{digits}f}"
+    return NONE if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
 def fixed(value: float | None, digits: int = 3, signed: bool = False) -> str:
     """Fixed decimals; what rounds to zero has no sign."""
-    if value is None:
+    if value is None or math.isnan(value):
         return NONE
     written = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
     return written.lstrip("+-") if float(written) == 0 else written.replace("-", "−")
@@ -117,18 +47,30 @@ def whole(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-def percent_range(found: Span | None, digits: int = 1) -> str:
-    """`[77.2, 83.7]`; empty without an interval."""
-    if found is None or not found.known:
+def percent_range(interval: Interval | None, digits: int = 1) -> str:
+    """`[77.2, 83.7]`; empty without both ends."""
+    if interval is None or not has_ends(interval):
         return ""
-    return f"[{percent(found.low, digits)}, {percent(found.high, digits)}]"
+    return f"[{percent(interval.low, digits)}, {percent(interval.high, digits)}]"
 
 
-def fixed_range(found: Span | None, digits: int = 3, signed: bool = False) -> str:
-    """`[−0.12, +0.31]`; empty without an interval."""
-    if found is None or not found.known:
+def fixed_range(interval: Interval | None, digits: int = 3, signed: bool = False) -> str:
+    """`[−0.12, +0.31]`; empty without both ends."""
+    if interval is None or not has_ends(interval):
         return ""
-    return f"[{fixed(found.low, digits, signed)}, {fixed(found.high, digits, signed)}]"
+    return f"[{fixed(interval.low, digits, signed)}, {fixed(interval.high, digits, signed)}]"
+
+
+def percent_cell(interval: Interval | None, digits: int = 1, strong: bool = False) -> Cell:
+    """A share as a percentage beside its interval."""
+    shown = known(interval)
+    return Cell(percent(shown.estimate if shown else None, digits), percent_range(shown, digits), strong)
+
+
+def fixed_cell(interval: Interval | None, digits: int = 3, signed: bool = False, strong: bool = False) -> Cell:
+    """A number of fixed decimals beside its interval."""
+    shown = known(interval)
+    return Cell(fixed(shown.estimate if shown else None, digits, signed), fixed_range(shown, digits, signed), strong)
 
 
 def clip(words: str, length: int) -> str:

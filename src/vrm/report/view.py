@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from vrm.report.inputs import Document, Inputs, Run
+from vrm.report.inputs import Input, Inputs, Reported
 from vrm.report.labels import benchmark_names, short_names, steering_words
-from vrm.report.values import table, text
+from vrm.results import (
+    AuditDocument,
+    BenchmarkEntry,
+    BestOfNEntry,
+    ComparisonDocument,
+    DoctorDocument,
+    Evaluation,
+    EvaluationDocument,
+    FigureResult,
+    Run,
+)
+
+UNNAMED = "(model not named)"
+
+
+Measured: TypeAlias = Evaluation | BenchmarkEntry | BestOfNEntry
+"""What an evaluation says of a file, or of a benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +42,18 @@ class Measurement:
     model: str
     series: int
     dataset: str
-    content: dict[str, Any]
+    content: Measured
     source: str
+
+    @property
+    def file(self) -> Evaluation:
+        """The evaluation of a file; an empty one of benchmarks."""
+        return self.content if isinstance(self.content, Evaluation) else Evaluation()
+
+    @property
+    def figures(self) -> tuple[FigureResult, ...]:
+        """A benchmark's figures; none of files of judgments and of best-of-n."""
+        return self.content.figures if isinstance(self.content, BenchmarkEntry) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +78,10 @@ class View:
         """The short name of a model."""
         return self.names.get(path, path)
 
+    def models_of(self, document: Reported) -> list[str]:
+        """The short names of a document's models: one, or A and B; a data check may have none."""
+        return [self.model(name) for name in model_names(document)]
+
     def file(self, path: str) -> str:
         """The short name of a file or benchmark."""
         return self.files.get(path, path)
@@ -66,61 +96,68 @@ class View:
 
     def by_dataset(self, wanted: Callable[[Measurement], bool] = lambda _: True) -> dict[str, list[Measurement]]:
         """The measurements that are wanted by data set, in the order given; data sets without any are left out."""
-        found: dict[str, list[Measurement]] = {}
+        datasets: dict[str, list[Measurement]] = {}
         for measurement in filter(wanted, self.measurements):
-            found.setdefault(measurement.dataset, []).append(measurement)
-        return found
+            datasets.setdefault(measurement.dataset, []).append(measurement)
+        return datasets
 
 
 def view_of(inputs: Inputs) -> View:
     """Give models and files their short names."""
     names = short_names(_model_paths(inputs))
-    benchmarks = [key for document in inputs.documents for key in _benchmarks(document)]
+    benchmarks = [key for entry in inputs.documents for key in _benchmarks(entry.content)]
     files = short_names(_file_paths(inputs)) | benchmark_names(benchmarks)
-    labels = _document_labels(inputs.of_kind("evaluation"), names, files)
+    evaluations = inputs.of(EvaluationDocument)
+    labels = _document_labels(evaluations, names, files)
     models = tuple(dict.fromkeys([*labels, *(names[_model_of(run)] for run in inputs.runs)]))
     measurements = tuple(
-        Measurement(label, models.index(label), files[path], content, document.source)
-        for document, label in zip(inputs.of_kind("evaluation"), labels, strict=True)
-        for path, content in _measured(document).items()
-        if isinstance(content, dict)
+        Measurement(label, models.index(label), files[path], content, entry.source)
+        for entry, label in zip(evaluations, labels, strict=True)
+        for path, content in (entry.content.files | _benchmarks(entry.content)).items()
     )
     return View(inputs, measurements, models, names, files)
 
 
-def _document_labels(documents: Iterable[Document], names: dict[str, str], files: dict[str, str]) -> list[str]:
+def model_names(document: Reported) -> list[str]:
+    """The models of a document as the user named them: one, or A and B; a data check may have none."""
+    if isinstance(document, ComparisonDocument):
+        return [name or UNNAMED for name in (document.model, document.model_b)]
+    if isinstance(document, DoctorDocument):
+        return [document.model] if document.model else []
+    return [document.model or UNNAMED]
+
+
+def _document_labels(
+    evaluations: Iterable[Input[EvaluationDocument]], names: dict[str, str], files: dict[str, str]
+) -> list[str]:
     """The model's name and its steering; the same model measured twice on one file is told apart by the document."""
     labels: list[str] = []
     taken: dict[tuple[str, str], str] = {}
-    for document in documents:
-        path = text(document.content, "model") or "(model not named)"
-        words = steering_words(table(document.content, "settings"))
-        label = f"{names.get(path, path)}, {words}" if words else names.get(path, path)
-        measured = [files[path] for path in _measured(document)]
+    for entry in evaluations:
+        (path,) = model_names(entry.content)
+        words = steering_words(entry.content.settings)
+        label = f"{names[path]}, {words}" if words else names[path]
+        measured = [files[path] for path in [*entry.content.files, *_benchmarks(entry.content)]]
         if any((label, file) in taken for file in measured):
             base, number = label, 2
             while any((label, file) in taken for file in measured):
                 label, number = f"{base} ({number})", number + 1
-        taken |= {(label, file): document.source for file in measured}
+        taken |= {(label, file): entry.source for file in measured}
         labels.append(label)
     return labels
 
 
-def _measured(document: Document) -> dict[str, Any]:
-    """What a document says of each file, by path, and of each benchmark, by NAME=PATH."""
-    return table(document.content, "files") | _benchmarks(document)
-
-
-def _benchmarks(document: Document) -> dict[str, Any]:
-    """By NAME=PATH, or NAME where the path is not known or is the Hub.
+def _benchmarks(document: Reported) -> dict[str, Any]:
+    """What a document says of benchmarks by NAME=PATH, or NAME where the path is not known or is the Hub.
 
     A comparison names a benchmark as it was asked for, and an evaluation by NAME, with the path beside its figures.
     """
-    found = {}
-    for name, content in table(document.content, "benchmarks").items():
-        path = text(content, "path") if isinstance(content, dict) else None
-        found[f"{name}={path}" if path and "=" not in name else name] = content
-    return found
+    if isinstance(document, ComparisonDocument):
+        return dict(document.benchmarks)
+    if not isinstance(document, EvaluationDocument):
+        return {}
+    entries = document.benchmarks.items()
+    return {f"{name}={entry.path}" if entry.path and "=" not in name else name: entry for name, entry in entries}
 
 
 def _model_of(run: Run) -> str:
@@ -128,17 +165,14 @@ def _model_of(run: Run) -> str:
 
 
 def _model_paths(inputs: Inputs) -> Iterator[str]:
-    for document in inputs.documents:
-        for key in ("model", "model_a", "model_b"):
-            path = text(document.content, key)
-            if path is not None:
-                yield path
+    for entry in inputs.documents:
+        yield from model_names(entry.content)
     yield from map(_model_of, inputs.runs)
 
 
 def _file_paths(inputs: Inputs) -> Iterator[str]:
-    for document in inputs.documents:
-        yield from table(document.content, "files")
-        path = text(document.content, "file")
-        if path is not None:
-            yield path
+    for entry in inputs.documents:
+        if isinstance(entry.content, AuditDocument):
+            yield from [entry.content.file] if entry.content.file else []
+        else:
+            yield from entry.content.files

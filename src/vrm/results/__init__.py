@@ -5,13 +5,15 @@ Importing this package loads no torch; `vrm.results.header` does, which asks a m
 
 from vrm.results.audit import AuditDocument, AuditReport, EditKind, EditResult, Verdict
 from vrm.results.base import SCHEMA, Document, Kind, MeasuredModel, ModelDocument, from_json, read_object, to_text
-from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry, FigureResult
+from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry, FigureResult, PickCurve
 from vrm.results.comparison import (
     BenchmarkComparison,
     BenchmarkComparisonEntry,
     Comparison,
     ComparisonDocument,
     FileComparison,
+    PairedComparison,
+    PairedFigure,
 )
 from vrm.results.distillation import DistillationDocument
 from vrm.results.doctor import DoctorDocument, DoctorReport, Finding, Severity
@@ -46,6 +48,9 @@ __all__ = [
     "MeasuredModel",
     "Mistake",
     "ModelDocument",
+    "PairedComparison",
+    "PairedFigure",
+    "PickCurve",
     "QuickstartDocument",
     "RowCounts",
     "Run",

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
 
+from vrm.metrics import Interval, PreferenceSummary
 from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Fold, Section, Table
 from vrm.report.charts import Bar, Drawer
 from vrm.report.sections.best import (
     Paired,
     accuracy_of,
     count_of,
-    has_pairs,
     known_best,
     length_controlled_of,
     longer_wins_of,
     main_figure,
     paired_differences,
 )
-from vrm.report.values import (
-    NONE,
-    Span,
-    count,
-    number,
-    percent,
-    percent_range,
-    rows,
-    span,
-    table,
-    text,
-    whole,
-)
+from vrm.report.values import known, percent, percent_cell, scaled, whole
 from vrm.report.view import Measurement, View
+from vrm.results import BenchmarkEntry, Evaluation, FigureResult
 
 MAX_POINTS = 16
 """Models that one chart of a file shows."""
 
-GROUPINGS = {"by_source": "source", "by_category": "category"}
+GROUPINGS: dict[str, Callable[[Evaluation], dict[str, PreferenceSummary]]] = {
+    "source": lambda evaluation: evaluation.by_source,
+    "category": lambda evaluation: evaluation.by_category,
+}
 
 CAPTION = (
     "Accuracy in %, ties left out and equal rewards counted half, with 95 % bootstrap intervals over prompts. Bold: "
@@ -60,8 +53,8 @@ def accuracy_section(view: View, draw: Drawer) -> Section:
         fold = _figures(measured, name)
         if fold is not None:
             blocks.append(fold)
-        for key, word in GROUPINGS.items():
-            fold = _groups(measured, key, word, name)
+        for word in GROUPINGS:
+            fold = _groups(measured, word, name)
             if fold is not None:
                 blocks.append(fold)
     return Section("accuracy", "Accuracy", [block for block in blocks if not isinstance(block, Charts) or block.items])
@@ -83,30 +76,30 @@ def _table(datasets: dict[str, list[Measurement]], paired: Paired) -> Table:
 def _part(name: str, entry: Measurement) -> str:
     """The file; of a benchmark also what its main figure is called."""
     figure = main_figure(entry)
-    title, column = text(entry.content, "title"), text(figure, "column")
-    return name if has_pairs(entry) or column is None else f"{title or name}: {column}"
+    if figure is None or not figure.column or not isinstance(entry.content, BenchmarkEntry):
+        return name
+    return f"{entry.content.title or name}: {figure.column}"
 
 
 def _row(entry: Measurement, best: bool, styled: bool) -> list[Cell]:
-    found, controlled = accuracy_of(entry), _style(entry)
-    ties = count(entry.content, "pairs", "ties")
+    pairs, style = entry.file.pairs, entry.file.style_controlled
     cells = [
         Cell(entry.model),
-        Cell(whole(count_of(entry)), f"{ties:,} ties" if ties else ""),
-        Cell(percent(found.estimate if found else None), percent_range(found), strong=best),
+        Cell(whole(count_of(entry)), f"{pairs.ties:,} ties" if pairs and pairs.ties else ""),
+        percent_cell(accuracy_of(entry), strong=best),
         Cell(percent(length_controlled_of(entry))),
     ]
     if styled:
-        cells.append(Cell(percent(controlled.estimate if controlled else None), percent_range(controlled)))
+        cells.append(percent_cell(_style(entry)))
     cells.append(Cell(percent(longer_wins_of(entry)), tone="muted"))
     if styled:
-        style_wins = number(entry.content, "style_controlled", "accuracy", "style_wins", "value")
-        cells.append(Cell(percent(style_wins), tone="muted"))
+        cells.append(Cell(percent(style.accuracy.style_wins.value if style else None), tone="muted"))
     return cells
 
 
-def _style(entry: Measurement) -> Span | None:
-    return span(entry.content, "style_controlled", "accuracy", "accuracy")
+def _style(entry: Measurement) -> Interval | None:
+    style = entry.file.style_controlled
+    return known(style.accuracy.accuracy if style else None)
 
 
 def _chart(name: str, measured: list[Measurement], draw: Drawer) -> Chart | None:
@@ -114,32 +107,27 @@ def _chart(name: str, measured: list[Measurement], draw: Drawer) -> Chart | None
     if len(measured) < 2:
         return None
     shown = measured[:MAX_POINTS]
-    points, reference = [], []
-    for entry in shown:
-        found = accuracy_of(entry)
-        assert found is not None  # measurements without an accuracy were left out
-        ends = [None if end is None else 100 * end for end in (found.low, found.high)]
-        points.append(Bar(entry.model, 100 * found.estimate, ends[0], ends[1], entry.series))
-        longer = longer_wins_of(entry)
-        reference.append(None if longer is None else 100 * longer)
+    accuracies = [(entry, accuracy_of(entry)) for entry in shown]
+    points = [Bar(entry.model, scaled(accuracy, 100), entry.series) for entry, accuracy in accuracies if accuracy]
+    reference = [100 * longer_wins_of(entry) for entry in shown]
     more = f" {len(measured) - len(shown)} more models are in the table." if len(measured) > len(shown) else ""
     caption = f"95 % intervals; the grey mark is what “the longer wins” scores.{more}"
     return draw.points(points, "accuracy, %", name, caption, reference)
 
 
-def _groups(measured: list[Measurement], key: str, word: str, name: str) -> Fold | None:
-    names = sorted({group for entry in measured for group in table(entry.content, key)})
+def _groups(measured: list[Measurement], word: str, name: str) -> Fold | None:
+    groups = [GROUPINGS[word](entry.file) for entry in measured]
+    names = sorted({group for by_name in groups for group in by_name})
     if len(names) < 2:
         return None
-    sizes = {group: max(count(entry.content, key, group, "count") or 0 for entry in measured) for group in names}
+    sizes = {group: max(by_name[group].count for by_name in groups if group in by_name) for group in names}
     body = []
     for group in sorted(names, key=lambda group: (-sizes[group], group)):
-        spans = [span(entry.content, key, group, "accuracy") for entry in measured]
-        shown = [Cell(percent(found.estimate) if found else NONE, percent_range(found)) for found in spans]
-        longer = [number(entry.content, key, group, "longer_wins", "value") for entry in measured]
-        known = [value for value in longer if value is not None]
-        baseline = Cell(percent(known[0] if known else None), tone="muted")
-        body.append([Cell(group), Cell(whole(sizes[group])), *shown, baseline])
+        summaries = [by_name.get(group) for by_name in groups]
+        longer = [summary.longer_wins.value for summary in summaries if summary]
+        baseline = next((value for value in longer if not math.isnan(value)), None)
+        shown = [percent_cell(summary.accuracy if summary else None) for summary in summaries]
+        body.append([Cell(group), Cell(whole(sizes[group])), *shown, Cell(percent(baseline), tone="muted")])
     models = [Column(entry.model) for entry in measured]
     columns = [Column(word, False), Column("pairs"), *models, Column("longer wins")]
     return Fold(f"{name} by {word}", [Table(columns, body)], f"{len(names)} groups")
@@ -147,26 +135,24 @@ def _groups(measured: list[Measurement], key: str, word: str, name: str) -> Fold
 
 def _figures(measured: list[Measurement], name: str) -> Fold | None:
     """All figures of a benchmark, in its own order."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    by_cell: dict[tuple[str, str, str], dict[str, FigureResult]] = {}
     for entry in measured:
-        for figure in rows(entry.content, "figures"):
-            key = (text(figure, "level") or "", text(figure, "row") or "", text(figure, "column") or "")
-            found.setdefault(key, {})[entry.model] = figure
-    if len(found) < 2:
+        for figure in entry.figures:
+            by_cell.setdefault((figure.level, figure.row, figure.column), {})[entry.model] = figure
+    if len(by_cell) < 2:
         return None
-    levels = {key[0]: place for place, key in reversed(list(enumerate(found)))}
-    ordered = sorted(found, key=lambda key: levels[key[0]])
+    levels = {key[0]: place for place, key in reversed(list(enumerate(by_cell)))}
+    ordered = sorted(by_cell, key=lambda key: levels[key[0]])
     body: list[list[Cell]] = []
     parts = {}
     for place, (level, row, column) in enumerate(ordered):
         if level and (place == 0 or ordered[place - 1][0] != level):
             parts[place] = level
-        by_model = found[level, row, column]
+        by_model = by_cell[level, row, column]
         first = next(iter(by_model.values()))
-        spans = [span(by_model.get(entry.model)) for entry in measured]
-        shown = [Cell(percent(part.estimate if part else None), percent_range(part)) for part in spans]
-        longer = Cell(percent(number(first, "longer_wins")), tone="muted")
-        body.append([Cell(row), Cell(column), Cell(whole(count(first, "examples"))), *shown, longer])
+        shown = [percent_cell(by_model.get(entry.model)) for entry in measured]
+        longer = Cell(percent(first.longer_wins), tone="muted")
+        body.append([Cell(row), Cell(column), Cell(whole(first.examples)), *shown, longer])
     columns = [Column("", False), Column("figure", False), Column("examples")]
     columns += [*(Column(entry.model) for entry in measured), Column("longer wins")]
-    return Fold(f"All figures of {name}", [Table(columns, body, "", parts)], f"{len(found)} figures")
+    return Fold(f"All figures of {name}", [Table(columns, body, "", parts)], f"{len(by_cell)} figures")

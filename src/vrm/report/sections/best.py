@@ -2,53 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from vrm.report.values import Span, at, count, number, rows, span, table, text
+from vrm.metrics import Interval
+from vrm.report.values import known, scaled
 from vrm.report.view import Measurement, View
+from vrm.results import BenchmarkEntry, ComparisonDocument, FigureResult
 
-Paired = Mapping[tuple[str, str, str], Span]
+Paired = Mapping[tuple[str, str, str], Interval]
 """Accuracy of the first model minus that of the second on a data set, by (data set, first, second)."""
 
 
 def has_pairs(entry: Measurement) -> bool:
     """Whether it measured judged pairs, as opposed to a benchmark's own figures or lists alone."""
-    return bool(table(entry.content, "pairs"))
+    return entry.file.pairs is not None
 
 
-def main_figure(entry: Measurement) -> dict[str, Any]:
-    """The first of a benchmark's figures, which is its main one; empty for files of judgments."""
-    found = rows(entry.content, "figures")
-    return found[0] if found and isinstance(found[0], dict) else {}
+def main_figure(entry: Measurement) -> FigureResult | None:
+    """The first of a benchmark's figures, which is its main one; None for files of judgments."""
+    return next(iter(entry.figures), None)
 
 
-def accuracy_of(entry: Measurement) -> Span | None:
+def accuracy_of(entry: Measurement) -> Interval | None:
     """Its accuracy with the interval; of a benchmark, the main figure."""
-    return span(entry.content, "pairs", "accuracy") if has_pairs(entry) else span(main_figure(entry))
+    pairs = entry.file.pairs
+    return known(main_figure(entry) if pairs is None else pairs.accuracy)
 
 
 def count_of(entry: Measurement) -> int | None:
     """Pairs, or the examples behind a benchmark's main figure."""
-    return count(entry.content, "pairs", "count") if has_pairs(entry) else count(main_figure(entry), "examples")
+    pairs, figure = entry.file.pairs, main_figure(entry)
+    if pairs is not None:
+        return pairs.count
+    return None if figure is None else figure.examples
 
 
-def longer_wins_of(entry: Measurement) -> float | None:
-    """What "the longer completion wins" scores on it."""
-    if has_pairs(entry):
-        return number(entry.content, "pairs", "longer_wins", "value")
-    return number(main_figure(entry), "longer_wins")
+def longer_wins_of(entry: Measurement) -> float:
+    """What "the longer completion wins" scores on it; NaN if unknown."""
+    pairs, figure = entry.file.pairs, main_figure(entry)
+    if pairs is not None:
+        return pairs.longer_wins.value
+    return math.nan if figure is None else figure.longer_wins
 
 
-def length_controlled_of(entry: Measurement) -> float | None:
-    """The mean of the accuracies where the chosen is the longer and the shorter."""
-    if has_pairs(entry):
-        return number(entry.content, "pairs", "length_controlled", "value")
-    figure = main_figure(entry)
-    for found in rows(entry.content, "length_controlled"):
-        if (at(found, "level"), at(found, "row")) == (at(figure, "level"), at(figure, "row")):
-            return number(found, "value")
-    return None
+def length_controlled_of(entry: Measurement) -> float:
+    """The mean of the accuracies where the chosen is the longer and the shorter; NaN if unknown."""
+    pairs, figure = entry.file.pairs, main_figure(entry)
+    if pairs is not None:
+        return pairs.length_controlled.value
+    if figure is None or not isinstance(entry.content, BenchmarkEntry):
+        return math.nan
+    rows = {(row.level, row.row): row.value for row in entry.content.length_controlled}
+    return rows.get((figure.level, figure.row), math.nan)
 
 
 def known_best(measured: Sequence[Measurement], paired: Paired) -> int | None:
@@ -65,9 +71,8 @@ def known_best(measured: Sequence[Measurement], paired: Paired) -> int | None:
 
 def highest(measured: Sequence[Measurement]) -> int | None:
     """The place of the highest accuracy; None without accuracies."""
-    spans = [accuracy_of(entry) for entry in measured]
-    known = [(found.estimate, -place) for place, found in enumerate(spans) if found is not None]
-    return -max(known)[1] if known else None
+    accuracies = [(accuracy, -place) for place, entry in enumerate(measured) if (accuracy := accuracy_of(entry))]
+    return -max((accuracy.estimate, place) for accuracy, place in accuracies)[1] if accuracies else None
 
 
 def not_told_apart(measured: Sequence[Measurement], top: int, paired: Paired) -> list[str]:
@@ -77,28 +82,24 @@ def not_told_apart(measured: Sequence[Measurement], top: int, paired: Paired) ->
 
 
 def _is_better(first: Measurement, second: Measurement, paired: Paired) -> bool:
-    found = paired.get((first.dataset, first.model, second.model))
-    if found is not None:
-        return found.low is not None and found.low > 0
+    difference = paired.get((first.dataset, first.model, second.model))
+    if difference is not None:
+        return difference.low > 0
     mine, other = accuracy_of(first), accuracy_of(second)
-    if mine is None or other is None or mine.low is None or other.high is None:
-        return False
-    return count_of(first) == count_of(second) and mine.low > other.high
+    return mine is not None and other is not None and count_of(first) == count_of(second) and mine.low > other.high
 
 
 def paired_differences(view: View) -> Paired:
     """Differences of accuracy that the comparisons among the inputs have measured, both ways round."""
-    found: dict[tuple[str, str, str], Span] = {}
-    for document in view.inputs.of_kind("comparison"):
-        first, second = (view.model(text(document.content, key) or "") for key in ("model", "model_b"))
-        targets = table(document.content, "files") | table(document.content, "benchmarks")
-        for path, content in targets.items():
-            figures = rows(content, "figures")
-            difference = span(content, "overall", "accuracy", "difference")
-            if difference is None and figures:
-                difference = span(figures[0], "difference")
-            if difference is not None:
+    differences: dict[tuple[str, str, str], Interval] = {}
+    for entry in view.inputs.of(ComparisonDocument):
+        first, second = view.models_of(entry.content)
+        files, benchmarks = entry.content.files.items(), entry.content.benchmarks.items()
+        measured = [(path, compared.overall.accuracy.difference) for path, compared in files]
+        measured += [(path, compared.figures[0].difference) for path, compared in benchmarks if compared.figures]
+        for path, difference in measured:
+            if known(difference):
                 name = view.file(path)
-                found[name, first, second] = difference
-                found[name, second, first] = difference.scaled(-1)
-    return found
+                differences[name, first, second] = difference
+                differences[name, second, first] = scaled(difference, -1)
+    return differences

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from vrm.metrics import ReliabilityBin
 from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Section, Table
-from vrm.report.charts import Bin, Drawer, Reliability
+from vrm.report.charts import Drawer, Reliability
 from vrm.report.sections.best import has_pairs
-from vrm.report.values import Span, count, fixed, number, numbers, rows, span, table
+from vrm.report.values import fixed, known
 from vrm.report.view import Measurement, View
 
 MAX_MODELS = 6
@@ -24,25 +27,26 @@ def calibration_section(view: View, draw: Drawer) -> Section:
         return Section("calibration", "Calibration")
     charts, missing = [], []
     for name, measured in datasets.items():
-        tables = [entry for entry in measured if _bins(entry)]
+        with_bins = [entry for entry in measured if _bins(entry)]
         missing += [f"{entry.source}: no reliability table of {name}" for entry in measured if not _bins(entry)]
-        for start in range(0, len(tables), MAX_MODELS):
-            charts.append(_diagram(name, tables[start : start + MAX_MODELS], draw))
+        for start in range(0, len(with_bins), MAX_MODELS):
+            charts.append(_diagram(name, with_bins[start : start + MAX_MODELS], draw))
     blocks: list[Block] = [_table(datasets)]
     return Section("calibration", "Calibration", [*blocks, Charts(charts)] if charts else blocks, missing)
 
 
 def _table(datasets: dict[str, list[Measurement]]) -> Table:
     columns = [Column("model", False), Column("NLL"), Column("Brier"), Column("ECE")]
-    found: list[list[Cell]] = []
+    body: list[list[Cell]] = []
     parts = {}
     for name, measured in datasets.items():
-        parts[len(found)] = name
+        parts[len(body)] = name
         for entry in measured:
-            pairs = table(entry.content, "pairs")
-            keys = (("negative_log_likelihood",), ("brier",), ("calibration", "value"))
-            found.append([Cell(entry.model), *(Cell(fixed(number(pairs, *key))) for key in keys)])
-    return Table(columns, found, CAPTION, parts)
+            pairs = entry.file.pairs
+            assert pairs is not None  # only measurements with pairs come here
+            figures = (pairs.negative_log_likelihood, pairs.brier, pairs.calibration.value)
+            body.append([Cell(entry.model), *(Cell(fixed(figure)) for figure in figures)])
+    return Table(columns, body, CAPTION, parts)
 
 
 def _diagram(name: str, measured: list[Measurement], draw: Drawer) -> Chart:
@@ -51,33 +55,13 @@ def _diagram(name: str, measured: list[Measurement], draw: Drawer) -> Chart:
     return draw.reliability(tables, name, caption)
 
 
-def _histogram(entry: Measurement) -> tuple[list[float], list[int]]:
+def _histogram(entry: Measurement) -> tuple[Sequence[float], Sequence[int]]:
     """Edges of equal parts of [0.5, 1], and pairs in each; empty where the document lacks them."""
-    widths = table(entry.content, "pairs", "calibration_equal_width")
-    edges = [edge for edge in numbers(widths, "edges") if edge is not None]
-    counts = [count(size) or 0 for size in rows(widths, "count")]
-    return (edges, counts) if len(edges) == len(counts) + 1 else ([], [])
+    pairs = entry.file.pairs
+    widths = pairs.calibration_equal_width if pairs else None
+    return (widths.edges, widths.count) if widths and len(widths.edges) == len(widths.count) + 1 else ((), ())
 
 
-def _bins(entry: Measurement) -> list[Bin]:
-    """Bins with pairs in them: those with intervals where the document has them, else of the table of equal widths."""
-    found = [
-        Bin(low, high, predicted, observed, size)
-        for part in rows(entry.content, "reliability")
-        if (low := number(part, "low")) is not None
-        and (high := number(part, "high")) is not None
-        and (predicted := number(part, "predicted")) is not None
-        and (observed := span(part, "observed")) is not None
-        and (size := count(part, "count"))
-    ]
-    return found or _bins_of_table(table(entry.content, "pairs", "calibration_equal_width"))
-
-
-def _bins_of_table(widths: dict[str, object]) -> list[Bin]:
-    edges, counts = numbers(widths, "edges"), [count(size) for size in rows(widths, "count")]
-    means, observed = numbers(widths, "confidence"), numbers(widths, "accuracy")
-    return [
-        Bin(low, high, mean, Span(share), size)
-        for low, high, mean, share, size in zip(edges, edges[1:], means, observed, counts, strict=False)
-        if low is not None and high is not None and mean is not None and share is not None and size
-    ]
+def _bins(entry: Measurement) -> Sequence[ReliabilityBin]:
+    """The bins of the reliability table that hold pairs."""
+    return [part for part in entry.file.reliability if part.count and known(part.observed)]

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
 
+from vrm.metrics import Interval
 from vrm.report.blocks import Block, Bullets, Cell, Column, Fold, Heading, Section, Table, Tone
 from vrm.report.charts import Drawer
-from vrm.report.inputs import Document
-from vrm.report.values import (
-    NONE,
-    count,
-    fixed,
-    fixed_range,
-    number,
-    percent,
-    rows,
-    span,
-    table,
-    text,
-    whole,
-)
+from vrm.report.values import NONE, fixed, fixed_cell, known, percent, scaled, whole
 from vrm.report.view import View
+from vrm.results import BenchmarkComparisonEntry, ComparisonDocument, FileComparison, PairedComparison, PairedFigure
+from vrm.results.words import leaves_out_zero
 
-MEASURES = {
-    "accuracy": ("accuracy, %", True),
-    "length_controlled": ("length-controlled accuracy, %", True),
-    "style_controlled": ("style-controlled accuracy, %", True),
-    "negative_log_likelihood": ("NLL, nats (lower is better)", False),
-}
 CAPTION = (
     "Paired on the same examples; 95 % intervals of the difference by bootstrap over prompts, in points for shares; "
     "bold where the interval leaves out 0. p: of equal accuracies, exact McNemar, or sign flips over prompts where "
@@ -39,82 +24,73 @@ def comparison_section(view: View, draw: Drawer) -> Section:
     """Each comparison with its sentences, its measures, and its groups in folds."""
     blocks: list[Block] = []
     missing: list[str] = []
-    for document in view.inputs.of_kind("comparison"):
-        targets = table(document.content, "files") | table(document.content, "benchmarks")
+    for entry in view.inputs.of(ComparisonDocument):
+        targets = compared_in(entry.content)
         if not targets:
-            missing.append(f"{document.source}: nothing was compared")
-        for path, content in targets.items():
-            body = _target(content)
-            if body:
-                first, second = models_of(view, document)
-                blocks += [Heading(f"A: {first}, B: {second}, on {view.file(path)}"), *body]
-            else:
-                missing.append(f"{document.source}: no measures of {path}")
+            missing.append(f"{entry.source}: nothing was compared")
+        for path, compared in targets.items():
+            first, second = view.models_of(entry.content)
+            blocks += [Heading(f"A: {first}, B: {second}, on {view.file(path)}"), *_target(compared)]
     return Section("comparison", "Comparisons", blocks, missing)
 
 
-def models_of(view: View, document: Document) -> tuple[str, str]:
-    """Short names of A and B."""
-    first, second = (text(document.content, key) or "(not named)" for key in ("model", "model_b"))
-    return view.model(first), view.model(second)
+def compared_in(document: ComparisonDocument) -> Mapping[str, FileComparison | BenchmarkComparisonEntry]:
+    """What was compared, files by path and benchmarks as they were asked for."""
+    return {**document.files, **document.benchmarks}
 
 
-def _target(content: Any) -> list[Block]:
-    said: list[tuple[str, Tone]] = [(sentence, "") for sentence in rows(content, "conclusions") if text(sentence)]
-    found: list[Block] = [Bullets(said)] if said else []
-    overall = table(content, "overall")
-    if overall:
-        found.append(_overall(overall))
-        for key, word in (("by_source", "source"), ("by_category", "category")):
-            groups = table(content, key)
-            if len(groups) > 1:
-                found.append(Fold(f"By {word}", [_groups(groups, word)], f"{len(groups)} groups"))
-    figures = [figure for figure in rows(content, "figures") if isinstance(figure, dict)]
-    if figures:
-        found.append(_figures(figures))
-    return found
+def _target(compared: FileComparison | BenchmarkComparisonEntry) -> list[Block]:
+    sentences: list[tuple[str, Tone]] = [(sentence, "") for sentence in compared.conclusions]
+    blocks: list[Block] = [Bullets(sentences)] if sentences else []
+    if isinstance(compared, BenchmarkComparisonEntry):
+        return [*blocks, _figures(compared.figures)]
+    blocks.append(_overall(compared.overall))
+    for word, groups in (("source", compared.by_source), ("category", compared.by_category)):
+        if len(groups) > 1:
+            blocks.append(Fold(f"By {word}", [_groups(groups, word)], f"{len(groups)} groups"))
+    return blocks
 
 
-def _overall(overall: dict[str, Any]) -> Table:
-    found = {key: table(overall, key) for key in MEASURES}
-    body = [_measure(*MEASURES[key], measure) for key, measure in found.items() if measure]
-    pairs, prompts, p_value = count(overall, "count"), count(overall, "prompts"), number(overall, "p_value")
-    told = f"{whole(pairs)} pairs of {whole(prompts)} prompts"
-    told += "" if p_value is None else f"; p of equal accuracies: {_p(p_value)}"
-    needed = number(overall, "pairs_needed")
-    to_find = number(overall, "difference_to_find")
-    if needed is not None and to_find is not None and needed != float("inf"):
-        told += f"; about {whole(round(needed))} pairs would tell a difference of {100 * to_find:.1f} points"
-    return Table(_columns(""), body, f"{told}. {CAPTION}")
+def _overall(overall: PairedComparison) -> Table:
+    body = [
+        _measure(words, share, measure.first, measure.second, measure.difference)
+        for words, share, measure in (
+            ("accuracy, %", True, overall.accuracy),
+            ("length-controlled accuracy, %", True, overall.length_controlled),
+            ("style-controlled accuracy, %", True, overall.style_controlled),
+            ("NLL, nats (lower is better)", False, overall.negative_log_likelihood),
+        )
+    ]
+    words = f"{whole(overall.count)} pairs of {whole(overall.prompts)} prompts"
+    words += "" if math.isnan(overall.p_value) else f"; p of equal accuracies: {_p(overall.p_value)}"
+    if math.isfinite(overall.pairs_needed) and not math.isnan(overall.difference_to_find):
+        needed, difference = whole(round(overall.pairs_needed)), 100 * overall.difference_to_find
+        words += f"; about {needed} pairs would tell a difference of {difference:.1f} points"
+    return Table(_columns(""), body, f"{words}. {CAPTION}")
 
 
 def _columns(title: str) -> list[Column]:
     return [Column(title, False), Column("A"), Column("B"), Column("A − B")]
 
 
-def _measure(words: str, share: bool, measure: dict[str, Any]) -> list[Cell]:
-    first, second = number(measure, "first"), number(measure, "second")
+def _measure(words: str, share: bool, first: float, second: float, difference: Interval) -> list[Cell]:
     show = percent if share else fixed
-    return [Cell(words), Cell(show(first)), Cell(show(second)), _difference(measure, share)]
+    return [Cell(words), Cell(show(first)), Cell(show(second)), _difference(difference, share)]
 
 
-def _difference(measure: dict[str, Any], share: bool) -> Cell:
-    found = span(measure, "difference")
-    if found is None:
+def _difference(difference: Interval, share: bool) -> Cell:
+    if not known(difference):
         return Cell(NONE)
-    scaled = found.scaled(100) if share else found
-    digits = 1 if share else 3
-    shown, ends = fixed(scaled.estimate, digits, signed=True), fixed_range(scaled, digits, signed=True)
-    return Cell(shown, ends, strong=found.leaves_out_zero)
+    shown, digits = (scaled(difference, 100), 1) if share else (difference, 3)
+    return fixed_cell(shown, digits, signed=True, strong=leaves_out_zero(difference))
 
 
-def _groups(groups: dict[str, Any], word: str) -> Table:
-    names = sorted(groups, key=lambda name: (-(count(groups, name, "count") or 0), name))
+def _groups(groups: Mapping[str, PairedComparison], word: str) -> Table:
     body = []
-    for name in names:
-        row = _measure(name, True, table(groups, name, "accuracy"))
-        p_value = number(groups, name, "holm_p_value")
-        body.append([row[0], Cell(whole(count(groups, name, "count"))), *row[1:], Cell(_p(p_value))])
+    for name, group in sorted(groups.items(), key=lambda item: (-item[1].count, item[0])):
+        accuracy = group.accuracy
+        row = _measure(name, True, accuracy.first, accuracy.second, accuracy.difference)
+        body.append([row[0], Cell(whole(group.count)), *row[1:], Cell(_p(group.holm_p_value))])
     columns = _columns(word)
     return Table(
         [columns[0], Column("pairs"), *columns[1:], Column("adjusted p")],
@@ -123,16 +99,16 @@ def _groups(groups: dict[str, Any], word: str) -> Table:
     )
 
 
-def _figures(figures: list[dict[str, Any]]) -> Table:
+def _figures(figures: tuple[PairedFigure, ...]) -> Table:
     body = []
     for figure in figures:
-        row = _measure(text(figure, "name") or NONE, figure.get("share") is not False, figure)
-        body.append([row[0], Cell(whole(count(figure, "count"))), *row[1:], Cell(_p(number(figure, "p_value")))])
+        row = _measure(figure.name or NONE, figure.share, figure.first, figure.second, figure.difference)
+        body.append([row[0], Cell(whole(figure.count)), *row[1:], Cell(_p(figure.p_value))])
     columns = _columns("figure")
     return Table([columns[0], Column("examples"), *columns[1:], Column("p")], body, CAPTION)
 
 
 def _p(value: float | None) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return NONE
     return "< 0.001" if value < 0.001 else fixed(value)

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Heading, Paragraph, Section, Table
 from vrm.report.charts import Axes, Drawer, Line
 from vrm.report.sections.best import accuracy_of, has_pairs
-from vrm.report.values import (
-    NONE,
-    count,
-    fixed,
-    fixed_range,
-    number,
-    numbers,
-    percent,
-    percent_range,
-    span,
-    table,
-    whole,
-)
+from vrm.report.values import fixed_cell, known, percent, percent_cell, whole
 from vrm.report.view import Measurement, View
+from vrm.results.evaluation import SelectiveCurve, SignalAuroc
 
 RANKINGS = {
     "probability": "by probability",
@@ -37,7 +24,6 @@ SIGNALS = {
     "weight_sd": "weight uncertainty",
     "weight_share": "share of weight uncertainty",
 }
-KINDS = {"ties": "ties", "disagreement": "disagreement"}
 
 FIRST = 0.05
 """Coverages below it are a handful of pairs, and their accuracies noise: charts begin here."""
@@ -69,31 +55,27 @@ def _explained() -> str:
     )
 
 
-def _curves(entry: Measurement) -> dict[str, Any]:
-    found = table(entry.content, "selective")
-    return {key: found[key] for key in RANKINGS if numbers(found, key, "coverage")}
+def _curves(entry: Measurement) -> dict[str, SelectiveCurve]:
+    curves = entry.file.selective
+    return {key: curves[key] for key in RANKINGS if key in curves and curves[key].coverage}
 
 
 def _charts(name: str, measured: list[Measurement], draw: Drawer) -> list[Chart]:
     """All models by probability, and each way of ranking for a model that has several of them."""
     charts = []
     for start in range(0, len(measured), MAX_MODELS):
-        lines = [_line(entry, "probability", entry.model, entry.series) for entry in measured[start:][:MAX_MODELS]]
+        curves = [(entry, _curves(entry).get("probability")) for entry in measured[start:][:MAX_MODELS]]
+        lines = [_line(curve, entry.model, entry.series) for entry, curve in curves if curve]
         charts.append(draw.lines([line for line in lines if line.x], AXES, f"{name}, ranked by probability"))
     for entry in measured:
         if "margin_over_sd" in _curves(entry):
-            lines = [_line(entry, key, RANKINGS[key], place) for place, key in enumerate(_curves(entry))]
+            lines = [_line(curve, RANKINGS[key], place) for place, (key, curve) in enumerate(_curves(entry).items())]
             charts.append(draw.lines(lines, AXES, f"{name}, {entry.model}: ways to rank"))
     return charts
 
 
-def _line(entry: Measurement, key: str, label: str, series: int) -> Line:
-    curve = _curves(entry).get(key, {})
-    points = [
-        (x, y)
-        for x, y in zip(numbers(curve, "coverage"), numbers(curve, "accuracy"), strict=False)
-        if x is not None and x >= FIRST
-    ]
+def _line(curve: SelectiveCurve, label: str, series: int) -> Line:
+    points = [(x, y) for x, y in zip(curve.coverage, curve.accuracy, strict=False) if x >= FIRST]
     return Line(label, [x for x, _ in points], [y for _, y in points], series=series)
 
 
@@ -111,16 +93,13 @@ def _table(datasets: dict[str, list[Measurement]]) -> Table:
 
 
 def _row(entry: Measurement, shown: list[str]) -> list[Cell]:
-    accuracy = accuracy_of(entry)
-    cells = [
+    accuracy, pairs, curves = accuracy_of(entry), entry.file.pairs, _curves(entry)
+    return [
         Cell(entry.model),
         Cell(percent(accuracy.estimate if accuracy else None)),
-        Cell(percent(number(entry.content, "pairs", "accuracy_most_certain_half"))),
+        Cell(percent(pairs.accuracy_most_certain_half if pairs else None)),
+        *(percent_cell(curves[key].area if key in curves else None) for key in shown),
     ]
-    for key in shown:
-        area = span(_curves(entry), key, "area")
-        cells.append(Cell(percent(area.estimate) if area else NONE, percent_range(area)))
-    return cells
 
 
 def _disagreement(datasets: dict[str, list[Measurement]]) -> list[Block]:
@@ -129,13 +108,13 @@ def _disagreement(datasets: dict[str, list[Measurement]]) -> list[Block]:
     parts: dict[int, str] = {}
     for name, measured in datasets.items():
         for entry in measured:
-            for kind, word in KINDS.items():
-                found = table(entry.content, "disagreement", kind)
-                signals = table(found, "signals")
-                if signals:
-                    sizes = f"{whole(count(found, 'positives'))} of {whole(_total(found))} pairs"
+            report = entry.file.disagreement
+            for word, detection in (("ties", report.ties), ("disagreement", report.disagreement)) if report else ():
+                if detection is not None and detection.signals:
+                    total = detection.positives + detection.negatives
+                    sizes = f"{whole(detection.positives)} of {whole(total)} pairs"
                     parts[len(rows)] = f"{entry.model} on {name}: {word}, {sizes}"
-                    rows += [_signal_row(signal, values) for signal, values in signals.items()]
+                    rows += [_signal_row(signal, auroc) for signal, auroc in detection.signals.items()]
     if not rows:
         return []
     columns = [Column("signal", False), Column("AUROC"), Column("− baseline")]
@@ -146,16 +125,10 @@ def _disagreement(datasets: dict[str, list[Measurement]]) -> list[Block]:
     return [Heading("Does uncertainty find ties and disagreement?"), Table(columns, rows, caption, parts)]
 
 
-def _total(found: dict[str, Any]) -> int | None:
-    sizes = [count(found, key) for key in ("positives", "negatives")]
-    return None if None in sizes else sum(size for size in sizes if size is not None)
-
-
-def _signal_row(signal: str, values: Any) -> list[Cell]:
-    auroc, over = span(values, "auroc"), span(values, "over_closeness")
-    better = over is not None and over.low is not None and over.low > 0
+def _signal_row(signal: str, measured: SignalAuroc) -> list[Cell]:
+    over = known(measured.over_closeness)
     return [
         Cell(SIGNALS.get(signal, signal.replace("_", " "))),
-        Cell(fixed(auroc.estimate if auroc else None), fixed_range(auroc)),
-        Cell("" if over is None else fixed(over.estimate, signed=True), fixed_range(over, signed=True), strong=better),
+        fixed_cell(measured.auroc),
+        Cell("") if over is None else fixed_cell(over, signed=True, strong=over.low > 0),
     ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 from vrm.labels import KINDS
 from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Paragraph, Section, Table
 from vrm.report.charts import Axes, Drawer, Line
-from vrm.report.inputs import Run
-from vrm.report.values import NONE, at, clip, count, fixed, number, percent, text, whole
+from vrm.report.values import NONE, clip, fixed, percent, whole
 from vrm.report.view import View
+from vrm.results import Run, RunDocument
 
 HELD_OUT = {
     "eval_nll": ("Held-out NLL", "nats a pair", False),
@@ -66,43 +66,40 @@ def _runs_table(view: View) -> Table:
 
 
 def _run_row(view: View, run: Run) -> list[Cell]:
-    summary: Any = run.summary or {}
-    metrics = at(summary, "metrics")
-    best = _best_step(run)
-    steps = [found for found in (number(entry, "step") for entry in run.history) if found is not None]
+    summary = run.summary or RunDocument()
+    model, rows, metrics = summary.config.get("model"), summary.rows, summary.metrics
+    model = model if isinstance(model, dict) else {}
+    steps = [entry["step"] for entry in run.history if math.isfinite(entry.get("step", math.nan))]
+    units = metrics.get("active_units", math.nan)
     return [
         Cell(view.run(run)),
-        Cell(text(summary, "config", "model", "head") or NONE),
-        Cell(clip(text(summary, "config", "model", "backbone") or NONE, 40)),
-        Cell(whole(count(summary, "rows", "train"))),
-        Cell(whole(count(summary, "rows", "eval"))),
-        Cell(whole(int(max(steps))) if steps else NONE),
-        Cell(whole(best)),
-        Cell(fixed(number(metrics, "nll"))),
-        Cell(percent(number(metrics, "accuracy"))),
-        Cell(fixed(number(metrics, "kl_to_prior"), 2)),
-        Cell(whole(count(metrics, "active_units"))),
-        Cell(fixed(number(summary, "seconds", "total"), 0)),
+        Cell(str(model.get("head") or NONE)),
+        Cell(clip(str(model.get("backbone") or NONE), 40)),
+        Cell(whole(rows.train if rows else None)),
+        Cell(whole(rows.eval if rows else None)),
+        Cell(whole(int(max(steps)) if steps else None)),
+        Cell(whole(_best_step(run))),
+        Cell(fixed(metrics.get("nll"))),
+        Cell(percent(metrics.get("accuracy"))),
+        Cell(fixed(metrics.get("kl_to_prior"), 2)),
+        Cell(whole(int(units) if math.isfinite(units) else None)),
+        Cell(fixed(summary.seconds.get("total"), 0)),
     ]
 
 
 def _best_step(run: Run) -> int | None:
     """The step that chose the checkpoint: the lowest held-out NLL, or loss where there are no comparisons."""
     for key in ("eval_nll", "eval_loss"):
-        found = _curve(run, key)
-        if found:
-            return int(min(found, key=lambda point: point[1])[0])
+        curve = _curve(run, key)
+        if curve:
+            return int(min(curve, key=lambda point: point[1])[0])
     return None
 
 
 def _curve(run: Run, key: str) -> list[tuple[float, float]]:
     """(step, value) of each log that has both; the last of those at one step counts."""
-    points: dict[float, float] = {}
-    for entry in run.history:
-        step, value = number(entry, "step"), number(entry, key)
-        if step is not None and value is not None and abs(value) != float("inf"):
-            points[step] = value
-    return sorted(points.items())
+    points = {entry["step"]: entry[key] for entry in run.history if "step" in entry and key in entry}
+    return sorted((step, value) for step, value in points.items() if math.isfinite(step) and math.isfinite(value))
 
 
 def _lines(view: View, key: str, keep: Callable[[list[tuple[float, float]]], bool]) -> list[Line]:
