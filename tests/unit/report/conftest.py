@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,17 +14,55 @@ import numpy as np
 import pytest
 
 from vrm.metrics import (
+    Accuracy,
+    Interval,
+    McNemar,
     ResampleOptions,
     by_group,
     compare_best_of_n,
-    json_ready,
+    field_values,
     pair_predictions,
     preference_summary,
     reliability_bins,
     selective_accuracy,
 )
 from vrm.report import read_inputs, render_report
+from vrm.results import (
+    AuditDocument,
+    BenchmarkComparisonEntry,
+    BenchmarkEntry,
+    BestOfNEntry,
+    ComparisonDocument,
+    DoctorDocument,
+    EditKind,
+    EditResult,
+    EvaluationDocument,
+    FigureResult,
+    FileComparison,
+    FileEvaluation,
+    Finding,
+    Mistake,
+    PairedComparison,
+    PairedFigure,
+    PickCurve,
+    RowCounts,
+    RunDocument,
+    Severity,
+    Verdict,
+    from_json,
+    read_object,
+    to_text,
+)
+from vrm.results.audit import LengthCorrelation, LengthReport, PairEffect
+from vrm.results.benchmarks import LengthControlledRow
+from vrm.results.comparison import PairedMeasure
+from vrm.results.evaluation import GroupWeights, SelectiveCurve, WeightsByGroup
 
+_FILE = Path(__file__).parents[2] / "fixtures" / "written_by_0_1" / "results" / "evaluation.json"
+WRITTEN = from_json(EvaluationDocument, read_object(_FILE), _FILE)
+"""An evaluation that the command has written."""
+
+FEW = ResampleOptions(resamples=20)
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -114,167 +152,174 @@ class _Rows(HTMLParser):
             self.found[-1][-1] += data
 
 
-def measured(skill: float = 1.0, pairs: int = 120, seed: int = 0) -> dict[str, Any]:
+def interval(estimate: float, low: float, high: float) -> Interval:
+    return Interval(estimate, low, high, 0.95)
+
+
+def measured(skill: float = 1.0, pairs: int = 120, seed: int = 0) -> FileEvaluation:
     """What an evaluation says of a file."""
     draw = np.random.default_rng(seed)
     truth = draw.normal(size=pairs)
     preference = (draw.random(pairs) < 1 / (1 + np.exp(-3 * truth))).astype(float)
     margin = skill * truth + 0.3 * np.random.default_rng(seed + 1).normal(size=pairs)
     lengths = (draw.integers(10, 99, pairs), draw.integers(10, 99, pairs))
-    found = pair_predictions(margin, preference, lengths, probability=1 / (1 + np.exp(-margin)))
-    summary = preference_summary(found, ResampleOptions(resamples=20))
-    curve = selective_accuracy(margin, preference, found.certainty)
+    judged = pair_predictions(margin, preference, lengths, probability=1 / (1 + np.exp(-margin)))
+    summary = preference_summary(judged, FEW)
+    curve = selective_accuracy(margin, preference, judged.certainty)
+    area = interval(curve.area, curve.area - 0.04, curve.area + 0.04)
     labels = ["law" if row % 3 else "cooking" for row in range(pairs)]
-    return json_ready(
-        {
-            "judgments": pairs,
-            "pairs": summary,
-            "by_source": {},
-            "by_category": by_group(
-                lambda rows: preference_summary(found.take(rows), ResampleOptions(resamples=5)), labels
-            ),
-            "reliability": reliability_bins(summary.calibration),
-            "selective": {
-                "probability": {
-                    "coverage": curve.coverage[9::10],
-                    "accuracy": curve.accuracy[9::10],
-                    "area": interval(curve.area, curve.area - 0.04, curve.area + 0.04),
-                }
+    return FileEvaluation(
+        judgments=pairs,
+        pairs=summary,
+        by_category=by_group(lambda rows: preference_summary(judged.take(rows), FEW), labels),
+        reliability=reliability_bins(summary.calibration),
+        selective={
+            "probability": SelectiveCurve(curve.coverage[9::10], curve.accuracy[9::10], area, curve.count, curve.ties)
+        },
+        weights_by_category=WeightsByGroup(
+            by="category",
+            objectives=("safety", "brevity"),
+            overall=GroupWeights(pairs, (0.4, 0.6), (0.1, 0.1)),
+            groups={
+                "law": GroupWeights(80, (0.25, 0.75), (0.1, 0.1)),
+                "cooking": GroupWeights(40, (0.7, 0.3), (0.1, 0.1)),
             },
-            "weights_by_category": {
-                "by": "category",
-                "objectives": ["safety", "brevity"],
-                "overall": {"prompts": pairs, "mean": [0.4, 0.6], "std": [0.1, 0.1]},
-                "groups": {
-                    "law": {"prompts": 80, "mean": [0.25, 0.75], "std": [0.1, 0.1]},
-                    "cooking": {"prompts": 40, "mean": [0.7, 0.3], "std": [0.1, 0.1]},
-                },
-            },
-            "mistakes": [mistake()],
-        }
+        ),
+        mistakes=(mistake(),),
     )
 
 
-def interval(estimate: float, low: float, high: float) -> dict[str, float]:
-    return {"estimate": estimate, "low": low, "high": high, "confidence": 0.95}
+def mistake(**texts: str) -> Mistake:
+    return replace(WRITTEN.files["rows.jsonl"].mistakes[0], **texts)
 
 
-def mistake(**texts: str) -> dict[str, Any]:
-    def completion(label: str, reward: float) -> dict[str, Any]:
-        parts = {"safety": 0.4 * reward, "brevity": 0.6 * reward}
-        return {"label": label, "reward": {"mean": reward}, "objective_scores": parts, "contributions": parts}
-
-    return {
-        "file": "data/test.jsonl", "line": 7, "category": "law", "preference": 1.0, "probability": 0.031,
-        "margin": -3.44, "prompt": "May I keep it?", "chosen": "Only with a permit.", "rejected": "Yes, of course!",
-        **texts,
-        "explanation": {
-            "level": 0.9,
-            "weights": [
-                {"objective": "safety", "weight": {"mean": 0.4}}, {"objective": "brevity", "weight": {"mean": 0.6}},
-            ],
-            "completions": [completion("A", -1.0), completion("B", 2.44)],
-            "pairs": [
-                {
-                    "first": "B", "second": "A", "reasons": "because of brevity +2.06",
-                    "margin": {"mean": 3.44, "low": 1.1, "high": 5.6},
-                    "uncertainty": {"shares": {"features": 0.25, "weights": 0.7, "interaction": 0.05}},
-                }
-            ],
-            "notes": ["the prompt was cut"],
-        },
-    }  # fmt: skip
+def evaluation(model: str, files: dict[str, FileEvaluation], **more: Any) -> EvaluationDocument:
+    return replace(WRITTEN, model=model, files=files, **{"benchmarks": {}, **more})
 
 
-def evaluation(model: str, files: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "kind": "evaluation", "schema": 1, "model": model, "head": "vrm", "backbone_sha256": "ab" * 32,
-        "settings": {"precision": "float32", "steering": {"emphasis": None, "without": None}},
-        "versions": {"vrm": "0.1.0", "torch": "2.9"}, "files": files, **more,
-    }  # fmt: skip
-
-
-def best_of_n(seed: int = 0) -> dict[str, Any]:
+def best_of_n(seed: int = 0) -> BestOfNEntry:
     draw = np.random.default_rng(seed)
     gold = [draw.normal(size=6) for _ in range(12)]
     noisy = [values + draw.normal(size=6) for values in gold]
     rewards = {"mean": noisy, "pessimistic 1": [row - 1.0 * abs(draw.normal(size=6)) for row in noisy]}
     rewards["longest"] = [draw.normal(size=6) for _ in gold]
-    found = json_ready(compare_best_of_n(rewards, gold, baseline="mean", options=ResampleOptions(resamples=10)))
-    for name, kappa in (("mean", 0.0), ("pessimistic 1", 1.0)):
-        found["curves"][name] |= {"kappa": kappa, "spread": "reward" if kappa else None}
-    return {"prompts": 12, "dropped": 0, "uncertain": True, "one_best": False, **found}
-
-
-def benchmark(estimate: float = 0.71) -> dict[str, Any]:
-    figures = [("", "all", "average", estimate), ("domain", "chat", "hard", 0.55), ("domain", "code", "hard", 0.66)]
-    return {
-        "name": "rm-bench", "title": "RM-Bench", "examples": 40, "prompts": 40,
-        "figures": [
-            {"level": level, "row": row, "column": column, "examples": 40, "longer_wins": 0.31,
-             **interval(value, value - 0.02, value + 0.02)}
-            for level, row, column, value in figures
-        ],
-        "length_controlled": [{"level": "", "row": "all", "value": 0.625}],
-    }  # fmt: skip
-
-
-def comparison(first: str, second: str, file: str, difference: tuple[float, float, float]) -> dict[str, Any]:
-    measure = {"first": 0.8, "second": 0.8 - difference[0], "difference": interval(*difference)}
-    overall = {
-        "count": 120, "ties": 0, "prompts": 100, "accuracy": measure, "negative_log_likelihood": measure,
-        "p_value": 0.0123, "test": "sign_flip", "difference_to_find": 0.02, "pairs_needed": 1234.4,
-    }  # fmt: skip
-    groups = {name: {**overall, "holm_p_value": 0.25} for name in ("law", "cooking")}
-    content = {
-        "overall": overall,
-        "by_source": {},
-        "by_category": groups,
-        "conclusions": ["A is more accurate than B."],
+    compared = compare_best_of_n(rewards, gold, baseline="mean", options=FEW)
+    picks = {"mean": (0.0, None), "pessimistic 1": (1.0, "reward")}
+    curves = {
+        name: PickCurve(**field_values(curve), **dict(zip(("kappa", "spread"), picks.get(name, ()), strict=False)))
+        for name, curve in compared.curves.items()
     }
-    return {
-        "kind": "comparison", "schema": 1, "model": first, "model_b": second, "versions": {"vrm": "0.1.0"},
-        "settings": {}, "files": {file: content}, "benchmarks": {},
-    }  # fmt: skip
+    return replace(WRITTEN.benchmarks["bon"], path=None, prompts=12, **field_values(compared) | {"curves": curves})
 
 
-def audit(model: str = "runs/a/model") -> dict[str, Any]:
-    def edit(name: str, kind: str, verdict: str, shift: float, harm: float) -> dict[str, Any]:
-        pairs = {"flip_rate": interval(0.42, 0.3, 0.5), "error_rate": None}
-        return {
-            "name": name, "kind": kind, "summary": f"does {name}", "needs": "", "measured": 50, "not_applicable": 3,
-            "overlong": 0, "shift": interval(shift, shift - 0.1, shift + 0.1), "raised": interval(0.6, 0.5, 0.7),
-            "pairs": pairs, "harm": interval(harm, harm, harm), "verdict": verdict,
-        }  # fmt: skip
-
-    return {
-        "kind": "audit", "schema": 1, "model": model, "head": "vrm", "versions": {"vrm": "0.1.0"},
-        "settings": {"precision": "float32"}, "file": "data/test.jsonl", "prompts": 25, "spread": 1.5, "kappa": 0.0,
-        "spread_source": "standard deviation of the rewards", "confidence": 0.95, "overlong": "all within 256 tokens",
-        "edits": [
-            edit("middle_cut", "must lower", "not noticed", 0.05, 0.6),
-            edit("flattery", "must not raise", "raises the reward", 0.31, 0.5),
-            edit("emoji", "must not raise", "no clear effect", -0.02, 0.0),
-        ],
-        "length": {
-            "rewards": {"pearson": interval(0.33, 0.2, 0.4), "spearman": None},
-            "labels": {"pearson": interval(0.1, 0.0, 0.2), "spearman": None},
-            "model_prefers_longer": interval(0.7, 0.6, 0.8), "labels_prefer_longer": interval(0.6, 0.5, 0.7),
-        },
-    }  # fmt: skip
+def benchmark(estimate: float = 0.71) -> BenchmarkEntry:
+    figures = [("", "all", "average", estimate), ("domain", "chat", "hard", 0.55), ("domain", "code", "hard", 0.66)]
+    accuracy = Accuracy(0.6, 20)
+    return BenchmarkEntry(
+        name="rm-bench",
+        title="RM-Bench",
+        equal_rewards="equal rewards count half",
+        examples=40,
+        scored=40,
+        prompts=40,
+        ties=0,
+        equal_pairs=0,
+        figures=tuple(
+            FigureResult(level, row, column, value, value - 0.02, value + 0.02, 0.95, 40, 40, 0.31)
+            for level, row, column, value in figures
+        ),
+        length_controlled=(LengthControlledRow("", "all", 0.625, accuracy, accuracy, 0, 0),),
+    )
 
 
-def doctor(error: bool = True) -> dict[str, Any]:
-    findings = [
-        {"name": "shared_prompts", "severity": "error", "files": ["train", "dev"], "message": "14 prompts are shared.",
-         "advice": "Split by prompt.", "count": 14, "total": 100, "share": 0.14, "allowed": False,
-         "places": [f"dev.jsonl:{line}" for line in range(1, 9)]},
-        {"name": "languages", "severity": "ok", "files": ["train"], "message": "All English.", "count": 0, "total": 9},
-    ]  # fmt: skip
-    return {
-        "kind": "doctor", "schema": 1, "versions": {"vrm": "0.1.0"}, "settings": {}, "invalid": error,
-        "findings": findings if error else findings[1:], "files": {"train": {"rows": 9}, "dev": {"rows": 3}},
-    }  # fmt: skip
+def comparison(first: str, second: str, file: str, difference: tuple[float, float, float]) -> ComparisonDocument:
+    measure = PairedMeasure(0.8, 0.8 - difference[0], interval(*difference))
+    overall = PairedComparison(
+        count=120,
+        ties=0,
+        prompts=100,
+        accuracy=measure,
+        length_controlled=measure,
+        style_controlled=measure,
+        negative_log_likelihood=measure,
+        mcnemar=McNemar(5, 7, 0.77),
+        p_value=0.0123,
+        test="sign_flip",
+        holm_p_value=None,
+        difference_to_find=0.02,
+        pairs_needed=1234.4,
+    )
+    groups = {name: replace(overall, holm_p_value=0.25) for name in ("law", "cooking")}
+    compared = FileComparison(0, 0, overall, {}, groups, ("A is more accurate than B.",))
+    return ComparisonDocument(model=first, model_b=second, versions={"vrm": "0.1.0"}, files={file: compared})
+
+
+def compared_figures(difference: tuple[float, float, float]) -> BenchmarkComparisonEntry:
+    """The comparison on a benchmark that has one figure."""
+    figure = PairedFigure("all", 40, True, 0.8, 0.8 - difference[0], interval(*difference), 0.01)
+    return BenchmarkComparisonEntry(40, 0, 0, 40, (figure,), ())
+
+
+def audit(model: str = "runs/a/model") -> AuditDocument:
+    def edit(name: str, kind: EditKind, verdict: Verdict, shift: float, harm: float) -> EditResult:
+        return EditResult(
+            name=name,
+            kind=kind,
+            summary=f"does {name}",
+            needs="",
+            measured=50,
+            not_applicable=3,
+            overlong=0,
+            shift=interval(shift, shift - 0.1, shift + 0.1),
+            raised=interval(0.6, 0.5, 0.7),
+            pairs=PairEffect(50, 40, interval(0.42, 0.3, 0.5), None, interval(0.1, 0.0, 0.2), 0.8, 0.7),
+            harm=interval(harm, harm, harm),
+            verdict=verdict,
+        )
+
+    return AuditDocument(
+        model=model,
+        head="vrm",
+        versions={"vrm": "0.1.0"},
+        settings={"precision": "float32"},
+        file="data/test.jsonl",
+        judgments=25,
+        completions=50,
+        prompts=25,
+        pairs=25,
+        without_completions=0,
+        cut_completions=0,
+        overlong="all within 256 tokens",
+        spread=1.5,
+        spread_source="standard deviation of the rewards",
+        kappa=0.0,
+        seed=0,
+        confidence=0.95,
+        resamples=100,
+        edits=(
+            edit("middle_cut", EditKind.LOWER, Verdict.UNNOTICED, 0.05, 0.6),
+            edit("flattery", EditKind.NOT_RAISE, Verdict.RAISES, 0.31, 0.5),
+            edit("emoji", EditKind.NOT_RAISE, Verdict.NO_EFFECT, -0.02, 0.0),
+        ),
+        length=LengthReport(
+            rewards=LengthCorrelation(50, 25, interval(0.33, 0.2, 0.4), None),
+            labels=LengthCorrelation(50, 25, interval(0.1, 0.0, 0.2), None),
+            pairs=25,
+            model_prefers_longer=interval(0.7, 0.6, 0.8),
+            labels_prefer_longer=interval(0.6, 0.5, 0.7),
+        ),
+    )
+
+
+def doctor(error: bool = True) -> DoctorDocument:
+    shared = Finding(
+        "shared_prompts", Severity.ERROR, ("train", "dev"), "14 prompts are shared.", "Split by prompt.", 14, 100,
+        places=tuple(f"dev.jsonl:{line}" for line in range(1, 9)),
+    )  # fmt: skip
+    languages = Finding("languages", Severity.OK, ("train",), "All English.", total=9)
+    findings = (shared, languages) if error else (languages,)
+    files: dict[str, dict[str, Any]] = {"train": {"rows": 9}, "dev": {"rows": 3}}
+    return DoctorDocument(versions={"vrm": "0.1.0"}, findings=findings, files=files)
 
 
 HISTORY = [
@@ -284,18 +329,18 @@ HISTORY = [
     {"step": 20, "eval_nll": 0.52, "eval_accuracy": 0.75, "eval_kl_to_prior": 0.0},
     {"step": 30, "eval_nll": 0.58, "eval_accuracy": 0.74, "eval_kl_to_prior": 0.0},
 ]
-SUMMARY = {
-    "config": {"output_dir": "runs/a", "model": {"head": "vrm", "backbone": "embedded"}, "loss": {"ratings": 0.3}},
-    "rows": {"train": 2400, "eval": 312},
-    "metrics": {"nll": 0.52, "accuracy": 0.75, "kl_to_prior": 0.0, "active_units": 5.0},
-    "seconds": {"total": 61.4},
-    "versions": {"vrm": "0.1.0"},
-}
+SUMMARY = RunDocument(
+    config={"output_dir": "runs/a", "model": {"head": "vrm", "backbone": "embedded"}, "loss": {"ratings": 0.3}},
+    rows=RowCounts(2400, 312),
+    metrics={"nll": 0.52, "accuracy": 0.75, "kl_to_prior": 0.0, "active_units": 5.0},
+    versions={"vrm": "0.1.0"},
+    seconds={"total": 61.4},
+)
 
 
 def write_document(path: Path, document: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(to_text(document), encoding="utf-8")
     return path
 
 
@@ -324,7 +369,7 @@ def write_run(tmp_path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     """Makers of documents: make.evaluation(model, {file: make.measured()}), make.audit(), ..."""
-    functions = (evaluation, measured, mistake, best_of_n, benchmark, comparison, audit, doctor)
+    functions = (evaluation, measured, mistake, best_of_n, benchmark, comparison, compared_figures, audit, doctor)
     return SimpleNamespace(**{function.__name__: function for function in functions})
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from vrm.errors import ConfigError, DataError
+from vrm.metrics import json_ready
 from vrm.report import read_inputs
+from vrm.results import AuditDocument
 
 
 def test_documents_and_runs_are_read_in_order(write, write_run, make):
     paths = [write("d.json", make.doctor()), write_run("r"), write("a.json", make.audit())]
     found = read_inputs(paths)
-    assert [document.kind for document in found.documents] == ["doctor", "audit"]
-    assert found.of_kind("audit")[0].source == str(paths[2])
+    assert [entry.content.kind for entry in found.documents] == ["doctor", "audit"]
+    assert found.of(AuditDocument)[0].source == str(paths[2])
     assert found.runs[0].source == str(paths[1])
     assert len(found.runs[0].history) == 5
-    assert found.runs[0].summary["rows"]["train"] == 2400
+    assert found.runs[0].summary.rows.train == 2400
 
 
 def test_an_unfinished_run_and_one_without_a_history(write_run):
@@ -33,7 +36,7 @@ def test_the_quickstart_directory_is_its_results_and_its_runs(tmp_path, write, w
         write_run(f"quick/{head}")
     (tmp_path / "quick" / "corpus").mkdir()
     found = read_inputs([tmp_path / "quick"])
-    assert [document.content["model"] for document in found.documents] == [
+    assert [entry.content.model for entry in found.documents] == [
         str(tmp_path / "quick" / head / "model") for head in ("bt", "vrm")
     ]
     assert [run.source for run in found.runs] == [str(tmp_path / "quick" / head) for head in ("bt", "vrm")]
@@ -45,11 +48,21 @@ def test_other_json_and_other_schemas_are_refused(write, make):
     with pytest.raises(DataError, match=r"kind\.json.*its kind is 'benchmark'"):
         read_inputs([write("kind.json", {"kind": "benchmark", "schema": 1})])
     with pytest.raises(DataError, match=r"new\.json.*its schema is 2, and this version of vrm reads 1"):
-        read_inputs([write("new.json", {**make.audit(), "schema": 2})])
+        read_inputs([write("new.json", replace(make.audit(), schema=2))])
     with pytest.raises(DataError, match=r"list\.json.*must be a JSON object, got list"):
         read_inputs([write("list.json", [1])])
-    with pytest.raises(DataError, match=r"results\.json.*'heads.bt' must be an object, got list"):
+    with pytest.raises(DataError, match=r"results\.json: heads\.bt: Input should be a valid dictionary"):
         read_inputs([write("results.json", {"heads": {"bt": []}})])
+
+
+def test_a_value_of_another_type_is_named_with_its_file(write, make):
+    audit, doctor = json_ready(make.audit()), json_ready(make.doctor())
+    audit["edits"][1]["verdict"] = "pays well"
+    with pytest.raises(DataError, match=r"a\.json: edits\.1\.verdict: Input should be 'raises the reward', "):
+        read_inputs([write("a.json", audit)])
+    doctor["findings"][0]["count"] = "many"
+    with pytest.raises(DataError, match=r"d\.json: findings\.0\.count: Input should be a valid integer"):
+        read_inputs([write("d.json", doctor)])
 
 
 def test_files_that_are_not_json_are_named(tmp_path):

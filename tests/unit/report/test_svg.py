@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import matplotlib
 import pytest
 
 from vrm.errors import MissingExtraError
-from vrm.report.charts import Axes, Bar, Bin, Drawer, Line, Reliability
-from vrm.report.values import Span
+from vrm.metrics import Interval, ReliabilityBin
+from vrm.report.charts import Axes, Bar, Drawer, Line, Reliability
 
 NASTY = ["<script>alert(1)</script>", 'a"b & c', "$x^2$", "\\frac", "模型🎈", "a\nb"]
 
@@ -20,14 +21,14 @@ NASTY = ["<script>alert(1)</script>", 'a"b & c', "$x^2$", "\\frac", "模型🎈"
 def draw_all():
     names = list(enumerate(NASTY))
     lines = [Line(name, [0, 1], [0.1, 0.2], [0.0, 0.1], [0.2, 0.3], place) for place, name in names]
-    bars = [Bar(name, place - 2.0, place - 3.0, place - 1.0, place) for place, name in names]
-    part = Bin(0.5, 0.7, 0.6, Span(0.4, 0.3, 0.5), 9)
+    bars = [Bar(name, Interval(place - 2.0, place - 3.0, place - 1.0, 0.95), place) for place, name in names]
+    part = ReliabilityBin(0.5, 0.7, 0.6, Interval(0.4, 0.3, 0.5, 0.95), 9)
     with Drawer.open() as draw:
         return [
             draw.lines(lines, Axes("x", "y", percent=True), NASTY[0]),
-            draw.lines([Line("", [1.0], [None], series=None)], Axes("x", "y"), "one point, no value"),
+            draw.lines([Line("", [1.0], [math.nan], series=None)], Axes("x", "y"), "one point, no value"),
             draw.bars(bars, "x", "bars"),
-            draw.points(bars, "x", "points", "", [0.5, None]),
+            draw.points(bars, "x", "points", "", [0.5, math.nan]),
             draw.reliability([Reliability(name, [part], [0.5, 1.0], [9], place) for place, name in names], "many"),
             draw.reliability([Reliability(NASTY[0], [part], [], [])], "one"),
         ]

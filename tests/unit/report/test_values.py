@@ -6,43 +6,38 @@ import math
 
 import pytest
 
+from vrm.metrics import Interval
+from vrm.report.blocks import Cell
 from vrm.report.values import (
-    Span,
     clip,
     clip_lines,
     clip_middle,
-    count,
     fixed,
+    fixed_cell,
     fixed_range,
-    number,
-    numbers,
+    has_ends,
+    known,
     percent,
+    percent_cell,
     percent_range,
     plain,
-    span,
+    scaled,
 )
 
 
-def test_what_is_absent_or_of_another_type_is_none():
-    document = {"a": {"b": 2, "nan": math.nan, "flag": True, "word": "x", "inf": "inf", "list": [1, None, "y", 2.5]}}
-    assert number(document, "a", "b") == 2.0
-    for path in (("a", "nan"), ("a", "flag"), ("a", "word"), ("a", "list"), ("a", "b", "c"), ("z",)):
-        assert number(document, *path) is None
-    assert number(document, "a", "inf") == math.inf
-    assert count(document, "a", "inf") is None
-    assert numbers(document, "a", "list") == [1.0, None, None, 2.5]
-    assert numbers(document, "a", "word") == []
+def interval(estimate, low=math.nan, high=math.nan):
+    return Interval(estimate, low, high, 0.95)
 
 
-def test_spans():
-    assert span({"estimate": 0.5, "low": 0.4, "high": 0.6}) == Span(0.5, 0.4, 0.6)
-    assert span(0.5) == Span(0.5)
-    assert span({"low": 0.4}) is None
-    assert not Span(0.5, 0.4, None).known
-    assert Span(0.5, 0.4, 0.6).leaves_out_zero
-    assert not Span(0.5, -0.1, 0.6).leaves_out_zero
-    assert not Span(0.5).leaves_out_zero
-    assert Span(0.5, 0.4, 0.7).scaled(-2) == Span(-1.0, -1.4, -0.8)
+def test_intervals():
+    assert known(None) is None
+    assert known(interval(math.nan, 0.4, 0.6)) is None
+    assert known(interval(0.5)) == interval(0.5)
+    assert not has_ends(interval(0.5, 0.4))
+    assert scaled(interval(0.5, 0.4, 0.7), -2) == interval(-1.0, -1.4, -0.8)
+    assert percent_cell(interval(0.5, 0.25, 0.75)) == Cell("50.0", "[25.0, 75.0]")
+    assert percent_cell(None) == fixed_cell(interval(math.nan)) == Cell("–")
+    assert fixed_cell(interval(0.5, 0.25, 0.75), 2, signed=True, strong=True) == Cell("+0.50", "[+0.25, +0.75]", True)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +45,15 @@ def test_spans():
     [
         (percent(0.8064), "80.6"),
         (percent(None), "–"),
+        (percent(math.nan), "–"),
+        (fixed(math.nan), "–"),
         (fixed(-0.12345), "−0.123"),
         (fixed(-0.0001), "0.000"),
         (fixed(0.1, 2, signed=True), "+0.10"),
         (fixed(0.001, 2, signed=True), "0.00"),
-        (percent_range(Span(0.5, 0.25, 0.75)), "[25.0, 75.0]"),
-        (percent_range(Span(0.5)), ""),
-        (fixed_range(Span(0.5, -0.5, 1.0), 1, signed=True), "[−0.5, +1.0]"),
+        (percent_range(interval(0.5, 0.25, 0.75)), "[25.0, 75.0]"),
+        (percent_range(interval(0.5)), ""),
+        (fixed_range(interval(0.5, -0.5, 1.0), 1, signed=True), "[−0.5, +1.0]"),
         (fixed_range(None), ""),
         (clip("a  b\nc", 10), "a b c"),
         (clip("abcdef", 4), "abc…"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from vrm.metrics import Interval
 from vrm.report import read_inputs
 from vrm.report.sections.best import paired_differences
-from vrm.report.values import Span
 from vrm.report.view import view_of
 
 FIRST, SECOND = "data/first.jsonl", "data/second.jsonl"
@@ -14,12 +16,12 @@ def views(write, make, entries, comparison=None):
     """The view of evaluations of bon, each (model, path), and perhaps of a comparison on a benchmark."""
     documents = []
     for place, (model, path) in enumerate(entries):
-        bon = {**make.best_of_n(place), **({} if path is None else {"path": path})}
+        bon = replace(make.best_of_n(place), path=path)
         documents.append(write(f"{place}.json", make.evaluation(f"runs/{model}/model", {}, benchmarks={"bon": bon})))
     if comparison is not None:
         document = make.comparison("runs/a/model", "runs/b/model", "data/test.jsonl", (-0.05, -0.09, -0.01))
-        figures = {"figures": [{"difference": {"estimate": 0.2, "low": 0.1, "high": 0.3}}]}
-        documents.append(write("c.json", document | {"files": {}, "benchmarks": {comparison: figures}}))
+        compared = {comparison: make.compared_figures((0.2, 0.1, 0.3))}
+        documents.append(write("c.json", replace(document, files={}, benchmarks=compared)))
     return view_of(read_inputs(documents))
 
 
@@ -44,7 +46,7 @@ def test_a_model_measured_twice_on_one_file_is_told_apart(write, make):
 def test_paired_differences_are_of_the_file_that_was_compared(write, make):
     view = views(write, make, [("a", FIRST), ("b", FIRST), ("a", SECOND), ("b", SECOND)], f"bon={SECOND}")
     found = paired_differences(view)
-    assert found["bon=second.jsonl", "a", "b"] == Span(0.2, 0.1, 0.3)
+    assert found["bon=second.jsonl", "a", "b"] == Interval(0.2, 0.1, 0.3, 0.95)
     assert ("bon=first.jsonl", "a", "b") not in found
 
 
