@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vrm.inference.explanation import CompletionReport, Explanation, WeightReport
 from vrm.report.blocks import Block, Cell, Column, Fold, Heading, Paragraph, Section, Table
 from vrm.report.charts import Drawer
 from vrm.report.sections.best import has_pairs
 from vrm.report.values import clip, clip_lines, fixed, percent
 from vrm.report.view import View
 from vrm.results import Mistake
+from vrm.wire.explanation import CompletionReport, Explanation, WeightReport
 
 MAX_MISTAKES = 10
 MAX_CHARACTERS = 600
@@ -58,7 +58,7 @@ def _explanation(explanation: Explanation) -> list[Block]:
     if len(explanation.weights) > 1 and len(explanation.completions) == 2:
         blocks += [Heading("Why"), _contributions(explanation.weights, explanation.completions)]
     for pair in explanation.pairs[:1]:
-        sentences = [f"The model prefers {pair.first or '?'} {pair.reasons}."]
+        sentences = [f"The model prefers {pair.first} {pair.reasons}".rstrip() + "."]
         margin = pair.margin
         if not math.isnan(margin.low) and not math.isnan(margin.high):
             level = percent(explanation.level, 0)
