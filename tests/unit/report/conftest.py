@@ -16,7 +16,6 @@ import pytest
 from vrm.metrics import (
     Accuracy,
     Interval,
-    McNemar,
     ResampleOptions,
     by_group,
     compare_best_of_n,
@@ -38,29 +37,26 @@ from vrm.results import (
     EditResult,
     EvaluationDocument,
     FigureResult,
-    FileComparison,
     FileEvaluation,
     Finding,
+    Kind,
     Mistake,
-    PairedComparison,
-    PairedFigure,
     PickCurve,
     RowCounts,
     RunDocument,
     Severity,
     Verdict,
-    from_json,
-    read_object,
+    read_document,
     to_text,
 )
-from vrm.results.audit import LengthCorrelation, LengthReport, PairEffect
 from vrm.results.benchmarks import LengthControlledRow
-from vrm.results.comparison import PairedMeasure
 from vrm.results.evaluation import GroupWeights, SelectiveCurve, WeightsByGroup
 
-_FILE = Path(__file__).parents[2] / "fixtures" / "written_by_0_1" / "results" / "evaluation.json"
-WRITTEN = from_json(EvaluationDocument, read_object(_FILE), _FILE)
-"""An evaluation that the command has written."""
+_FOLDER = Path(__file__).parents[2] / "fixtures" / "written_by_0_1" / "results"
+WRITTEN: dict[str, Any] = {
+    kind: read_document(_FOLDER / f"{kind}.json", list(Kind)) for kind in ("evaluation", "comparison", "audit")
+}
+"""Documents that the commands have written."""
 
 FEW = ResampleOptions(resamples=20)
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -190,11 +186,11 @@ def measured(skill: float = 1.0, pairs: int = 120, seed: int = 0) -> FileEvaluat
 
 
 def mistake(**texts: str) -> Mistake:
-    return replace(WRITTEN.files["rows.jsonl"].mistakes[0], **texts)
+    return replace(WRITTEN["evaluation"].files["rows.jsonl"].mistakes[0], **texts)
 
 
 def evaluation(model: str, files: dict[str, FileEvaluation], **more: Any) -> EvaluationDocument:
-    return replace(WRITTEN, model=model, files=files, **{"benchmarks": {}, **more})
+    return replace(WRITTEN["evaluation"], model=model, files=files, **{"benchmarks": {}, **more})
 
 
 def best_of_n(seed: int = 0) -> BestOfNEntry:
@@ -209,117 +205,63 @@ def best_of_n(seed: int = 0) -> BestOfNEntry:
         name: PickCurve(**field_values(curve), **dict(zip(("kappa", "spread"), picks.get(name, ()), strict=False)))
         for name, curve in compared.curves.items()
     }
-    return replace(WRITTEN.benchmarks["bon"], path=None, prompts=12, **field_values(compared) | {"curves": curves})
+    return replace(
+        WRITTEN["evaluation"].benchmarks["bon"], path=None, prompts=12, **field_values(compared) | {"curves": curves}
+    )
 
 
 def benchmark(estimate: float = 0.71) -> BenchmarkEntry:
     figures = [("", "all", "average", estimate), ("domain", "chat", "hard", 0.55), ("domain", "code", "hard", 0.66)]
-    accuracy = Accuracy(0.6, 20)
-    return BenchmarkEntry(
-        name="rm-bench",
-        title="RM-Bench",
-        equal_rewards="equal rewards count half",
-        examples=40,
-        scored=40,
-        prompts=40,
-        ties=0,
-        equal_pairs=0,
-        figures=tuple(
-            FigureResult(level, row, column, value, value - 0.02, value + 0.02, 0.95, 40, 40, 0.31)
-            for level, row, column, value in figures
-        ),
-        length_controlled=(LengthControlledRow("", "all", 0.625, accuracy, accuracy, 0, 0),),
+    cells = tuple(
+        FigureResult(level, row, column, value, value - 0.02, value + 0.02, 0.95, 40, 40, 0.31)
+        for level, row, column, value in figures
     )
+    accuracy = Accuracy(0.6, 20)
+    controlled = LengthControlledRow("", "all", 0.625, accuracy, accuracy, 0, 0)
+    return BenchmarkEntry("rm-bench", "RM-Bench", "equal rewards: half", 40, 40, 40, 0, 0, cells, (controlled,))
 
 
 def comparison(first: str, second: str, file: str, difference: tuple[float, float, float]) -> ComparisonDocument:
-    measure = PairedMeasure(0.8, 0.8 - difference[0], interval(*difference))
-    overall = PairedComparison(
-        count=120,
-        ties=0,
-        prompts=100,
-        accuracy=measure,
-        length_controlled=measure,
-        style_controlled=measure,
-        negative_log_likelihood=measure,
-        mcnemar=McNemar(5, 7, 0.77),
-        p_value=0.0123,
-        test="sign_flip",
-        holm_p_value=None,
-        difference_to_find=0.02,
-        pairs_needed=1234.4,
-    )
+    written = WRITTEN["comparison"].files["rows.jsonl"]
+    measure = replace(written.overall.accuracy, difference=interval(*difference))
+    overall = replace(written.overall, accuracy=measure, pairs_needed=1234.4)
     groups = {name: replace(overall, holm_p_value=0.25) for name in ("law", "cooking")}
-    compared = FileComparison(0, 0, overall, {}, groups, ("A is more accurate than B.",))
-    return ComparisonDocument(model=first, model_b=second, versions={"vrm": "0.1.0"}, files={file: compared})
+    sentences = ("A is more accurate than B.",)
+    compared = replace(written, overall=overall, by_category=groups, conclusions=sentences)
+    return replace(WRITTEN["comparison"], model=first, model_b=second, files={file: compared}, benchmarks={})
 
 
 def compared_figures(difference: tuple[float, float, float]) -> BenchmarkComparisonEntry:
-    """The comparison on a benchmark that has one figure."""
-    figure = PairedFigure("all", 40, True, 0.8, 0.8 - difference[0], interval(*difference), 0.01)
-    return BenchmarkComparisonEntry(40, 0, 0, 40, (figure,), ())
+    """The comparison on a benchmark, its main figure with this difference."""
+    written = WRITTEN["comparison"].benchmarks["bon=bon.jsonl"]
+    main, *others = written.figures
+    return replace(written, figures=(replace(main, difference=interval(*difference)), *others))
 
 
 def audit(model: str = "runs/a/model") -> AuditDocument:
-    def edit(name: str, kind: EditKind, verdict: Verdict, shift: float, harm: float) -> EditResult:
-        return EditResult(
-            name=name,
-            kind=kind,
-            summary=f"does {name}",
-            needs="",
-            measured=50,
-            not_applicable=3,
-            overlong=0,
-            shift=interval(shift, shift - 0.1, shift + 0.1),
-            raised=interval(0.6, 0.5, 0.7),
-            pairs=PairEffect(50, 40, interval(0.42, 0.3, 0.5), None, interval(0.1, 0.0, 0.2), 0.8, 0.7),
-            harm=interval(harm, harm, harm),
-            verdict=verdict,
-        )
+    written = WRITTEN["audit"]
 
-    return AuditDocument(
-        model=model,
-        head="vrm",
-        versions={"vrm": "0.1.0"},
-        settings={"precision": "float32"},
-        file="data/test.jsonl",
-        judgments=25,
-        completions=50,
-        prompts=25,
-        pairs=25,
-        without_completions=0,
-        cut_completions=0,
-        overlong="all within 256 tokens",
-        spread=1.5,
-        spread_source="standard deviation of the rewards",
-        kappa=0.0,
-        seed=0,
-        confidence=0.95,
-        resamples=100,
-        edits=(
-            edit("middle_cut", EditKind.LOWER, Verdict.UNNOTICED, 0.05, 0.6),
-            edit("flattery", EditKind.NOT_RAISE, Verdict.RAISES, 0.31, 0.5),
-            edit("emoji", EditKind.NOT_RAISE, Verdict.NO_EFFECT, -0.02, 0.0),
-        ),
-        length=LengthReport(
-            rewards=LengthCorrelation(50, 25, interval(0.33, 0.2, 0.4), None),
-            labels=LengthCorrelation(50, 25, interval(0.1, 0.0, 0.2), None),
-            pairs=25,
-            model_prefers_longer=interval(0.7, 0.6, 0.8),
-            labels_prefer_longer=interval(0.6, 0.5, 0.7),
-        ),
+    def edit(name: str, kind: EditKind, verdict: Verdict, shift: float) -> EditResult:
+        effect = {"shift": interval(shift, shift - 0.1, shift + 0.1), "raised": interval(0.6, 0.5, 0.7)}
+        return replace(written.edits[0], name=name, kind=kind, verdict=verdict, not_applicable=3, **effect)
+
+    edits = (
+        edit("middle_cut", EditKind.LOWER, Verdict.UNNOTICED, 0.05),
+        edit("flattery", EditKind.NOT_RAISE, Verdict.RAISES, 0.31),
+        edit("emoji", EditKind.NOT_RAISE, Verdict.NO_EFFECT, -0.02),
     )
+    return replace(written, model=model, file="data/test.jsonl", edits=edits)
 
 
 def doctor(error: bool = True) -> DoctorDocument:
+    places = tuple(f"dev.jsonl:{line}" for line in range(1, 9))
     shared = Finding(
-        "shared_prompts", Severity.ERROR, ("train", "dev"), "14 prompts are shared.", "Split by prompt.", 14, 100,
-        places=tuple(f"dev.jsonl:{line}" for line in range(1, 9)),
-    )  # fmt: skip
+        "shared_prompts", Severity.ERROR, ("train", "dev"), "14 are shared.", "Split.", 14, 100, {}, places
+    )
     languages = Finding("languages", Severity.OK, ("train",), "All English.", total=9)
     findings = (shared, languages) if error else (languages,)
-    files: dict[str, dict[str, Any]] = {"train": {"rows": 9}, "dev": {"rows": 3}}
-    return DoctorDocument(versions={"vrm": "0.1.0"}, findings=findings, files=files)
+    profiles = {"train": {"rows": 9}, "dev": {"rows": 3}}
+    return DoctorDocument(versions={"vrm": "0.1.0"}, findings=findings, files=profiles)
 
 
 HISTORY = [
