@@ -14,7 +14,7 @@ _WHERE = {
     "EditContext": "vrm.audit.context",
     "EditResult": "vrm.results.audit",
     "print_audit": "vrm.audit.table",
-    "print_edits": "vrm.audit.listing",
+    "print_edits": "vrm.audit.table",
     "select_edits": "vrm.audit.edits",
 }
 

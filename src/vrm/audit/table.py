@@ -1,9 +1,9 @@
-"""An audit as tables for people."""
+"""An audit, and the list of edits, as tables for people; no model is loaded for either."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vrm.audit.edits import EDITS, Edit
 from vrm.metrics import Interval
 from vrm.results.audit import AuditReport, EditKind, EditResult, Verdict
 
@@ -124,3 +125,14 @@ def _notes(report: AuditReport) -> Iterator[str]:
 
 def _needs(result: EditResult) -> str:
     return f" (needs {result.needs})" if result.needs else ""
+
+
+def print_edits(console: Console, edits: Mapping[str, Edit] = EDITS) -> None:
+    """Print the names of edits with what they do."""
+    table = Table(title="Edits", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    for name in ("what it does", "where it applies", "a reward"):
+        table.add_column(name)
+    for name, edit in edits.items():
+        table.add_row(name, edit.summary, edit.needs or "everywhere", edit.kind)
+    console.print(table)

@@ -265,7 +265,9 @@ def _configure_best_of_n(inputs: list[Input], kappas: list[float] | None, max_n:
     for item in best_of_n:
         from vrm.benchmarks.best_of_n import KAPPAS, BestOfNBenchmark
 
-        item.benchmark = BestOfNBenchmark(tuple(kappas) if kappas else KAPPAS, max_n, on_bad_rows)
+        item.benchmark = BestOfNBenchmark(
+            kappas=tuple(kappas) if kappas else KAPPAS, max_n=max_n, on_bad_rows=on_bad_rows
+        )
 
 
 def _rewards_path(item: Input, rewards: Path | None, json_file: Path | None) -> Path | None:

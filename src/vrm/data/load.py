@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from vrm.choices import OnBadRows
 from vrm.data.columns import check_mapping, unknown_columns
@@ -14,6 +13,7 @@ from vrm.data.from_recipe import recipe_rows
 from vrm.data.mixture import check_weight, mix
 from vrm.data.parse import parse_row
 from vrm.data.problems import InvalidRowError, one_problem
+from vrm.data.read_text import Rows
 from vrm.data.readers import Location, locate, read_location
 from vrm.data.schema import Judgment
 from vrm.data.validation import InvalidDataError, RecipeCounts, ValidationReport
@@ -99,7 +99,7 @@ def load_judgments(
         (True, True)
     """
     check_choice("on_bad_rows", on_bad_rows, OnBadRows)
-    located = _located(sources)
+    located = locate_sources(sources)
     report = ValidationReport()
     by_source = {
         name: list(_judgments(source, location, name, objectives, report))
@@ -113,8 +113,13 @@ def load_judgments(
     return LoadResult(mix(by_source, weights, seed), report, by_source, weights)
 
 
-def _located(sources: Source | str | Path | Iterable[Source | str | Path]) -> dict[str, tuple[Source, Location]]:
-    """Sources by name, all of them found before the first is read."""
+def locate_sources(sources: Source | str | Path | Iterable[Source | str | Path]) -> dict[str, tuple[Source, Location]]:
+    """Sources by name, all of them located before the first is read; equal names are numbered.
+
+    Raises:
+        ConfigError: there is no source.
+        DataError: a source does not exist or is of no known format.
+    """
     listed = [sources] if isinstance(sources, Source | str | Path) else list(sources)
     if not listed:
         raise ConfigError("no source is given; name at least one file, directory or Hub dataset.")
@@ -140,7 +145,13 @@ def _judgments(
     def refuse(error: InvalidRowError) -> None:
         report.add_bad(error, name)
 
-    for line, row in _schema_rows(source, location, name, report):
+    rows: Rows
+    if source.recipe is None:
+        rows = islice(read_location(location, mapping=source.mapping, on_error=refuse), source.limit)
+    else:
+        counts = report.recipes.setdefault(name, RecipeCounts())
+        rows = recipe_rows(location, source.recipe, source.limit, counts, refuse)
+    for line, row in rows:
         report.add_ignored(unknown_columns(row, source.mapping))
         seen.update(column for column, value in row.items() if value is not None)
         try:
@@ -162,16 +173,3 @@ def _check_mapped(source: Source, file: str, seen: set[str], refuse: Callable[[I
                 f"the mapping takes '{ours}' from this column, but no row has it; there are: {', '.join(sorted(seen))}."
             )
             refuse(one_problem(file, 0, theirs, "missing column", reason))
-
-
-def _schema_rows(
-    source: Source, location: Location, name: str, report: ValidationReport
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    def refuse(error: InvalidRowError) -> None:
-        report.add_bad(error, name)
-
-    if source.recipe is not None:
-        counts = report.recipes.setdefault(name, RecipeCounts())
-        yield from recipe_rows(location, source.recipe, source.limit, counts, refuse)
-        return
-    yield from islice(read_location(location, mapping=source.mapping, on_error=refuse), source.limit)

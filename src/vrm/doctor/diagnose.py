@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrm.data.load import Source, load_judgments
-from vrm.data.readers import locate
+from vrm.data.load import Source, load_judgments, locate_sources
+from vrm.data.readers import Location
 from vrm.data.statistics import objective_names
 from vrm.data.validation import InvalidDataError
 from vrm.doctor.across import check_across
@@ -22,7 +22,6 @@ from vrm.doctor.model_view import check_with_model
 from vrm.doctor.near import check_datasketch
 from vrm.doctor.rows import FileRows, problem_places
 from vrm.doctor.tokens import Reading, check_tokens, default_reading
-from vrm.errors import ConfigError
 from vrm.metrics import json_ready
 from vrm.results.doctor import DoctorReport, Finding, Severity
 
@@ -64,10 +63,7 @@ def diagnose(
     check_datasketch()
     check_py3langid()
     settings = settings or DoctorSettings()
-    listed = [sources] if isinstance(sources, Source | str | Path) else list(sources)
-    if not listed:
-        raise ConfigError("no source is given; name at least one file, directory or Hub dataset.")
-    files = _load([entry if isinstance(entry, Source) else Source(entry) for entry in listed], progress)
+    files = _load(locate_sources(sources), progress)
     known = reading or default_reading()
     findings: list[Finding] = []
     profiles: dict[str, dict[str, Any]] = {}
@@ -81,13 +77,10 @@ def diagnose(
     return DoctorReport(json_ready(settings), tokenizer, ordered(_allowed(findings, settings)), profiles)
 
 
-def _load(sources: Sequence[Source], progress: Progress) -> list[FileRows]:
-    """Each source by itself, all of them found before the first is read."""
-    stems = [source.name or locate(source.path, source.split).stem for source in sources]
-    files, used = [], Counter[str]()
-    for source, stem in zip(sources, stems, strict=True):
-        used[stem] += 1
-        name = stem if used[stem] == 1 else f"{stem}#{used[stem]}"
+def _load(sources: Mapping[str, tuple[Source, Location]], progress: Progress) -> list[FileRows]:
+    """The rows of each source by itself."""
+    files = []
+    for name, (source, _) in sources.items():
         progress(f"{name}: reading")
         try:
             result = load_judgments(source, on_bad_rows="skip")

@@ -59,16 +59,16 @@ def _row(prompt: str, votes: dict[str, float], domain: str | None) -> Row:
     return row | {"category": domain} if domain else row
 
 
-FLASK = Recipe(
-    name=_NAME,
-    hub_id=None,
-    convert=_convert,
-    objectives=OBJECTIVES,
-    description="Votes without completions: one for each annotated skill. `category` is the domain. Reads the "
-    "evaluation set's JSONL file of the FLASK repository.",
-    license_note="none known; see the FLASK repository",
-    leaves_out="Prompts without a skill, reference answers, difficulty levels.",
-    splits=("test",),
+RECIPES = (
+    Recipe(
+        name=_NAME,
+        hub_id=None,
+        convert=_convert,
+        objectives=OBJECTIVES,
+        description="Votes without completions: one for each annotated skill. `category` is the domain. Reads the "
+        "evaluation set's JSONL file of the FLASK repository.",
+        license_note="none known; see the FLASK repository",
+        leaves_out="Prompts without a skill, reference answers, difficulty levels.",
+        splits=("test",),
+    ),
 )
-
-RECIPES = (FLASK,)

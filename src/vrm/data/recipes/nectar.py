@@ -37,14 +37,14 @@ def _sources(fields: Fields) -> str | None:
     return ",".join(str(name) for name in fields.items("source")) or None
 
 
-NECTAR = Recipe(
-    name=_NAME,
-    hub_id="berkeley-nest/Nectar",
-    convert=_convert,
-    description="Ranked lists; `scores` is minus the rank (the best has -1). `category` is where the prompt comes "
-    "from.",
-    leaves_out="Empty answers and repeated ones (of those the first listed stays); prompts whose turns do not "
-    "alternate or that do not end with the user; model names and `good_natured`.",
+RECIPES = (
+    Recipe(
+        name=_NAME,
+        hub_id="berkeley-nest/Nectar",
+        convert=_convert,
+        description="Ranked lists; `scores` is minus the rank (the best has -1). `category` is where the prompt comes "
+        "from.",
+        leaves_out="Empty answers and repeated ones (of those the first listed stays); prompts whose turns do not "
+        "alternate or that do not end with the user; model names and `good_natured`.",
+    ),
 )
-
-RECIPES = (NECTAR,)

@@ -19,14 +19,14 @@ def _convert(row: Row) -> Converted:
     )
 
 
-SKYWORK = Recipe(
-    name=_NAME,
-    hub_id="Skywork/Skywork-Reward-Preference-80K-v0.2",
-    convert=_convert,
-    description="Pairs with multi-turn prompts; `category` is the collection that the pair was taken from.",
-    license_note="see the dataset card (a collection: the terms of each source apply)",
-    leaves_out="Pairs that differ before the last turn, have turns that do not alternate, an empty reply or identical "
-    "replies.",
+RECIPES = (
+    Recipe(
+        name=_NAME,
+        hub_id="Skywork/Skywork-Reward-Preference-80K-v0.2",
+        convert=_convert,
+        description="Pairs with multi-turn prompts; `category` is the collection that the pair was taken from.",
+        license_note="see the dataset card (a collection: the terms of each source apply)",
+        leaves_out="Pairs that differ before the last turn, have turns that do not alternate, an empty reply or "
+        "identical replies.",
+    ),
 )
-
-RECIPES = (SKYWORK,)

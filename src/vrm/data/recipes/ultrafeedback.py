@@ -76,51 +76,49 @@ def _binarized(row: Row, *, name: str, scores: tuple[str, str], high: float) -> 
     )
 
 
-_BINARIZED_LEAVES_OUT = (
-    "Pairs whose chosen side is scored below the rejected one; pairs with an empty side, identical sides or different "
-    "prompts. The scores are used for ties only (equal scores: preference 0.5), since a margin is in units of reward."
-)
+def _binarized_recipe(
+    name: str, hub_id: str, scores: tuple[str, str], high: float, description: str, splits: tuple[str, ...]
+) -> Recipe:
+    return Recipe(
+        name=name,
+        hub_id=hub_id,
+        convert=partial(_binarized, name=name, scores=scores, high=high),
+        description=description,
+        license_note="MIT",
+        leaves_out="Pairs whose chosen side is scored below the rejected one; pairs with an empty side, identical "
+        "sides or different prompts. The scores are used for ties only (equal scores: preference 0.5), since a margin "
+        "is in units of reward.",
+        splits=splits,
+    )
 
-ULTRAFEEDBACK = _recipe(
-    "ultrafeedback",
-    "overall_score",
-    "Ranked lists: `scores` is the judge's own overall score (1 to 10), `ratings` its four objectives.",
-)
-
-ULTRAFEEDBACK_FINEGRAINED = _recipe(
-    "ultrafeedback-finegrained",
-    "fine-grained_score",
-    "The same with `scores` the mean of the four ratings. Such labels weigh all objectives alike for every prompt: do "
-    "not train objective weights on them.",
-)
-
-ULTRAFEEDBACK_BINARIZED_CLEANED = Recipe(
-    name="ultrafeedback-binarized-cleaned",
-    hub_id="allenai/ultrafeedback_binarized_cleaned",
-    convert=partial(
-        _binarized, name="ultrafeedback-binarized-cleaned", scores=("score_chosen", "score_rejected"), high=10
-    ),
-    description="Pairs: the best by overall score against another; equal scores become `preference` 0.5.",
-    license_note="MIT",
-    leaves_out=_BINARIZED_LEAVES_OUT,
-    splits=("train_prefs", "test_prefs"),
-)
-
-ULTRAFEEDBACK_PREFERENCES_CLEANED = Recipe(
-    name="ultrafeedback-preferences-cleaned",
-    hub_id="argilla/ultrafeedback-binarized-preferences-cleaned",
-    convert=partial(
-        _binarized, name="ultrafeedback-preferences-cleaned", scores=("chosen-rating", "rejected-rating"), high=5
-    ),
-    description="Pairs: the best by mean rating against another. As in `ultrafeedback-finegrained`, the label weighs "
-    "all objectives alike.",
-    license_note="MIT",
-    leaves_out=_BINARIZED_LEAVES_OUT,
-)
 
 RECIPES = (
-    ULTRAFEEDBACK,
-    ULTRAFEEDBACK_FINEGRAINED,
-    ULTRAFEEDBACK_BINARIZED_CLEANED,
-    ULTRAFEEDBACK_PREFERENCES_CLEANED,
+    _recipe(
+        "ultrafeedback",
+        "overall_score",
+        "Ranked lists: `scores` is the judge's own overall score (1 to 10), `ratings` its four objectives.",
+    ),
+    _recipe(
+        "ultrafeedback-finegrained",
+        "fine-grained_score",
+        "The same with `scores` the mean of the four ratings. Such labels weigh all objectives alike for every prompt: "
+        "do not train objective weights on them.",
+    ),
+    _binarized_recipe(
+        "ultrafeedback-binarized-cleaned",
+        "allenai/ultrafeedback_binarized_cleaned",
+        ("score_chosen", "score_rejected"),
+        10,
+        "Pairs: the best by overall score against another; equal scores become `preference` 0.5.",
+        ("train_prefs", "test_prefs"),
+    ),
+    _binarized_recipe(
+        "ultrafeedback-preferences-cleaned",
+        "argilla/ultrafeedback-binarized-preferences-cleaned",
+        ("chosen-rating", "rejected-rating"),
+        5,
+        "Pairs: the best by mean rating against another. As in `ultrafeedback-finegrained`, the label weighs all "
+        "objectives alike.",
+        ("train",),
+    ),
 )
