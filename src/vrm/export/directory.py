@@ -126,6 +126,7 @@ def model_code() -> dict[str, str]:
     lines = [
         '"""From a head\'s name to its class."""',
         "",
+        "from vrm.errors import check_choice",
         *imports,
         "",
         f"_CLASSES = {{{table}}}",
@@ -133,6 +134,7 @@ def model_code() -> dict[str, str]:
         "",
         "def head_class(name):",
         '    """The class of a head."""',
+        '    check_choice("head", name, _CLASSES)',
         "    return _CLASSES[name]",
     ]
     return flatten(ENTRIES, {HEAD_REGISTRY: "\n".join(lines) + "\n"})

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from vrm.choices import HEADS, BackboneKind, LossName, Pooling, RewardScale
+from vrm.choices import BackboneKind, LossName, Pooling, RewardScale
 from vrm.core.reward import RewardUnits
 from vrm.errors import ConfigError, check_choice
 from vrm.model.heads.registry import head_class
@@ -122,7 +122,7 @@ class VRMConfig(PretrainedConfig):
         self._validate()
 
     def _validate(self) -> None:
-        check_choice("head", self.head, HEADS)
+        head_class(self.head)
         check_choice("backbone_kind", self.backbone_kind, BackboneKind)
         check_choice("reward_scale", self.reward_scale, RewardScale)
         check_choice("loss", self.loss, LossName)
