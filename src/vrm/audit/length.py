@@ -7,24 +7,14 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vrm.audit.measure import AuditArrays
-from vrm.metrics import (
-    Interval,
-    ResampleOptions,
-    bootstrap_mean,
-    bootstrap_rows,
-    pearson,
-    spearman,
-)
+from vrm.metrics import Array, Interval, ResampleOptions, bootstrap_mean, bootstrap_rows, pearson, spearman
 from vrm.results.audit import LengthCorrelation, LengthReport
-
-_Array = NDArray[np.float64]
 
 
 def mean_interval(
-    values: Sequence[float] | _Array, prompts: Sequence[Hashable], options: ResampleOptions
+    values: Sequence[float] | Array, prompts: Sequence[Hashable], options: ResampleOptions
 ) -> Interval | None:
     """Interval of a mean, bootstrapped over prompts; None without values."""
     return bootstrap_mean(values, prompts, options) if len(values) else None
@@ -59,7 +49,7 @@ def _labelled_by_row(arrays: AuditArrays) -> list[list[int]]:
     return [sorted(group) for group in groups.values()]
 
 
-def _label_scores(arrays: AuditArrays) -> _Array:
+def _label_scores(arrays: AuditArrays) -> Array:
     """Completions of the same judgment that each is labelled better than: orders a list, and is 1 or 0 in a pair."""
     scores = np.zeros(len(arrays.texts))
     for chosen, _ in arrays.labels:
@@ -68,7 +58,7 @@ def _label_scores(arrays: AuditArrays) -> _Array:
 
 
 def _correlation(
-    values: _Array, *, groups: list[list[int]], lengths: _Array, prompts: Sequence[str], options: ResampleOptions
+    values: Array, *, groups: list[list[int]], lengths: Array, prompts: Sequence[str], options: ResampleOptions
 ) -> LengthCorrelation:
     members = [np.array(group) for group in groups]
     centred = [np.concatenate([x[group] - x[group].mean() for group in members] or [[]]) for x in (values, lengths)]
@@ -83,14 +73,14 @@ def _correlation(
     )
 
 
-def _pearson_interval(x: _Array, y: _Array, prompts: Sequence[str], options: ResampleOptions) -> Interval | None:
+def _pearson_interval(x: Array, y: Array, prompts: Sequence[str], options: ResampleOptions) -> Interval | None:
     """Interval of Pearson's correlation, bootstrapped over prompts; None where it is not defined."""
     if math.isnan(pearson(x, y)):
         return None
     return bootstrap_rows(lambda times: pearson(np.repeat(x, times), np.repeat(y, times)), len(x), prompts, options)
 
 
-def _rank_correlation(x: _Array, y: _Array) -> float:
+def _rank_correlation(x: Array, y: Array) -> float:
     """Spearman's correlation of two points (the sign of agreement) or more; NaN where a side is constant."""
     if len(x) > 2:
         return spearman(x, y)
@@ -99,7 +89,7 @@ def _rank_correlation(x: _Array, y: _Array) -> float:
 
 
 def _longer_preferred(
-    arrays: AuditArrays, rewards: _Array, lengths: _Array
+    arrays: AuditArrays, rewards: Array, lengths: Array
 ) -> tuple[tuple[list[float], list[float]], list[str]]:
     """For each labelled pair of different length: does the model, does the label prefer the longer side; its prompt."""
     model, labels, prompts = [], [], []

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vrm.benchmarks.outcomes import Figure, Indices, Outcomes
+from vrm.benchmarks.outcomes import Figure, Outcomes
 from vrm.errors import DataError
 from vrm.metrics import (
     DEFAULT_RESAMPLING,
+    Indices,
     Interval,
     ResampleOptions,
     bootstrap_mean,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, Rewards, label_values
-from vrm.benchmarks.outcomes import ALL, Array, Figure, Outcomes, mean_figure, members
+from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_figure, members
+from vrm.metrics import Array
 
 Credit = Callable[[BenchmarkExample, ExampleRewards], float]
 """From an example and its rewards to its credit; NaN where the measure is not about this example."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrm.metrics import (
     DEFAULT_RESAMPLING,
+    Array,
+    Indices,
     Interval,
     ResampleOptions,
     bootstrap_mean,
@@ -19,9 +20,6 @@ from vrm.metrics import (
     field_values,
 )
 from vrm.results.benchmarks import FigureResult
-
-Array: TypeAlias = NDArray[np.float64]
-Indices: TypeAlias = NDArray[np.intp]
 
 ALL = "all"
 """Name of the table's row that takes in the whole benchmark."""

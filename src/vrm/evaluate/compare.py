@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vrm.errors import DataError
 from vrm.evaluate.collect import Collected
 from vrm.metrics import (
     DEFAULT_RESAMPLING,
+    Array,
+    Indices,
     Interval,
     McNemar,
     ResampleOptions,
@@ -30,9 +30,6 @@ from vrm.metrics import (
     style_log_odds,
 )
 from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
-
-Array: TypeAlias = NDArray[np.float64]
-Indices: TypeAlias = NDArray[np.intp]
 
 SMALLEST_DIFFERENCE = 0.01
 """The difference in accuracy that pairs are counted for, unless a larger one was seen: one point."""

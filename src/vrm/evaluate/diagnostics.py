@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vrm.data.style import STYLE_MEASURES
 from vrm.evaluate.collect import Collected
 from vrm.metrics import (
     UNLABELLED,
+    Array,
     PairPredictions,
     ResampleOptions,
     selective_accuracy,
@@ -22,8 +21,6 @@ from vrm.metrics import (
     thinned,
 )
 from vrm.results.evaluation import GroupWeights, RewardSpread, SelectiveCurve, StyleReport, WeightsByGroup
-
-Array: TypeAlias = NDArray[np.float64]
 
 
 def style_report(collected: Collected, pairs: PairPredictions, options: ResampleOptions) -> StyleReport:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vrm.data.style import plain_text
 from vrm.evaluate.collect import Collected
 from vrm.evaluate.diagnostics import uncertainties
-from vrm.metrics import ResampleOptions, auroc_difference_interval, auroc_interval
+from vrm.metrics import Array, ResampleOptions, auroc_interval
 from vrm.results.evaluation import Detection, DisagreementReport, SignalAuroc
-
-Array: TypeAlias = NDArray[np.float64]
 
 
 def disagreement_report(collected: Collected, options: ResampleOptions) -> DisagreementReport | None:
@@ -58,11 +54,9 @@ def _detection(
     positives = int(positive.sum())
     if not 0 < positives < len(positive):
         return None
-    baseline = signals["closeness"]
+    closeness = signals["closeness"]
     aurocs = {}
     for name, values in signals.items():
-        over = None
-        if name != "closeness":
-            over = auroc_difference_interval((values, baseline), positive, groups, options)
+        over = None if name == "closeness" else auroc_interval(values, positive, groups, options, closeness)
         aurocs[name] = SignalAuroc(auroc_interval(values, positive, groups, options), over)
     return Detection(positives, len(positive) - positives, aurocs)

@@ -4,6 +4,7 @@ Arrays are one-dimensional, one entry a row, and may be lists, numpy arrays or t
 small frozen dataclasses. Wrong shapes, NaN and empty input raise `DataError`, wrong settings `ConfigError`.
 """
 
+from vrm.metrics._arrays import Array, Groups, Indices
 from vrm.metrics._json import field_values, json_ready
 from vrm.metrics.accuracy import (
     Accuracy,
@@ -15,7 +16,7 @@ from vrm.metrics.accuracy import (
     preferred_sign,
 )
 from vrm.metrics.agreement import Agreement, reward_agreement
-from vrm.metrics.auroc import auroc, auroc_difference_interval, auroc_interval
+from vrm.metrics.auroc import auroc, auroc_interval
 from vrm.metrics.best_of_n import (
     ORACLE,
     RANDOM,
@@ -88,9 +89,12 @@ __all__ = [
     "UNLABELLED",
     "Accuracy",
     "Agreement",
+    "Array",
     "BestOfN",
     "BestOfNCurve",
     "CalibrationError",
+    "Groups",
+    "Indices",
     "Interval",
     "LengthControlledAccuracy",
     "LogisticFit",
@@ -106,7 +110,6 @@ __all__ = [
     "WeightedAccuracy",
     "accuracy_at_coverage",
     "auroc",
-    "auroc_difference_interval",
     "auroc_interval",
     "balanced_mean_interval",
     "best_of_n_curve",

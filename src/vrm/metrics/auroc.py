@@ -36,6 +36,7 @@ def auroc_interval(
     positive: ArrayLike,
     groups: Groups = None,
     options: ResampleOptions = DEFAULT_RESAMPLING,
+    baseline: ArrayLike | None = None,
 ) -> Interval:
     """`auroc` with its bootstrap interval over groups; resamples without one of the kinds are left out.
 
@@ -44,43 +45,19 @@ def auroc_interval(
         positive: (n,) 1 or 0.
         groups: n labels, such as prompts; None takes each row as a group.
         options: of the bootstrap.
+        baseline: (n,) another signal, whose AUROC on the same resamples is taken off.
 
     Raises:
         DataError: as `auroc`, or `groups` has not one label a row.
     """
     codes, kinds = _checked(signal, positive)
-    return bootstrap_rows(
-        lambda times: _weighted_auroc(codes, kinds, times),
-        len(codes),
-        groups,
-        options,
-    )
+    others = None if baseline is None else _checked(baseline, positive)[0]
 
+    def excess(times: Indices) -> float:
+        own = _weighted_auroc(codes, kinds, times)
+        return own if others is None else own - _weighted_auroc(others, kinds, times)
 
-def auroc_difference_interval(
-    signals: tuple[ArrayLike, ArrayLike],
-    positive: ArrayLike,
-    groups: Groups = None,
-    options: ResampleOptions = DEFAULT_RESAMPLING,
-) -> Interval:
-    """AUROC of the first signal minus that of the second on the same rows, which are resampled together.
-
-    Args:
-        signals: two of (n,).
-        positive: (n,) 1 or 0.
-        groups: n labels, such as prompts; None takes each row as a group.
-        options: of the bootstrap.
-
-    Raises:
-        DataError: as `auroc`, or `groups` has not one label a row.
-    """
-    (first, kinds), (second, _) = (_checked(signal, positive) for signal in signals)
-    return bootstrap_rows(
-        lambda times: _weighted_auroc(first, kinds, times) - _weighted_auroc(second, kinds, times),
-        len(first),
-        groups,
-        options,
-    )
+    return bootstrap_rows(excess, len(codes), groups, options)
 
 
 def _checked(signal: ArrayLike, positive: ArrayLike) -> tuple[Indices, Array]:

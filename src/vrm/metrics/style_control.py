@@ -265,12 +265,9 @@ def style_regression(
 
 def _effect(name: str, column: int, alone: LogisticFit, beside: LogisticFit) -> StyleEffect:
     scale = alone.scale[column]
-    values = (fit for pair in ((alone, column), (beside, column + 1)) for fit in _at(*pair))
-    return StyleEffect(name, *(scale * value for value in values))
-
-
-def _at(fit: LogisticFit, column: int) -> tuple[float, float]:
-    return fit.coefficients[column], fit.standard_errors[column]
+    places = (alone, column), (beside, column + 1)
+    values = [scale * of[place] for fit, place in places for of in (fit.coefficients, fit.standard_errors)]
+    return StyleEffect(name, *values)
 
 
 def _weighted(hits: Array, weights: Array) -> WeightedAccuracy:

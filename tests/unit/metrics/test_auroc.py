@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from vrm.errors import DataError
-from vrm.metrics import ResampleOptions, auroc, auroc_difference_interval, auroc_interval
+from vrm.metrics import ResampleOptions, auroc, auroc_interval
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def test_interval_is_that_of_resampled_groups(rows):
 def test_difference_is_paired(rows):
     signal, positive, groups = rows
     noisy = signal + np.random.default_rng(1).normal(size=300)
-    found = auroc_difference_interval((signal, noisy), positive, groups, ResampleOptions(resamples=200))
+    found = auroc_interval(signal, positive, groups, ResampleOptions(resamples=200), noisy)
     assert found.estimate == pytest.approx(auroc(signal, positive) - auroc(noisy, positive))
     assert found.low < found.estimate < found.high
-    same = auroc_difference_interval((signal, 2 * signal), positive, groups, ResampleOptions(resamples=50))
+    same = auroc_interval(signal, positive, groups, ResampleOptions(resamples=50), 2 * signal)
     assert (same.low, same.estimate, same.high) == (0.0, 0.0, 0.0)
 
 

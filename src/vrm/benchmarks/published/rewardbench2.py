@@ -22,10 +22,11 @@ import numpy as np
 from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, label_values
 from vrm.benchmarks.credits import absent, credit_column, outcomes_of
 from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.outcomes import ALL, Array, Figure, Outcomes, Term, mean_figure, mean_of, members
+from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term, mean_figure, mean_of, members
 from vrm.benchmarks.rows import BenchmarkRow
 from vrm.benchmarks.sources import Layout
 from vrm.benchmarks.unusual import UnusualRow
+from vrm.metrics import Array
 
 SUBSETS = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
 TIES = "Ties"
