@@ -24,7 +24,6 @@ PAGES.remove(ROOT / "docs" / "reference.md")  # lists everything, from docstring
 
 TRAINER = "transformers.Trainer calls what its subclasses and callbacks override"
 EQUATION = "an equation of the method, against which tests check what is computed in another way"
-READER = "users' programs read result files with it"
 CALLED_FROM_OUTSIDE = {
     "vrm.cli.main.LazyGroup.format_help": "click lists commands with it",
     "vrm.cli.main.LazyGroup.list_commands": "click lists commands with it",
@@ -32,8 +31,6 @@ CALLED_FROM_OUTSIDE = {
     "vrm.core.quadrature.monte_carlo_utility": EQUATION,
     "vrm.model.modeling_vrm.VRMForSequenceClassification.get_input_embeddings": "transformers and PEFT look for it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
-    "vrm.results.reading.is_run": READER,
-    "vrm.results.reading.read_run": READER,
     "vrm.train.callbacks.HistoryWriter.on_evaluate": TRAINER,
     "vrm.train.callbacks.HistoryWriter.on_train_end": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_evaluate": TRAINER,
