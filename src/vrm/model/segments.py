@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -107,45 +106,49 @@ class Segments:
         return self._plans[key]
 
     def _make_plan(self, window: int | None, device: torch.device) -> tuple[list[int], list[Block]]:
-        sizes: list[int] = []
+        pieces: list[range] = []
         blocks: list[Block] = []
-        mask_of = lru_cache(None)(partial(_causal_mask, window=window, device=device))
-        for lengths in self._trees():
-            prompt = len(sizes)
-            if self.causal and len(lengths) > 1 and _dense_pays(lengths):
-                blocks.append(Block(prompt, (prompt,), mask_of(lengths), False))
-                sizes.append(sum(lengths))
+        masks = _Masks(self.visibility(window, device), device)
+        for prompt, *completions in self._trees():
+            first, lengths = len(pieces), (len(prompt), *map(len, completions))
+            if self.causal and completions and _dense_pays(lengths):
+                pieces.append(range(prompt.start, completions[-1].stop))
+                blocks.append(Block(first, (first,), masks.of(pieces[-1:], lengths), False))
                 continue
-            blocks.append(self._own_block(prompt, lengths[0], window, mask_of))
-            sizes.append(lengths[0])
-            for length in lengths[1:]:
-                here = len(sizes)
-                mask = mask_of((lengths[0], length), lengths[0]) if self.causal else None
-                blocks.append(Block(here, (prompt, here), mask, False))
-                sizes.append(length)
-        return sizes, blocks
+            plain = window is None or len(prompt) <= window
+            mask = None if plain or not self.causal else masks.of([prompt], lengths[:1])
+            blocks.append(Block(first, (first,), mask, self.causal and plain))
+            for number, completion in enumerate(completions, first + 1):
+                mask = masks.of([prompt, completion], (len(prompt), len(completion))) if self.causal else None
+                blocks.append(Block(number, (first, number), mask, False))
+            pieces += [prompt, *completions]
+        return [len(piece) for piece in pieces], blocks
 
-    def _own_block(self, piece: int, length: int, window: int | None, mask_of: Callable[..., Tensor]) -> Block:
-        """A part that sees itself alone."""
-        if self.causal and window is not None and length > window:
-            return Block(piece, (piece,), mask_of((length,)), False)
-        return Block(piece, (piece,), None, self.causal)
-
-    def _trees(self) -> Iterator[tuple[int, ...]]:
-        """Lengths of the parts of each tree, the prompt's first."""
+    def _trees(self) -> Iterator[list[range]]:
+        """Tokens of the parts of each tree, the prompt's first."""
+        parts = [range(stop - length, stop) for length, stop in zip(self.lengths, accumulate(self.lengths))]
         starts = [part for part, prefix in enumerate(self.prefixes) if prefix < 0]
-        for first, last in pairwise([*starts, len(self.prefixes)]):
-            yield tuple(self.lengths[first:last])
+        for first, last in pairwise([*starts, len(parts)]):
+            yield parts[first:last]
+
+
+class _Masks:
+    """Masks by their shape, each made once: the rule is the same wherever in the row a tree stands."""
+
+    def __init__(self, seen: Visibility, device: torch.device) -> None:
+        self._seen, self._device = seen, device
+        self._made: dict[tuple[int, ...], Tensor] = {}
+
+    def of(self, pieces: list[range], lengths: tuple[int, ...]) -> Tensor:
+        """What queries of the last piece see of all pieces, (tokens of the last, tokens); `lengths` of their parts."""
+        key = (len(pieces), *lengths)
+        if key not in self._made:
+            tokens = [torch.arange(piece.start, piece.stop, device=self._device) for piece in pieces]
+            self._made[key] = self._seen(None, None, tokens[-1].unsqueeze(1), torch.cat(tokens))
+        return self._made[key]
 
 
 def _dense_pays(lengths: tuple[int, ...]) -> bool:
     prompt, *completions = lengths
     needed = prompt**2 / 2 + sum(length * (prompt + length) for length in completions)
     return sum(lengths) <= DENSE_LENGTH and sum(lengths) ** 2 <= DENSE_WASTE * needed
-
-
-def _causal_mask(lengths: tuple[int, ...], first: int = 0, *, window: int | None, device: torch.device) -> Tensor:
-    """(tokens - first, tokens) of a prompt and its completions, from the query of number `first` on."""
-    tree = Segments(list(lengths), [-1, *[0] * (len(lengths) - 1)], causal=True)
-    tokens = torch.arange(sum(lengths), device=device)
-    return tree.visibility(window, device)(None, None, tokens[first:].unsqueeze(1), tokens)
