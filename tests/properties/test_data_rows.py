@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vrm.data import InvalidRowError, parse_row, parse_scoring_row, read_rows
-from vrm.data.columns import COLUMNS
+from vrm.data.columns import row_columns
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -24,7 +24,9 @@ messages = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool", "human"]), "content": json_values}),
     max_size=3,
 )
-rows = st.dictionaries(st.sampled_from([*COLUMNS, "completion", "other"]), json_values | messages | st.text(min_size=1))
+rows = st.dictionaries(
+    st.sampled_from([*row_columns(), "completion", "other"]), json_values | messages | st.text(min_size=1)
+)
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 names = st.text("abcdefgh_", min_size=1, max_size=6)
