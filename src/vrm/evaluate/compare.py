@@ -87,20 +87,20 @@ def compare_collected(first: Collected, second: Collected, options: ResampleOpti
 def _common(first: Collected, second: Collected) -> Indices:
     """Positions (n, 2) of the pairs that both have, in the order of the first."""
     where = {(id(row), a, b): position for position, (row, a, b) in enumerate(second.rows)}
-    found = [
+    positions = [
         (position, where[id(row), a, b]) for position, (row, a, b) in enumerate(first.rows) if (id(row), a, b) in where
     ]
-    return np.asarray(found, dtype=np.intp).reshape(-1, 2)
+    return np.asarray(positions, dtype=np.intp).reshape(-1, 2)
 
 
 def _paired(first: Collected, second: Collected, rows: Indices, seed: int) -> _Paired:
     of_first, of_second = rows.T
     preference = np.asarray(first.preference)[of_first]
     both = ((first, of_first), (second, of_second))
-    hits = [pairwise_hits(np.asarray(found.margin)[taken], preference) for found, taken in both]
+    hits = [pairwise_hits(np.asarray(judged.margin)[taken], preference) for judged, taken in both]
     losses = [
-        cross_entropy_rows(np.asarray(found.log_first)[taken], preference, np.asarray(found.log_second)[taken])
-        for found, taken in both
+        cross_entropy_rows(np.asarray(judged.log_first)[taken], preference, np.asarray(judged.log_second)[taken])
+        for judged, taken in both
     ]
     lengths = np.asarray(first.lengths_first, dtype=np.float64) - np.asarray(first.lengths_second)
     prompts = np.unique(np.asarray(first.prompts)[of_first], return_inverse=True)[1].reshape(-1)

@@ -18,11 +18,11 @@ ABOUT_SEEDS = "All this is about these two trained models: other seeds of the sa
 def conclusions(comparison: Comparison) -> list[str]:
     """Sentences on A and B: accuracy, what is left of it under control, log loss, groups; then what to beware of."""
     overall = comparison.overall
-    found = [accuracy_words(overall), *_controlled(overall), _loss(overall.negative_log_likelihood)]
+    sentences = [accuracy_words(overall), *_controlled(overall), _loss(overall.negative_log_likelihood)]
     for label, groups in (("source", comparison.by_source), ("category", comparison.by_category)):
         if groups:
-            found.append(group_words(label, groups))
-    return [*found, *cautions(comparison)]
+            sentences.append(group_words(label, groups))
+    return [*sentences, *cautions(comparison)]
 
 
 def accuracy_words(compared: PairedComparison) -> str:
@@ -80,24 +80,24 @@ def group_words(label: str, groups: Mapping[str, PairedComparison]) -> str:
 
 def cautions(comparison: Comparison) -> list[str]:
     """What makes the intervals or tests weaker than they look."""
-    overall, found = comparison.overall, []
+    overall, sentences = comparison.overall, []
     judged = overall.count - overall.ties
     if comparison.only_first or comparison.only_second:
-        found.append(
+        sentences.append(
             f"{comparison.only_first} pairs that only A judged and {comparison.only_second} that only B judged are "
             "left out (the other dropped them as overlong)."
         )
     if overall.prompts < FEW_PROMPTS:
-        found.append(f"Only {overall.prompts} prompts: bootstrap intervals are too short with so few.")
+        sentences.append(f"Only {overall.prompts} prompts: bootstrap intervals are too short with so few.")
     discordant = overall.mcnemar.only_first + overall.mcnemar.only_second
     if judged and 0 < discordant < FEW_DIFFERENCES:
-        found.append(f"The models differ on {discordant} pairs only; these decide everything.")
+        sentences.append(f"The models differ on {discordant} pairs only; these decide everything.")
     if overall.prompts < overall.count:
-        found.append(
+        sentences.append(
             f"Prompts repeat ({overall.count} pairs, {overall.prompts} prompts): p is of sign flips over whole "
             f"prompts; McNemar's test, which takes pairs as independent, gives {p_words(overall.mcnemar.p_value)}."
         )
-    return found
+    return sentences
 
 
 def _controlled(compared: PairedComparison) -> list[str]:
@@ -109,23 +109,27 @@ def _controlled(compared: PairedComparison) -> list[str]:
     ]
     if not known:
         return []
-    parts = [f"{points(found.estimate)} points ({points(found.low)} to {points(found.high)}) with {name} controlled"
-             for name, found in known]  # fmt: skip
+    parts = [f"{points(difference.estimate)} points ({points(difference.low)} to {points(difference.high)}) with {name} controlled"
+             for name, difference in known]  # fmt: skip
     plain = compared.accuracy.difference
     words = f"A - B is {' and '.join(parts)}"
     if leaves_out_zero(plain):
-        lost = [name for name, found in known if not (leaves_out_zero(found) and found.estimate * plain.estimate > 0)]
+        lost = [
+            name
+            for name, difference in known
+            if not (leaves_out_zero(difference) and difference.estimate * plain.estimate > 0)
+        ]
         if lost:
             words += f": the difference in accuracy may be a matter of {' or '.join(lost)}"
     return [f"{words}."]
 
 
 def _loss(measure: PairedMeasure) -> str:
-    found = measure.difference
-    span = f"{signed(found.estimate)} nats ({signed(found.low)} to {signed(found.high)})"
-    if not leaves_out_zero(found):
+    difference = measure.difference
+    span = f"{signed(difference.estimate)} nats ({signed(difference.low)} to {signed(difference.high)})"
+    if not leaves_out_zero(difference):
         return f"Log loss does not tell them apart either way: A - B is {span}."
-    better, worse = ("A", "B") if found.estimate < 0 else ("B", "A")
+    better, worse = ("A", "B") if difference.estimate < 0 else ("B", "A")
     return f"{better}'s probabilities are better than {worse}'s: log loss A - B is {span}."
 
 

@@ -232,12 +232,10 @@ def _source(path: str) -> str:
 
 
 def _overlong(counts: Mapping[str, int]) -> str:
-    found = {
-        name.replace("_", " "): count for name, count in counts.items() if name not in ("limit", "total") and count
-    }
+    cut = {name.replace("_", " "): count for name, count in counts.items() if name not in ("limit", "total") and count}
     if not counts:
         return ""
-    what = ", ".join(f"{name} {count:,}" for name, count in found.items())
+    what = ", ".join(f"{name} {count:,}" for name, count in cut.items())
     return f"Over the limit of {counts['limit']} tokens: {what or 'none'} of {plural(counts['total'], 'row')}."
 
 
@@ -356,5 +354,5 @@ def _counts(config: VRMConfig) -> str:
 
 def _versions(facts: CardFacts) -> str:
     trained = facts.run.versions if facts.run is not None else {}
-    told = ", ".join(f"{name} {version}" for name, version in trained.items()) or UNKNOWN
-    return f"Trained with: {told}. Exported with vrm {__version__}."
+    packages = ", ".join(f"{name} {version}" for name, version in trained.items()) or UNKNOWN
+    return f"Trained with: {packages}. Exported with vrm {__version__}."

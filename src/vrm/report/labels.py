@@ -13,7 +13,7 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     """
     distinct = list(dict.fromkeys(paths))
     whole = {path: _parts(path) for path in distinct}
-    parts = {path: _without_model(found, set(whole.values())) for path, found in whole.items()}
+    parts = {path: _without_model(parts, set(whole.values())) for path, parts in whole.items()}
     names: dict[str, str] = {}
     for path in distinct:
         for size in range(1, len(parts[path]) + 1):
@@ -30,7 +30,7 @@ def benchmark_names(keys: Iterable[str]) -> dict[str, str]:
     paths: dict[str, list[str]] = {}
     for name, path in given.values():
         paths.setdefault(name, []).extend([str(PurePath(path))] if path else [])
-    short = {name: short_names(found) for name, found in paths.items()}
+    short = {name: short_names(given) for name, given in paths.items()}
     return {
         key: f"{name}={short[name][str(PurePath(path))]}" if path and len(short[name]) > 1 else name
         for key, (name, path) in given.items()

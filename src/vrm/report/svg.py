@@ -24,7 +24,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line"} | {
     colour: f"--series-{index}" for index, colour in enumerate(SERIES)
 }
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vrm",
     "text.parse_math": False,
@@ -122,13 +122,13 @@ def to_svg(figure: Any, prefix: str, title: str) -> str:
 
 def _referenced(root: ElementTree.Element) -> set[str]:
     """Ids that something refers to; no others are kept."""
-    found: set[str] = set()
+    names: set[str] = set()
     for element in root.iter():
         for name, value in element.attrib.items():
             if name.endswith("href"):
-                found.add(value.removeprefix("#"))
-            found.update(re.findall(r"url\(#([^)]+)\)", value))
-    return found
+                names.add(value.removeprefix("#"))
+            names.update(re.findall(r"url\(#([^)]+)\)", value))
+    return names
 
 
 def _clean(element: ElementTree.Element, prefix: str, kept: set[str]) -> None:

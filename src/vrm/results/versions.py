@@ -10,10 +10,10 @@ import vrm
 
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
-    found = {"python": platform.python_version(), "vrm": vrm.__version__}
+    packages = {"python": platform.python_version(), "vrm": vrm.__version__}
     for package in ("torch", "transformers", "accelerate", "datasets", "peft", "numpy"):
         try:
-            found[package] = version(package)
+            packages[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            packages[package] = "absent"
+    return packages
