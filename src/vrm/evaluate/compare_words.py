@@ -109,16 +109,11 @@ def _controlled(compared: PairedComparison) -> list[str]:
     ]
     if not known:
         return []
-    parts = [f"{points(difference.estimate)} points ({points(difference.low)} to {points(difference.high)}) with {name} controlled"
-             for name, difference in known]  # fmt: skip
+    parts = [f"{_span(difference)} with {name} controlled" for name, difference in known]
     plain = compared.accuracy.difference
     words = f"A - B is {' and '.join(parts)}"
     if leaves_out_zero(plain):
-        lost = [
-            name
-            for name, difference in known
-            if not (leaves_out_zero(difference) and difference.estimate * plain.estimate > 0)
-        ]
+        lost = [name for name, left in known if not (leaves_out_zero(left) and left.estimate * plain.estimate > 0)]
         if lost:
             words += f": the difference in accuracy may be a matter of {' or '.join(lost)}"
     return [f"{words}."]
@@ -131,6 +126,10 @@ def _loss(measure: PairedMeasure) -> str:
         return f"Log loss does not tell them apart either way: A - B is {span}."
     better, worse = ("A", "B") if difference.estimate < 0 else ("B", "A")
     return f"{better}'s probabilities are better than {worse}'s: log loss A - B is {span}."
+
+
+def _span(difference: Interval) -> str:
+    return f"{points(difference.estimate)} points ({points(difference.low)} to {points(difference.high)})"
 
 
 def _needed(compared: PairedComparison) -> str:
