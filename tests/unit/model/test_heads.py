@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import Trainer, TrainingArguments
 
 from vrm.choices import HEADS
 from vrm.core.predictive import completion_moments, reward_moments
@@ -154,3 +155,12 @@ def test_gradient_checkpointing_gives_the_same_gradients(make_tiny_model, kind):
     assert any(name.startswith("backbone.") for name in plain)
     for name in plain:
         assert torch.allclose(plain[name], recomputed[name], atol=1e-6), name
+
+
+def test_a_plain_trainer_gathers_what_are_tensors(make_tiny_model, tmp_path):
+    model, _ = load_model(make_tiny_model("vrm"))
+    rows = [{"input_ids": torch.tensor([2, 9, 3, 9, 3]), "completion_start": torch.tensor(3)} for _ in range(3)]
+    arguments = TrainingArguments(str(tmp_path), report_to=[], per_device_eval_batch_size=2, use_cpu=True)
+    rewards, variance, scores = Trainer(model, arguments).predict(rows).predictions
+    assert rewards.shape == variance.shape == (3, 1)
+    assert scores.shape == (3, 1, 4)
