@@ -1,6 +1,7 @@
 # Targets of this project. Each works on a fresh clone: the environment is made when it is needed.
 #
 #   make quickstart    train on the built-in corpus, compare with baselines, explain one pair
+#   make test-fast     the inner loop: units and equations, under a minute
 #   make test          the default test run (CPU, no network)
 #   make test-all      the slow tests too
 #   make lint          ruff, mypy, and what nobody calls
@@ -16,9 +17,12 @@ BIN := $(VENV)/bin
 # Named beside the constraint, so that pip takes this build (a local CPU build too) and looks at no other.
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH)
-PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
+# Two processes of one thread each: most of the time goes into Python, which uses one core. A file stays in one process,
+# so that what it trains is trained once.
+IN_TWO := -n 2 --dist loadfile
 
-.PHONY: help quickstart install install-dev test test-all lint format docs clean
+.PHONY: help quickstart install install-dev test-fast test test-all lint format docs clean
 
 help:
 	@sed -n 's/^#   make/  make/p' Makefile
@@ -52,11 +56,14 @@ $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) -e '.[embedded,tensorboard,doctor,report,trl,serve,client,dev]'
 	@touch $(VENV)/.stamp-run $@
 
+test-fast: install-dev
+	$(PYTEST) $(IN_TWO) -m 'not slow and not model' tests/unit tests/numerics
+
 test: install-dev
-	$(PYTEST)
+	$(PYTEST) $(IN_TWO)
 
 test-all: install-dev
-	$(PYTEST) -m ''
+	$(PYTEST) $(IN_TWO) -m ''
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -32,6 +32,20 @@ _WORDS = (
 )
 
 
+RUNS_A_MODEL = {"make_tiny_model", "tiny_model_dir", "tiny_decoder_dir", "tiny_policy_dir", "serve"}
+"""Fixtures that mark a test as one of a model."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that run a model or a command, which `make test-fast` leaves out."""
+    for item in items:
+        if RUNS_A_MODEL & set(getattr(item, "fixturenames", ())) or item.path.parent.name in (
+            "integration",
+            "contracts",
+        ):
+            item.add_marker("model")
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT of 2 layers and width 32 with a WordPiece tokenizer of its own."""

@@ -27,7 +27,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 CODE = [
     *SOURCES,
-    *(file for name in ("tests", "benchmarks", "docs", "examples") for file in sorted((ROOT / name).rglob("*.py"))),
+    *(file for name in ("tests", "studies", "docs", "examples") for file in sorted((ROOT / name).rglob("*.py"))),
 ]
 
 MAX_FILE_LINES = 400
