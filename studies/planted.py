@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -77,10 +77,8 @@ class Pairs:
 
     def rows(self, index: Tensor) -> Pairs:
         """The pairs at these indices."""
-        judged = self.judgments
-        assert judged.preference is not None
-        ratings = None if judged.ratings is None else judged.ratings[index]
-        part = replace(judged, mask=judged.mask[index], preference=judged.preference[index], ratings=ratings)
+        labels = {name: values[index] for name, values in self.judgments.labels.items()}
+        part = Judgments(self.judgments.mask[index], **labels)
         return Pairs(self.prompts[index], self.texts[index], part, self.weights[index])
 
 

@@ -134,7 +134,7 @@ def posterior_ranks(
     # float64 from here on: near certainty, log-likelihoods in float32 tie.
     features = SemanticFeatures(head.features.loc.double(), head.features.variance.double())
     decoder = head.decoder.double()
-    if pairs.judgments.ratings is not None:
+    if "ratings" in pairs.judgments.labels:
         model = RatingModel(
             *(x.double() for x in (head.rating_model.slope, head.rating_model.offset, head.rating_model.scale))
         )

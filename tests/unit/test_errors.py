@@ -12,6 +12,7 @@ from vrm.errors import MissingExtraError, RowError, VrmError
 EXPECTED = {
     "VrmError": (Exception,),
     "ConfigError": (VrmError, ValueError),
+    "CannotFollowError": (errors.ConfigError,),
     "DataError": (VrmError, ValueError),
     "RowError": (errors.DataError, ValueError),
     "OverlongError": (errors.DataError, ValueError),
@@ -24,7 +25,9 @@ EXPECTED = {
     "RefusedError": (errors.ServerError, ValueError),
     "UnavailableError": (errors.ServerError,),
 }
-CLASSES = {name: found for name, found in vars(errors).items() if inspect.isclass(found)}
+CLASSES = {
+    name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and kind.__module__ == errors.__name__
+}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
