@@ -9,11 +9,12 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from vrm.audit.edits import EDITS, Edit
 from vrm.metrics import Interval
 from vrm.results.audit import AuditReport, EditKind, EditResult, Verdict
+from vrm.results.formats import table
 
 WIDE = 124
 """Columns of the terminal from which intervals stand beside their estimates and not under them."""
@@ -36,17 +37,18 @@ def print_audit(console: Console, report: AuditReport, title: str) -> None:
 
 def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
     look: dict[str, Any] = {"box": SIMPLE, "padding": (0, 1, 0, 0), "show_edge": False} if narrow else {}
-    table = Table(title=f"Audit of {escape(title)}", title_justify="left", caption_justify="left", **look)
-    table.caption = escape(_caption(report))
-    table.add_column("edit", no_wrap=True)
-    for name in ("of", "shift"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("raised %", "pairs wrong %", "harm %"):
-        table.add_column(name, justify="right", min_width=8 if narrow and name != "raised %" else None)
-    table.add_column("verdict")
+    least = 8 if narrow else None
+    columns = [
+        Column("edit", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in ("of", "shift")),
+        Column("raised %", justify="right"),
+        *(Column(name, justify="right", min_width=least) for name in ("pairs wrong %", "harm %")),
+        Column("verdict"),
+    ]
+    edits = table(f"Audit of {escape(title)}", columns, escape(_caption(report)), **look)
     for result in report.edits:
         style = _STYLES.get(result.verdict, "yellow") if result.measured else "dim"
-        table.add_row(
+        edits.add_row(
             escape(result.name) + (" ↓" if result.kind == EditKind.LOWER else ""),
             str(result.measured),
             _cell(result.shift, "+.2f", narrow=narrow),
@@ -55,7 +57,7 @@ def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
             _cell(result.harm, ".0f", 100, narrow=narrow),
             f"[{style}]{result.verdict}[/]",
         )
-    return table
+    return edits
 
 
 def _pairs_wrong(result: EditResult) -> Interval | None:
@@ -88,21 +90,18 @@ def _caption(report: AuditReport) -> str:
 
 def _length_table(report: AuditReport) -> Table:
     length = report.length
-    table = Table(title="Length", title_justify="left", caption_justify="left")
-    table.caption = (
+    caption = (
         "Correlation with characters among completions of one prompt (labels: of one judgment). What the labels have, "
         "a model may have inherited. longer preferred: of the labelled pairs of different length."
     )
-    table.add_column("")
-    for name in ("Pearson", "Spearman", "longer preferred %"):
-        table.add_column(name, justify="right")
+    correlations = table("Length", ["", "Pearson", "Spearman", "longer preferred %"], caption, wrap=True)
     for name, relation, longer in (
         ("rewards", length.rewards, length.model_prefers_longer),
         ("labels", length.labels, length.labels_prefer_longer),
     ):
-        correlations = (_cell(interval, "+.2f") for interval in (relation.pearson, relation.spearman))
-        table.add_row(name, *correlations, _cell(longer, ".0f", 100))
-    return table
+        pearson, spearman = (_cell(interval, "+.2f") for interval in (relation.pearson, relation.spearman))
+        correlations.add_row(name, pearson, spearman, _cell(longer, ".0f", 100))
+    return correlations
 
 
 def _notes(report: AuditReport) -> Iterator[str]:
@@ -129,10 +128,8 @@ def _needs(result: EditResult) -> str:
 
 def print_edits(console: Console, edits: Mapping[str, Edit] = EDITS) -> None:
     """Print the names of edits with what they do."""
-    table = Table(title="Edits", title_justify="left")
-    table.add_column("name", no_wrap=True)
-    for name in ("what it does", "where it applies", "a reward"):
-        table.add_column(name)
+    texts = [Column(name) for name in ("what it does", "where it applies", "a reward")]
+    listed = table("Edits", [Column("name", no_wrap=True), *texts])
     for name, edit in edits.items():
-        table.add_row(name, edit.summary, edit.needs or "everywhere", edit.kind)
-    console.print(table)
+        listed.add_row(name, edit.summary, edit.needs or "everywhere", edit.kind)
+    console.print(listed)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from vrm.benchmarks.base import LoadedBenchmark
 from vrm.benchmarks.table import reading_lines
-from vrm.metrics import ORACLE, Interval
+from vrm.metrics import ORACLE
 from vrm.results.benchmarks import BestOfNFigures, PickCurve
-from vrm.results.formats import number
+from vrm.results.formats import number, signed, table, with_span
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +56,8 @@ class BestOfNSummary(BestOfNFigures):
 
     def print(self, console: Console, loaded: LoadedBenchmark) -> None:
         """Print the curves, what each pick is worth at their end, what it hides, and what was odd about the rows."""
-        for table in (self._curves(loaded), self._end(), self._over_optimization()):
-            console.print(table)
+        for part in (self._curves(loaded), self._end(), self._over_optimization()):
+            console.print(part)
         for line in (*self._notes(), *reading_lines(loaded)):
             console.print(line, markup=False, highlight=False)
 
@@ -69,11 +68,11 @@ class BestOfNSummary(BestOfNFigures):
             "expected gold of the pick among n completions, mean over rows; mean: by E[r], k=1: by E[r] - 1 sd of r; "
             "n = 1 is a random pick at any n; KL: from the policy that the completions are samples of, in nats"
         )
-        table = _table(title, caption, ["n", "KL", *map(_short, names)])
+        curves = _table(title, caption, [Column("n", justify="right", no_wrap=True), "KL", *map(_short, names)])
         for n in shown_sizes(self.n[-1]):
             gold = (number(self.curves[name].gold[n - 1].estimate) for name in names)
-            table.add_row(str(n), number(self.policy_kl[n - 1], 2), *gold)
-        return table
+            curves.add_row(str(n), number(self.policy_kl[n - 1], 2), *gold)
+        return curves
 
     def _end(self) -> Table:
         caption = (
@@ -82,11 +81,11 @@ class BestOfNSummary(BestOfNFigures):
         )
         if any(pick.spread == "relative" for pick in self.picks.values()):
             caption += "; rel: sd of r above the average completion of the prompt instead of that of r"
-        table = _table(f"Best of {self.n[-1]}", caption, ["by", "gold", "- mean", "regret"])
-        for name, curve in self._sections(table):
-            difference = _with_ends(curve.difference[-1], "+") if curve.difference else ""
-            table.add_row(_short(name), _with_ends(curve.gold[-1]), difference, number(curve.regret.estimate))
-        return table
+        end = _table(f"Best of {self.n[-1]}", caption, ["by", "gold", "- mean", "regret"])
+        for name, curve in self._sections(end):
+            difference = with_span(curve.difference[-1], signed) if curve.difference else ""
+            end.add_row(_short(name), with_span(curve.gold[-1], number), difference, number(curve.regret.estimate))
+        return end
 
     def _over_optimization(self) -> Table:
         size, one_size = self.n[-1], len(self.sizes) == 1
@@ -96,22 +95,22 @@ class BestOfNSummary(BestOfNFigures):
         )
         if not one_size:
             caption += "; all: gold of the pick from all completions of a row, however many"
-        table = _table("Over-optimization", caption, ["by", "proxy", "peak", "fall", *([] if one_size else ["all"])])
-        for name, curve in self._sections(table):
+        peaks = _table("Over-optimization", caption, ["by", "proxy", "peak", "fall", *([] if one_size else ["all"])])
+        for name, curve in self._sections(peaks):
             proxy = number(curve.proxy[-1], 2) if name in self.picks else ""
             # A flat curve peaks at 1 and falls by what rounding leaves.
-            fall = _with_ends(curve.fall) if curve.fall.estimate > _NOTHING else number(0.0)
-            everything = () if one_size else (_with_ends(curve.all_completions),)
-            table.add_row(_short(name), proxy, str(curve.peak), fall, *everything)
-        return table
+            fall = with_span(curve.fall, number) if curve.fall.estimate > _NOTHING else number(0.0)
+            everything = () if one_size else (with_span(curve.all_completions, number),)
+            peaks.add_row(_short(name), proxy, str(curve.peak), fall, *everything)
+        return peaks
 
-    def _sections(self, table: Table) -> Iterator[tuple[str, PickCurve]]:
+    def _sections(self, rows: Table) -> Iterator[tuple[str, PickCurve]]:
         """Curves in order, with a rule before those of another kind."""
         before = None
         for name, curve in self.curves.items():
             kind = self.picks[name].spread if name in self.picks else "line"
             if kind != before and before is not None:
-                table.add_section()
+                rows.add_section()
             before = kind or "reward"
             yield name, curve
 
@@ -131,21 +130,10 @@ class BestOfNSummary(BestOfNFigures):
         return notes
 
 
-def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
-    table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
-    table.min_width = _WIDTH
-    for position, name in enumerate(columns):
-        table.add_column(name, justify="left" if position == 0 and name == "by" else "right", no_wrap=name != "by")
-    return table
+def _table(title: str, caption: str, columns: Sequence[str | Column]) -> Table:
+    return table(escape(title), columns, escape(caption), min_width=_WIDTH)
 
 
 def _short(name: str) -> str:
     """A curve's name as tables have room for it."""
     return name.replace("pessimistic ", "k=").replace("relative ", "rel k=")
-
-
-def _with_ends(interval: Interval, sign: str = "") -> str:
-    def shown(value: float) -> str:
-        return "-" if math.isnan(value) else f"{value:{sign}.3f}"
-
-    return escape(f"{shown(interval.estimate)} [{shown(interval.low)}, {shown(interval.high)}]")

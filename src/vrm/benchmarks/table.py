@@ -8,7 +8,7 @@ from rich.table import Table
 
 from vrm.benchmarks.base import LoadedBenchmark
 from vrm.results.benchmarks import FigureResult, LengthControlledRow
-from vrm.results.formats import percent, span
+from vrm.results.formats import percent, span, table, with_span
 
 MAX_ROWS = 25
 """Rows of one level that a table shows; JSON has all."""
@@ -24,24 +24,18 @@ def figures_table(title: str, figures: Sequence[FigureResult], controlled: Seque
     for figure in figures:
         rows.setdefault((figure.level, figure.row), {})[figure.column] = figure
     by_row = {(entry.level, entry.row): entry for entry in controlled}
-    table = Table(title=title, title_justify="left", caption=_caption(figures, len(columns)), caption_justify="left")
-    table.add_column("", overflow="fold")
-    table.add_column("n", justify="right", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("lc", *_longer_columns(columns)):
-        table.add_column(name, justify="right", no_wrap=True)
+    built = table(title, ["", "n", *columns, "lc", *_longer_columns(columns)], _caption(figures, len(columns)))
     levels: dict[str, list[tuple[str, str]]] = {}
     for level, row in rows:
         levels.setdefault(level, []).append((level, row))
     for level, keys in levels.items():
         if level:
-            table.add_section()
+            built.add_section()
         for key in keys[:MAX_ROWS]:
-            table.add_row(*_cells(key[1], rows[key], columns, by_row.get(key)), style="" if level else "bold")
+            built.add_row(*_cells(key[1], rows[key], columns, by_row.get(key)), style="" if level else "bold")
         if len(keys) > MAX_ROWS:
-            table.add_row(f"({len(keys) - MAX_ROWS} more by {level}: --json)")
-    return table
+            built.add_row(f"({len(keys) - MAX_ROWS} more by {level}: --json)")
+    return built
 
 
 def reading_lines(loaded: LoadedBenchmark) -> list[str]:
@@ -88,7 +82,7 @@ def _value(figure: FigureResult | None, inside: bool) -> str:
         return ""
     if inside:
         return f"{percent(figure.estimate)} ({_longer(figure)})\n[dim]{span(figure)}[/dim]"
-    return f"{percent(figure.estimate)} {span(figure)}"
+    return with_span(figure)
 
 
 def _longer(figure: FigureResult | None) -> str:

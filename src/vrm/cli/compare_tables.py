@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,10 +13,7 @@ from rich.table import Table
 from vrm.evaluate.compare_words import conclusions
 from vrm.metrics import Interval
 from vrm.results.comparison import BenchmarkComparison, Comparison, PairedComparison, PairedMeasure
-from vrm.results.formats import number, percent, points, signed, span
-
-MAX_GROUPS = 20
-"""Groups that a table shows; JSON has all."""
+from vrm.results.formats import largest, number, percent, points, signed, span, table
 
 
 def print_comparison(console: Console, comparison: Comparison, title: str) -> None:
@@ -30,24 +27,24 @@ def print_comparison(console: Console, comparison: Comparison, title: str) -> No
 
 def print_benchmark_comparison(console: Console, comparison: BenchmarkComparison, title: str) -> None:
     """Print the figures and conclusions of one benchmark."""
-    table = _table(title, "")
-    for column in ("examples", "A", "B", "A - B", "95 % interval", "p", "Holm"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ["", "examples", "A", "B", "A - B", "95 % interval", "p", "Holm"]
+    figures = table(escape(title), columns)
     for figure in comparison.figures:
-        table.add_row(
+        show = percent if figure.share else number
+        figures.add_row(
             escape(figure.name),
             str(figure.count),
-            (percent if figure.share else number)(figure.first),
-            (percent if figure.share else number)(figure.second),
+            show(figure.first),
+            show(figure.second),
             *_difference(figure.difference, points if figure.share else signed),
             p_cell(figure.p_value),
             p_cell(figure.holm_p_value),
         )
-    console.print(table)
+    console.print(figures)
     print_sentences(console, comparison.conclusions)
 
 
-def print_sentences(console: Console, sentences: list[str] | tuple[str, ...]) -> None:
+def print_sentences(console: Console, sentences: Sequence[str]) -> None:
     """A bulleted list, each sentence wrapped behind its bullet."""
     for sentence in sentences:
         grid = Table.grid(padding=(0, 1))
@@ -63,13 +60,11 @@ def p_cell(value: float | None) -> str:
 
 
 def _measures(overall: PairedComparison, title: str) -> Table:
-    table = _table(title, "")
-    table.caption = (
+    caption = (
         f"{overall.count} pairs ({overall.ties} ties) of {overall.prompts} prompts; right alone: A "
         f"{overall.mcnemar.only_first}, B {overall.mcnemar.only_second}; intervals by bootstrap over prompts"
     )
-    for column in ("A", "B", "A - B", "95 % interval", "p"):
-        table.add_column(column, justify="right", no_wrap=True)
+    measures = table(escape(title), ["", "A", "B", "A - B", "95 % interval", "p"], caption)
     rows: list[tuple[str, PairedMeasure]] = [
         ("accuracy, %", overall.accuracy),
         ("  length-controlled", overall.length_controlled),
@@ -77,19 +72,17 @@ def _measures(overall: PairedComparison, title: str) -> Table:
     ]
     for index, (name, measure) in enumerate(rows):
         cells = (percent(measure.first), percent(measure.second), *_difference(measure.difference, points))
-        table.add_row(name, *cells, "" if index else p_cell(overall.p_value))
+        measures.add_row(name, *cells, "" if index else p_cell(overall.p_value))
     loss = overall.negative_log_likelihood
-    table.add_row("NLL, nats (low is good)", number(loss.first), number(loss.second), *_difference(loss.difference), "")
-    return table
+    measures.add_row("NLL, nats (low is good)", number(loss.first), number(loss.second), *_difference(loss.difference))
+    return measures
 
 
 def _groups(label: str, groups: Mapping[str, PairedComparison]) -> Table:
-    table = _table("", f"by {label}")
-    for column in ("pairs", "A", "B", "A - B", "95 % interval", "p", "Holm"):
-        table.add_column(column, justify="right", no_wrap=True)
-    largest = sorted(groups.items(), key=lambda entry: -entry[1].count)
-    for name, group in largest[:MAX_GROUPS]:
-        table.add_row(
+    measures = table("", [f"by {label}", "pairs", "A", "B", "A - B", "95 % interval", "p", "Holm"])
+    shown = largest(groups, lambda group: group.count)
+    for name, group in shown:
+        measures.add_row(
             escape(name),
             str(group.count),
             percent(group.accuracy.first),
@@ -98,16 +91,10 @@ def _groups(label: str, groups: Mapping[str, PairedComparison]) -> Table:
             p_cell(group.p_value),
             p_cell(group.holm_p_value),
         )
-    if len(largest) > MAX_GROUPS:
-        table.add_row(f"({len(largest) - MAX_GROUPS} more: --json)", *[""] * 7)
-    return table
+    if len(groups) > len(shown):
+        measures.add_row(f"({len(groups) - len(shown)} more: --json)")
+    return measures
 
 
 def _difference(interval: Interval, show: Callable[[float], str] = signed) -> tuple[str, str]:
     return show(interval.estimate), span(interval, show)
-
-
-def _table(title: str, first_column: str) -> Table:
-    table = Table(title=escape(title) or None, title_justify="left", caption_justify="left")
-    table.add_column(first_column, overflow="fold")
-    return table

@@ -225,19 +225,16 @@ def _write(directory: Path, output: Path, document: DistillationDocument) -> Non
 
 
 def _print(document: DistillationDocument, output: Path) -> None:
-    from rich.table import Table
-
     from vrm.export.student_card import AGREEMENT_HEAD, agreement_rows
+    from vrm.results.formats import table
 
     rows = document.rows
     title = f"{document.architecture} against its teacher, on {rows.held_out:,} held-out rows"
-    table = Table(title=title, title_justify="left")
-    for name in AGREEMENT_HEAD:
-        table.add_column(name, justify="left" if name == "text" else "right")
+    agreement = table(title, AGREEMENT_HEAD, wrap=True)
     for line in agreement_rows(document.agreement):
-        table.add_row(*line)
+        agreement.add_row(*line)
     console = results()
-    console.print(table)
+    console.print(agreement)
     console.print(f"the teacher's rewards there have a standard deviation of {document.teacher.reward_std:.3f}")
     if rows.overlong:
         note(f"{rows.overlong:,} rows over {document.max_input_tokens:,} tokens were left out")

@@ -152,53 +152,37 @@ def _true(corpus: PlantedCorpus, domain: str) -> list[float]:
 
 
 def _accuracy_table(heads: dict[str, dict[str, Evaluation]]) -> Table:
-    from rich.table import Table
+    from vrm.results.formats import number, percent, table, with_span
 
-    from vrm.results.formats import number, percent
-
-    table = Table(
-        title="Quickstart corpus: the shortcut agrees with the label in 4 of 5 training pairs", title_justify="left"
-    )
-    table.add_column("head")
-    for split in ("test", "reversed"):
-        for name in ("accuracy", "NLL", "ECE"):
-            table.add_column(f"{split}\n{name}", justify="right")
+    measures = [f"{split}\n{name}" for split in ("test", "reversed") for name in ("accuracy", "NLL", "ECE")]
+    title = "Quickstart corpus: the shortcut agrees with the label in 4 of 5 training pairs"
+    accuracies = table(title, ["head", *measures], wrap=True)
     for head, evaluations in heads.items():
         cells = []
         for split in SPLITS:
             pairs = evaluations[split].pairs
             assert pairs is not None
-            interval = pairs.accuracy
-            span = rf" \[{percent(interval.low)}, {percent(interval.high)}]"
-            cells += [
-                percent(interval.estimate) + span,
-                number(pairs.negative_log_likelihood),
-                number(pairs.calibration.value),
-            ]
-        table.add_row(head, *cells)
+            calibration_error = number(pairs.calibration.value)
+            cells += [with_span(pairs.accuracy), number(pairs.negative_log_likelihood), calibration_error]
+        accuracies.add_row(head, *cells)
     longer = [heads[HEADS[0]][split].pairs for split in SPLITS]
     cells = [cell for pairs in longer if pairs is not None for cell in (percent(pairs.longer_wins.value), "", "")]
-    table.add_row("longer wins", *cells, style="dim")
-    return table
+    accuracies.add_row("longer wins", *cells, style="dim")
+    return accuracies
 
 
 def _weights_table(document: QuickstartDocument) -> Table:
-    from rich.table import Table
+    from vrm.results.formats import number, table
 
-    from vrm.results.formats import number
-
-    table = Table(
-        title="Distance of inferred from true objective weights, by domain", title_justify="left",
-        caption="total variation on test prompts: 0 equal, 1 disjoint", caption_justify="left",
-    )  # fmt: skip
+    title = "Distance of inferred from true objective weights, by domain"
+    caption = "total variation on test prompts: 0 equal, 1 disjoint"
+    measured = table(title, ["domain", "gated", "vrm", "uniform weights"], caption, wrap=True)
     uniform, distances = document.weight_distance_uniform, document.weight_distance
-    for name in ("domain", "gated", "vrm", "uniform weights"):
-        table.add_column(name, justify="left" if name == "domain" else "right")
     for domain in sorted(uniform):
-        table.add_row(domain, *(number(values[domain], 2) for values in (*distances.values(), uniform)))
+        measured.add_row(domain, *(number(values[domain], 2) for values in (*distances.values(), uniform)))
     means = [sum(values.values()) / len(values) for values in (*distances.values(), uniform)]
-    table.add_row("mean", *(number(mean, 2) for mean in means), style="bold")
-    return table
+    measured.add_row("mean", *(number(mean, 2) for mean in means), style="bold")
+    return measured
 
 
 def _explain_one(engine: RewardEngine, corpus: PlantedCorpus) -> None:

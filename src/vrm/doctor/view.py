@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 
 from vrm.results.doctor import DoctorReport, Finding, Severity
+from vrm.results.formats import table
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 MAX_NAMED = 6
@@ -33,18 +34,20 @@ def print_report(console: Console, report: DoctorReport) -> None:
 
 
 def _findings_table(report: DoctorReport) -> Table:
-    table = Table(title="Findings", title_justify="left", show_lines=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("finding", overflow="fold", max_width=24)
-    table.add_column("share", justify="right", no_wrap=True)
-    table.add_column("what was found, and what to do", ratio=1)
+    columns = [
+        Column("", no_wrap=True),
+        Column("finding", overflow="fold", max_width=24),
+        "share",
+        Column("what was found, and what to do", ratio=1),
+    ]
+    findings = table("Findings", columns, show_lines=True)
     for finding in report.findings:
         if finding.severity in _STYLES:
             counted = finding.count or finding.severity == Severity.ERROR
             share = f"{100 * finding.share:.1f} %" if finding.total and counted else ""
             name = f"{escape(finding.name)}\n[dim]{escape(', '.join(finding.files))}[/]"
-            table.add_row(f"[{_STYLES[finding.severity]}]{finding.severity}[/]", name, share, _text(finding))
-    return table
+            findings.add_row(f"[{_STYLES[finding.severity]}]{finding.severity}[/]", name, share, _text(finding))
+    return findings
 
 
 def _text(finding: Finding) -> str:
@@ -100,19 +103,16 @@ def _verdict(report: DoctorReport) -> str:
 
 
 def _profile_table(report: DoctorReport) -> Table:
-    limit = report.tokenizer
-    table = Table(title="Profile", title_justify="left", caption_justify="left")
-    table.caption = "lengths: 5 % / median / 95 % / longest"
-    if limit is not None:
-        table.caption += f"; tokens of {escape(str(limit['name']))}, row: prompt and the longest completion"
-    table.add_column("")
-    for name in report.files:
-        table.add_column(escape(name), justify="right", overflow="fold")
+    caption = "lengths: 5 % / median / 95 % / longest"
+    if report.tokenizer is not None:
+        caption += f"; tokens of {escape(str(report.tokenizer['name']))}, row: prompt and the longest completion"
+    files = [Column(escape(name), justify="right", overflow="fold") for name in report.files]
+    profiles = table("Profile", ["", *files], caption)
     for label, show in _PROFILE:
         cells = [show(profile) for profile in report.files.values()]
         if any(cells):
-            table.add_row(label, *(escape(cell) for cell in cells))
-    return table
+            profiles.add_row(label, *(escape(cell) for cell in cells))
+    return profiles
 
 
 def _count(key: str) -> Callable[[Mapping[str, Any]], str]:

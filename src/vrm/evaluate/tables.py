@@ -5,15 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from vrm.evaluate.detail_tables import details_table
 from vrm.metrics import PreferenceSummary
-from vrm.results.evaluation import Evaluation, RaterSummary, RatingSummary, VoteSummary
-from vrm.results.formats import number, percent, span
+from vrm.results.evaluation import (
+    Detection,
+    Evaluation,
+    RaterSummary,
+    RatingSummary,
+    SignalAuroc,
+    StyleReport,
+    VoteSummary,
+)
+from vrm.results.formats import largest, number, percent, signed, span, table, with_span
 
-MAX_GROUPS = 20
-"""Groups that a table shows; JSON has all."""
+RANKINGS = {
+    "probability": "probability",
+    "margin": "|margin|",
+    "margin_over_sd": "|margin| / sd",
+    "weight_sd": "weight sd, low first",
+    "weight_share": "weight share, low first",
+}
+"""What curves are ranked by, as the table calls it."""
+
+SIGNALS = {
+    "closeness": "closeness, -|margin|",
+    "weight_share": "weight share of variance",
+    "weight_sd": "weight sd",
+    "total_sd": "total sd",
+}
+"""What is to find ties and disagreement, as the table calls it."""
 
 
 def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> None:
@@ -38,46 +59,42 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
 
 
 def _rater_line(rater: RaterSummary) -> str:
-    accuracy = f"{percent(rater.accuracy.estimate)} {span(rater.accuracy)}"
     return (
         f"With the nuisance offset that training explained labels by ({', '.join(rater.measures)}, factor "
-        f"{rater.factor:g}): accuracy {accuracy}, NLL {number(rater.negative_log_likelihood)}. All else leaves it out."
+        f"{rater.factor:g}): accuracy {with_span(rater.accuracy)}, NLL {number(rater.negative_log_likelihood)}. "
+        "All else leaves it out."
     )
 
 
 def _pairs_table(evaluation: Evaluation, title: str) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = (
+    caption = (
         "accuracy in %, 95 % interval by bootstrap over prompts; lc: mean of the accuracies where the chosen is the "
         "longer and the shorter; sure: accuracy on the most certain half; longer: what 'the longer wins' scores"
     )
-    table.add_column("", overflow="fold")
-    for name in ("pairs", "accuracy", "lc", "sure", "longer", "NLL", "Brier", "ECE"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = ["", "pairs", "accuracy", "lc", "sure", "longer", "NLL", "Brier", "ECE"]
+    measures = table(title, columns, caption)
     assert evaluation.pairs is not None
-    _add(table, "all", evaluation.pairs, style="bold")
+    _add(measures, "all", evaluation.pairs, style="bold")
     for label, groups in (("source", evaluation.by_source), ("category", evaluation.by_category)):
         if len(groups) > 1:
-            _add_groups(table, label, groups)
-    return table
+            _add_groups(measures, label, groups)
+    return measures
 
 
-def _add_groups(table: Table, label: str, groups: Mapping[str, PreferenceSummary]) -> None:
-    table.add_section()
-    largest = sorted(groups.items(), key=lambda entry: -entry[1].count)
-    for name, summary in largest[:MAX_GROUPS]:
-        _add(table, name, summary)
-    if len(largest) > MAX_GROUPS:
-        table.add_row(f"({len(largest) - MAX_GROUPS} more by {label}: --json)", *[""] * 8)
+def _add_groups(measures: Table, label: str, groups: Mapping[str, PreferenceSummary]) -> None:
+    measures.add_section()
+    shown = largest(groups, lambda summary: summary.count)
+    for name, summary in shown:
+        _add(measures, name, summary)
+    if len(groups) > len(shown):
+        measures.add_row(f"({len(groups) - len(shown)} more by {label}: --json)")
 
 
-def _add(table: Table, name: str, summary: PreferenceSummary, style: str = "") -> None:
-    interval = summary.accuracy
-    accuracy = f"{percent(interval.estimate)} {span(interval)}"
-    table.add_row(
+def _add(measures: Table, name: str, summary: PreferenceSummary, style: str = "") -> None:
+    measures.add_row(
         name.replace("[", r"\["),
         str(summary.count),
-        accuracy,
+        with_span(summary.accuracy),
         percent(summary.length_controlled.value),
         percent(summary.accuracy_most_certain_half),
         percent(summary.longer_wins.value),
@@ -89,25 +106,80 @@ def _add(table: Table, name: str, summary: PreferenceSummary, style: str = "") -
 
 
 def _ratings_table(ratings: RatingSummary) -> Table:
-    table = Table(title="Ratings", title_justify="left", caption_justify="left")
-    table.caption = (
+    caption = (
         f"log-likelihood {number(ratings.log_likelihood)} nats a rating, of {ratings.count} standardized ratings; "
         f"standard normal: {number(ratings.log_likelihood_standard_normal)}"
     )
-    for name in ("objective", "Pearson", "Spearman"):
-        table.add_column(name, justify="left" if name == "objective" else "right")
+    correlations = table("Ratings", ["objective", "Pearson", "Spearman"], caption)
     for name, value in ratings.pearson.items():
-        table.add_row(name, number(value), number(ratings.spearman[name]))
-    return table
+        correlations.add_row(name, number(value), number(ratings.spearman[name]))
+    return correlations
 
 
 def _votes_table(votes: VoteSummary) -> Table:
-    table = Table(
-        title=f"Objective votes ({votes.count} rows, {len(votes.objectives)} objectives)", title_justify="left"
+    title = f"Objective votes ({votes.count} rows, {len(votes.objectives)} objectives)"
+    measures = table(title, ["", "model", "base rate"])
+    measures.add_row("log-likelihood a row, nats", number(votes.log_likelihood), number(votes.log_likelihood_base_rate))
+    measures.add_row("recall at the row's own k, %", percent(votes.top_k_recall), percent(votes.top_k_recall_base_rate))
+    measures.add_row("correlation of weight and vote", number(votes.pearson))
+    return measures
+
+
+def details_table(evaluation: Evaluation) -> Table:
+    """What accuracy leaves open, one measure a row, each with what it is to be compared with."""
+    caption = (
+        "style-controlled: as if style told nothing about the label; area: accuracy in %, mean over all coverages, the "
+        "most certain first"
     )
-    for name in ("", "model", "base rate"):
-        table.add_column(name, justify="left" if not name else "right")
-    table.add_row("log-likelihood a row, nats", number(votes.log_likelihood), number(votes.log_likelihood_base_rate))
-    table.add_row("recall at the row's own k, %", percent(votes.top_k_recall), percent(votes.top_k_recall_base_rate))
-    table.add_row("correlation of weight and vote", number(votes.pearson), "")
-    return table
+    if evaluation.disagreement is not None:
+        caption += "; AUROC: chance 0.50"
+    details = table("Style, certainty, disagreement", ["", "value", "95 % interval", Column("compare with")], caption)
+    if evaluation.style_controlled is not None:
+        _add_style(details, evaluation.style_controlled)
+    _add_selective(details, evaluation)
+    if evaluation.disagreement is not None:
+        _add_detection(details, "ties", evaluation.disagreement.ties)
+        _add_detection(details, "pairs in dispute", evaluation.disagreement.disagreement)
+    return details
+
+
+def _add_style(details: Table, style: StyleReport) -> None:
+    accuracy = style.accuracy
+    right, wrong = accuracy.style_right, accuracy.style_wrong
+    beside = accuracy.reason or (
+        f"'style wins': {percent(accuracy.style_wins.value)}; the model where style is right "
+        f"{percent(right.value)} ({right.count}), wrong {percent(wrong.value)} ({wrong.count})"
+    )
+    estimate = accuracy.accuracy
+    details.add_row("style-controlled accuracy", percent(estimate.estimate), span(estimate), beside)
+
+
+def _add_selective(details: Table, evaluation: Evaluation) -> None:
+    details.add_section()
+    beside = "" if evaluation.pairs is None else f"at random: {percent(evaluation.pairs.accuracy.estimate)}"
+    for name, curve in evaluation.selective.items():
+        details.add_row(f"area by {RANKINGS[name]}", percent(curve.area.estimate), span(curve.area), beside)
+        beside = ""
+
+
+def _add_detection(details: Table, what: str, detection: Detection | None) -> None:
+    if detection is None:
+        return
+    details.add_section()
+    details.add_row(f"AUROC: {detection.positives} {what} from {detection.negatives} others")
+    for name, signal in detection.signals.items():
+        auroc = signal.auroc
+        details.add_row(f"  {SIGNALS[name]}", number(auroc.estimate, 2), span(auroc, _short), _over(signal))
+
+
+def _over(signal: SignalAuroc) -> str:
+    over = signal.over_closeness
+    return "" if over is None else f"over closeness {with_span(over, _short_signed)}"
+
+
+def _short(value: float) -> str:
+    return number(value, 2)
+
+
+def _short_signed(value: float) -> str:
+    return signed(value, 2)

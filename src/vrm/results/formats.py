@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from rich.table import Column, Table
 
 from vrm.metrics import Interval
+
+Group = TypeVar("Group")
 
 
 def percent(value: float) -> str:
@@ -31,3 +36,39 @@ def points(value: float) -> str:
 def span(interval: Interval, show: Callable[[float], str] = percent) -> str:
     """Both ends in brackets, escaped for rich's markup."""
     return rf"\[{show(interval.low)}, {show(interval.high)}]"
+
+
+def with_span(interval: Interval, show: Callable[[float], str] = percent) -> str:
+    """An estimate and both ends, escaped as in `span`."""
+    return f"{show(interval.estimate)} {span(interval, show)}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 row`, `2,400 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def largest(groups: Mapping[str, Group], size: Callable[[Group], int], most: int = 20) -> list[tuple[str, Group]]:
+    """The groups that a table has room for, the largest first; JSON has all."""
+    return sorted(groups.items(), key=lambda entry: -size(entry[1]))[:most]
+
+
+def table(title: str, columns: Sequence[str | Column], caption: str = "", *, wrap: bool = False, **look: Any) -> Table:
+    """A table for a terminal: one column of names at the left, columns of numbers at the right.
+
+    Args:
+        title: with rich's markup, as are the caption and the names of columns.
+        columns: the first holds the names and folds them. Give a `Column` of rich for one that looks otherwise.
+        caption: stands below, at the left.
+        wrap: whether columns of numbers may wrap where the terminal is narrow.
+        look: further arguments of rich's `Table`.
+    """
+    built = Table(title=title or None, caption=caption or None, title_justify="left", caption_justify="left", **look)
+    for name in columns:
+        if isinstance(name, Column):
+            built.columns.append(name)
+        elif not built.columns:
+            built.add_column(name, overflow="fold")
+        else:
+            built.add_column(name, justify="right", no_wrap=not wrap)
+    return built

@@ -8,9 +8,8 @@ import pytest
 from rich.console import Console
 
 from vrm.data.schema import Judgment
-from vrm.evaluate.detail_tables import details_table
 from vrm.evaluate.preferences import evaluate_judgments
-from vrm.evaluate.tables import print_evaluation
+from vrm.evaluate.tables import details_table, print_evaluation
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.metrics import ResampleOptions
