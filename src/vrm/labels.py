@@ -171,7 +171,7 @@ def register_kind(kind: Kind) -> None:
     Raises:
         ConfigError: its name, or one of its columns or tensors, is taken.
     """
-    columns = {column.name for column in kind.columns} & set(label_columns())
+    columns = {column.name for column in kind.columns} & {column.name for column in label_columns()}
     tensors = {tensor.name for tensor in kind.tensors} & {tensor.name for tensor in label_tensors()}
     if kind.name in KINDS or columns or tensors:
         taken = ", ".join(sorted({kind.name} & set(KINDS) | columns | tensors))
@@ -179,10 +179,9 @@ def register_kind(kind: Kind) -> None:
     KINDS[kind.name] = kind
 
 
-def label_columns(layout: Layout | None = None) -> tuple[str, ...]:
-    """Names of the columns that hold labels; of one layout, or all."""
-    columns = (column for kind in KINDS.values() for column in kind.columns)
-    return tuple(column.name for column in columns if layout is None or layout in column.layouts)
+def label_columns() -> list[Column]:
+    """The columns of every kind."""
+    return [column for kind in KINDS.values() for column in kind.columns]
 
 
 def label_tensors() -> list[LabelTensor]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from vrm.errors import ConfigError
-from vrm.labels import KINDS, label_columns
+from vrm.labels import label_columns
 
 SHARED_COLUMNS = ("tools", "chat_template_kwargs", "annotator", "source", "category")
 SCORING_COLUMNS = ("prompt", "completion", "completions", "chosen", "rejected", *SHARED_COLUMNS)
@@ -18,18 +18,19 @@ TEXT_COLUMNS = ("prompt", "completion", "chosen", "rejected")
 
 def row_columns() -> tuple[str, ...]:
     """Columns of rows that a model learns from or is evaluated on."""
-    return ("prompt", "chosen", "rejected", "completions", *label_columns(), *SHARED_COLUMNS)
+    labels = [column.name for column in label_columns()]
+    return ("prompt", "chosen", "rejected", "completions", *labels, *SHARED_COLUMNS)
 
 
 def number_columns() -> tuple[str, ...]:
     """Columns whose cells are plain numbers in text files (CSV)."""
-    return tuple(column.name for kind in KINDS.values() for column in kind.columns if column.is_number)
+    return tuple(column.name for column in label_columns() if column.is_number)
 
 
 def json_columns() -> tuple[str, ...]:
     """Columns whose cells hold JSON in text files."""
-    structured = set(label_columns()) - set(number_columns())
-    return ("completions", *sorted(structured), "tools", "chat_template_kwargs")
+    structured = [column.name for column in label_columns() if not column.is_number]
+    return ("completions", *structured, "tools", "chat_template_kwargs")
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:

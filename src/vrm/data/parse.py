@@ -77,10 +77,10 @@ def _labels(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> dict
 
 def _refuse_others(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> None:
     """Note columns that have no meaning in this kind of row."""
-    texts_of_pairs = ("chosen", "rejected") if layout is Layout.LIST else ()
-    for name in (*texts_of_pairs, *label_columns()):
-        if name in columns and (name in texts_of_pairs or name not in label_columns(layout)):
-            place = Layout.LIST if name in label_columns(Layout.LIST) else Layout.PAIR
+    others = {"chosen": Layout.PAIR, "rejected": Layout.PAIR} if layout is Layout.LIST else {}
+    others |= {column.name: column.layouts[0] for column in label_columns() if layout not in column.layouts}
+    for name, place in others.items():
+        if name in columns:
             reason = f"{_BELONGS[place]}, which this row is not; remove one or the other."
             check.note(name, "mixed layouts", reason)
 
@@ -89,10 +89,11 @@ def _note_nothing_to_learn(check: RowCheck, columns: Mapping[str, Any], layout: 
     if layout is Layout.PROMPT_ONLY:
         reason = "the row has neither completions nor objective votes; there is nothing to learn from it."
         check.note("", "nothing to learn", reason)
-    elif not any(name in columns for name in label_columns(Layout.PROMPT_ONLY)):
-        *others, last = (f"'{name}'" for name in label_columns(layout))
-        reason = f"completions without {', '.join(others)} or {last}; there is nothing to learn from them."
-        check.note(label_columns(layout)[0], "nothing to learn", reason)
+    elif not any(column.name in columns for column in label_columns() if Layout.PROMPT_ONLY in column.layouts):
+        names = [column.name for column in label_columns() if layout in column.layouts]
+        listed = ", ".join(f"'{name}'" for name in names[:-1])
+        reason = f"completions without {listed} or '{names[-1]}'; there is nothing to learn from them."
+        check.note(names[0], "nothing to learn", reason)
 
 
 def parse_scoring_row(
