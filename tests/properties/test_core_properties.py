@@ -40,6 +40,8 @@ def _model(
 models = st.builds(_model, seeds, st.floats(-6, 11), st.sampled_from([0.0, 1.0, 100.0]))
 
 
+# The first use of torch.testing imports much.
+@settings(deadline=None)
 @given(finite, st.floats(0, 1, width=32))
 def test_comparisons_are_symmetric_and_never_positive(utility: float, label: float) -> None:
     u, p = torch.tensor(utility, dtype=torch.float64), torch.tensor(label, dtype=torch.float64)
