@@ -32,7 +32,6 @@ CALLED_FROM_OUTSIDE = {
     "vrm.model.modeling_vrm.VRMForSequenceClassification.get_input_embeddings": "transformers and PEFT look for it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
     "vrm.train.callbacks.HistoryWriter.on_evaluate": TRAINER,
-    "vrm.train.callbacks.HistoryWriter.on_train_end": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_evaluate": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_step_end": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_train_begin": TRAINER,

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from queue import Queue
 from threading import Semaphore, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _END = object()
-
-
-class _Failure:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
@@ -23,29 +18,32 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
     is made is raised where the item would have come. A caller that stops early does not wait for the one in the
     making, which may hang on input that never comes.
     """
-    made: Queue[object] = Queue()
+    made: Queue[tuple[Any, BaseException | None]] = Queue()
     wanted = Semaphore(0)
     stopped = False
 
     def make() -> None:
         try:
             for item in items:
-                made.put(item)
+                made.put((item, None))
                 wanted.acquire()
                 if stopped:
                     return
-            made.put(_END)
+            made.put((_END, None))
         except BaseException as error:
-            made.put(_Failure(error))
+            made.put((None, error))
 
     # A daemon: the interpreter does not wait for it either.
     Thread(target=make, name="ahead", daemon=True).start()
     try:
-        while (item := made.get()) is not _END:
-            if isinstance(item, _Failure):
-                raise item.error
+        while True:
+            item, error = made.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
             wanted.release()
-            yield item  # type: ignore[misc]
+            yield item
     finally:
         stopped = True
         wanted.release()

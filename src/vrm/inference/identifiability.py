@@ -47,7 +47,9 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
     else:
         status = Identification.AMBIGUOUS
         statements.append(_ambiguity(config, rank, ratings))
-    return Identifiability(status, *size, tuple(statements + _free(config)))
+    if config.num_free_objectives:
+        statements.append("Free objectives have no meaning of their own; they hold what the named ones leave over.")
+    return Identifiability(status, *size, tuple(statements))
 
 
 def _covered(config: VRMConfig, names: Sequence[str]) -> bool:
@@ -75,9 +77,3 @@ def _ambiguity(config: VRMConfig, rank: int, ratings: bool) -> str:
         f"Many weights explain the training data equally well: {'; '.join(reasons)}. "
         "Rewards, margins and probabilities do not depend on which; single weights and contributions do."
     )
-
-
-def _free(config: VRMConfig) -> list[str]:
-    if not config.num_free_objectives:
-        return []
-    return ["Free objectives have no meaning of their own; they hold what the named ones leave over."]

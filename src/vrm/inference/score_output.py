@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -28,41 +28,33 @@ _BLOCK = 1 << 20
 _GZIP_WINDOW_BITS = 31
 
 
-class ScoreSink(Protocol):
-    """A place for output rows. It holds `rows_done` of them, those of an earlier run included."""
+class ScoreSink:
+    """Output rows to a stream that cannot be continued: standard output, a pipe.
 
-    rows_done: int
+    Attributes:
+        rows_done: rows that were written, those of an earlier run included.
+    """
+
+    compressed = False
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._file, self.rows_done = stream, 0
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows and hand them to the operating system."""
+        """Write rows as lines of JSON, whole, and hand them to the operating system."""
+        data = "".join(map(encode_row, rows)).encode()
+        self._file.write(gzip.compress(data, mtime=0) if self.compressed else data)
+        self._file.flush()
+        self.rows_done += len(rows)
 
     def complete(self) -> None:
         """All rows are written."""
 
     def close(self) -> None:
-        """Close; without `complete`, a later run can continue."""
+        """Nothing more is written; a stream stays open."""
 
 
-class StreamOutput:
-    """Rows to a stream that cannot be continued (standard output, a pipe), flushed a window at a time."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self.rows_done = stream, 0
-
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows as lines of JSON."""
-        self._stream.write("".join(map(encode_row, rows)).encode())
-        self._stream.flush()
-        self.rows_done += len(rows)
-
-    def complete(self) -> None:
-        """Nothing to do."""
-
-    def close(self) -> None:
-        """The stream stays open."""
-
-
-class ScoreFile:
+class ScoreFile(ScoreSink):
     """Rows to a file of JSON lines, as one gzip member a window if its name ends in .gz.
 
     Until the file is complete, `<path>.progress.json` beside it holds the settings it is written under. A later run
@@ -81,16 +73,20 @@ class ScoreFile:
     def __init__(self, path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
         self.path = Path(path)
         self.progress = self.path.with_name(self.path.name + ".progress.json")
-        self._compressed = self.path.suffix == ".gz"
+        self.compressed = self.path.suffix == ".gz"
         if not self.path.parent.is_dir():
             raise DataError(f"{self.path}: the directory {self.path.parent} does not exist")
         if not overwrite:
             self._check_continuable(settings)
-        self._lock = _locked(self.path)
+        self._lock = FileLock(f"{self.path}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise DataError(f"{self.path}: another process is writing to it") from None
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
         if overwrite:
             self._file.truncate(0)
-        self.rows_done, end = (_complete_members if self._compressed else _complete_lines)(self._file)
+        self.rows_done, end = (_complete_members if self.compressed else _complete_lines)(self._file)
         self._file.seek(end)
         self._file.truncate()
         self.progress.write_text(json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
@@ -122,19 +118,12 @@ class ScoreFile:
                 "continue it, or pass --overwrite to start anew"
             )
 
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows, whole."""
-        data = "".join(map(encode_row, rows)).encode()
-        self._file.write(gzip.compress(data, mtime=0) if self._compressed else data)
-        self._file.flush()
-        self.rows_done += len(rows)
-
     def complete(self) -> None:
         """Remove the progress file: nothing remains to be done."""
         self.progress.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; without `complete`, a later run can continue it."""
         self._file.close()
         # Removed while it is held: nobody can then hold a lock on a removed file. Windows forbids the removal.
         with suppress(OSError):
@@ -151,9 +140,9 @@ def open_sink(path: str | None, settings: Callable[[], Mapping[str, Any]], overw
         overwrite: start such a file anew.
     """
     if path is None or path == STANDARD_STREAM:
-        return StreamOutput(sys.stdout.buffer)
+        return ScoreSink(sys.stdout.buffer)
     if Path(path).exists() and not Path(path).is_file():
-        return StreamOutput(Path(path).open("wb"))
+        return ScoreSink(Path(path).open("wb"))
     return ScoreFile(path, settings(), overwrite)
 
 
@@ -188,16 +177,6 @@ def write_scores(
 def encode_row(row: Mapping[str, Any]) -> str:
     """A row as a line of JSON."""
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _locked(path: Path) -> FileLock:
-    """The lock of an output, held."""
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(f"{path}: another process is writing to it") from None
-    return lock
 
 
 def _complete_lines(file: BinaryIO) -> tuple[int, int]:

@@ -6,8 +6,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from typing import Any, Protocol, TypeVar
@@ -58,14 +59,9 @@ class Size:
         prompts = {hash(tuple(judgment.prompt)): len(judgment.prompt) for judgment in judgments}
         return cls(len(completions), sum(map(len, completions)), prompts)
 
-    @property
-    def tokens(self) -> int:
-        """Distinct tokens."""
-        return self.completion_tokens + sum(self.prompts.values())
-
-    def tokens_beside(self, prompts: Mapping[int, int]) -> int:
-        """Distinct tokens in a batch that has these prompts already."""
-        return self.completion_tokens + sum(count for key, count in self.prompts.items() if key not in prompts)
+    def tokens(self, beside: Collection[int] = ()) -> int:
+        """Distinct tokens in a batch that has the prompts of these hashes already."""
+        return self.completion_tokens + sum(count for key, count in self.prompts.items() if key not in beside)
 
 
 @dataclass(eq=False)
@@ -81,23 +77,14 @@ class Job:
 def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[JudgedBatch | Exception]:
     """The judged batch of each job, or its error. All jobs are one call; one that makes it fail harms no other."""
     try:
-        return _judge_together(judge, jobs)
+        # The engine computes a prompt once, whichever requests it came in.
+        batch = judge.judge_tokenized([judgment for job in jobs for judgment in job.judgments])
     except Exception as error:
         if len(jobs) == 1:
             return [error]
         return [outcome for job in jobs for outcome in judge_jobs(judge, [job])]
-
-
-def _judge_together(judge: Judge, jobs: Sequence[Job]) -> list[JudgedBatch | Exception]:
-    # The engine computes a prompt once, whichever requests it came in.
-    batch = judge.judge_tokenized([judgment for job in jobs for judgment in job.judgments])
     ends = accumulate(len(job.judgments) for job in jobs)
     return [batch.part(end - len(job.judgments), end) for job, end in zip(jobs, ends, strict=True)]
-
-
-def _measured(tokenize: Callable[[], list[TokenizedJudgment]]) -> tuple[list[TokenizedJudgment], Size]:
-    judgments = tokenize()
-    return judgments, Size.of(judgments)
 
 
 class Batcher:
@@ -170,9 +157,14 @@ class Batcher:
             BusyError: there is no room; StoppingError: the server shuts down; TimeLimitError: it took too long.
         """
         self._admit(texts)
+
+        def sized() -> tuple[list[TokenizedJudgment], Size]:
+            judgments = tokenize()
+            return judgments, Size.of(judgments)
+
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                judgments, size = await self._in_thread("tokenize", _measured, tokenize)
+                judgments, size = await self._in_thread("tokenize", sized)
                 judged = await self._judged(judgments, size)
                 return await self._in_thread("slow-answer" if slow else "answer", answer, judged)
         except TimeoutError:
@@ -180,7 +172,9 @@ class Batcher:
             limit = self._settings.request_timeout
             raise TimeLimitError(f"no answer within {limit:g} s, the limit of this server") from None
         finally:
-            self._leave(texts)
+            self._count(-1, -texts)
+            if not self._pending_requests:
+                self._idle.set()
 
     def _admit(self, texts: int) -> None:
         if not self.accepting:
@@ -195,11 +189,6 @@ class Batcher:
             )
         self._count(1, texts)
         self._idle.clear()
-
-    def _leave(self, texts: int) -> None:
-        self._count(-1, -texts)
-        if not self._pending_requests:
-            self._idle.set()
 
     def _count(self, requests: int, texts: int) -> None:
         self._pending_requests += requests
@@ -218,7 +207,7 @@ class Batcher:
     async def _judged(self, judgments: list[TokenizedJudgment], size: Size) -> JudgedBatch:
         job = Job(judgments, size, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
-        self._waiting_tokens += size.tokens
+        self._waiting_tokens += size.tokens()
         self._arrived.set()
         if self._waiting_tokens >= self._settings.batch_tokens:
             self._full.set()
@@ -239,11 +228,9 @@ class Batcher:
             return
         remaining = self._waiting[0].arrived + self._settings.queue_delay - time.monotonic()
         if remaining > 0:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(remaining):
                     await self._full.wait()
-            except TimeoutError:
-                pass
 
     def _take(self) -> tuple[list[Job], int]:
         """Jobs of the next batch, the oldest first, and their distinct tokens; those that were given up are dropped."""
@@ -253,12 +240,12 @@ class Batcher:
             # It is asked job by job, so the prompts of all but the last are there already.
             for last in jobs[-1:]:
                 prompts.update(last.size.prompts)
-            return job.size.tokens_beside(prompts)
+            return job.size.tokens(prompts)
 
         waiting = deque(job for job in self._waiting if not job.judged.done())
         jobs = next(within_budget(waiting, self._settings.batch_tokens, tokens_beside), [])
         self._waiting = deque(islice(waiting, len(jobs), None))
-        self._waiting_tokens = sum(job.size.tokens for job in self._waiting)
+        self._waiting_tokens = sum(job.size.tokens() for job in self._waiting)
         distinct = {key: tokens for job in jobs for key, tokens in job.size.prompts.items()}
         if not self._waiting:
             self._arrived.clear()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 
 _SHOWN = ("eval_nll", "eval_accuracy", "eval_calibration_error", "eval_kl_to_prior", "eval_active_units", "eval_loss")
 
@@ -19,20 +19,18 @@ class ProgressBar(TrainerCallback):
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Open the bar."""
         if state.is_world_process_zero:
             self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", file=sys.stderr)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Advance the bar."""
         if self._bar is not None:
             self._bar.update(state.global_step - self._bar.n)
 
     def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+        self, args: Any, state: TrainerState, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         """Print the main metrics."""
         if self._bar is not None and metrics:
@@ -40,9 +38,7 @@ class ProgressBar(TrainerCallback):
             text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
             tqdm.write(f"step {state.global_step}: {text}", file=sys.stderr)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()
@@ -55,16 +51,9 @@ class HistoryWriter(TrainerCallback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def _write(self, state: TrainerState) -> None:
+    def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """Write what there is."""
         if state.is_world_process_zero:
             self.path.write_text("".join(json.dumps(entry) + "\n" for entry in state.log_history), encoding="utf-8")
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Write what there is."""
-        self._write(state)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Write all."""
-        self._write(state)
+    on_train_end = on_evaluate

@@ -123,8 +123,8 @@ def test_a_batch_has_no_more_tokens_than_it_may():
 
 def test_size_counts_a_prompt_once():
     size = Size.of([judgment([1, 2, 3], [4], [5, 6]), judgment([1, 2, 3], [7])])
-    assert (size.texts, size.tokens) == (3, 7)
-    assert size.tokens_beside(size.prompts) == 4
+    assert (size.texts, size.tokens()) == (3, 7)
+    assert size.tokens(size.prompts) == 4
 
 
 def test_a_lonely_request_is_answered_after_the_delay():

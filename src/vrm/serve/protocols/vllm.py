@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
+from scipy.special import expit
 
 from vrm.data.schema import Judgment
 from vrm.inference.rewards import RowRewards
@@ -97,7 +97,7 @@ def vllm_router(service: Service) -> APIRouter:
         rows = await service.rewards(request, _items(body, service), choice)
         values = [row.chosen[0] for row in rows]
         if body.use_activation:
-            values = [_logistic(value) for value in values]
+            values = expit(values).tolist()
         data = [ClassificationData(index=index, probs=[value]) for index, value in enumerate(values)]
         return ClassifyResponse(data=data, **_envelope("classify", service, rows))
 
@@ -135,8 +135,3 @@ def _envelope(kind: str, service: Service, rows: list[RowRewards]) -> dict[str, 
         "model": service.settings.name,
         "usage": Usage(prompt_tokens=tokens, total_tokens=tokens),
     }
-
-
-def _logistic(value: float) -> float:
-    # One side at a time: the exponential of a large number overflows.
-    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
