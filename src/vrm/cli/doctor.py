@@ -98,7 +98,7 @@ def doctor(
 def _reading(
     model: str | None, tokenizer: str | None, limit: int | None, device: str
 ) -> tuple[Reading | None, RewardEngine | None]:
-    from vrm.doctor.tokens import default_reading, load_reading, model_reading
+    from vrm.doctor.lengths import default_reading, load_reading, model_reading
 
     if model is not None:
         engine = options.load_engine(model, device=device)

@@ -2,7 +2,7 @@
 
 from vrm.doctor.diagnose import diagnose
 from vrm.doctor.findings import DoctorSettings, Thresholds
-from vrm.doctor.tokens import Reading, load_reading, model_reading
+from vrm.doctor.lengths import Reading, load_reading, model_reading
 from vrm.results.doctor import DoctorReport, Finding
 
 __all__ = [

@@ -8,11 +8,10 @@ from itertools import combinations
 from vrm.choices import SplitBy
 from vrm.data.splits import shared_prompts
 from vrm.data.style import plain_text
-from vrm.doctor.duplicates import unfinished_note
-from vrm.doctor.findings import DoctorSettings, percent, plural, severity
-from vrm.doctor.near import Search, jaccard, remembered, without_boilerplate
+from vrm.doctor.duplicates import Search, jaccard, remembered, unfinished_note, without_boilerplate
+from vrm.doctor.findings import Check, DoctorSettings, plural
 from vrm.doctor.rows import FileRows
-from vrm.results.doctor import Finding, Severity
+from vrm.results.doctor import Finding
 
 _APART = "If these are no parts of a split (two sources to train on, say), allow it."
 
@@ -33,19 +32,15 @@ def _shared_prompts(one: FileRows, other: FileRows, settings: DoctorSettings) ->
     # Counted by the function that the splits' own tests use, so that the two cannot disagree.
     count, total = shared_prompts(one.judgments, other.judgments), min(len(mine), len(theirs))
     rows = sum(key in mine for key in other.prompts)
-    return Finding(
-        "shared_prompts",
-        severity(count, total, error=settings.thresholds.shared_prompts, warning=0.0),
-        (one.name, other.name),
-        f"{plural(count, 'prompt stands', 'prompts stand')} in both files ({percent(count / max(total, 1))} of the "
-        f"smaller file's prompts, {plural(rows, 'row')} of {other.name}).",
-        f"Split anew by prompt, or take these rows out of one file: a test on seen prompts is no test. {_APART}"
-        if count
-        else "",
-        count,
-        total,
-        {"rows_of_second": rows},
-        _both_places(one, other, [(mine[key], theirs[key]) for key in both], settings.examples),
+    places = _both_places(one, other, [(mine[key], theirs[key]) for key in both], settings.examples)
+    check = Check("shared_prompts", (one.name, other.name), count, total, places)
+    return check.by_share(
+        f"{plural(count, 'prompt stands', 'prompts stand')} in both files ({check.percent} of the smaller file's "
+        f"prompts, {plural(rows, 'row')} of {other.name}).",
+        f"Split anew by prompt, or take these rows out of one file: a test on seen prompts is no test. {_APART}",
+        error=settings.thresholds.shared_prompts,
+        warning=0.0,
+        details={"rows_of_second": rows},
     )
 
 
@@ -68,19 +63,17 @@ def _near_prompts(one: FileRows, other: FileRows, settings: DoctorSettings) -> F
         search.add(row, get(row))
     nearest = {key: search.find(key, get(key)) for key in sorted(new)}
     copies = [(row, key - offset) for key, row in nearest.items() if row is not None]
+    places = _both_places(large, small, copies, settings.examples)
     total = min(len(mine), len(theirs))
-    return Finding(
-        "near_shared_prompts",
-        severity(len(copies), total, error=settings.thresholds.near_shared_prompts, warning=0.0),
-        (one.name, other.name),
+    check = Check("near_shared_prompts", (one.name, other.name), len(copies), total, places)
+    return check.by_share(
         f"{plural(len(copies), 'prompt')} of {small.name} {'is a near copy' if len(copies) == 1 else 'are near copies'}"
-        f" of one of {large.name} ({percent(len(copies) / max(total, 1))} of the smaller file's prompts)."
+        f" of one of {large.name} ({check.percent} of the smaller file's prompts)."
         + unfinished_note(search.unfinished),
-        f"Look at some; if they are the same question, keep such prompts on one side. {_APART}" if copies else "",
-        len(copies),
-        total,
-        {"jaccard": near, "search_cut_short": search.unfinished},
-        _both_places(large, small, copies, settings.examples),
+        f"Look at some; if they are the same question, keep such prompts on one side. {_APART}",
+        error=settings.thresholds.near_shared_prompts,
+        warning=0.0,
+        details={"jaccard": near, "search_cut_short": search.unfinished},
     )
 
 
@@ -88,20 +81,15 @@ def _shared_categories(one: FileRows, other: FileRows) -> Finding:
     mine, theirs = ({row.category for row in file.judgments} - {None} for file in (one, other))
     both = sorted(str(name) for name in mine & theirs)
     lacking = [file.name for file, names in ((one, mine), (other, theirs)) if not names]
+    check = Check("shared_categories", (one.name, other.name), len(both), min(len(mine), len(theirs)))
     if lacking:
-        message = f"No row of {' and '.join(lacking)} has a category, so categories cannot be compared."
-        return Finding("shared_categories", Severity.NOT_RUN, (one.name, other.name), message)
-    count, total = len(both), min(len(mine), len(theirs))
-    return Finding(
-        "shared_categories",
-        Severity.ERROR if both else Severity.OK,
-        (one.name, other.name),
-        f"{plural(count, 'category stands', 'categories stand')} in both files ({percent(count / total)} of the "
-        "smaller file's).",
-        "For a test on new categories, split by category (held_out_by: category)." if both else "",
-        count,
-        total,
-        {"categories": both},
+        return check.not_run(f"No row of {' and '.join(lacking)} has a category, so categories cannot be compared.")
+    return check.by_share(
+        f"{plural(len(both), 'category stands', 'categories stand')} in both files ({check.percent} of the smaller "
+        "file's).",
+        "For a test on new categories, split by category (held_out_by: category).",
+        error=0.0,
+        details={"categories": both},
     )
 
 

@@ -13,15 +13,13 @@ from vrm.data.readers import Location
 from vrm.data.statistics import objective_names
 from vrm.data.validation import InvalidDataError
 from vrm.doctor.across import check_across
-from vrm.doctor.duplicates import check_duplicates
-from vrm.doctor.findings import DoctorSettings, ordered, percent, plural, severity
+from vrm.doctor.duplicates import check_datasketch, check_duplicates
+from vrm.doctor.findings import Check, DoctorSettings, ordered, plural, severity
 from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages, check_py3langid
-from vrm.doctor.lengths import character_lengths, check_lengths
+from vrm.doctor.lengths import Reading, character_lengths, check_lengths, check_tokens, default_reading
 from vrm.doctor.model_view import check_with_model
-from vrm.doctor.near import check_datasketch
 from vrm.doctor.rows import FileRows, problem_places
-from vrm.doctor.tokens import Reading, check_tokens, default_reading
 from vrm.metrics import json_ready
 from vrm.results.doctor import DoctorReport, Finding, Severity
 
@@ -119,18 +117,14 @@ def check_rows(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
     report = rows.report
     bad, total = report.bad.total(), report.rows
     unreadable = not total or (report.problems and not bad)
-    degree = severity(bad, total, error=settings.thresholds.bad_rows, warning=0.0) if total else Severity.ERROR
     reasons = ", ".join(f"{count:,} x {kind}" for kind, count in report.reasons().items())
-    all_bad = Finding(
-        "bad_rows",
-        Severity.ERROR if unreadable else degree,
-        (rows.name,),
-        f"{plural(bad, 'row')} cannot be used ({percent(bad / max(total, 1))})" + (f": {reasons}." if reasons else "."),
+    places = problem_places(report.problems, settings.examples, with_kind=True)
+    check = Check("bad_rows", (rows.name,), bad, total, places)
+    all_bad = check.finding(
+        Severity.ERROR if unreadable else severity(bad, total, error=settings.thresholds.bad_rows, warning=0.0),
+        f"{plural(bad, 'row')} cannot be used ({check.percent})" + (f": {reasons}." if reasons else "."),
         "Repair them: vrm train stops at them unless on_bad_rows is skip." if bad or unreadable else "",
-        bad,
-        total,
         {"reasons": report.reasons()},
-        problem_places(report.problems, settings.examples, with_kind=True),
     )
     return [
         all_bad,
@@ -142,17 +136,12 @@ def check_rows(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
 def _bad_kind(rows: FileRows, settings: DoctorSettings, name: str, kind: str, advice: str) -> Finding:
     problems = [problem for problem in rows.report.problems if problem.kind == kind]
     count = len({(problem.file, problem.line) for problem in problems})
-    return Finding(
-        name,
-        severity(count, rows.report.rows, warning=0.0),
-        (rows.name,),
-        f"{plural(count, 'row has', 'rows have')} {kind if kind.endswith('s') else 'an ' + kind} "
-        f"({percent(count / max(rows.report.rows, 1))}); counted among the bad rows.",
-        f"{advice} Take them out." if count else "",
-        count,
-        rows.report.rows,
-        {},
-        problem_places(problems, settings.examples),
+    check = Check(name, (rows.name,), count, rows.report.rows, problem_places(problems, settings.examples))
+    return check.by_share(
+        f"{plural(count, 'row has', 'rows have')} {kind if kind.endswith('s') else 'an ' + kind} ({check.percent}); "
+        "counted among the bad rows.",
+        f"{advice} Take them out.",
+        warning=0.0,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from vrm.choices import SplitBy
+from vrm.doctor.rows import FileRows
 from vrm.errors import ConfigError, check_choice
 from vrm.results.doctor import Finding, Severity
 
@@ -129,3 +131,67 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The worst first; within a severity in the order given."""
     return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked for in one file or between two, and the finding that comes of it.
+
+    Attributes:
+        name: as `--allow` takes it.
+        files: names of the files.
+        count: number of rows, pairs or prompts that it concerns.
+        total: number that were looked at.
+        places: the first of them, as a finding names them.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    count: int = 0
+    total: int = 0
+    places: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, name: str, rows: FileRows, settings: DoctorSettings, concerned: Collection[int] = (), total: int = 0
+    ) -> Check:
+        """The check of one file that concerns some of its rows, the first to be named first; one may stand twice."""
+        return cls(name, (rows.name,), len(concerned), total, rows.places(concerned, settings.examples))
+
+    @property
+    def percent(self) -> str:
+        """The share concerned, in words."""
+        return percent(self.count / max(self.total, 1))
+
+    def not_run(self, message: str, details: dict[str, Any] | None = None) -> Finding:
+        """The finding where nothing could be looked for."""
+        return Finding(self.name, Severity.NOT_RUN, self.files, message, details=details or {})
+
+    def by_share(
+        self,
+        message: str,
+        advice: str,
+        *,
+        error: float | None = None,
+        warning: float | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> Finding:
+        """The finding with the severity of its share.
+
+        Args:
+            message: what was found.
+            advice: what to do about it, left out where the count is 0.
+            error: share above which it is an error.
+            warning: share above which it is a warning.
+            details: further numbers.
+        """
+        degree = severity(self.count, self.total, error=error, warning=warning)
+        return self.finding(degree, message, advice if self.count else "", details)
+
+    def finding(
+        self, degree: Severity, message: str, advice: str = "", details: dict[str, Any] | None = None
+    ) -> Finding:
+        """The finding with a severity of its own."""
+        return Finding(
+            self.name, degree, self.files, message, advice, self.count, self.total, details or {}, self.places
+        )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from vrm.doctor.check import Check
-from vrm.doctor.findings import DoctorSettings, percent, plural
+from vrm.doctor.findings import Check, DoctorSettings, percent, plural
 from vrm.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, bootstrap_mean
 from vrm.results.doctor import Finding, Severity
@@ -58,32 +57,29 @@ def disagreement_rate(first: int, second: int) -> float:
 class _Judged:
     """The judgments of one pair of completions of one prompt, in whatever rows and order they stand."""
 
-    signs: list[int]
-    swapped: list[bool]
-    rows: list[int]
+    signs: list[int] = field(default_factory=list)
+    swapped: list[bool] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
     @property
     def contradicts(self) -> bool:
-        return 1 in self.signs and -1 in self.signs
+        return {1, -1} <= {*self.signs}
 
     @property
     def same_order(self) -> bool:
         """Whether the same pair, its sides in the same order, has both labels."""
-        signs_by_order: dict[bool, set[int]] = defaultdict(set)
-        for sign, swapped in zip(self.signs, self.swapped, strict=True):
-            signs_by_order[swapped].add(sign)
-        return any({1, -1} <= signs for signs in signs_by_order.values())
+        labels = {*zip(self.swapped, self.signs, strict=True)}
+        return any({(order, 1), (order, -1)} <= labels for order in (False, True))
 
 
 def _judged_pairs(rows: FileRows) -> list[_Judged]:
-    judged: dict[tuple[str, str, str], _Judged] = {}
+    judged: dict[tuple[str, ...], _Judged] = defaultdict(_Judged)
     for pair in rows.pairs:
         first, second = (rows.completions[pair.row][side] for side in (pair.first, pair.second))
         if first == second:
             continue
         swapped = second < first
-        key = (rows.prompts[pair.row], *((second, first) if swapped else (first, second)))
-        entry = judged.setdefault(key, _Judged([], [], []))
+        entry = judged[rows.prompts[pair.row], *sorted((first, second))]
         entry.signs.append(-pair.sign if swapped else pair.sign)
         entry.swapped.append(swapped)
         entry.rows.append(pair.row)
@@ -92,27 +88,26 @@ def _judged_pairs(rows: FileRows) -> list[_Judged]:
 
 def _nothing_to_learn(rows: FileRows, settings: DoctorSettings) -> Finding:
     ties = [pair.row for pair in rows.pairs if not pair.sign]
-    details = {"ties": len(ties)}
-    if rows.pairs and len(ties) == len(rows.pairs):
+    only_ties = len(ties) == len(rows.pairs) > 0
+    check = Check.of("nothing_to_learn", rows, settings, ties if only_ties else (), len(rows.pairs))
+    if only_ties:
         message = "Every labelled pair is a tie: nothing says which completion is better."
         advice = "Check the column 'preference': 1 means that chosen is preferred, 0.5 is a tie."
-        check = Check("nothing_to_learn", rows, settings, ties, len(rows.pairs))
-        return check.finding(Severity.ERROR, message, advice, details)
+        return check.finding(Severity.ERROR, message, advice, {"ties": len(ties)})
     votes = sum(bool(row.objective_votes) for row in rows.judgments)
     ratings = sum(bool(row.ratings) for row in rows.judgments)
     message = (
         f"{plural(len(rows.pairs), 'labelled pair')} ({plural(len(ties), 'tie')}), {votes:,} with votes, {ratings:,} "
         "with ratings."
     )
-    check = Check("nothing_to_learn", rows, settings, (), len(rows.pairs))
-    return check.finding(Severity.OK, message, details=details)
+    return check.finding(Severity.OK, message, details={"ties": len(ties)})
 
 
 def _reversed_labels(rows: FileRows, settings: DoctorSettings) -> Finding:
     """Comparisons whose label prefers `rejected`."""
     decided = [pair for pair in rows.pairs if pair.sign and rows.judgments[pair.row].is_comparison]
     against = [pair.row for pair in decided if pair.sign < 0]
-    check = Check("reversed_labels", rows, settings, against, len(decided))
+    check = Check.of("reversed_labels", rows, settings, against, len(decided))
     return check.by_share(
         f"{plural(len(against), 'comparison prefers', 'comparisons prefer')} the side called rejected (preference "
         f"below 0.5; {check.percent}).",
@@ -126,7 +121,7 @@ def _contradictory_pairs(rows: FileRows, judged: Sequence[_Judged], settings: Do
     same_order = sum(entry.same_order for entry in against)
     with_ties = sum(0 in entry.signs and any(entry.signs) for entry in judged)
     involved = [row for entry in against for row in entry.rows]
-    check = Check("contradictory_pairs", rows, settings, involved, len(rows.pairs))
+    check = Check.of("contradictory_pairs", rows, settings, involved, len(rows.pairs))
     message = (
         f"{plural(len(against), 'pair has', 'pairs have')} both labels, in {plural(len(involved), 'judgment')} "
         f"({check.percent} of all)"
@@ -145,7 +140,7 @@ def _contradictory_pairs(rows: FileRows, judged: Sequence[_Judged], settings: Do
 def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSettings) -> Finding:
     sides = [(entry.signs.count(1), entry.signs.count(-1)) for entry in judged]
     repeated = [(first, second) for first, second in sides if first + second > 1]
-    check = Check("label_noise", rows, settings, (), len(repeated))
+    check = Check.of("label_noise", rows, settings, (), len(repeated))
     if len(repeated) < MIN_REPEATS:
         how_many = "no pair is" if not repeated else f"only {plural(len(repeated), 'pair is', 'pairs are')}"
         return check.not_run(
@@ -184,7 +179,7 @@ def _ratings_contradict(rows: FileRows, settings: DoctorSettings) -> Finding:
         rated += 1
         if mean < 0:
             against.append(pair.row)
-    check = Check("ratings_contradict", rows, settings, against, rated)
+    check = Check.of("ratings_contradict", rows, settings, against, rated)
     if not rated:
         return check.not_run("No labelled pair has ratings of one objective on both sides.")
     by_objective = {name: {"against": a, "different": b} for name, (a, b) in sorted(counts.items())}

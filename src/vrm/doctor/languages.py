@@ -7,8 +7,7 @@ from collections import Counter
 import numpy as np
 
 from vrm.data.style import plain_text
-from vrm.doctor.check import Check
-from vrm.doctor.findings import DoctorSettings, percent, plural, severity
+from vrm.doctor.findings import Check, DoctorSettings, percent, plural, severity
 from vrm.doctor.rows import FileRows, evenly
 from vrm.errors import MissingExtraError
 from vrm.results.doctor import Finding, Severity
@@ -62,7 +61,7 @@ def check_languages(rows: FileRows, settings: DoctorSettings, english_only: bool
     sampled = f" (a sample of {plural(len(first), 'prompt')})" if len(looked) < len(first) else ""
     unsure = f"; not told for {plural(counts[UNSURE], 'prompt')}, short or mixed" if counts[UNSURE] else ""
     degree = severity(len(others), max(known, 1), warning=settings.thresholds.other_languages if english_only else None)
-    return Check("languages", rows, settings, others, known).finding(
+    return Check.of("languages", rows, settings, others, known).finding(
         Severity.INFO if degree == Severity.OK else degree,
         f"Languages of {plural(len(looked), 'prompt')}{sampled}: {named or 'none told'}{unsure}.",
         "The embedded backbone reads English: for other languages take a multilingual one."

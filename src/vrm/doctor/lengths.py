@@ -1,25 +1,35 @@
-"""Lengths in characters: whether the longer completion wins, and sides that differ in next to nothing."""
+"""Lengths: whether the longer completion wins, sides that differ in next to nothing, and the limit of tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vrm.choices import EMBEDDED
+from vrm.config import ModelConfig
+from vrm.data.chat import ChatTokenizer, ensure_chat_template
 from vrm.data.style import text_length
-from vrm.doctor.check import Check
-from vrm.doctor.findings import DoctorSettings, plural
-from vrm.doctor.rows import FileRows, Pair
+from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
+from vrm.doctor.findings import Check, DoctorSettings, percent, plural
+from vrm.doctor.rows import FileRows, Pair, evenly
+from vrm.errors import ConfigError, MissingExtraError
 from vrm.metrics import Interval, bootstrap_mean, pairwise_hits
 from vrm.results.doctor import Finding, Severity
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from vrm.inference.engine import RewardEngine
+
 
 QUANTILES = (0.05, 0.5, 0.95, 1.0)
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """`QUANTILES` of the values and their mean, by name; empty without values."""
-    if not len(values):
-        return {}
+    """`QUANTILES` of the values (at least one) and their mean, by name."""
     levels = np.quantile(np.asarray(values, dtype=np.float64), QUANTILES)
     named = {f"p{100 * level:.0f}" if level < 1 else "max": float(value) for level, value in zip(QUANTILES, levels)}
     return {**named, "mean": float(np.mean(values))}
@@ -27,12 +37,13 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 def character_lengths(rows: FileRows) -> dict[str, dict[str, float]]:
     """Quantiles of the characters of prompts, and of the preferred and the other side of decided pairs."""
-    lengths = _Lengths(rows)
-    decided = [pair for pair in rows.pairs if pair.sign]
-    chosen = [lengths.of(pair, preferred=True) for pair in decided]
-    rejected = [lengths.of(pair, preferred=False) for pair in decided]
-    prompts = [text_length(row.prompt) for row in rows.judgments]
-    return {name: quantiles(v) for name, v in (("prompt", prompts), ("chosen", chosen), ("rejected", rejected)) if v}
+    sides = [_of_sides(rows, pair)[:: pair.sign] for pair in rows.pairs if pair.sign]
+    named = {
+        "prompt": [text_length(row.prompt) for row in rows.judgments],
+        "chosen": [chosen for chosen, _ in sides],
+        "rejected": [rejected for _, rejected in sides],
+    }
+    return {name: quantiles(lengths) for name, lengths in named.items() if lengths}
 
 
 def check_lengths(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
@@ -40,37 +51,28 @@ def check_lengths(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
     return [_longer_wins(rows, settings), _case_only(rows, settings)]
 
 
-class _Lengths:
-    """Characters of every completion."""
-
-    def __init__(self, rows: FileRows) -> None:
-        self._lengths = [[text_length(text) for text in row.completions] for row in rows.judgments]
-
-    def of(self, pair: Pair, preferred: bool) -> int:
-        side = pair.first if (pair.sign > 0) == preferred else pair.second
-        return self._lengths[pair.row][side]
-
-    def difference(self, pair: Pair) -> int:
-        """First minus second."""
-        return self._lengths[pair.row][pair.first] - self._lengths[pair.row][pair.second]
+def _of_sides(rows: FileRows, pair: Pair) -> tuple[int, int]:
+    """Characters of the first and of the second completion."""
+    completions = rows.judgments[pair.row].completions
+    return text_length(completions[pair.first]), text_length(completions[pair.second])
 
 
-def _rate(rows: FileRows, pairs: Sequence[Pair], lengths: _Lengths) -> Interval:
-    hits = pairwise_hits([lengths.difference(pair) for pair in pairs], [pair.preference for pair in pairs])
+def _rate(rows: FileRows, pairs: Sequence[Pair]) -> Interval:
+    lengths = (_of_sides(rows, pair) for pair in pairs)
+    hits = pairwise_hits([first - second for first, second in lengths], [pair.preference for pair in pairs])
     return bootstrap_mean(hits, [rows.prompts[pair.row] for pair in pairs])
 
 
 def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
     decided = [pair for pair in rows.pairs if pair.sign]
-    check = Check("longer_wins", rows, settings, (), len(decided))
+    check = Check.of("longer_wins", rows, settings, (), len(decided))
     if not decided:
         return check.not_run("There is no labelled pair that is not a tie.")
-    lengths = _Lengths(rows)
-    rate = _rate(rows, decided, lengths)
+    rate = _rate(rows, decided)
     sources: dict[str, list[Pair]] = {}
     for pair in decided:
         sources.setdefault(rows.judgments[pair.row].source or "", []).append(pair)
-    by_source = {name: _rate(rows, pairs, lengths) for name, pairs in sources.items()} if len(sources) > 1 else {}
+    by_source = {name: _rate(rows, pairs) for name, pairs in sources.items()} if len(sources) > 1 else {}
     sure = rate.low > 0.5 or rate.high < 0.5
     strong = sure and abs(rate.estimate - 0.5) > settings.thresholds.longer_wins
     message = f"The longer completion wins {_words(rate)} of {plural(len(decided), 'decided pair')}"
@@ -95,10 +97,144 @@ def _words(rate: Interval) -> str:
 def _case_only(rows: FileRows, settings: DoctorSettings) -> Finding:
     keys = rows.completions
     alike = [pair.row for pair in rows.pairs if keys[pair.row][pair.first] == keys[pair.row][pair.second]]
-    check = Check("case_only", rows, settings, alike, len(rows.pairs))
+    check = Check.of("case_only", rows, settings, alike, len(rows.pairs))
     return check.by_share(
         f"In {plural(len(alike), 'pair')} the sides differ in case, white space or Unicode form alone "
         f"({check.percent}).",
         "Leave them out unless that is what was judged; an uncased tokenizer cannot tell such sides apart.",
         warning=settings.thresholds.case_only,
     )
+
+
+DEFAULT_LIMIT = int(ModelConfig.model_fields["max_input_tokens"].default)
+"""Tokens of a row that `vrm train` reads unless it is told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a model reads rows.
+
+    Attributes:
+        tokenizer: with a chat template, if there are rows of messages.
+        limit: tokens of prompt and completion together.
+        name: of the tokenizer, for reports.
+        wrap_text: whether plain text is wrapped into messages.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    limit: int
+    name: str
+    wrap_text: bool = False
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ConfigError(f"the limit of tokens is {self.limit}; it must be at least 1")
+
+    @property
+    def english_only(self) -> bool:
+        """Whether this is the embedded backbone, which reads English."""
+        return self.name == EMBEDDED
+
+
+def load_reading(tokenizer: str = EMBEDDED, limit: int | None = None) -> Reading:
+    """The tokenizer of a backbone directory, Hub name or `embedded`; `limit` None takes `DEFAULT_LIMIT`.
+
+    An encoder's tokenizer without a chat template gets the one that training gives it.
+
+    Raises:
+        MissingExtraError: for `embedded` where its package is not installed.
+        ConfigError: there is no such tokenizer, or the limit is under 1.
+    """
+    from vrm.model.checkpoint import load_tokenizer
+
+    try:
+        loaded = load_tokenizer(tokenizer)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"no tokenizer can be loaded from {tokenizer!r}: {reason}") from None
+    if loaded.cls_token is not None and loaded.sep_token is not None:
+        ensure_chat_template(loaded, "encoder")
+    return Reading(loaded, DEFAULT_LIMIT if limit is None else limit, tokenizer)
+
+
+def default_reading(limit: int | None = None) -> Reading | str:
+    """The embedded backbone's reading, or why there is none."""
+    try:
+        return load_reading(EMBEDDED, limit)
+    except MissingExtraError as error:
+        return f"{error}; or name a tokenizer (--tokenizer) or a model (--model)"
+
+
+def model_reading(engine: RewardEngine, name: str, limit: int | None = None) -> Reading:
+    """How a loaded model reads rows; `limit` overrides its own."""
+    config = engine.model.config
+    return Reading(engine.tokenizer, limit or config.max_input_tokens, name, config.conversational)
+
+
+def check_tokens(
+    rows: FileRows, settings: DoctorSettings, reading: Reading | str
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Sides that truncation makes identical and rows over the limit; and quantiles of lengths in tokens.
+
+    Args:
+        rows: of one file.
+        settings: limits, and the number of rows to tokenize.
+        reading: tokenizer and limit, or why there is none.
+    """
+    try:
+        if not isinstance(reading, str):
+            return _measured(rows, settings, reading)
+    except ConfigError as error:
+        # Rows of messages and a tokenizer without a chat template.
+        reading = str(error)
+    checks = (Check.of(name, rows, settings) for name in ("cut_to_identical", "over_limit"))
+    return [check.not_run(f"No lengths in tokens: {reading}.") for check in checks], {}
+
+
+def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tuple[list[Finding], dict[str, Any]]:
+    chat = ChatTokenizer(reading.tokenizer, reading.wrap_text)
+    tokenize = JudgmentTokenizer(chat, reading.limit, "truncate")
+    looked = evenly(range(len(rows)), settings.sample)
+    prompts, first, second, totals = [], [], [], []
+    over, identical, dropped = [], [], 0
+    for row in looked:
+        judgment = rows.judgments[row]
+        whole = tokenize.whole(judgment)
+        prompt, completions = len(whole.prompt), list(map(len, whole.completions))
+        prompts.append(prompt)
+        totals.append(whole.longest)
+        if judgment.is_comparison:
+            first.append(completions[0])
+            second.append(completions[1])
+        if totals[-1] > reading.limit:
+            over.append(row)
+        dropped += whole.longest - prompt + min(prompt, MIN_PROMPT) > reading.limit
+        if tokenize.fit(whole) is None:
+            identical.append(row)
+    length = dict(zip(looked, totals, strict=True))
+    longest_first = sorted(over, key=lambda row: -length[row])
+    sampled = f" of a sample of {len(looked):,}" if len(looked) < len(rows) else ""
+    limit = {"limit": reading.limit, "tokenizer": reading.name}
+    cut = Check.of("cut_to_identical", rows, settings, identical, len(first))
+    long = Check.of("over_limit", rows, settings, longest_first, len(looked))
+    findings = [
+        cut.by_share(
+            f"{plural(cut.count, 'comparison')}{sampled} ({cut.percent}) would have identical sides if rows were cut "
+            f"to {reading.limit:,} tokens ({reading.name}).",
+            "Nothing is left to learn from them and they are dropped: raise the limit (a backbone that reads more), or "
+            "use shorter texts.",
+            error=settings.thresholds.cut_to_identical,
+            warning=0.0,
+            details=limit,
+        ),
+        long.by_share(
+            f"{plural(long.count, 'row is', 'rows are')} over {reading.limit:,} tokens{sampled} ({long.percent}); "
+            f"{dropped:,} ({percent(dropped / max(long.total, 1))}) even without their prompt.",
+            "on_overlong truncate_prompt (the default of vrm train) drops the latter, truncate cuts their completions; "
+            "a higher limit reads them.",
+            warning=settings.thresholds.over_limit,
+            details={**limit, "completions_too_long": dropped},
+        ),
+    ]
+    named = {"prompt": prompts, "chosen": first, "rejected": second, "row": totals}
+    return findings, {name: quantiles(values) for name, values in named.items() if values}

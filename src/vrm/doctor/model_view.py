@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vrm.data.schema import Judgment
-from vrm.doctor.check import Check
-from vrm.doctor.findings import DoctorSettings, percent, plural
+from vrm.doctor.findings import Check, DoctorSettings, percent, plural
 from vrm.doctor.rows import FileRows, evenly
 from vrm.metrics import Interval, bootstrap_mean
 from vrm.results.doctor import Finding, Severity
@@ -53,7 +52,7 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
         row = by_place[id(judgment)]
         judged.append(row)
         probabilities.append(first if wanted[row] > 0 else 1.0 - first)
-    unjudged = Check("model_contradicts", rows, settings)
+    unjudged = Check.of("model_contradicts", rows, settings)
     if len(judged) < MIN_ROWS:
         message = f"{plural(len(judged), 'comparison')} can be judged by the model; at least {MIN_ROWS} are needed."
         return unjudged.not_run(message)
@@ -68,7 +67,7 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
     # The most confident first: those are to be looked at.
     order = [judged[index] for index in np.argsort(probabilities, kind="stable") if against[index]]
     sampled = f" of a sample of {len(judged):,}" if len(judged) < len(wanted) else ""
-    return Check("model_contradicts", rows, settings, order, len(judged)).finding(
+    return Check.of("model_contradicts", rows, settings, order, len(judged)).finding(
         Severity.INFO,
         f"The model contradicts {plural(len(order), 'label')}{sampled} ({percent(share.estimate)}{_interval(share)}) "
         f"at least as confidently as it agrees on average (probability {mean:.2f}). A guess, not an estimate of label "
@@ -83,8 +82,8 @@ def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> I
     import torch
 
     for batch in engine.stream(rows.judgments[row] for row in looked):
-        rows = torch.arange(len(batch))
-        logs, _ = batch.log_probabilities(rows, torch.zeros_like(rows), torch.ones_like(rows))
+        indices = torch.arange(len(batch))
+        logs, _ = batch.log_probabilities(indices, torch.zeros_like(indices), torch.ones_like(indices))
         yield from zip(batch.judgments, logs.double().exp().tolist(), strict=True)
 
 

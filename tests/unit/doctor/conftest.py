@@ -15,9 +15,8 @@ from vrm.doctor.across import check_across
 from vrm.doctor.duplicates import check_duplicates
 from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages
-from vrm.doctor.lengths import check_lengths
+from vrm.doctor.lengths import check_lengths, check_tokens
 from vrm.doctor.rows import FileRows
-from vrm.doctor.tokens import check_tokens
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from vrm.doctor.near import (
+from vrm.doctor.duplicates import (
     MAX_WORDS,
     SHINGLE_WORDS,
     Search,

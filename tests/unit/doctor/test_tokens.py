@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from vrm.choices import EMBEDDED
 from vrm.data.chat import ChatTokenizer
 from vrm.data.parse import parse_row
 from vrm.data.tokenized import JudgmentTokenizer
-from vrm.doctor import Reading, load_reading, model_reading, tokens
-from vrm.doctor.tokens import DEFAULT_LIMIT, default_reading
+from vrm.doctor import Reading, load_reading, model_reading
+from vrm.doctor.lengths import DEFAULT_LIMIT, default_reading
 from vrm.errors import ConfigError, MissingExtraError
 
 from .conftest import pair
@@ -141,4 +142,4 @@ def test_the_embedded_tokenizer_is_the_default():
     found = default_reading()
     assert isinstance(found, Reading)
     assert found.english_only
-    assert (found.name, found.limit) == (tokens.EMBEDDED, DEFAULT_LIMIT)
+    assert (found.name, found.limit) == (EMBEDDED, DEFAULT_LIMIT)
