@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrm.audit.context import EditContext
-from vrm.audit.edits import EDITS
+from vrm.audit.edits import EDITS, EditContext
 from vrm.audit.units import join_units, split_units
 
 SENTENCES = st.sampled_from(

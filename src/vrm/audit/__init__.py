@@ -11,7 +11,7 @@ _WHERE = {
     "AuditReport": "vrm.results.audit",
     "audit": "vrm.audit.run",
     "Edit": "vrm.audit.edits",
-    "EditContext": "vrm.audit.context",
+    "EditContext": "vrm.audit.edits",
     "EditResult": "vrm.results.audit",
     "print_audit": "vrm.audit.table",
     "print_edits": "vrm.audit.table",

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from random import Random
 
-from vrm.audit.context import EditContext
-from vrm.audit.edits import Edit, edit_random
+from vrm.audit.edits import Edit, EditContext, edit_random
 from vrm.data.schema import Judgment, Text
 from vrm.data.splits import prompt_key
 
 _TRIES = 32
 _CANDIDATES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Other:
-    prompt: str
-    text: str
 
 
 class OtherCompletions:
@@ -29,21 +21,22 @@ class OtherCompletions:
     """
 
     def __init__(self, judgments: Iterable[Judgment]) -> None:
-        self._by_place: dict[int, list[_Other]] = {}
+        # Prompt key and text of each completion.
+        self._by_place: dict[int, list[tuple[str, str]]] = {}
         for row in judgments:
             key = prompt_key(row)
             for place, completion in enumerate(row.completions):
                 text = answer_text(completion)
                 if text is not None:
-                    self._by_place.setdefault(place, []).append(_Other(key, text))
+                    self._by_place.setdefault(place, []).append((key, text))
 
     def pick(self, place: int, prompt: str, text: str, random: Random) -> str | None:
         """Of a few drawn completions for other prompts the one nearest in length; None if there is no other prompt."""
         pool = self._by_place.get(place, [])
         drawn = [pool[random.randrange(len(pool))] for _ in range(_TRIES)] if pool else []
-        texts = [other.text for other in drawn if other.prompt != prompt][:_CANDIDATES]
+        texts = [other for key, other in drawn if key != prompt][:_CANDIDATES]
         # A prompt that fills nearly all of the file may be all that was drawn.
-        texts = texts or [other.text for other in pool if other.prompt != prompt]
+        texts = texts or [other for key, other in pool if key != prompt]
         return min(texts, key=lambda other: abs(len(other) - len(text)), default=None)
 
 

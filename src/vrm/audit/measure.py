@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from typing import NamedTuple
 
 import torch
 
@@ -25,35 +25,47 @@ from vrm.inference.rewards import RewardView
 WINDOW_TEXTS = 768
 """Texts judged together, about; bounds memory whatever the size of the file."""
 
+PAIRS_AT_ONCE = 1024
+
 Progress = Callable[[int, int], None]
 """Called with (judgments done, judgments in all)."""
 
 
+class EditedPair(NamedTuple):
+    """A labelled pair before and after the edit of one side, the rejected (`must not raise`) or the chosen one.
+
+    Attributes:
+        prompt: key of its prompt.
+        own_shift: reward of the edited side after the edit minus before, raw.
+        margin_before: reward of the chosen minus that of the rejected completion.
+        margin_after: the same after the edit.
+        probability_before: that the side to be edited is preferred, by (8).
+        probability_after: the same after the edit.
+    """
+
+    prompt: str
+    own_shift: float
+    margin_before: float
+    margin_after: float
+    probability_before: float
+    probability_after: float
+
+
 @dataclass
 class EditArrays:
-    """What one edit did, one entry a completion or a pair.
+    """What one edit did.
 
     Attributes:
         shift: reward after the edit minus before, raw, of each measured completion.
         prompts: their prompt keys.
-        own_shift: the same of the edited completion of each measured pair.
-        margin_before: reward of the chosen minus that of the rejected completion, of each measured pair.
-        margin_after: the same after the edit of one side, the rejected (`must not raise`) or the chosen.
-        probability_before: that the side to be edited is preferred, by (8).
-        probability_after: the same after the edit.
-        pair_prompts: prompt keys of the pairs.
+        pairs: of which a side was measured.
         not_applicable: completions that the edit does not apply to.
         overlong: edited completions that do not fit the model's limit, and are not measured.
     """
 
     shift: list[float] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
-    own_shift: list[float] = field(default_factory=list)
-    margin_before: list[float] = field(default_factory=list)
-    margin_after: list[float] = field(default_factory=list)
-    probability_before: list[float] = field(default_factory=list)
-    probability_after: list[float] = field(default_factory=list)
-    pair_prompts: list[str] = field(default_factory=list)
+    pairs: list[EditedPair] = field(default_factory=list)
     not_applicable: int = 0
     overlong: int = 0
 
@@ -109,6 +121,10 @@ class _Row:
     pairs: list[tuple[int, int]]
 
 
+_Question = tuple[int, str, tuple[int, int, int]]
+"""A pair: its row of the batch, the edit, and the places of side, edited side and rival."""
+
+
 def measure(
     engine: RewardEngine, judgments: Sequence[Judgment], plan: AuditPlan, progress: Progress | None = None
 ) -> AuditArrays:
@@ -127,10 +143,9 @@ def measure(
     others = OtherCompletions(judgments)
     view = RewardView(engine.model.config, RewardChoice(RewardScale.RAW, plan.kappa or None))
     arrays = AuditArrays({name: EditArrays() for name in plan.edits})
-    rows = _prepared(engine, judgments, plan, others, arrays, progress)
     texts = 0
     window: list[_Row] = []
-    for row in rows:
+    for row in _prepared(engine, judgments, plan, others, arrays, progress):
         window.append(row)
         texts += len(row.tokenized.completions)
         if texts >= WINDOW_TEXTS:
@@ -193,29 +208,26 @@ def _judge(
 ) -> None:
     batch = engine.judge_tokenized([row.tokenized for row in window])
     rewards: list[list[float]] = view(batch).chosen.double().tolist()
-    probabilities = _Probabilities(batch)
+    questions: list[_Question] = []
     for number, row in enumerate(window):
-        values = rewards[number]
         key = prompt_key(row.tokenized.judgment)
         for (name, index), edited_at in row.place.items():
-            arrays.edits[name].shift.append(values[edited_at] - values[index])
+            arrays.edits[name].shift.append(rewards[number][edited_at] - rewards[number][index])
             arrays.edits[name].prompts.append(key)
         for name, edit in plan.edits.items():
             for chosen, rejected in row.pairs:
                 side, rival = (rejected, chosen) if edit.kind == NOT_RAISE else (chosen, rejected)
-                after = row.place.get((name, side))
-                if after is not None:
-                    probabilities.ask(number, name, (side, after, rival))
-        _collect_originals(row, values, key, arrays)
-    for (number, name, (side, after, rival)), before_p, after_p in probabilities.answers():
-        values, of_edit = rewards[number], arrays.edits[name]
+                if (name, side) in row.place:
+                    questions.append((number, name, (side, row.place[name, side], rival)))
+        _collect_originals(row, rewards[number], key, arrays)
+    for (number, name, (side, after, rival)), probabilities in zip(
+        questions, _probabilities(batch, questions), strict=True
+    ):
+        values, key = rewards[number], prompt_key(window[number].tokenized.judgment)
         sign = -1.0 if plan.edits[name].kind == NOT_RAISE else 1.0
-        of_edit.own_shift.append(values[after] - values[side])
-        of_edit.margin_before.append(sign * (values[side] - values[rival]))
-        of_edit.margin_after.append(sign * (values[after] - values[rival]))
-        of_edit.probability_before.append(before_p)
-        of_edit.probability_after.append(after_p)
-        of_edit.pair_prompts.append(prompt_key(window[number].tokenized.judgment))
+        before, change = sign * (values[side] - values[rival]), values[after] - values[side]
+        margin_after = sign * (values[after] - values[rival])
+        arrays.edits[name].pairs.append(EditedPair(key, change, before, margin_after, *probabilities))
 
 
 def _collect_originals(row: _Row, values: Sequence[float], key: str, arrays: AuditArrays) -> None:
@@ -229,28 +241,13 @@ def _collect_originals(row: _Row, values: Sequence[float], key: str, arrays: Aud
     arrays.judgments += 1
 
 
-_Places = tuple[int, int, int]
-_Question = tuple[int, str, _Places]
-
-
-class _Probabilities:
-    """P(side preferred to rival) by (8), before and after an edit, for many pairs of a batch at once."""
-
-    def __init__(self, batch: JudgedBatch) -> None:
-        self._batch = batch
-        self._questions: list[_Question] = []
-
-    def ask(self, row: int, name: str, places: _Places) -> None:
-        """Add a pair: its row of the batch, the edit, and the places of side, edited side and rival."""
-        self._questions.append((row, name, places))
-
-    def answers(self) -> Iterator[tuple[_Question, float, float]]:
-        """The questions in the order asked, each with the probability before and after."""
-        remaining = iter(self._questions)
-        while questions := list(islice(remaining, 1024)):
-            rows = torch.tensor([row for row, _, _ in questions])
-            side, after, rival = (torch.tensor([places[part] for _, _, places in questions]) for part in range(3))
-            before_p, after_p = (
-                self._batch.log_probabilities(rows, first, rival)[0].double().exp().tolist() for first in (side, after)
-            )
-            yield from zip(questions, before_p, after_p, strict=True)
+def _probabilities(batch: JudgedBatch, questions: Sequence[_Question]) -> Iterator[tuple[float, float]]:
+    """P(side preferred to rival) by (8) for each question, before and after the edit."""
+    for start in range(0, len(questions), PAIRS_AT_ONCE):
+        part = questions[start : start + PAIRS_AT_ONCE]
+        rows = torch.tensor([row for row, _, _ in part])
+        side, after, rival = torch.tensor([places for _, _, places in part]).T
+        before_p, after_p = (
+            batch.log_probabilities(rows, first, rival)[0].double().exp().tolist() for first in (side, after)
+        )
+        yield from zip(before_p, after_p, strict=True)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vrm.audit.edits import EDITS, Edit
-from vrm.audit.length import length_report
 from vrm.audit.measure import AuditArrays, AuditPlan, Progress, measure
-from vrm.audit.summary import by_harm, summarize
+from vrm.audit.summary import by_harm, length_report, summarize
 from vrm.data.schema import Judgment
 from vrm.errors import DataError
 from vrm.inference.engine import RewardEngine

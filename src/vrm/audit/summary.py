@@ -1,21 +1,26 @@
-"""What an audit reports: effects of edits with intervals, their harm on one scale, and a verdict in words."""
+"""What an audit reports: effects of edits, their harm and a verdict in words, and how rewards go with length."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Hashable, Sequence
+from functools import partial
 
 import numpy as np
 
 from vrm.audit.edits import LOWER, Edit
-from vrm.audit.length import mean_interval
-from vrm.audit.measure import EditArrays
+from vrm.audit.measure import AuditArrays, EditArrays, EditedPair
 from vrm.metrics import (
+    Array,
     Interval,
     ResampleOptions,
+    bootstrap_mean,
+    bootstrap_rows,
     pairwise_accuracy,
+    pearson,
+    spearman,
 )
-from vrm.results.audit import EditKind, EditResult, PairEffect, Verdict
+from vrm.results.audit import EditKind, EditResult, LengthCorrelation, LengthReport, PairEffect, Verdict
 
 MOSTLY_NOTICED = 0.25
 """Damage counts as noticed where the model prefers the damaged completion in at most this share of cases."""
@@ -63,7 +68,7 @@ def verdict(kind: EditKind, raised: Interval | None, prompts: int) -> Verdict:
 def summarize(name: str, edit: Edit, arrays: EditArrays, spread: float, options: ResampleOptions) -> EditResult:
     """The result of one edit, in units of `spread`."""
     shift = np.array(arrays.shift)
-    raised = mean_interval(_share_above_zero(shift), arrays.prompts, options)
+    raised = _mean_interval(_share_above_zero(shift), arrays.prompts, options)
     return EditResult(
         name=name,
         kind=edit.kind,
@@ -72,9 +77,9 @@ def summarize(name: str, edit: Edit, arrays: EditArrays, spread: float, options:
         measured=len(shift),
         not_applicable=arrays.not_applicable,
         overlong=arrays.overlong,
-        shift=mean_interval(shift / spread, arrays.prompts, options),
+        shift=_mean_interval(shift / spread, arrays.prompts, options),
         raised=raised,
-        pairs=_pair_effect(edit.kind, arrays, options) if arrays.pair_prompts else None,
+        pairs=_pair_effect(edit.kind, arrays.pairs, options) if arrays.pairs else None,
         harm=None if raised is None else harm(edit.kind, raised),
         verdict=verdict(edit.kind, raised, len(set(arrays.prompts))),
     )
@@ -86,30 +91,116 @@ def by_harm(result: EditResult) -> tuple[bool, float]:
     return result.verdict in (Verdict.TOO_FEW, Verdict.UNMEASURED), -share
 
 
-def _share_above_zero(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _share_above_zero(values: Array) -> Array:
     """1 for a positive value, 0 for a negative one, 1/2 for zero."""
     return 0.5 + 0.5 * np.sign(values)
 
 
-def _pair_effect(kind: EditKind, arrays: EditArrays, options: ResampleOptions) -> PairEffect:
-    before, after = np.array(arrays.margin_before), np.array(arrays.margin_after)
+def _pair_effect(kind: EditKind, pairs: Sequence[EditedPair], options: ResampleOptions) -> PairEffect:
+    prompts = [pair.prompt for pair in pairs]
+    own_shift, before, after, before_p, after_p = np.array([pair[1:] for pair in pairs]).T
     preferred = np.flatnonzero(before > 0)
     flips, errors = None, None
     if kind == LOWER:
-        errors = mean_interval(_share_above_zero(np.array(arrays.own_shift)), arrays.pair_prompts, options)
+        errors = _mean_interval(_share_above_zero(own_shift), prompts, options)
     else:
-        prompts = [arrays.pair_prompts[row] for row in preferred]
-        flips = mean_interval(_share_above_zero(-after[preferred]), prompts, options)
-    change = np.array(arrays.probability_after) - np.array(arrays.probability_before)
-    shift = mean_interval(change, arrays.pair_prompts, options)
-    assert shift is not None
-    labels = np.ones(len(before))
+        flips = _mean_interval(_share_above_zero(-after[preferred]), [prompts[row] for row in preferred], options)
+    labels = np.ones(len(pairs))
     return PairEffect(
-        pairs=len(before),
+        pairs=len(pairs),
         preferred=len(preferred),
         flip_rate=flips,
         error_rate=errors,
-        probability_shift=shift,
+        probability_shift=bootstrap_mean(after_p - before_p, prompts, options),
         accuracy_before=pairwise_accuracy(before, labels).value,
         accuracy_after=pairwise_accuracy(after, labels).value,
     )
+
+
+def length_report(arrays: AuditArrays, options: ResampleOptions) -> LengthReport:
+    """Correlations and preferences with length of the completions as they are, nothing edited."""
+    lengths = np.array([len(text) for text in arrays.texts], dtype=np.float64)
+    rewards = np.array(arrays.rewards)
+    correlation = partial(_correlation, lengths=lengths, prompts=arrays.prompts, options=options)
+    shares, prompts = _longer_preferred(arrays, rewards, lengths)
+    return LengthReport(
+        rewards=correlation(rewards, groups=_distinct_by_prompt(arrays)),
+        labels=correlation(_label_scores(arrays), groups=_labelled_by_row(arrays)),
+        pairs=len(prompts),
+        model_prefers_longer=_mean_interval(shares[0], prompts, options),
+        labels_prefer_longer=_mean_interval(shares[1], prompts, options),
+    )
+
+
+def _distinct_by_prompt(arrays: AuditArrays) -> list[list[int]]:
+    groups: dict[str, dict[str, int]] = {}
+    for index, (prompt, text) in enumerate(zip(arrays.prompts, arrays.texts, strict=True)):
+        groups.setdefault(prompt, {}).setdefault(text, index)
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
+def _labelled_by_row(arrays: AuditArrays) -> list[list[int]]:
+    groups: dict[int, set[int]] = {}
+    for pair in arrays.labels:
+        groups.setdefault(arrays.rows[pair[0]], set()).update(pair)
+    return [sorted(group) for group in groups.values()]
+
+
+def _label_scores(arrays: AuditArrays) -> Array:
+    """Completions of the same judgment that each is labelled better than: orders a list, and is 1 or 0 in a pair."""
+    scores = np.zeros(len(arrays.texts))
+    for chosen, _ in arrays.labels:
+        scores[chosen] += 1.0
+    return scores
+
+
+def _correlation(
+    values: Array, *, groups: list[list[int]], lengths: Array, prompts: Sequence[str], options: ResampleOptions
+) -> LengthCorrelation:
+    members = [np.array(group) for group in groups]
+    centred = [np.concatenate([x[group] - x[group].mean() for group in members] or [[]]) for x in (values, lengths)]
+    owners = [prompts[index] for group in groups for index in group]
+    ranked = [(_rank_correlation(values[group], lengths[group]), prompts[group[0]]) for group in members]
+    known = [(value, prompt) for value, prompt in ranked if not math.isnan(value)]
+    return LengthCorrelation(
+        completions=len(owners),
+        groups=len(groups),
+        pearson=_pearson_interval(*centred, owners, options),
+        spearman=_mean_interval([value for value, _ in known], [prompt for _, prompt in known], options),
+    )
+
+
+def _pearson_interval(x: Array, y: Array, prompts: Sequence[str], options: ResampleOptions) -> Interval | None:
+    """Interval of Pearson's correlation, bootstrapped over prompts; None where it is not defined."""
+    if math.isnan(pearson(x, y)):
+        return None
+    return bootstrap_rows(lambda times: pearson(np.repeat(x, times), np.repeat(y, times)), len(x), prompts, options)
+
+
+def _rank_correlation(x: Array, y: Array) -> float:
+    """Spearman's correlation of two points (the sign of agreement) or more; NaN where a side is constant."""
+    if len(x) > 2:
+        return spearman(x, y)
+    sign = float(np.sign((x[0] - x[1]) * (y[0] - y[1])))
+    return sign if sign else math.nan
+
+
+def _longer_preferred(
+    arrays: AuditArrays, rewards: Array, lengths: Array
+) -> tuple[tuple[list[float], list[float]], list[str]]:
+    """For each labelled pair of different length: does the model, does the label prefer the longer side; its prompt."""
+    model, labels, prompts = [], [], []
+    for chosen, rejected in arrays.labels:
+        excess = lengths[chosen] - lengths[rejected]
+        if excess:
+            model.append(float(0.5 + 0.5 * np.sign((rewards[chosen] - rewards[rejected]) * excess)))
+            labels.append(float(excess > 0))
+            prompts.append(arrays.prompts[chosen])
+    return (model, labels), prompts
+
+
+def _mean_interval(
+    values: Sequence[float] | Array, prompts: Sequence[Hashable], options: ResampleOptions
+) -> Interval | None:
+    """Interval of a mean, bootstrapped over prompts; None without values."""
+    return bootstrap_mean(values, prompts, options) if len(values) else None

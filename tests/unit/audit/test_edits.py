@@ -9,8 +9,7 @@ from random import Random
 
 import pytest
 
-from vrm.audit.context import EditContext
-from vrm.audit.edits import EDITS, LOWER, NOT_RAISE, Edit, edit_random, select_edits
+from vrm.audit.edits import EDITS, LOWER, NOT_RAISE, Edit, EditContext, edit_random, select_edits
 from vrm.audit.units import join_units, paragraphs, split_units
 from vrm.audit.wording import CONFIDENCE, EMOJI, EXPERTISE, FLATTERY, PADDING
 from vrm.errors import ConfigError
