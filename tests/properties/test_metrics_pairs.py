@@ -26,7 +26,9 @@ def pairs(draw, min_size=1):
 
 
 def _summary(margins, preference, probability, first, second, groups):
-    predictions = pair_predictions(margins, preference, (first, second), probability=probability, groups=groups)
+    with np.errstate(divide="ignore"):
+        logs = np.log(probability), np.log(1 - probability)
+    predictions = pair_predictions(margins, preference, (first, second), *logs, groups)
     return metrics.json_ready(preference_summary(predictions, ResampleOptions(resamples=50), bins=5))
 
 
@@ -117,5 +119,5 @@ def test_log_loss_is_at_least_the_entropy_of_the_labels_and_brier_at_most_one(da
 @given(pairs())
 def test_full_coverage_is_the_plain_accuracy(data):
     margins, preference, probability, *_ = data
-    full = metrics.accuracy_at_coverage(margins, preference, probability, 1.0)
+    full = metrics.selective_accuracy(margins, preference, probability).at(1.0)
     assert full == pytest.approx(metrics.pairwise_accuracy(margins, preference).value, nan_ok=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,88 +25,82 @@ from vrm.inference.rater import RaterOffset, rater_offset
 from vrm.inference.reward_choice import RAW
 from vrm.inference.rewards import RewardView
 from vrm.inference.targets import target_encoder
-from vrm.metrics import PairPredictions, pair_predictions
-
-_Compared = tuple[int, int, int, float]
-"""Row of the batch, positions of first and second completion, preference."""
+from vrm.metrics import Array, PairPredictions, pair_predictions
 
 
 @dataclass
 class Collected:
-    """Arrays of one evaluation, grown a window at a time.
+    """What a model says of the judgments of a file, grown a window at a time.
+
+    The properties are columns of the pairs. They are made at the first use, so use them when all is collected.
 
     Attributes:
+        judgments: rows judged.
+        rewards: E[r] of their completions, raw units, one list a row.
+        row_weights: expected weights of every row, in the objectives' order; empty for heads without objectives.
+        pairs: row, positions of its first and second completion, and preference of each pair.
         margin: E[u] of each pair, raw units.
         log_first: log P(a > b) by (8), each pair.
         log_second: log P(b > a).
-        rater_margin: `margin` with the nuisance offset (14) of models that were trained with one; else empty.
-        rater_log_first: `log_first` with it.
-        rater_log_second: `log_second` with it.
-        preference: labels of the pairs.
-        lengths_first: characters of the first completions.
-        lengths_second: characters of the second.
-        prompts: prompt keys of the pairs.
-        sources: `source` of the pairs.
-        categories: `category` of the pairs.
-        rows: the pairs' judgments, with the positions of their first and second completion.
+        rater: margin and both logs of each pair with the nuisance offset (14) of models that were trained with one.
         variance: parts of Var[u] (11) of each pair: features, weights, interaction.
-        style: style measures of the first completion minus those of the second, each pair.
-        from_lists: pairs that come from ranked lists.
         rated: rows (predicted, observed) of standardized ratings, by objective.
         rating_log_likelihood: sum over rated completions, in nats, of standardized ratings.
         weights: expected weights of rows with votes, in the objectives' order.
         concentration: their concentrations; empty where the weights are points.
         votes: votes of these rows.
         unknown_objectives: labels on objectives the model does not have (ratings: was not trained on), by name.
-        rewards: E[r] of every completion, raw units.
-        reward_prompts: prompt keys of these.
-        row_weights: expected weights of every row, in the objectives' order; empty for heads without objectives.
-        row_prompts: prompt keys of these rows.
-        row_sources: their `source`.
-        row_categories: their `category`.
-        judgments: rows judged.
     """
 
+    judgments: list[Judgment] = field(default_factory=list)
+    rewards: list[list[float]] = field(default_factory=list)
+    row_weights: list[list[float]] = field(default_factory=list)
+    pairs: list[tuple[Judgment, int, int, float]] = field(default_factory=list)
     margin: list[float] = field(default_factory=list)
     log_first: list[float] = field(default_factory=list)
     log_second: list[float] = field(default_factory=list)
-    rater_margin: list[float] = field(default_factory=list)
-    rater_log_first: list[float] = field(default_factory=list)
-    rater_log_second: list[float] = field(default_factory=list)
-    preference: list[float] = field(default_factory=list)
-    lengths_first: list[int] = field(default_factory=list)
-    lengths_second: list[int] = field(default_factory=list)
-    prompts: list[str] = field(default_factory=list)
-    sources: list[str | None] = field(default_factory=list)
-    categories: list[str | None] = field(default_factory=list)
-    rows: list[tuple[Judgment, int, int]] = field(default_factory=list)
+    rater: list[tuple[float, float, float]] = field(default_factory=list)
     variance: list[tuple[float, float, float]] = field(default_factory=list)
-    style: list[list[float]] = field(default_factory=list)
-    from_lists: int = 0
     rated: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     rating_log_likelihood: float = 0.0
     weights: list[list[float]] = field(default_factory=list)
     concentration: list[list[float]] = field(default_factory=list)
     votes: list[list[float]] = field(default_factory=list)
-    unknown_objectives: dict[str, int] = field(default_factory=dict)
-    rewards: list[float] = field(default_factory=list)
-    reward_prompts: list[str] = field(default_factory=list)
-    row_weights: list[list[float]] = field(default_factory=list)
-    row_prompts: list[str] = field(default_factory=list)
-    row_sources: list[str | None] = field(default_factory=list)
-    row_categories: list[str | None] = field(default_factory=list)
-    judgments: int = 0
+    unknown_objectives: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def preference(self) -> Array:
+        """(pairs,) labels."""
+        return np.asarray([label for *_, label in self.pairs])
+
+    @cached_property
+    def lengths(self) -> tuple[list[int], list[int]]:
+        """Characters of the first completions, and of the second."""
+        first = [text_length(row.completions[a]) for row, a, _, _ in self.pairs]
+        return first, [text_length(row.completions[b]) for row, _, b, _ in self.pairs]
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """Prompt keys."""
+        return [prompt_key(row) for row, *_ in self.pairs]
+
+    @cached_property
+    def style(self) -> Array:
+        """(pairs, measures) style of the first completion minus that of the second."""
+        first = np.asarray([style_measures(row.completions[a]) for row, a, _, _ in self.pairs])
+        return first - np.asarray([style_measures(row.completions[b]) for row, _, b, _ in self.pairs])
+
+    def column(self, name: str) -> list[str | None]:
+        """A field of each pair's row, such as `source`."""
+        return [getattr(row, name) for row, *_ in self.pairs]
 
     def predictions(self, rater: bool = False) -> PairPredictions | None:
         """The pairs as metrics take them, with the nuisance offset (14) for `rater`; None if there are none."""
-        margin, log_first, log_second = self.margin, self.log_first, self.log_second
-        if rater:
-            margin, log_first, log_second = self.rater_margin, self.rater_log_first, self.rater_log_second
-        if not margin:
+        if not self.pairs:
             return None
-        lengths = self.lengths_first, self.lengths_second
-        logs = {"log_probability": log_first, "log_complement": log_second}
-        return pair_predictions(margin, self.preference, lengths, **logs, groups=self.prompts)
+        columns = self.margin, self.log_first, self.log_second
+        margin, log_first, log_second = zip(*self.rater, strict=True) if rater else columns
+        return pair_predictions(margin, self.preference, self.lengths, log_first, log_second, self.prompts)
 
 
 def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
@@ -119,18 +117,17 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     view = RewardView(config, RAW)
     collected = Collected()
     for batch in engine.stream(judgments):
-        collected.judgments += len(batch)
-        known = []
-        for row in batch.judgments:
-            row, unknown = without_unknown(row, rated, names)
-            known.append(row)
-            for name in unknown:
-                collected.unknown_objectives[name] = collected.unknown_objectives.get(name, 0) + 1
+        rows = batch.judgments
         rewards = view(batch).mean
+        collected.judgments += rows
+        collected.rewards += [
+            row[: len(judged.completions)] for row, judged in zip(rewards.tolist(), rows, strict=True)
+        ]
         _collect_pairs(batch, rewards, rater, collected)
-        _collect_rewards(batch, rewards, collected)
+        known, unknown = zip(*(without_unknown(row, rated, names) for row in rows), strict=True)
+        collected.unknown_objectives.update(chain(*unknown))
         if names:
-            _collect_weights(batch, collected)
+            collected.row_weights += batch.posteriors.weights.mean.tolist()
             labels = targets(known)
             _collect_ratings(batch, labels["ratings"][:, : batch.mask.shape[1]], names, collected)
             _collect_votes(batch, labels["votes"], collected)
@@ -138,65 +135,32 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
 
 
 def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | None, collected: Collected) -> None:
-    index: list[_Compared] = []
-    for position, row in enumerate(batch.judgments):
-        pairs = labelled_pairs(row)
-        collected.from_lists += len(pairs) if row.scores is not None else 0
-        index += [(position, *pair) for pair in pairs]
+    index = [(position, *pair) for position, row in enumerate(batch.judgments) for pair in labelled_pairs(row)]
     if not index:
         return
+    pairs = [(batch.judgments[position], *pair) for position, *pair in index]
+    collected.pairs += pairs
     rows, firsts, seconds = (torch.tensor([entry[part] for entry in index]) for part in range(3))
-    log_first, log_second = batch.log_probabilities(rows, firsts, seconds)
     moments = batch.margin_moments(rows, firsts, seconds)
-    parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
-    collected.variance += list(zip(*(part.tolist() for part in parts), strict=True))
+    collected.variance += _rows(moments.feature_variance, moments.weight_variance, moments.interaction_variance)
     margin = rewards[rows, firsts] - rewards[rows, seconds]
+    log_first, log_second = map(_log, batch.log_probabilities(rows, firsts, seconds))
     collected.margin += margin.tolist()
-    collected.log_first += _logs(log_first)
-    collected.log_second += _logs(log_second)
+    collected.log_first += log_first.tolist()
+    collected.log_second += log_second.tolist()
     if rater is not None:
-        target = _rater_target(batch, rater, index).to(margin)
-        log_first, log_second = batch.log_probabilities(rows, firsts, seconds, target)
-        collected.rater_margin += (margin - target).tolist()
-        collected.rater_log_first += _logs(log_first)
-        collected.rater_log_second += _logs(log_second)
-    for position, a, b, label in index:
-        row = batch.judgments[position]
-        collected.rows.append((row, a, b))
-        collected.preference.append(label)
-        sides = (style_measures(row.completions[side]) for side in (a, b))
-        collected.style.append([one - other for one, other in zip(*sides, strict=True)])
-        collected.lengths_first.append(text_length(row.completions[a]))
-        collected.lengths_second.append(text_length(row.completions[b]))
-        collected.prompts.append(prompt_key(row))
-        collected.sources.append(row.source)
-        collected.categories.append(row.category)
+        # The target margin under which u gains the offset (14).
+        first, second = (rater([row.completions[entry[side]] for row, *entry in pairs]) for side in (0, 1))
+        target = offset_margin(torch.zeros_like(first), first, second).to(margin)
+        collected.rater += _rows(margin - target, *map(_log, batch.log_probabilities(rows, firsts, seconds, target)))
 
 
-def _rater_target(batch: JudgedBatch, rater: RaterOffset, index: list[_Compared]) -> Tensor:
-    """The target margin of each pair under which u gains the offset (14), (pairs,)."""
-    texts = ([batch.judgments[entry[0]].completions[entry[side]] for entry in index] for side in (1, 2))
-    first, second = map(rater, texts)
-    return offset_margin(torch.zeros_like(first), first, second)
+def _log(values: Tensor) -> Tensor:
+    return values.double().clamp(max=0.0)
 
 
-def _logs(values: Tensor) -> list[float]:
-    logs: list[float] = values.double().clamp(max=0.0).tolist()
-    return logs
-
-
-def _collect_rewards(batch: JudgedBatch, rewards: Tensor, collected: Collected) -> None:
-    for position, row in enumerate(batch.judgments):
-        collected.rewards += rewards[position, : len(row.completions)].tolist()
-        collected.reward_prompts += [prompt_key(row)] * len(row.completions)
-
-
-def _collect_weights(batch: JudgedBatch, collected: Collected) -> None:
-    collected.row_weights += batch.posteriors.weights.mean.tolist()
-    for row in batch.judgments:
-        collected.row_prompts.append(prompt_key(row))
-        collected.row_sources.append(row.source)
-        collected.row_categories.append(row.category)
+def _rows(*columns: Tensor) -> list[tuple[float, ...]]:
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _collect_ratings(batch: JudgedBatch, ratings: Tensor, names: tuple[str, ...], collected: Collected) -> None:

@@ -65,52 +65,46 @@ def compare_collected(first: Collected, second: Collected, options: ResampleOpti
     if not len(rows):
         raise DataError(
             "there is no pair of completions that both models judged, so nothing can be compared: A judged "
-            f"{len(first.rows)} pairs, B {len(second.rows)}; what is overlong for a model may have been dropped."
+            f"{len(first.pairs)} pairs, B {len(second.pairs)}; what is overlong for a model may have been dropped."
         )
     paired = _paired(first, second, rows, options.seed)
 
-    def grouped(labels: list[str | None]) -> dict[str, PairedComparison]:
+    def grouped(name: str) -> dict[str, PairedComparison]:
+        labels = first.column(name)
         kept = [labels[row] for row in rows[:, 0]]
         if len(set(kept)) < 2:
             return {}
         return _adjusted(by_group(lambda members: _compare(paired.take(members), options), kept))
 
     return Comparison(
-        only_first=len(first.rows) - len(rows),
-        only_second=len(second.rows) - len(rows),
+        only_first=len(first.pairs) - len(rows),
+        only_second=len(second.pairs) - len(rows),
         overall=_compare(paired, options),
-        by_source=grouped(first.sources),
-        by_category=grouped(first.categories),
+        by_source=grouped("source"),
+        by_category=grouped("category"),
     )
 
 
 def _common(first: Collected, second: Collected) -> Indices:
     """Positions (n, 2) of the pairs that both have, in the order of the first."""
-    where = {(id(row), a, b): position for position, (row, a, b) in enumerate(second.rows)}
-    positions = [
-        (position, where[id(row), a, b]) for position, (row, a, b) in enumerate(first.rows) if (id(row), a, b) in where
-    ]
-    return np.asarray(positions, dtype=np.intp).reshape(-1, 2)
+    places, others = ({(id(row), a, b): n for n, (row, a, b, _) in enumerate(model.pairs)} for model in (first, second))
+    common = [(position, others[pair]) for pair, position in places.items() if pair in others]
+    return np.asarray(common, dtype=np.intp).reshape(-1, 2)
 
 
 def _paired(first: Collected, second: Collected, rows: Indices, seed: int) -> _Paired:
-    of_first, of_second = rows.T
-    preference = np.asarray(first.preference)[of_first]
-    both = ((first, of_first), (second, of_second))
-    hits = [pairwise_hits(np.asarray(judged.margin)[taken], preference) for judged, taken in both]
-    losses = [
-        cross_entropy_rows(np.asarray(judged.log_first)[taken], preference, np.asarray(judged.log_second)[taken])
-        for judged, taken in both
-    ]
-    lengths = np.asarray(first.lengths_first, dtype=np.float64) - np.asarray(first.lengths_second)
-    prompts = np.unique(np.asarray(first.prompts)[of_first], return_inverse=True)[1].reshape(-1)
+    both = [model.predictions().take(taken) for model, taken in zip((first, second), rows.T, strict=True)]
+    pairs = both[0]
     return _Paired(
-        np.stack(hits, axis=1),
-        np.stack(losses, axis=1),
-        preference,
-        lengths[of_first],
-        style_log_odds(np.asarray(first.style)[of_first], preference, prompts, seed=seed),
-        prompts,
+        np.stack([pairwise_hits(judged.margins, pairs.preference) for judged in both], axis=1),
+        np.stack(
+            [cross_entropy_rows(judged.log_probability, pairs.preference, judged.log_complement) for judged in both],
+            axis=1,
+        ),
+        pairs.preference,
+        pairs.lengths_first - pairs.lengths_second,
+        style_log_odds(first.style[rows[:, 0]], pairs.preference, pairs.groups, seed=seed),
+        pairs.groups,
     )
 
 

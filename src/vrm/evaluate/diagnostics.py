@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vrm.data.style import STYLE_MEASURES
+from vrm.data.splits import prompt_key
+from vrm.data.style import STYLE_MEASURES, plain_text
 from vrm.evaluate.collect import Collected
+from vrm.inference.rater import RaterOffset
 from vrm.metrics import (
     UNLABELLED,
     Array,
     PairPredictions,
     ResampleOptions,
+    auroc_interval,
+    preference_summary,
     selective_accuracy,
     selective_area_interval,
     style_controlled_accuracy,
@@ -20,19 +24,23 @@ from vrm.metrics import (
     style_regression,
     thinned,
 )
-from vrm.results.evaluation import GroupWeights, RewardSpread, SelectiveCurve, StyleReport, WeightsByGroup
+from vrm.results.evaluation import (
+    Detection,
+    DisagreementReport,
+    GroupWeights,
+    RaterSummary,
+    RewardSpread,
+    SelectiveCurve,
+    SignalAuroc,
+    StyleReport,
+    WeightsByGroup,
+)
 
 
 def style_report(collected: Collected, pairs: PairPredictions, options: ResampleOptions) -> StyleReport:
     """Style-controlled accuracy of these pairs and the regression beside it."""
     log_odds = style_log_odds(collected.style, pairs.preference, pairs.groups, seed=options.seed)
-    accuracy = style_controlled_accuracy(
-        pairs.margins,
-        pairs.preference,
-        log_odds,
-        pairs.groups,
-        options,
-    )
+    accuracy = style_controlled_accuracy(pairs.margins, pairs.preference, log_odds, pairs.groups, options)
     regression = style_regression(pairs.margins, pairs.preference, collected.style, STYLE_MEASURES, pairs.groups)
     return StyleReport(accuracy, regression)
 
@@ -76,11 +84,11 @@ def weights_by_group(collected: Collected, objectives: Sequence[str]) -> Weights
     """Mean weights by category, or by source where no row has a category; None for heads without objectives."""
     if not collected.row_weights:
         return None
-    by = "category" if any(name is not None for name in collected.row_categories) else "source"
-    labels = collected.row_categories if by == "category" else collected.row_sources
+    by = "category" if any(row.category is not None for row in collected.judgments) else "source"
     groups: dict[str, dict[str, list[float]]] = {}
     everything: dict[str, list[float]] = {}
-    for label, prompt, weights in zip(labels, collected.row_prompts, collected.row_weights, strict=True):
+    for row, weights in zip(collected.judgments, collected.row_weights, strict=True):
+        label, prompt = getattr(row, by), prompt_key(row)
         groups.setdefault(UNLABELLED if label is None else label, {})[prompt] = weights
         everything[prompt] = weights
     return WeightsByGroup(
@@ -98,12 +106,70 @@ def _group_weights(by_prompt: Mapping[str, list[float]]) -> GroupWeights:
 
 def reward_spread(collected: Collected, model_std: float) -> RewardSpread | None:
     """Spread of the rewards of all completions; None without one."""
-    if not collected.rewards:
+    if not any(collected.rewards):
         return None
-    rewards = np.asarray(collected.rewards)
-    codes = np.unique(collected.reward_prompts, return_inverse=True)[1].reshape(-1)
+    rewards = np.concatenate(collected.rewards)
+    keys = [prompt_key(row) for row in collected.judgments for _ in row.completions]
+    codes = np.unique(keys, return_inverse=True)[1].reshape(-1)
     counts = np.bincount(codes)
     deviations = rewards - (np.bincount(codes, weights=rewards) / counts)[codes]
     several = (counts > 1)[codes]
     within = float(np.sqrt(np.mean(deviations[several] ** 2))) if several.any() else 0.0
     return RewardSpread(len(rewards), float(rewards.mean()), float(rewards.std()), within, model_std)
+
+
+def rater_summary(collected: Collected, offset: RaterOffset | None, options: ResampleOptions) -> RaterSummary | None:
+    """How well the raters' choices are predicted with the nuisance offset (14); None without it or without pairs."""
+    pairs = None if offset is None else collected.predictions(rater=True)
+    if offset is None or pairs is None:
+        return None
+    summary = preference_summary(pairs, options)
+    return RaterSummary(offset.measures, offset.factor, summary.accuracy, summary.negative_log_likelihood)
+
+
+def disagreement_report(collected: Collected, options: ResampleOptions) -> DisagreementReport | None:
+    """AUROCs of uncertainty for ties and disagreement; None where every pair is decided, or none is."""
+    first_rows, labels = _distinct(collected)
+    ties = np.array([all(label == 0.5 for label in given) for given in labels], dtype=np.float64)
+    mean = np.array([sum(given) / len(given) for given in labels])
+    divided = ((mean > 0.0) & (mean < 1.0)).astype(np.float64)
+    signals = {"closeness": -abs(np.asarray(collected.margin)), **uncertainties(collected)}
+    kept = {name: values[first_rows] for name, values in signals.items()}
+    groups = [collected.prompts[row] for row in first_rows]
+    by_tie = _detection(kept, ties, groups, options)
+    by_label = None if bool((ties == divided).all()) else _detection(kept, divided, groups, options)
+    if by_tie is None and by_label is None:
+        return None
+    return DisagreementReport(
+        pairs=len(labels),
+        judged_repeatedly=sum(len(given) > 1 for given in labels),
+        annotators=len({row.annotator for row, *_ in collected.pairs} - {None}),
+        ties=by_tie,
+        disagreement=by_label,
+    )
+
+
+def _distinct(collected: Collected) -> tuple[list[int], list[list[float]]]:
+    """The first row of every distinct pair, and all labels of it, for the completion that sorts first."""
+    first_rows: dict[tuple[str, str, str], int] = {}
+    labels: dict[tuple[str, str, str], list[float]] = {}
+    for index, (row, a, b, label) in enumerate(collected.pairs):
+        one, other = plain_text(row.completions[a]), plain_text(row.completions[b])
+        key = (collected.prompts[index], *sorted((one, other)))
+        first_rows.setdefault(key, index)
+        labels.setdefault(key, []).append(label if one <= other else 1.0 - label)
+    return list(first_rows.values()), list(labels.values())
+
+
+def _detection(
+    signals: Mapping[str, Array], positive: Array, groups: list[str], options: ResampleOptions
+) -> Detection | None:
+    positives = int(positive.sum())
+    if not 0 < positives < len(positive):
+        return None
+    closeness = signals["closeness"]
+    aurocs = {}
+    for name, values in signals.items():
+        over = None if name == "closeness" else auroc_interval(values, positive, groups, options, closeness)
+        aurocs[name] = SignalAuroc(auroc_interval(values, positive, groups, options), over)
+    return Detection(positives, len(positive) - positives, aurocs)

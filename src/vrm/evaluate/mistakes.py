@@ -27,7 +27,7 @@ def confident_mistakes(engine: RewardEngine, collected: Collected, count: int = 
         collected: its judgments.
         count: how many at most.
     """
-    if not collected.margin or not count:
+    if not collected.pairs or not count:
         return ()
     wrong = np.flatnonzero(pairwise_hits(collected.margin, collected.preference) == 0.0)
     log_preferred = [_log_preferred(collected, int(row)) for row in wrong]
@@ -50,12 +50,12 @@ def _log_preferred(collected: Collected, index: int) -> float:
 
 
 def _preferred_first(collected: Collected, index: int) -> Judgment:
-    row, a, b = collected.rows[index]
-    sides = (a, b) if collected.preference[index] > 0.5 else (b, a)
+    row, a, b, label = collected.pairs[index]
+    sides = (a, b) if label > 0.5 else (b, a)
     return replace(
         row,
         completions=[row.completions[side] for side in sides],
-        preference=max(collected.preference[index], 1.0 - collected.preference[index]),
+        preference=max(label, 1.0 - label),
         scores=None,
         ratings=None,
         objective_votes=None,

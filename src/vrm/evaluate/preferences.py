@@ -12,15 +12,19 @@ from vrm.core.distributions import ObjectiveWeights
 from vrm.core.likelihoods.votes import dirichlet_multinomial_log_likelihood, normalize_votes
 from vrm.data.schema import Judgment
 from vrm.evaluate.collect import Collected, collect
-from vrm.evaluate.diagnostics import reward_spread, selective_curves, style_report, weights_by_group
-from vrm.evaluate.disagreement import disagreement_report
+from vrm.evaluate.diagnostics import (
+    disagreement_report,
+    rater_summary,
+    reward_spread,
+    selective_curves,
+    style_report,
+    weights_by_group,
+)
 from vrm.evaluate.mistakes import confident_mistakes
-from vrm.evaluate.rater import rater_summary
 from vrm.inference.engine import RewardEngine
 from vrm.inference.rater import rater_offset
 from vrm.metrics import (
     DEFAULT_RESAMPLING,
-    PairPredictions,
     PreferenceSummary,
     ResampleOptions,
     by_group,
@@ -59,23 +63,21 @@ def evaluate_judgments(
     overlong = engine.report.render()  # before mistakes are judged again
     pairs = collected.predictions()
 
-    def summary(rows: PairPredictions) -> PreferenceSummary:
-        return preference_summary(rows, options)
-
-    def grouped(labels: list[str | None]) -> dict[str, PreferenceSummary]:
+    def grouped(name: str) -> dict[str, PreferenceSummary]:
+        labels = collected.column(name)
         if pairs is None or all(label is None for label in labels):
             return {}
-        return by_group(lambda rows: summary(pairs.take(rows)), labels)
+        return by_group(lambda rows: preference_summary(pairs.take(rows), options), labels)
 
-    overall = None if pairs is None else summary(pairs)
+    overall = None if pairs is None else preference_summary(pairs, options)
     return Evaluation(
-        judgments=collected.judgments,
+        judgments=len(collected.judgments),
         overlong=overlong,
-        pairs_from_lists=collected.from_lists,
-        unknown_objectives=collected.unknown_objectives,
+        pairs_from_lists=sum(row.scores is not None for row, *_ in collected.pairs),
+        unknown_objectives=dict(collected.unknown_objectives),
         pairs=overall,
-        by_source=grouped(collected.sources),
-        by_category=grouped(collected.categories),
+        by_source=grouped("source"),
+        by_category=grouped("category"),
         ratings=_ratings(collected),
         votes=_votes(collected, engine.objectives),
         style_controlled=None if pairs is None else style_report(collected, pairs, options),

@@ -51,7 +51,6 @@ from vrm.metrics.paired import equality_test, holm, rows_to_tell, sign_flip_p_va
 from vrm.metrics.reliability import ReliabilityBin, reliability_bins, wilson_interval
 from vrm.metrics.selection import (
     SelectiveAccuracy,
-    accuracy_at_coverage,
     selective_accuracy,
     selective_area_interval,
     thinned,
@@ -108,7 +107,6 @@ __all__ = [
     "StyleEffect",
     "StyleRegression",
     "WeightedAccuracy",
-    "accuracy_at_coverage",
     "auroc",
     "auroc_interval",
     "balanced_mean_interval",

@@ -7,7 +7,6 @@ prediction of 0 for what did happen has an infinite log loss. Where probabilitie
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,53 +51,49 @@ def negative_log_likelihood(probability: ArrayLike, preference: ArrayLike) -> fl
     predicted = probabilities("probability", probability)
     with np.errstate(divide="ignore"):  # log 0 is minus infinity, and meant
         logs = np.log(predicted), np.log1p(-predicted)
-    return _mean_cross_entropy(*logs, probabilities("preference", preference))
+    return negative_log_likelihood_from_logs(logs[0], preference, logs[1])
 
 
 def negative_log_likelihood_from_logs(
-    log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike | None = None
+    log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike
 ) -> float:
     """As `negative_log_likelihood`, from log-probabilities: finite however sure the prediction.
 
     Args:
         log_probability: (n,) in nats, at most 0: log of the probability that the first completion is preferred.
         preference: (n,) in [0, 1], soft labels.
-        log_complement: (n,) log of one minus that probability. Derived from `log_probability` when None, which is
-            exact unless that has been rounded to 0; in float32 this happens at margins above 100, so pass it there.
+        log_complement: (n,) log of one minus that probability.
 
     Raises:
         DataError: shapes differ, there are no rows, a value is NaN or out of range, or the two do not add up to 1.
     """
-    log_first, log_second = log_pair(log_probability, log_complement)
-    return _mean_cross_entropy(log_first, log_second, probabilities("preference", preference))
+    return float(np.mean(cross_entropy_rows(log_probability, preference, log_complement)))
 
 
-def cross_entropy_rows(
-    log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike | None = None
-) -> Array:
+def cross_entropy_rows(log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike) -> Array:
     """What each pair adds to the log loss, (n,) in nats: the per-row form of `negative_log_likelihood_from_logs`.
 
     Args:
         log_probability: (n,) in nats, at most 0.
         preference: (n,) in [0, 1], soft labels.
-        log_complement: (n,) log of one minus the probability; derived when None.
+        log_complement: (n,) log of one minus the probability.
 
     Raises:
         DataError: as `negative_log_likelihood_from_logs`.
     """
     log_first, log_second = log_pair(log_probability, log_complement)
-    return _cross_entropy(log_first, log_second, probabilities("preference", preference))
+    wanted = probabilities("preference", preference)
+    same_length(probability=log_first, preference=wanted)
+    return -(_weighted(wanted, log_first) + _weighted(1.0 - wanted, log_second))
 
 
-def log_pair(log_probability: ArrayLike, log_complement: ArrayLike | None = None) -> tuple[Array, Array]:
-    """log p and log (1 - p), each (n,), the second derived where it is not given.
+def log_pair(log_probability: ArrayLike, log_complement: ArrayLike) -> tuple[Array, Array]:
+    """log p and log (1 - p), each (n,).
 
     Raises:
         DataError: shapes differ, there are no rows, a value is NaN or above 0, or p and 1 - p do not add up to 1.
     """
     first = log_probabilities("log_probability", log_probability)
-    if log_complement is None:
-        return first, _log_one_minus_exp(first)
     second = log_probabilities("log_complement", log_complement)
     same_length(log_probability=first, log_complement=second)
     total = np.exp(first) + np.exp(second)
@@ -106,7 +101,7 @@ def log_pair(log_probability: ArrayLike, log_complement: ArrayLike | None = None
         row = int(abs(total - 1.0).argmax())
         raise DataError(
             f"'log_probability' and 'log_complement' must be logs of p and 1 - p; at row {row} they add up to "
-            f"{total[row]:.6g}. Leave 'log_complement' out to have it computed."
+            f"{total[row]:.6g}. Compute both from the margin."
         )
     return first, second
 
@@ -188,23 +183,6 @@ def _pair_of_probabilities(probability: ArrayLike, preference: ArrayLike) -> tup
     return predicted, wanted
 
 
-def _mean_cross_entropy(log_first: Array, log_second: Array, preference: Array) -> float:
-    return float(np.mean(_cross_entropy(log_first, log_second, preference)))
-
-
-def _cross_entropy(log_first: Array, log_second: Array, preference: Array) -> Array:
-    same_length(probability=log_first, preference=preference)
-    return -(_weighted(preference, log_first) + _weighted(1.0 - preference, log_second))
-
-
 def _weighted(weight: Array, log: Array) -> Array:
     # 0 times minus infinity is 0 here: what never happens costs nothing.
     return np.where(weight > 0.0, weight * np.where(weight > 0.0, log, 0.0), 0.0)
-
-
-def _log_one_minus_exp(log: Array) -> Array:
-    """log(1 - e^x) for x <= 0 without cancellation (Maechler 2012)."""
-    with np.errstate(divide="ignore"):
-        near = np.log(-np.expm1(np.maximum(log, -math.log(2.0))))
-    far = np.log1p(-np.exp(np.minimum(log, -math.log(2.0))))
-    return np.where(log > -math.log(2.0), near, far)

@@ -41,6 +41,16 @@ class SelectiveAccuracy:
     count: int
     ties: int
 
+    def at(self, coverage: float) -> float:
+        """Accuracy on this share of the pairs, in (0, 1], rounded up to whole pairs; NaN without pairs.
+
+        Raises:
+            ConfigError: `coverage` is out of range.
+        """
+        share = fraction("coverage", coverage, include_one=True)
+        # The small term keeps 0.07 * 100 = 7.000000000000001 from being rounded up to 8.
+        return self.accuracy[max(1, math.ceil(share * self.count - 1e-9)) - 1] if self.count else math.nan
+
 
 def selective_accuracy(margins: ArrayLike, preference: ArrayLike, certainty: ArrayLike) -> SelectiveAccuracy:
     """Accuracy on the most certain pairs, for every coverage (El-Yaniv and Wiener 2010).
@@ -64,30 +74,6 @@ def selective_accuracy(margins: ArrayLike, preference: ArrayLike, certainty: Arr
     coverage = np.arange(1, count + 1) / max(count, 1)
     area = float(curve.mean()) if count else math.nan
     return SelectiveAccuracy(tuple(coverage.tolist()), tuple(curve.tolist()), area, count, len(hits) - count)
-
-
-def accuracy_at_coverage(
-    margins: ArrayLike, preference: ArrayLike, certainty: ArrayLike, coverage: float = 0.5
-) -> float:
-    """Accuracy on the `coverage` share of pairs that are most certain (rounded up to whole pairs); NaN without pairs.
-
-    Args:
-        margins: (n,) reward of the first completion minus that of the second.
-        preference: (n,) in [0, 1]; ties (0.5) are left out.
-        certainty: (n,) any scale, higher is more certain; equal values as in `selective_accuracy`.
-        coverage: in (0, 1].
-
-    Raises:
-        DataError: shapes differ, there are no rows, or a value is not finite or out of range.
-        ConfigError: `coverage` is out of range.
-    """
-    share = fraction("coverage", coverage, include_one=True)
-    selective = selective_accuracy(margins, preference, certainty)
-    if not selective.count:
-        return math.nan
-    # The small term keeps 0.07 * 100 = 7.000000000000001 from being rounded up to 8.
-    kept = max(1, math.ceil(share * selective.count - 1e-9))
-    return selective.accuracy[kept - 1]
 
 
 def selective_area_interval(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vrm.errors import DataError
-from vrm.metrics._arrays import Array, Indices, group_codes, probabilities, same_length, vector
+from vrm.metrics._arrays import Array, Groups, Indices, group_codes, probabilities, same_length, vector
 from vrm.metrics._arrays import lengths as checked_lengths
 from vrm.metrics.accuracy import (
     Accuracy,
@@ -27,7 +27,7 @@ from vrm.metrics.calibration import (
     negative_log_likelihood_from_logs,
 )
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_mean
-from vrm.metrics.selection import accuracy_at_coverage, selective_accuracy
+from vrm.metrics.selection import selective_accuracy
 
 Result = TypeVar("Result")
 
@@ -48,7 +48,7 @@ class PairPredictions:
         lengths_first: (n,) length of the first completion, in any unit.
         lengths_second: (n,) length of the second, in the same unit.
         groups: (n,) numbers that are equal for pairs of the same prompt.
-        certainty: (n,) higher is more certain.
+        certainty: (n,) higher is more certain, ordered as the probability of the predicted side.
     """
 
     margins: Array
@@ -107,12 +107,9 @@ def pair_predictions(
     margins: ArrayLike,
     preference: ArrayLike,
     lengths: tuple[ArrayLike, ArrayLike],
-    *,
-    probability: ArrayLike | None = None,
-    log_probability: ArrayLike | None = None,
-    log_complement: ArrayLike | None = None,
-    groups: Iterable[Hashable] | None = None,
-    certainty: ArrayLike | None = None,
+    log_probability: ArrayLike,
+    log_complement: ArrayLike,
+    groups: Groups = None,
 ) -> PairPredictions:
     """Check and gather what `preference_summary` needs.
 
@@ -120,31 +117,25 @@ def pair_predictions(
         margins: (n,) reward of the first completion minus that of the second.
         preference: (n,) in [0, 1], 0.5 for ties.
         lengths: of the first completions (n,) and of the second (n,), at least 0, in any one unit.
-        probability: (n,) predicted probability that the first is preferred; either this or `log_probability`.
-        log_probability: (n,) its log in nats, for log losses that stay finite however sure the prediction.
-        log_complement: (n,) log of one minus the probability; see `negative_log_likelihood_from_logs`.
+        log_probability: (n,) log of the predicted probability that the first is preferred, in nats.
+        log_complement: (n,) log of one minus that probability.
         groups: n hashable labels, equal for pairs of the same prompt; None takes each pair as a prompt of its own.
-        certainty: (n,) higher is more certain; None takes the probability of the predicted side.
 
     Raises:
-        DataError: shapes differ, there are no rows, a value is NaN or out of range, or not exactly one of
-            `probability` and `log_probability` is given.
+        DataError: shapes differ, there are no rows, or a value is NaN or out of range.
     """
     margin, wanted = vector("margins", margins), probabilities("preference", preference)
-    predicted, log_first, log_second = _predicted(probability, log_probability, log_complement)
+    log_first, log_second = log_pair(log_probability, log_complement)
     first, second = (checked_lengths(f"lengths[{side}]", lengths[side]) for side in (0, 1))
-    certain = _default_certainty(probability is not None, predicted, log_first, log_second)
-    if certainty is not None:
-        certain = vector("certainty", certainty)
     same_length(
-        margins=margin,
-        preference=wanted,
-        probability=predicted,
-        certainty=certain,
-        **{"lengths[0]": first, "lengths[1]": second},
+        margins=margin, preference=wanted, log_probability=log_first, **{"lengths[0]": first, "lengths[1]": second}
     )
+    # From the larger side, so that swapping the completions folds to the same confidence to the last bit.
+    probability = np.where(log_first >= log_second, np.exp(log_first), 1.0 - np.exp(log_second))
+    # The order of the predicted side's probability, and predictions that are all 1 to the last digit are told apart.
+    certainty = np.minimum(-np.minimum(log_first, log_second), np.finfo(np.float64).max)
     codes = group_codes(groups, len(margin))
-    return PairPredictions(margin, wanted, predicted, log_first, log_second, first, second, codes, certain)
+    return PairPredictions(margin, wanted, probability, log_first, log_second, first, second, codes, certainty)
 
 
 def preference_summary(
@@ -178,7 +169,7 @@ def preference_summary(
         brier=brier_score(probability, pairs.preference),
         calibration=expected_calibration_error(probability, pairs.preference, bins),
         calibration_equal_width=expected_calibration_error(probability, pairs.preference, bins, "equal_width"),
-        accuracy_most_certain_half=accuracy_at_coverage(pairs.margins, pairs.preference, pairs.certainty, 0.5),
+        accuracy_most_certain_half=selective.at(0.5),
         selective_area=selective.area,
     )
 
@@ -209,29 +200,3 @@ def _accuracy_interval(pairs: PairPredictions, options: ResampleOptions) -> Inte
     if not judged.any():
         return Interval.unknown(options.confidence)
     return bootstrap_mean(hits[judged], pairs.groups[judged], options)
-
-
-def _predicted(
-    probability: ArrayLike | None, log_probability: ArrayLike | None, log_complement: ArrayLike | None
-) -> tuple[Array, Array, Array]:
-    """p, log p and log (1 - p), each (n,), from whichever is given."""
-    if probability is not None and log_probability is None and log_complement is None:
-        predicted = probabilities("probability", probability)
-        with np.errstate(divide="ignore"):  # log 0 is minus infinity, and meant
-            return predicted, np.log(predicted), np.log1p(-predicted)
-    if log_probability is not None and probability is None:
-        log_first, log_second = log_pair(log_probability, log_complement)
-        # From the larger side, so that swapping the completions folds to the same confidence to the last bit.
-        predicted = np.where(log_first >= log_second, np.exp(log_first), 1.0 - np.exp(log_second))
-        return predicted, log_first, log_second
-    raise DataError(
-        "Give either 'probability', or 'log_probability' with or without 'log_complement': got "
-        f"{'both kinds' if probability is not None else 'no probability'}."
-    )
-
-
-def _default_certainty(from_probability: bool, predicted: Array, log_first: Array, log_second: Array) -> Array:
-    if from_probability:
-        return np.maximum(predicted, 1.0 - predicted)
-    # The same order, and predictions that are all 1 to the last digit are still told apart.
-    return np.minimum(-np.minimum(log_first, log_second), np.finfo(np.float64).max)

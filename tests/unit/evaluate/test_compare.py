@@ -10,7 +10,6 @@ from scipy import stats
 from vrm.benchmarks.compare import compare_outcomes
 from vrm.benchmarks.outcomes import Figure, Outcomes, Term, mean_figure
 from vrm.data.schema import Judgment
-from vrm.data.style import style_measures
 from vrm.errors import DataError
 from vrm.evaluate.collect import Collected
 from vrm.evaluate.compare import compare_collected, equality_test
@@ -51,14 +50,7 @@ def said(judgments, accuracy, seed):
         margin=margin.tolist(),
         log_first=(-np.log1p(np.exp(-margin))).tolist(),
         log_second=(-np.log1p(np.exp(margin))).tolist(),
-        preference=label.tolist(),
-        lengths_first=[len(row.completions[0]) for row in judgments],
-        lengths_second=[len(row.completions[1]) for row in judgments],
-        prompts=[row.prompt for row in judgments],
-        sources=[row.source for row in judgments],
-        categories=[row.category for row in judgments],
-        rows=[(row, 0, 1) for row in judgments],
-        style=[np.subtract(*map(style_measures, row.completions)).tolist() for row in judgments],
+        pairs=[(row, 0, 1, row.preference) for row in judgments],
     )
 
 
@@ -77,8 +69,7 @@ def test_measures_against_single_models():
     assert found.mcnemar == mcnemar(hits(first), hits(second))
     assert (found.p_value, found.test) == (found.mcnemar.p_value, "mcnemar")
     for name, model in (("first", first), ("second", second)):
-        lengths = model.lengths_first, model.lengths_second
-        controlled = length_controlled_accuracy(model.margin, model.preference, *lengths).value
+        controlled = length_controlled_accuracy(model.margin, model.preference, *model.lengths).value
         assert getattr(found.length_controlled, name) == pytest.approx(controlled)
         log_odds = style_log_odds(model.style, model.preference, model.prompts)
         controlled = style_controlled_accuracy(model.margin, model.preference, log_odds).accuracy.estimate
@@ -136,7 +127,7 @@ def test_groups_are_their_rows_and_their_p_values_adjusted():
     groups = list(found.by_category.values())
     assert [group.holm_p_value for group in groups] == holm([group.p_value for group in groups])
     assert found.overall.holm_p_value is None
-    of_x = [row for row, _, _ in first.rows if row.category == "x"]
+    of_x = [row for row, *_ in first.pairs if row.category == "x"]
     alone = [hits(said(judgments, *given))[[r.category == "x" for r in judgments if r.preference != 0.5]].mean()
              for given in ((0.9, 3), (0.6, 4))]  # fmt: skip
     assert found.by_category["x"].count == len(of_x)
@@ -148,8 +139,7 @@ def test_pairs_that_one_model_dropped_are_left_out_and_counted():
     whole = compare_collected(said(judgments[5:], 0.8, 1), said(judgments[5:], 0.7, 2), OPTIONS).overall
     first, second = said(judgments[5:], 0.8, 1), said(judgments[5:], 0.7, 2)
     extra = said(judgments[:5], 0.5, 3)
-    for name in ("margin", "log_first", "log_second", "preference", "lengths_first", "lengths_second", "prompts",
-                 "sources", "categories", "rows", "style"):  # fmt: skip
+    for name in ("margin", "log_first", "log_second", "pairs"):
         setattr(first, name, getattr(extra, name) + getattr(first, name))
         setattr(second, name, getattr(second, name)[::-1])
     found = compare_collected(first, second, OPTIONS)

@@ -11,8 +11,13 @@ from vrm.core.predictive import margin_moments
 from vrm.data.schema import Judgment
 from vrm.data.style import style_measures
 from vrm.evaluate.collect import Collected, collect
-from vrm.evaluate.diagnostics import reward_spread, selective_curves, uncertainties, weights_by_group
-from vrm.evaluate.disagreement import disagreement_report
+from vrm.evaluate.diagnostics import (
+    disagreement_report,
+    reward_spread,
+    selective_curves,
+    uncertainties,
+    weights_by_group,
+)
 from vrm.evaluate.mistakes import MAX_CHARACTERS, confident_mistakes
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
@@ -52,15 +57,13 @@ def made(labels, margins, weights=None, texts=None, annotators=None):
     weights = weights or [0.5] * len(labels)
     texts = texts or [(f"a{n}", f"b{n}") for n in range(len(labels))]
     annotators = annotators or [None] * len(labels)
-    rows = [Judgment("p", list(pair), label, annotator=who)
+    rows = [Judgment(f"p{sorted(pair)}", list(pair), label, annotator=who)
             for pair, label, who in zip(texts, labels, annotators, strict=True)]  # fmt: skip
     return Collected(
         margin=list(margins),
         log_first=[-math.log1p(math.exp(-margin)) for margin in margins],
         log_second=[-math.log1p(math.exp(margin)) for margin in margins],
-        preference=list(labels),
-        prompts=[f"p{sorted(pair)}" for pair in texts],
-        rows=[(row, 0, 1) for row in rows],
+        pairs=[(row, 0, 1, row.preference) for row in rows],
         variance=[(1.0, weight, 0.0) for weight in weights],
     )
 
@@ -126,7 +129,12 @@ def test_weights_are_means_over_prompts(engine, found):
 
 
 def test_reward_spread_by_hand():
-    spread = reward_spread(Collected(rewards=[1.0, 3.0, 10.0, 14.0, 100.0], reward_prompts=list("aabbc")), 2.5)
+    spread = reward_spread(
+        Collected(
+            [Judgment("a", ["", ""]), Judgment("b", ["", ""]), Judgment("c", [""])], [[1.0, 3.0], [10.0, 14.0], [100.0]]
+        ),
+        2.5,
+    )
     assert spread.completions == 5
     assert spread.std == pytest.approx(np.std([1, 3, 10, 14, 100]))
     assert spread.std_within_prompt == pytest.approx(math.sqrt((1 + 1 + 4 + 4) / 4))

@@ -9,7 +9,6 @@ import pytest
 from vrm.errors import ConfigError, DataError
 from vrm.metrics import (
     ResampleOptions,
-    accuracy_at_coverage,
     bootstrap_rows,
     selective_accuracy,
     selective_area_interval,
@@ -46,7 +45,7 @@ def test_row_order_plays_no_role():
 def test_ties_are_left_out_before_the_half_is_taken():
     margins, preference = [1.0, 1.0, -1.0, -1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 0.5]
     certainty = [3.0, 2.0, 1.0, 0.0, 9.0]
-    assert accuracy_at_coverage(margins, preference, certainty) == 1.0
+    assert selective_accuracy(margins, preference, certainty).at(0.5) == 1.0
     result = selective_accuracy(margins, preference, certainty)
     assert (result.count, result.ties) == (4, 1)
 
@@ -54,20 +53,20 @@ def test_ties_are_left_out_before_the_half_is_taken():
 @pytest.mark.parametrize(("coverage", "expected"), [(0.01, 1.0), (0.1, 1.0), (0.2, 0.5), (0.21, 1 / 3), (1.0, 0.1)])
 def test_coverage_is_rounded_up_to_whole_pairs(coverage, expected):
     margins = [1.0] + [-1.0] * 9
-    assert accuracy_at_coverage(margins, [1.0] * 10, np.arange(10, 0, -1), coverage) == pytest.approx(expected)
+    assert selective_accuracy(margins, [1.0] * 10, np.arange(10, 0, -1)).at(coverage) == pytest.approx(expected)
 
 
 def test_float_error_does_not_add_a_pair():
     margins = [1.0] * 7 + [-1.0] * 93
     assert math.ceil(0.07 * 100) == 8
-    assert accuracy_at_coverage(margins, [1.0] * 100, np.arange(100, 0, -1), 0.07) == 1.0
+    assert selective_accuracy(margins, [1.0] * 100, np.arange(100, 0, -1)).at(0.07) == 1.0
 
 
 def test_only_ties_give_nan():
     result = selective_accuracy([1.0], [0.5], [1.0])
     assert (result.coverage, result.accuracy, result.count, result.ties) == ((), (), 0, 1)
     assert math.isnan(result.area)
-    assert math.isnan(accuracy_at_coverage([1.0], [0.5], [1.0]))
+    assert math.isnan(selective_accuracy([1.0], [0.5], [1.0]).at(0.5))
 
 
 def test_wrong_input_is_named():
@@ -77,7 +76,7 @@ def test_wrong_input_is_named():
         selective_accuracy([1.0], [1.0], [1.0, 2.0])
     for coverage in (0.0, 1.5, math.nan):
         with pytest.raises(ConfigError, match=r"'coverage' must lie in \(0, 1\], got"):
-            accuracy_at_coverage([1.0], [1.0], [1.0], coverage)
+            selective_accuracy([1.0], [1.0], [1.0]).at(coverage)
 
 
 def test_area_interval_is_that_of_resampled_groups():

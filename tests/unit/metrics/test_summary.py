@@ -11,6 +11,12 @@ from vrm.errors import DataError
 from vrm.metrics import UNLABELLED, ResampleOptions, by_group, json_ready, pair_predictions, preference_summary
 
 
+def logs(probability):
+    """Log of a probability and of one minus it, as `pair_predictions` takes them."""
+    with np.errstate(divide="ignore"):
+        return {"log_probability": np.log(probability), "log_complement": np.log1p(-np.asarray(probability))}
+
+
 @pytest.fixture
 def inputs():
     rng = np.random.default_rng(8)
@@ -22,14 +28,15 @@ def inputs():
         "margins": margins,
         "preference": preference,
         "lengths": (rng.integers(1, 60, 300), rng.integers(1, 60, 300)),
-        "probability": probability,
+        **logs(probability),
         "groups": [f"prompt {row // 3}" for row in range(300)],
     }
 
 
 def test_summary_holds_what_the_single_metrics_give(inputs):
     summary = preference_summary(pair_predictions(**inputs), ResampleOptions(0.9, 200, 3), bins=10)
-    margins, preference, probability = (inputs[name] for name in ("margins", "preference", "probability"))
+    margins, preference = inputs["margins"], inputs["preference"]
+    probability = 1 / (1 + np.exp(-margins))
     judged = preference != 0.5
     hits, groups = metrics.pairwise_hits(margins, preference)[judged], np.array(inputs["groups"])[judged]
     assert (summary.count, summary.ties, summary.prompts) == (300, 20, 100)
@@ -37,41 +44,26 @@ def test_summary_holds_what_the_single_metrics_give(inputs):
     assert summary.length_controlled == metrics.length_controlled_accuracy(margins, preference, *inputs["lengths"])
     assert summary.longer_wins == metrics.longer_wins(preference, *inputs["lengths"])
     assert summary.negative_log_likelihood == pytest.approx(metrics.negative_log_likelihood(probability, preference))
-    assert summary.brier == metrics.brier_score(probability, preference)
-    assert summary.calibration == metrics.expected_calibration_error(probability, preference, 10)
+    assert summary.brier == pytest.approx(metrics.brier_score(probability, preference))
+    calibration = metrics.expected_calibration_error(probability, preference, 10)
+    assert summary.calibration.value == pytest.approx(calibration.value)
+    assert summary.calibration.count == calibration.count
     assert summary.calibration_equal_width.binning == "equal_width"
     certainty = np.maximum(probability, 1 - probability)
-    half = metrics.accuracy_at_coverage(margins, preference, certainty)
+    half = metrics.selective_accuracy(margins, preference, certainty).at(0.5)
     assert summary.accuracy_most_certain_half == half > summary.accuracy.estimate
     assert summary.selective_area == metrics.selective_accuracy(margins, preference, certainty).area
 
 
-def test_log_probabilities_give_the_same_summary(inputs):
-    expected = json_ready(preference_summary(pair_predictions(**inputs)))
-    probability = inputs.pop("probability")
-    logs = {"log_probability": np.log(probability), "log_complement": np.log1p(-probability)}
-    for given in (logs, {"log_probability": logs["log_probability"]}):
-        found = json_ready(preference_summary(pair_predictions(**inputs, **given)))
-        assert found["negative_log_likelihood"] == pytest.approx(expected["negative_log_likelihood"])
-        assert found["brier"] == pytest.approx(expected["brier"])
-        assert found["calibration"]["value"] == pytest.approx(expected["calibration"]["value"])
-        assert found["selective_area"] == pytest.approx(expected["selective_area"])
-
-
 def test_log_probabilities_keep_saturated_predictions_apart():
-    logs = {"log_probability": [-1e-300, -1e-200, 0.0], "log_complement": [-690.0, -460.0, -math.inf]}
-    pairs = pair_predictions([1.0, 1.0, 1.0], [1.0, 0.0, 1.0], ([1, 1, 1], [2, 2, 2]), **logs)
+    both = [-1e-300, -1e-200, 0.0], [-690.0, -460.0, -math.inf]
+    pairs = pair_predictions([1.0, 1.0, 1.0], [1.0, 0.0, 1.0], ([1, 1, 1], [2, 2, 2]), *both)
     assert np.argsort(pairs.certainty).tolist() == [1, 0, 2]
     assert preference_summary(pairs).negative_log_likelihood == pytest.approx(460 / 3)
 
 
-def test_given_certainty_orders_the_pairs():
-    pairs = pair_predictions([1.0, -1.0], [1.0, 1.0], ([1, 1], [2, 2]), probability=[0.6, 0.1], certainty=[2.0, 1.0])
-    assert preference_summary(pairs).accuracy_most_certain_half == 1.0
-
-
 def test_to_dict_is_strict_json_with_none_for_nan(inputs):
-    pairs = pair_predictions([1.0], [0.0], ([5], [5]), probability=[1.0])
+    pairs = pair_predictions([1.0], [0.0], ([5], [5]), **logs([1.0]))
     plain = json_ready(preference_summary(pairs))
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["negative_log_likelihood"] == "inf"
@@ -82,7 +74,7 @@ def test_to_dict_is_strict_json_with_none_for_nan(inputs):
 
 
 def test_ties_alone_leave_accuracies_unknown():
-    summary = preference_summary(pair_predictions([1.0, 2.0], [0.5, 0.5], ([1, 2], [2, 1]), probability=[0.6, 0.5]))
+    summary = preference_summary(pair_predictions([1.0, 2.0], [0.5, 0.5], ([1, 2], [2, 1]), **logs([0.6, 0.5])))
     assert (summary.count, summary.ties) == (2, 2)
     assert json_ready(summary)["accuracy"]["estimate"] is None
     assert math.isnan(summary.accuracy_most_certain_half)
@@ -99,7 +91,8 @@ def test_by_group_summarizes_each_label(inputs):
         inputs["margins"][rows],
         inputs["preference"][rows],
         tuple(side[rows] for side in inputs["lengths"]),
-        probability=inputs["probability"][rows],
+        inputs["log_probability"][rows],
+        inputs["log_complement"][rows],
         groups=[inputs["groups"][row] for row in rows],
     )
     assert result["b"] == preference_summary(alone, ResampleOptions(resamples=50))
@@ -114,18 +107,15 @@ def test_by_group_refuses_no_labels():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"probability": None}, "got no probability"),
-        ({"log_probability": [-1.0, -1.0]}, "got both kinds"),
-        ({"log_complement": [-1.0, -1.0]}, "got both kinds"),
+        ({"log_complement": [-1.0, -1.0]}, "add up to"),
         ({"lengths": ([1, 1], [1])}, r"'lengths\[1\]' 1"),
         ({"lengths": ([1, -1], [1, 1])}, r"'lengths\[0\]' must hold lengths"),
-        ({"certainty": [1.0]}, "'certainty' 1"),
         ({"groups": ["a"]}, "1 labels for 2 rows"),
         ({"margins": [1.0, math.nan]}, "'margins' must be finite"),
     ],
 )
 def test_wrong_input_is_named(changes, message):
-    inputs = {"margins": [1.0, 2.0], "preference": [1.0, 0.0], "lengths": ([1, 2], [3, 4]), "probability": [0.5, 0.6]}
+    inputs = {"margins": [1.0, 2.0], "preference": [1.0, 0.0], "lengths": ([1, 2], [3, 4]), **logs([0.5, 0.6])}
     with pytest.raises(DataError, match=message):
         pair_predictions(**{**inputs, **changes})
 

@@ -159,7 +159,7 @@ def measured(skill: float = 1.0, pairs: int = 120, seed: int = 0) -> FileEvaluat
     preference = (draw.random(pairs) < 1 / (1 + np.exp(-3 * truth))).astype(float)
     margin = skill * truth + 0.3 * np.random.default_rng(seed + 1).normal(size=pairs)
     lengths = (draw.integers(10, 99, pairs), draw.integers(10, 99, pairs))
-    judged = pair_predictions(margin, preference, lengths, probability=1 / (1 + np.exp(-margin)))
+    judged = pair_predictions(margin, preference, lengths, -np.logaddexp(0, -margin), -np.logaddexp(0, margin))
     summary = preference_summary(judged, FEW)
     curve = selective_accuracy(margin, preference, judged.certainty)
     area = interval(curve.area, curve.area - 0.04, curve.area + 0.04)
