@@ -25,7 +25,7 @@ from transformers import BertConfig
 from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.model import VRMConfig, VRMForSequenceClassification
-from vrm.model.compiling import compile_layers
+from vrm.train.compilation import compile_layers
 from vrm.train.loss import TrainingLoss
 
 EAGER, COMPILED = "eager", "compiled"

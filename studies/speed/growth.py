@@ -35,8 +35,8 @@ from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
 from vrm.inference.extraction import FeatureTable
 from vrm.inference.feature_store import FeatureStore
 from vrm.model import VRMConfig, VRMForSequenceClassification
-from vrm.train.datasets import FeatureDataset, collate_features
 from vrm.train.loss import TrainingLoss
+from vrm.train.passes import FeatureDataset, collate_features
 from vrm.train.trainer import VRMTrainer
 
 SIZES = {

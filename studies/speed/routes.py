@@ -17,9 +17,9 @@ from transformers import DynamicCache
 
 from vrm.data.collate import TargetEncoder
 from vrm.model import VRMForSequenceClassification
+from vrm.model.backbones import take_token
 from vrm.model.packing import Tree, trees_of
 from vrm.model.padding import align_left, pad_right
-from vrm.model.pooling import take_token
 from vrm.train.passes import JudgmentCollator, PassCollator
 
 

@@ -30,10 +30,9 @@ from transformers import (
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
-from vrm.model.compiling import compile_layers
-from vrm.train.datasets import TokenizedDataset
+from vrm.train.compilation import compile_layers
 from vrm.train.loss import TrainingLoss
-from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, passes_of, positions_of
+from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, TokenizedDataset, passes_of, positions_of
 from vrm.train.trainer import VRMTrainer
 
 

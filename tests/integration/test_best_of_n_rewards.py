@@ -9,8 +9,7 @@ import pytest
 
 from vrm.benchmarks.best_of_n import BestOfNBenchmark
 from vrm.benchmarks.scoring import score_examples
-from vrm.core.predictive import pessimistic_reward
-from vrm.core.relative import relative_moments
+from vrm.core.predictive import pessimistic_reward, relative_moments
 from vrm.inference.engine import RewardEngine
 from vrm.metrics import ResampleOptions, best_of_n_curve
 

@@ -13,11 +13,11 @@ from vrm.core.distributions import (
     ObjectiveWeights,
     SemanticFeatures,
     concentration_from_logits,
+    dirichlet_draws,
     gaussian_kl_per_feature,
     kl_objective_weights,
     kl_semantic_features,
 )
-from vrm.core.draws import dirichlet_draws
 from vrm.core.predictive import fixed_weight_draws
 
 

@@ -14,7 +14,6 @@ from vrm.core.quadrature import (
     log_mean_exp,
     log_preference_probability,
     margin_given_weights,
-    monte_carlo_utility,
 )
 
 
@@ -24,6 +23,19 @@ def _margins(mean: float, scale: float) -> MarginGivenWeights:
 
 def _integral(function, mean: float, scale: float) -> float:
     return integrate.quad(lambda x: stats.norm.pdf(x) * function(mean + scale * x), -12, 12, limit=400)[0]
+
+
+def monte_carlo_utility(
+    weight_samples: torch.Tensor,
+    first: SemanticFeatures,
+    second: SemanticFeatures,
+    decoder: torch.Tensor,
+    target_margin: torch.Tensor | float = 0.0,
+) -> torch.Tensor:
+    """Plain Monte Carlo of u, (num_samples, batch): one draw of both z a draw of w. The reference for (8)."""
+    number = weight_samples.shape[:1]
+    difference = first.distribution.rsample(number) - second.distribution.rsample(number)
+    return torch.einsum("sbk,kd,sbd->sb", weight_samples, decoder, difference) - target_margin
 
 
 def test_nodes_integrate_polynomials_exactly() -> None:

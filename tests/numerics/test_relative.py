@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.predictive import PredictiveMoments, margin_moments, reward_moments
-from vrm.core.relative import relative_moments
+from vrm.core.predictive import PredictiveMoments, margin_moments, relative_moments, reward_moments
 
 SAMPLES = 400_000
 K, D, N = 4, 3, 3

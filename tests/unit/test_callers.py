@@ -28,7 +28,6 @@ CALLED_FROM_OUTSIDE = {
     "vrm.cli.main.LazyGroup.format_help": "click lists commands with it",
     "vrm.cli.main.LazyGroup.list_commands": "click lists commands with it",
     "vrm.core.predictive.probit_probability": EQUATION,
-    "vrm.core.quadrature.monte_carlo_utility": EQUATION,
     "vrm.model.modeling_vrm.VRMForSequenceClassification.get_input_embeddings": "transformers and PEFT look for it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
     "vrm.train.callbacks.HistoryWriter.on_evaluate": TRAINER,

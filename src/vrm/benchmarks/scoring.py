@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.benchmarks.base import BenchmarkExample, ExampleRewards
-from vrm.core.relative import relative_moments
+from vrm.core.predictive import relative_moments
 from vrm.data.style import text_length
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.engine import RewardEngine

@@ -1,16 +1,64 @@
-"""The two latents: objective weights, equation (1), and semantic features, equation (2)."""
+"""The two latents: objective weights, equation (1), and semantic features, equation (2); fixed draws of weights."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.distributions import Dirichlet, Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
-from vrm.core.records import BatchRecord
 from vrm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """Base of dataclasses whose fields are tensors, further records, and values that are left alone."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The record with every tensor in it, however deep, passed through a function."""
+        changed: dict[str, Any] = {}
+        for name, value in self._values():
+            if isinstance(value, TensorRecord):
+                changed[name] = value.map(function)
+            elif isinstance(value, Tensor):
+                changed[name] = function(value)
+        return replace(self, **changed)
+
+    def on_cpu(self) -> Self:
+        """The record on the CPU, without gradients."""
+        return self.map(lambda values: values.detach().cpu())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor in the record, however deep."""
+        for _, value in self._values():
+            if isinstance(value, TensorRecord):
+                yield from value.tensors()
+            elif isinstance(value, Tensor):
+                yield value
+
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        return ((entry.name, getattr(self, entry.name)) for entry in fields(self))
+
+
+@dataclass(frozen=True)
+class BatchRecord(TensorRecord):
+    """Base of records whose tensors share their leading dimensions."""
+
+    def __getitem__(self, index: Any) -> Self:
+        """The same places of every tensor; an index over the leading dimensions, as for one tensor."""
+        return self.map(lambda values: values[index])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """One batch after the other."""
+        tensors = zip(*(part.tensors() for part in parts), strict=True)
+        joined = iter([torch.cat(values) for values in tensors])
+        return parts[0].map(lambda _: next(joined))
+
 
 MIN_CONCENTRATION = 1e-2
 """Floor of every concentration: below about 1e-3 Dirichlet samples and their gradients break in any precision."""
@@ -171,3 +219,55 @@ def gaussian_kl_per_feature(features: SemanticFeatures) -> Tensor:
     scale = torch.where(degenerate, torch.ones_like(features.variance), features.variance).sqrt()
     loc = torch.where(degenerate, torch.zeros_like(features.loc), features.loc)
     return kl_divergence(Normal(loc, scale), Normal(torch.zeros_like(loc), torch.ones_like(scale)))
+
+
+SHAPE_BOOST = 4
+"""Gammas are drawn at shape alpha + 4, where 99 of 100 proposals are accepted, and brought back down."""
+
+
+def dirichlet_draws(concentration: Tensor, num_draws: int, seed: int = 0) -> Tensor:
+    """Draws of w ~ Dir(concentration), (num_draws, batch, num_objectives), from one private generator.
+
+    Every row sees the same uniforms and normals, so that a row's draws do not depend on its batch. Marsaglia and
+    Tsang's (2000) rejection at shape alpha + 4, brought down by Gamma(a) = Gamma(a + 1) U^(1/a), all in logs, which
+    neither underflows nor rounds to a corner at concentrations of 1e-2. Between the rare changes of an accepted
+    proposal the draws are smooth in the concentration, and gradients flow through them; these are the gradients of
+    this surface, which differ by about a percent from those of the expectation.
+
+    Args:
+        concentration: (batch, num_objectives), float64, on the CPU.
+        num_draws: draws a row.
+        seed: of the private generator.
+
+    Returns:
+        Draws; NaN for a row whose concentration is not finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shape = torch.Size([num_draws, concentration.shape[-1]])
+    log_gamma = _log_gamma_draws(concentration + SHAPE_BOOST, shape, generator)
+    for step in range(SHAPE_BOOST):
+        log_uniform = torch.rand(shape, generator=generator, dtype=torch.float64).log().unsqueeze(1)
+        log_gamma = log_gamma + log_uniform / (concentration + step)
+    return log_gamma.softmax(-1)
+
+
+def _log_gamma_draws(alpha: Tensor, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """log Gamma(alpha) for alpha > 1: the first accepted proposal of each entry, (num_draws, batch, num_objectives)."""
+    # A private child generator: the number of trials depends on the batch, later draws must not.
+    child = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    offset = alpha - 1.0 / 3.0
+    scale = (9.0 * offset).rsqrt()
+    # A concentration that is not finite accepts no draw: its row is NaN from the start.
+    finite = torch.isfinite(alpha)
+    result = torch.where(finite, 0.0, torch.nan).to(torch.float64).expand(shape[0], *alpha.shape)
+    pending = finite.expand(result.shape)
+    while bool(pending.any()):
+        normal = torch.randn(shape, generator=child, dtype=torch.float64).unsqueeze(1)
+        log_uniform = torch.rand(shape, generator=child, dtype=torch.float64).log().unsqueeze(1)
+        root = 1.0 + scale * normal
+        log_cube = 3.0 * root.clamp_min(1e-3).log()
+        bound = 0.5 * normal.square() + offset * (1.0 - root.pow(3) + log_cube)
+        accepted = pending & (root > 1e-3) & (log_uniform < bound)
+        result = torch.where(accepted, offset.log() + log_cube, result)
+        pending = pending & ~accepted
+    return result

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.records import TensorRecord
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, TensorRecord
 
 MIN_RATING_SCALE = 0.1
 """Floor of tau, in standard deviations of a rating."""

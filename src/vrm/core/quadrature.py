@@ -1,4 +1,4 @@
-"""Expectations of (4) over the semantic features: Gauss-Hermite quadrature (8), and Monte Carlo as its reference."""
+"""Expectations of (4) over the semantic features: Gauss-Hermite quadrature (8)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -112,16 +111,3 @@ def log_mean_exp(logs: Tensor, correct_bias: bool = False) -> Tensor:
         return log_mean
     relative_variance = ((logs - log_mean).exp() - 1.0).square().sum(0) / (number - 1)
     return log_mean + relative_variance / (2 * number)
-
-
-def monte_carlo_utility(
-    weight_samples: Tensor,
-    first: SemanticFeatures,
-    second: SemanticFeatures,
-    decoder: Tensor,
-    target_margin: Tensor | float = 0.0,
-) -> Tensor:
-    """Plain Monte Carlo of u, (num_samples, batch): one draw of both z a draw of w. The reference for (8) in tests."""
-    num_samples = weight_samples.shape[0]
-    difference = first.rsample(num_samples) - second.rsample(num_samples)
-    return torch.einsum("sbk,kd,sbd->sb", weight_samples, decoder, difference) - target_margin

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.draws import dirichlet_draws
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, dirichlet_draws
 from vrm.core.quadrature import log_preference_probability, margin_given_weights
 from vrm.errors import ConfigError
 

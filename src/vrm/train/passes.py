@@ -1,4 +1,4 @@
-"""Batches of judgments as forward passes of bounded size, and their order over processes.
+"""The rows of a run as data sets and batches of bounded passes, and their order over processes.
 
 A step's judgments are drawn at random, as ever; how they are computed is decided here: packed, every prompt once and
 without padding, or, for backbones that cannot read packed rows, padded in passes of similar length.
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 from vrm.data.collate import TargetEncoder
 from vrm.data.tokenized import TokenizedJudgment
+from vrm.inference.extraction import FeatureTable
 from vrm.model.backbones import first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.model.packing import Tree, pack_trees, padded_passes, prompt_reads, trees_of, within_budget
@@ -203,3 +205,55 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return named
+
+
+class TokenizedDataset(Dataset[TokenizedJudgment]):
+    """Tokenized judgments, collated by `JudgmentCollator`."""
+
+    def __init__(self, items: Sequence[TokenizedJudgment]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> TokenizedJudgment:
+        return self.items[index]
+
+
+class FeatureDataset(Dataset[dict[str, Tensor]]):
+    """Cached features and labels; a loader's batch is read in one step, so use `collate_features`.
+
+    Args:
+        table: features of the judgments.
+        items: the judgments, in the table's order.
+        targets: turns labels into tensors.
+    """
+
+    def __init__(self, table: FeatureTable, items: Sequence[TokenizedJudgment], targets: TargetEncoder) -> None:
+        self.table, self.items = table, items
+        self.labels = targets([item.judgment for item in items])
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        """One batch."""
+        rows = np.asarray(indices, dtype=np.int64)
+        prompts, completions = self.table.batch(rows)
+        index = torch.from_numpy(rows)
+        labels = {name: values[index] for name, values in self.labels.items()}
+        return {"prompt_features": prompts, "completion_features": completions, **labels}
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.__getitems__([index])
+
+    def sample_features(self, limit: int, seed: int) -> tuple[Tensor, Tensor]:
+        """A seeded sample of prompt and completion features, each (rows, width), for `InputNorm.fit`."""
+        chosen = np.random.default_rng(seed).permutation(len(self))[:limit]
+        prompts, completions = self.table.batch(np.sort(chosen))
+        return prompts, completions[self.labels["mask"][torch.from_numpy(np.sort(chosen))]]
+
+
+def collate_features(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`FeatureDataset` gives whole batches; nothing is left to do."""
+    return batch

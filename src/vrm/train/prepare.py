@@ -19,9 +19,8 @@ from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, Featur
 from vrm.inference.targets import target_encoder
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
 from vrm.train.nuisance import NuisanceFit, offset_of_run
-from vrm.train.passes import PassCollator
+from vrm.train.passes import FeatureDataset, PassCollator, TokenizedDataset, collate_features
 from vrm.train.processes import is_main_process, say, to_training_device
 from vrm.train.setup import RunData
 

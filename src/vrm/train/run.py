@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from vrm.choices import Tuning
-from vrm.config import RunConfig
+from vrm.config import RunConfig, with_new_keys
 from vrm.core.losses import LossWeights
 from vrm.errors import ConfigError
 from vrm.labels import multipliers
@@ -24,16 +25,14 @@ from vrm.results import to_text
 from vrm.results.header import overlong_counts
 from vrm.results.run import RowCounts, RunDocument
 from vrm.results.versions import versions
-from vrm.train.adapters import with_adapters
 from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.compilation import compile_backbone, compiles
 from vrm.train.loss import DEFAULT_SAMPLES, TrainingLoss
-from vrm.train.passes import passes_of
+from vrm.train.passes import flat, passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
-from vrm.train.same_run import keep_configuration
-from vrm.train.setup import RunData, build_model, load_data
+from vrm.train.setup import RunData, build_model, load_data, with_adapters
 from vrm.train.trainer import VRMTrainer
 
 
@@ -73,7 +72,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     started = time.perf_counter()
     output = Path(config.output_dir)
     _check_output(output, resume)
-    keep_configuration(config, resume)
+    _keep_configuration(config, resume)
     data = data or load_data(config.data, config.seed)
     say(data.report)
     model, tokenizer = build_model(config, data)
@@ -197,3 +196,30 @@ def _summary(
         metrics=metrics,
         versions=versions(),
     )
+
+
+FILE = "config.json"
+FREE = ("output_dir", "train.logging_steps", "train.report_to", "features.cache", "features.token_budget")
+"""Keys that may change between start and `--resume`: the weights do not depend on them."""
+
+
+def _keep_configuration(config: RunConfig, resume: bool) -> None:
+    """Write the configuration into `output_dir`, or on `--resume` compare it with the one written there.
+
+    Raises:
+        ConfigError: naming every key that is another than when the run was started.
+    """
+    path = Path(config.output_dir) / FILE
+    now = json.loads(config.model_dump_json())
+    if resume and path.exists():
+        stored, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
+        before, after = flat(stored), flat(now)
+        changed = [key for key in {**before, **after} if key not in FREE and before.get(key) != after.get(key)]
+        if changed:
+            lines = "\n".join(f"  {key}: {after.get(key)!r} now, {before.get(key)!r} before" for key in changed)
+            raise ConfigError(
+                f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
+                "Give the same one, or choose another output_dir"
+            )
+    elif is_main_process():
+        path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")

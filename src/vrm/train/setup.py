@@ -1,4 +1,4 @@
-"""What a run needs before its first step: rows, split, model and tokenizer."""
+"""What a run needs before its first step: rows, split, model, tokenizer and adapters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from vrm.choices import Tuning
-from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
+from vrm.config import DataConfig, LoraSettings, ModelConfig, RunConfig, SourceConfig
 from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
 from vrm.data.load import Source, load_judgments
@@ -180,3 +180,44 @@ def _scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
     values.setdefault("vocab_size", len(tokenizer))
     values.setdefault("pad_token_id", tokenizer.pad_token_id)
     return AutoConfig.for_model(model_type, **values)
+
+
+ALL_LINEAR = "all-linear"
+
+
+def with_adapters(model: VRMForSequenceClassification, settings: LoraSettings) -> Any:
+    """A PEFT model around `model`: adapters in the backbone, everything else of it frozen, the head trainable.
+
+    Raises:
+        ConfigError: if no module names are given and PEFT has none for this architecture.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    targets = settings.target_modules or _default_targets(model.config.backbone_config.model_type)
+    model.enable_input_require_grads()
+    return get_peft_model(
+        model,
+        LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=settings.r,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=targets,
+            # PEFT would adapt the linear maps inside the head too.
+            exclude_modules=r"score\..*" if targets == ALL_LINEAR else None,
+            modules_to_save=["score"],
+        ),
+    )
+
+
+def _default_targets(model_type: str) -> list[str]:
+    """What PEFT adapts in this architecture; it knows the backbone's, not ours."""
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    targets = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type)
+    if targets is None:
+        raise ConfigError(
+            f"PEFT has no default modules for the architecture {model_type!r}: set model.lora.target_modules "
+            f"to a list of module names, or to {ALL_LINEAR}"
+        )
+    return list(targets)

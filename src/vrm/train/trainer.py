@@ -25,9 +25,8 @@ from vrm.labels import likelihoods
 from vrm.metrics.accuracy import pairwise_accuracy
 from vrm.metrics.calibration import expected_calibration_error, negative_log_likelihood_from_logs
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
-from vrm.train.datasets import TokenizedDataset
 from vrm.train.loss import TrainingLoss
-from vrm.train.passes import PASSES, StepSampler, cost_of, flat, passes_of, positions_of
+from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, flat, passes_of, positions_of
 
 ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""

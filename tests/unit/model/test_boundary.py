@@ -9,9 +9,9 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import BoundaryError
 from vrm.model import load_model
+from vrm.model.backbones import masked_pool, take_token
 from vrm.model.boundary import find_completion_start
 from vrm.model.padding import align_left, shorten_rows
-from vrm.model.pooling import masked_pool, take_token
 
 PATTERN = [7, 8]
 
@@ -66,7 +66,7 @@ def test_an_explicit_start_wins_over_the_pattern(make_tiny_model):
         late = model(input_ids=ids, completion_start=torch.tensor([ids.shape[1] - 3]))
         early = model(input_ids=ids, completion_start=torch.tensor([3]))
     # One causal pass: the completion's features are those of the last token, the weights those of the prompt's end.
-    assert torch.allclose(late.loc, early.loc, atol=1e-6)
+    assert torch.allclose(late.posteriors.features.loc, early.posteriors.features.loc, atol=1e-6)
     assert not torch.allclose(late.weights, early.weights, atol=1e-3)
 
 

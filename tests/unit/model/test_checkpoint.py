@@ -97,7 +97,8 @@ def test_low_precision_backbone_keeps_the_head_in_float32(tiny_decoder_dir):
     batch = AutoTokenizer.from_pretrained(tiny_decoder_dir)(TEXTS[:1], return_tensors="pt")
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         output = model(**batch)
-    assert {value.dtype for value in output.values()} == {torch.float32}
+    tensors = (output.logits, output.reward_variance, output.objective_scores, *output.posteriors.tensors())
+    assert {value.dtype for value in tensors} == {torch.float32}
     full, _ = load_model(tiny_decoder_dir)
     assert torch.allclose(output.logits, rewards(full, tiny_decoder_dir, TEXTS[:1]), atol=0.2)
 

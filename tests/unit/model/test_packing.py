@@ -11,7 +11,6 @@ from vrm.errors import ConfigError
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.attention import flex_packed_attention, flex_problem, sdpa_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
-from vrm.model.compiling import compile_layers
 from vrm.model.flex import flex_mask
 from vrm.model.packing import (
     PROMPT,
@@ -28,6 +27,7 @@ from vrm.model.packing import (
 )
 from vrm.model.padding import pad_right
 from vrm.model.segments import Segments
+from vrm.train.compilation import compile_layers
 
 SIZES = {
     "vocab_size": 90,

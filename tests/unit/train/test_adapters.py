@@ -5,7 +5,7 @@ import pytest
 from vrm.config import LoraSettings
 from vrm.errors import ConfigError
 from vrm.model import VRMForSequenceClassification
-from vrm.train.adapters import with_adapters
+from vrm.train.setup import with_adapters
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from vrm.data.tokenized import JudgmentTokenizer
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
 from vrm.inference.targets import target_encoder
 from vrm.model import load_model
-from vrm.train.datasets import FeatureDataset, TokenizedDataset, collate_features
-from vrm.train.passes import JudgmentCollator
+from vrm.train.passes import FeatureDataset, JudgmentCollator, TokenizedDataset, collate_features
 
 
 @pytest.fixture(scope="module", params=["encoder", "decoder"])

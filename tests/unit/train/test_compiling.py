@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vrm.model import compiling
+from vrm.train import compilation as compiling
 
 
 @pytest.mark.parametrize(
