@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from vrm.export.directory import ExportOptions, write_model
+from vrm.export.directory import write_model
 from vrm.model import load_model
 
 CONVERSATIONS = [
@@ -86,7 +86,7 @@ def without_vrm(script: str, *arguments: object, cache: Path) -> str:
 @pytest.mark.parametrize(("head", "kind"), [("vrm", "encoder"), ("vrm", "decoder"), ("bt", "decoder")])
 def test_the_directory_loads_without_vrm_and_rewards_are_the_same(make_tiny_model, tmp_path, head, kind):
     source, directory = make_tiny_model(head, kind), tmp_path / "shared-model.v1"
-    write_model(source, directory, ExportOptions(remote_code=True))
+    write_model(source, directory, remote_code=True)
     printed = without_vrm(LOAD, directory, tmp_path / "again", json.dumps(texts_of(source)), cache=tmp_path)
     found = json.loads(printed)
     assert found["module"].startswith("transformers_modules.")
@@ -102,7 +102,7 @@ def test_the_directory_loads_without_vrm_and_rewards_are_the_same(make_tiny_mode
 
 def test_in_bfloat16_the_head_stays_in_float32(tiny_decoder_dir, tmp_path):
     directory = tmp_path / "half"
-    write_model(tiny_decoder_dir, directory, ExportOptions(remote_code=True, dtype="bfloat16"))
+    write_model(tiny_decoder_dir, directory, remote_code=True, dtype="bfloat16")
     printed = without_vrm(LOAD, directory, tmp_path / "again", json.dumps(texts_of(tiny_decoder_dir)), cache=tmp_path)
     found = json.loads(printed)
     assert (found["backbone"], found["score"]) == ("torch.bfloat16", "torch.float32")
@@ -132,7 +132,7 @@ print(json.dumps({"module": type(model).__module__, "package": package, "rewards
 )
 def test_where_vrm_is_installed_the_directory_loads_too(tiny_decoder_dir, tmp_path, how, module):
     directory = tmp_path / "shared"
-    write_model(tiny_decoder_dir, directory, ExportOptions(remote_code=True))
+    write_model(tiny_decoder_dir, directory, remote_code=True)
     source = Path(sys.modules["vrm"].__file__).parents[1]
     script = f"import sys; sys.path.insert(0, {str(source)!r})\n{WITH_VRM}"
     arguments = (directory, json.dumps(texts_of(directory)), how)
@@ -146,7 +146,7 @@ def test_where_vrm_is_installed_the_directory_loads_too(tiny_decoder_dir, tmp_pa
 def test_in_an_environment_of_its_own(tiny_decoder_dir, tmp_path):
     """torch and transformers from the registry, and nothing else by name."""
     directory, own = tmp_path / "shared", tmp_path / "venv"
-    write_model(tiny_decoder_dir, directory, ExportOptions(remote_code=True))
+    write_model(tiny_decoder_dir, directory, remote_code=True)
     venv.create(own, with_pip=True)
     pins = [f"{name}=={version}" for name, version in wanted_versions().items()]
     subprocess.run([own / "bin" / "python", "-m", "pip", "install", "-q", *pins], check=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from vrm.data.schema import Judgment
-from vrm.export.directory import ExportOptions, write_model
+from vrm.export.directory import write_model
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 
@@ -79,7 +79,7 @@ def served(model: Path) -> Iterator[str]:
 def test_rewardbench_computes_with_our_rewards(make_tiny_model, rewardbench_python, tmp_path, kind):
     pytest.importorskip("vrm.cli.serve")
     model = tmp_path / "model"
-    write_model(make_tiny_model(kind=kind), model, ExportOptions())
+    write_model(make_tiny_model(kind=kind), model)
     rows = [
         {
             side: [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]

@@ -42,7 +42,6 @@ _HeldOut = Annotated[
     float, typer.Option("--held-out", min=0.0, max=0.9, help="Share of prompts kept for measuring the agreement.")
 ]
 _Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split, of fresh layers and of the order of steps.")]
-_License = Annotated[str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card.")]
 
 
 def distill_linear(
@@ -56,7 +55,7 @@ def distill_linear(
     held_out: _HeldOut = 0.1,
     seed: _Seed = 0,
     column: options.ColumnOption = None,
-    license_id: _License = None,
+    license_id: options.LicenseOption = None,
     overwrite: options.ReplaceModelOption = False,
     as_json: options.JsonFlag = False,
     device: options.DeviceOption = "auto",
@@ -165,8 +164,7 @@ def _teacher(engine: RewardEngine, teacher: str, test: list[StudentExample]) -> 
     from vrm.results.distillation import Teacher
 
     return Teacher(
-        # Of a path the end alone: `run/model`, without where it lies on this machine.
-        name="/".join(Path(teacher).resolve().parts[-2:]) if Path(teacher).exists() else teacher,
+        name=options.short_name(teacher),
         sha256=weights_sha256(teacher),
         head=engine.model.config.head,
         reward_std=float(torch.tensor([example.reward for example in test]).std()) if len(test) > 1 else 0.0,

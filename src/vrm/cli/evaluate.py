@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,8 +118,8 @@ def evaluate(
     engine = options.load_engine(model, **settings, steering=options.steering(emphasize, without), cache=cache)
     for item in inputs:
         engine.reset_report()
-        item.measure(engine, resamples, mistakes=0 if json_file is None else MISTAKES)
-        item.write_rewards(_rewards_path(item, rewards, json_file))
+        mistakes = 0 if json_file is None else MISTAKES
+        item.measure(engine, resamples, mistakes, _rewards_path(item, rewards, json_file))
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples, "recipe": recipe}
         write_json(json_file, _document(model, engine, settings, inputs))
@@ -137,9 +137,7 @@ class Input:
     benchmark: Benchmark | None = None
     loaded: LoadedBenchmark | LoadResult | None = None
     entry: Any = None
-    rewards_file: str | None = None
     print: Callable[[], None] = lambda: None
-    _rows: list[dict[str, Any]] = field(default_factory=list)
 
     def load(self, recipe: str | None, on_bad_rows: str) -> None:
         """Read it, before a model is loaded."""
@@ -153,12 +151,12 @@ class Input:
         if not result.report.ok:
             note(result.report.render())
 
-    def measure(self, engine: RewardEngine, resamples: int, mistakes: int) -> None:
-        """Compute what is printed and written."""
+    def measure(self, engine: RewardEngine, resamples: int, mistakes: int, rewards: Path | None) -> None:
+        """Compute what is printed and written, and write the rewards of a benchmark's examples to `rewards`."""
         if self.benchmark is None:
             self._measure_file(engine, resamples, mistakes)
         else:
-            self._measure_benchmark(self.benchmark, engine, resamples)
+            self._measure_benchmark(self.benchmark, engine, resamples, rewards)
 
     def _measure_file(self, engine: RewardEngine, resamples: int, mistakes: int) -> None:
         from vrm.evaluate.preferences import evaluate_judgments
@@ -172,8 +170,10 @@ class Input:
         self.entry = FileEvaluation(data=result.report.to_dict(), **field_values(evaluation))
         self.print = lambda: print_evaluation(results(), evaluation, self.name)
 
-    def _measure_benchmark(self, benchmark: Benchmark, engine: RewardEngine, resamples: int) -> None:
-        from vrm.benchmarks.document import benchmark_entry, reward_rows
+    def _measure_benchmark(
+        self, benchmark: Benchmark, engine: RewardEngine, resamples: int, rewards: Path | None
+    ) -> None:
+        from vrm.benchmarks.document import benchmark_entry, reward_rows, write_rows
         from vrm.metrics import ResampleOptions
         from vrm.results.header import overlong_counts
 
@@ -181,8 +181,11 @@ class Input:
         given = self.score(engine)
         report = engine.report
         summary = benchmark.summarize(loaded.examples, given, ResampleOptions(resamples=resamples))
-        self._rows = reward_rows(loaded.examples, given, benchmark.outcomes(loaded.examples, given))
-        self.entry = benchmark_entry(loaded, summary, overlong_counts(report), self.path)
+        if rewards is not None:
+            write_rows(rewards, reward_rows(loaded.examples, given, benchmark.outcomes(loaded.examples, given)))
+            note(f"wrote {rewards}")
+        entry = benchmark_entry(loaded, summary, overlong_counts(report), self.path)
+        self.entry = replace(entry, rewards_file=None if rewards is None else str(rewards))
 
         def show() -> None:
             console = results()
@@ -200,18 +203,6 @@ class Input:
             return score_examples(
                 engine, loaded.examples, lambda done, total: meter.update(f"{done} of {total} examples scored")
             )
-
-    def write_rewards(self, path: Path | None) -> None:
-        """Write each example's rewards; files of judgments have none to write."""
-        if self.benchmark is None:
-            return
-        from vrm.benchmarks.document import write_rows
-
-        if path is not None:
-            write_rows(path, self._rows)
-            note(f"wrote {path}")
-        self.entry = replace(self.entry, rewards_file=None if path is None else str(path))
-        self._rows = []
 
 
 def find_input(argument: str) -> Input:

@@ -28,9 +28,6 @@ _Results = Annotated[
         help="What `vrm evaluate --json` wrote about MODEL, for the card; may be repeated.",
     ),
 ]
-_License = Annotated[
-    str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card, such as apache-2.0.")
-]
 
 
 def export(
@@ -39,7 +36,7 @@ def export(
     remote_code: _RemoteCode = False,
     dtype: _Dtype = None,
     result_files: _Results = None,
-    license_id: _License = None,
+    license_id: options.LicenseOption = None,
     overwrite: options.ReplaceModelOption = False,
 ) -> None:
     """Write a model directory for others: adapters merged, tokenizer and chat template, and a model card.
@@ -50,15 +47,14 @@ def export(
     options.check_model_name(model)
     quiet_libraries()
     from vrm.export.card import CardFacts, model_card
-    from vrm.export.directory import ExportOptions, backbone_name, new_directory, write_model
+    from vrm.export.directory import backbone_name, new_directory, write_model
     from vrm.export.facts import read_results, read_run_beside
 
-    wanted = ExportOptions(remote_code, dtype)
     run, files = read_run_beside(model), result_files or []
     # Weights of a Hub model can be hashed once they are here; a wrong file beside a local one is found at once.
     measured = read_results(files, model) if Path(model).is_dir() else None
     with new_directory(directory, source=model, overwrite=overwrite) as target:
-        exported = write_model(model, target, wanted)
+        exported = write_model(model, target, remote_code=remote_code, dtype=dtype)
         measured = read_results(files, model) if measured is None else measured
         facts = CardFacts(
             name=directory.resolve().name,

@@ -64,6 +64,9 @@ CacheOption = Annotated[
 ]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+LicenseOption = Annotated[
+    str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card, such as apache-2.0.")
+]
 ReplaceModelOption = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
 
 
@@ -145,6 +148,12 @@ def check_model_name(model: str) -> None:
     """Raise CheckpointError for a MODEL argument that is neither a path nor a Hub name, before anything is imported."""
     if not Path(model).exists() and model.count("/") != 1:
         raise CheckpointError(f"{model}: there is no such directory, and Hub names have the form OWNER/NAME")
+
+
+def short_name(model: str) -> str:
+    """A Hub name as it is, and of a path the end alone: `run/model`, without where it lies on this machine."""
+    path = Path(model)
+    return "/".join(part.strip("/") for part in path.resolve().parts[-2:]) if path.exists() else model
 
 
 def resolve_device(device: str) -> str:

@@ -80,7 +80,7 @@ def serve(
     from vrm.serve.settings import ServeSettings
 
     settings = ServeSettings(
-        name=name or _short_name(model),
+        name=name or options.short_name(model),
         queue_delay=queue_delay / 1e3,
         batch_tokens=token_budget,
         max_queue_texts=max_queue,
@@ -116,12 +116,6 @@ def _run(
     note(f"serving {settings.name} on {url_of(bound)} (its routes: {url_of(bound)}/docs); Ctrl-C ends it")
     answered = serve_forever(service, bound, log_level)
     note("stopped; " + ("everything that was accepted has been answered" if answered else "open requests were dropped"))
-
-
-def _short_name(model: str) -> str:
-    """A Hub name as it is, and a directory as one: its own name and its parent's."""
-    path = Path(model)
-    return "/".join(part.strip("/") for part in path.resolve().parts[-2:]) if path.exists() else model
 
 
 def _check_installed() -> None:

@@ -8,8 +8,8 @@ from vrm._lazy import lazy_names
 from vrm.errors import MissingExtraError
 
 _WHERE = {
-    "Client": "vrm.client.sync_client",
-    "AsyncClient": "vrm.client.async_client",
+    "Client": "vrm.client.clients",
+    "AsyncClient": "vrm.client.clients",
     "RetryPolicy": "vrm.client.calls",
     "ScoreResponse": "vrm.wire.schema",
     "ExplainResponse": "vrm.wire.schema",

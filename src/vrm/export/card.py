@@ -12,11 +12,12 @@ from vrm import __version__
 from vrm.choices import EMBEDDED, LossName, RewardScale, Tuning
 from vrm.config import with_new_keys
 from vrm.export.directory import is_local
-from vrm.export.markdown import NONE, UNKNOWN, code, front_matter, names, number, plural, share, table
+from vrm.export.markdown import NONE, UNKNOWN, card, code, names, number, share, table
 from vrm.inference.identifiability import identifiability
 from vrm.metrics import Interval
 from vrm.model.heads.registry import head_class
 from vrm.results import BenchmarkEntry, EvaluationDocument, RowCounts, RunDocument
+from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from vrm.model.configuration_vrm import VRMConfig
@@ -56,19 +57,18 @@ class CardFacts:
 
 def model_card(facts: CardFacts) -> str:
     """The card as Markdown with YAML front matter."""
-    sections = [
-        ("", _summary(facts)),
-        ("Model", _model(facts)),
-        ("How to load", _loading(facts)),
-        ("Training data", _data(facts.run)),
-        ("Training", _training(facts.run)),
-        ("Results", _results(facts)),
-        ("Intended use", _use()),
-        ("Limits", _limits(facts)),
-        ("Versions", _versions(facts)),
-    ]
-    body = "\n\n".join(f"## {title}\n\n{text}" if title else text for title, text in sections)
-    return f"{_front_matter(facts)}\n# {facts.name}\n\n{body}\n"
+    sections = {
+        "": _summary(facts),
+        "Model": _model(facts),
+        "How to load": _loading(facts),
+        "Training data": _data(facts.run),
+        "Training": _training(facts.run),
+        "Results": _results(facts),
+        "Intended use": _USE,
+        "Limits": _limits(facts),
+        "Versions": _versions(facts),
+    }
+    return card(facts.name, _fields(facts), sections)
 
 
 def hub_name(name: str | None) -> str | None:
@@ -82,19 +82,15 @@ def hub_name(name: str | None) -> str | None:
     return plain if HUB_NAME.fullmatch(plain) and not is_file else None
 
 
-def _front_matter(facts: CardFacts) -> str:
+def _fields(facts: CardFacts) -> dict[str, Any]:
     sources = [] if facts.run is None else facts.run.config["data"]["train"]
     datasets = [hub_name(source["path"]) for source in sources]
-    return front_matter(
-        {
-            "library_name": "transformers",
-            "pipeline_tag": "text-classification",
-            "license": facts.license,
-            "base_model": hub_name(facts.backbone),
-            "datasets": list(dict.fromkeys(name for name in datasets if name)),
-            "tags": ["reward-model", "preference-learning", "vrm", *(["custom_code"] if facts.remote_code else [])],
-        }
-    )
+    return {
+        "license": facts.license,
+        "base_model": hub_name(facts.backbone),
+        "datasets": list(dict.fromkeys(name for name in datasets if name)),
+        "tags": ["reward-model", "preference-learning", "vrm", *(["custom_code"] if facts.remote_code else [])],
+    }
 
 
 def _beside_the_reward(config: VRMConfig) -> str:
@@ -318,12 +314,11 @@ def _with_ends(interval: Interval) -> str:
     return share(interval.estimate, interval.low, interval.high)
 
 
-def _use() -> str:
-    return (
-        "Ranking completions of one prompt: best-of-n, selecting preference pairs, the reward of reinforcement "
-        "learning from human feedback, finding mislabelled comparisons. It sums up the judgments it was trained on: it "
-        "is no measure of truth or safety, and no basis for decisions about people."
-    )
+_USE = (
+    "Ranking completions of one prompt: best-of-n, selecting preference pairs, the reward of reinforcement "
+    "learning from human feedback, finding mislabelled comparisons. It sums up the judgments it was trained on: it "
+    "is no measure of truth or safety, and no basis for decisions about people."
+)
 
 
 def _limits(facts: CardFacts) -> str:

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,26 +28,6 @@ AUTO_MAP = {
     "AutoConfig": "configuration_vrm.VRMConfig",
     "AutoModelForSequenceClassification": "modeling_vrm.VRMForSequenceClassification",
 }
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How a model is written.
-
-    Attributes:
-        remote_code: add the modeling code, for `trust_remote_code=True`.
-        dtype: of the backbone's weights, a `StoredDtype`; None keeps the stored one. The head is always float32.
-
-    Raises:
-        ConfigError: for another dtype.
-    """
-
-    remote_code: bool = False
-    dtype: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.dtype is not None:
-            check_choice("dtype", self.dtype, StoredDtype)
 
 
 @contextmanager
@@ -85,34 +64,38 @@ def new_directory(target: Path, *, source: str | Path, overwrite: bool) -> Itera
         raise
 
 
-def write_model(source: str | Path, directory: Path, options: ExportOptions) -> Any:
+def write_model(source: str | Path, directory: Path, *, remote_code: bool = False, dtype: str | None = None) -> Any:
     """Write the weights, configuration, tokenizer and chat template, and the code if asked for.
 
     Args:
         source: model directory or Hub name; an adapter's is merged into its backbone.
         directory: where to.
-        options: see there.
+        remote_code: add the modeling code, for `trust_remote_code=True`.
+        dtype: of the backbone's weights, a `StoredDtype`; None keeps the stored one. The head is always float32.
 
     Returns:
         the model as written.
 
     Raises:
+        ConfigError: for another dtype.
         CheckpointError: if `source` is not a variational reward model.
     """
-    dtype = _dtype(options.dtype, source)
+    if dtype is not None:
+        check_choice("dtype", dtype, StoredDtype)
+    stored = _dtype(dtype, source)
     # Adapters are merged in float32; whole models need no more memory than they will have.
     is_adapter = (Path(source) / "adapter_config.json").is_file()
-    model, tokenizer = load_model(source, dtype=None if is_adapter else dtype)
-    model.backbone.to(dtype)
-    model.config.dtype = dtype
+    model, tokenizer = load_model(source, dtype=None if is_adapter else stored)
+    model.backbone.to(stored)
+    model.config.dtype = stored
     _forget_places(model.config)
     # A model that was exported with its code before brings its map along, but not the files.
     vars(model.config).pop("auto_map", None)
-    if options.remote_code:
+    if remote_code:
         model.config.auto_map = dict(AUTO_MAP)
     save_model(model, tokenizer, directory)
     make_tokenizer_portable(directory)
-    if options.remote_code:
+    if remote_code:
         for name, text in model_code().items():
             (directory / name).write_text(text, encoding="utf-8")
     return model

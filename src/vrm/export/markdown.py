@@ -13,6 +13,13 @@ NONE = "–"
 """What a cell says that has no value."""
 
 
+def card(name: str, fields: Mapping[str, Any], sections: Mapping[str, str]) -> str:
+    """A card for the Hub: front matter, the model's name, and sections; one without a title comes first."""
+    matter = front_matter({"library_name": "transformers", "pipeline_tag": "text-classification", **fields})
+    body = "\n\n".join(f"## {title}\n\n{text}" if title else text for title, text in sections.items())
+    return f"{matter}\n# {name}\n\n{body}\n"
+
+
 def front_matter(fields: Mapping[str, Any]) -> str:
     """YAML between two lines of dashes, as the Hub reads it; empty fields are left out."""
     text = yaml.safe_dump({name: value for name, value in fields.items() if value}, sort_keys=False, allow_unicode=True)
@@ -51,8 +58,3 @@ def share(value: float | None, low: float | None = None, high: float | None = No
 def number(value: float | None, digits: int = 3) -> str:
     """A number, or a dash; None and NaN are unknown."""
     return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 row`, `2,400 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vrm.choices import StudentTuning
-from vrm.export.markdown import code, front_matter, number, plural, share, table
+from vrm.export.markdown import card, code, number, share, table
 from vrm.metrics import Agreement
 from vrm.results.distillation import DistillationDocument
+from vrm.results.formats import plural
 
 FORMS = {
     "as_rendered": "the chat template's text (vLLM, SGLang, TRL)",
@@ -40,23 +41,19 @@ def student_card(name: str, document: DistillationDocument) -> str:
         name: of the student.
         document: what `distillation.json` holds.
     """
-    matter = front_matter(
-        {
-            "library_name": "transformers",
-            "pipeline_tag": "text-classification",
-            "license": document.license,
-            "base_model": document.backbone,
-            "tags": ["reward-model", "distillation"],
-        }
-    )
+    fields = {
+        "license": document.license,
+        "base_model": document.backbone,
+        "tags": ["reward-model", "distillation"],
+    }
     sections = {
+        "": _summary(document),
         "How well it follows its teacher": _agreement(document),
         "What was lost": _lost(document),
         "How to load": _loading(name, document),
         "How it was made": _made(document),
     }
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
-    return f"{matter}\n# {name}\n\n{_summary(document)}\n\n{body}\n"
+    return card(name, fields, sections)
 
 
 def _summary(document: DistillationDocument) -> str:

@@ -19,9 +19,8 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from vrm.client.async_client import AsyncClient
 from vrm.client.calls import DEFAULT_URL, Call, score_call
-from vrm.client.sync_client import Client
+from vrm.client.clients import AsyncClient, Client
 from vrm.errors import ConfigError
 from vrm.wire.schema import ScoreResponse
 

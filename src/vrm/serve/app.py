@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from vrm import __version__
 from vrm.errors import NumericsError
-from vrm.serve.errors import ComputationError, RequestError, error_response, invalid_body, plain_error
+from vrm.serve.errors import RequestError, error_response, invalid_body, plain_error
 from vrm.serve.metrics import CONTENT_TYPE
 from vrm.serve.middleware import Gate, Observe
 from vrm.serve.protocols.native import native_router
@@ -136,7 +136,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(NumericsError)
     async def not_finite(_: Any, error: NumericsError) -> JSONResponse:
-        return error_response(ComputationError(str(error)))
+        return error_response(RequestError(str(error), kind="computation_failed"))
 
     async def by_status(_: Any, error: HTTPException) -> JSONResponse:
         kind = "body_too_large" if error.status_code == 413 else "invalid_request"

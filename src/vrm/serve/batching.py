@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.judged import JudgedBatch
 from vrm.model.packing import within_budget
-from vrm.serve.errors import BusyError, StoppingError, TimeLimitError
+from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
 
@@ -154,7 +154,7 @@ class Batcher:
             slow: whether that takes long; such answers have a thread of their own and delay no others.
 
         Raises:
-            BusyError: there is no room; StoppingError: the server shuts down; TimeLimitError: it took too long.
+            RequestError: of kind `queue_full`, `stopping` where the server shuts down, or `timeout`.
         """
         self._admit(texts)
 
@@ -170,7 +170,7 @@ class Batcher:
         except TimeoutError:
             self._metrics.dropped.labels("timeout").inc()
             limit = self._settings.request_timeout
-            raise TimeLimitError(f"no answer within {limit:g} s, the limit of this server") from None
+            raise RequestError(f"no answer within {limit:g} s, the limit of this server", kind="timeout") from None
         finally:
             self._count(-1, -texts)
             if not self._pending_requests:
@@ -178,13 +178,14 @@ class Batcher:
 
     def _admit(self, texts: int) -> None:
         if not self.accepting:
-            raise StoppingError("the server is shutting down", retry_after=5)
+            raise RequestError("the server is shutting down", kind="stopping", retry_after=5)
         room = self._settings.max_queue_texts - self._pending_texts
         if texts > room:
             self._metrics.refused.inc()
-            raise BusyError(
+            raise RequestError(
                 f"{self._pending_texts:,} completions are waiting, of at most {self._settings.max_queue_texts:,}; "
                 f"there is no room for {texts:,} more",
+                kind="queue_full",
                 retry_after=self._seconds_to_wait(),
             )
         self._count(1, texts)

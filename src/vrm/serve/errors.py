@@ -19,71 +19,41 @@ TEXT_FIELDS = frozenset(
 _SHOWN_CHARACTERS = 60
 
 
+STATUS = {
+    "invalid_request": 422,
+    "body_too_large": 413,
+    "unauthorized": 401,
+    "queue_full": 429,
+    "stopping": 503,
+    "timeout": 504,
+    "computation_failed": 500,
+    "client_gone": 499,
+}
+"""{kind of an error: status of HTTP}. Nobody reads the answer of 499: its status is for metrics and the log."""
+
+
 class RequestError(VrmError):
     """A request that gets an error for an answer.
 
     Attributes:
-        status: of HTTP.
-        kind: a word for programs.
         param: the field that is wrong, or None.
+        kind: a key of `STATUS`, a word for programs.
         retry_after: seconds after which it is worth trying again, or None.
     """
 
-    status, kind = 422, "invalid_request"
-
-    def __init__(self, message: str, param: str | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str, param: str | None = None, *, kind: str = "invalid_request", retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
-        self.param, self.retry_after = param, retry_after
-
-
-class TooLargeError(RequestError):
-    """The body has too many bytes."""
-
-    status, kind = 413, "body_too_large"
-
-
-class UnauthorizedError(RequestError):
-    """The request bears no token, or a wrong one."""
-
-    status, kind = 401, "unauthorized"
-
-
-class BusyError(RequestError):
-    """The queue is full."""
-
-    status, kind = 429, "queue_full"
-
-
-class StoppingError(RequestError):
-    """The server is shutting down."""
-
-    status, kind = 503, "stopping"
-
-
-class TimeLimitError(RequestError):
-    """The request took longer than it may."""
-
-    status, kind = 504, "timeout"
-
-
-class ClientGoneError(RequestError):
-    """The client closed the connection. Nobody reads this answer; the status is for metrics and the log."""
-
-    status, kind = 499, "client_gone"
-
-
-class ComputationError(RequestError):
-    """The model failed on this request."""
-
-    status, kind = 500, "computation_failed"
+        self.param, self.kind, self.retry_after = param, kind, retry_after
 
 
 def error_response(error: RequestError) -> JSONResponse:
     """The answer for an error."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-    if isinstance(error, UnauthorizedError):
+    if error.kind == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
-    return plain_error(error.status, error.kind, str(error), error.param, headers)
+    return plain_error(STATUS[error.kind], error.kind, str(error), error.param, headers)
 
 
 def plain_error(

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from vrm.serve.errors import TooLargeError, UnauthorizedError, error_response, plain_error
+from vrm.serve.errors import RequestError, error_response, plain_error
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
 
@@ -85,7 +85,7 @@ class Gate:
         headers = dict(scope["headers"])
         if scope["path"] not in OPEN_ROUTES and not self._admits(headers.get(b"authorization", b"")):
             message = "this server wants a token: send the header 'Authorization: Bearer TOKEN' with the right one"
-            await error_response(UnauthorizedError(message))(scope, receive, send)
+            await error_response(RequestError(message, kind="unauthorized"))(scope, receive, send)
             return
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._settings.max_body_bytes:
@@ -99,8 +99,9 @@ class Gate:
         scheme, _, token = authorization.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
 
-    def _too_large(self, size: int) -> TooLargeError:
-        return TooLargeError(f"body: {size:,} bytes; at most {self._settings.max_body_bytes:,} are read")
+    def _too_large(self, size: int) -> RequestError:
+        message = f"body: {size:,} bytes; at most {self._settings.max_body_bytes:,} are read"
+        return RequestError(message, kind="body_too_large")
 
     def _counted(self, receive: Receive) -> Receive:
         # A body in chunks does not say its length before.
@@ -111,8 +112,7 @@ class Gate:
             message = await receive()
             size += len(message.get("body", b""))
             if size > self._settings.max_body_bytes:
-                error = self._too_large(size)
-                raise HTTPException(error.status, str(error))
+                raise HTTPException(413, str(self._too_large(size)))
             return message
 
         return counted

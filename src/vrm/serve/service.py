@@ -18,7 +18,7 @@ from vrm.inference.rewards import RewardView, RowRewards
 from vrm.inference.steering import Steering
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.serve.batching import Batcher
-from vrm.serve.errors import ClientGoneError, RequestError
+from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
 from vrm.serve.texts import Formatted, RequestTokenizer
@@ -99,7 +99,7 @@ class Service:
             slow: whether the answer takes long.
 
         Raises:
-            RequestError: a text that does not fit; the queue is full, or another case of its subclasses.
+            RequestError: a text that does not fit, a full queue, or another kind of `STATUS`.
         """
         texts = sum(len(item.completions) if isinstance(item, Judgment) else 1 for item in items)
 
@@ -124,7 +124,7 @@ async def until_gone(request: Request, work: Coroutine[Any, Any, T], metrics: Se
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             metrics.dropped.labels("client_gone").inc()
-            raise ClientGoneError("the client closed the connection")
+            raise RequestError("the client closed the connection", kind="client_gone")
         return task.result()
     finally:
         task.cancel()

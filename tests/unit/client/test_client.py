@@ -68,8 +68,8 @@ def ask(request, monkeypatch):
         waits.append(seconds)
 
     # The clients' own names, not `time.sleep`: other threads of the process sleep too.
-    monkeypatch.setattr("vrm.client.sync_client.sleep", waits.append)
-    monkeypatch.setattr("vrm.client.async_client.sleep", no_sleep)
+    monkeypatch.setattr("vrm.client.clients.sleep", waits.append)
+    monkeypatch.setattr("vrm.client.clients.pause", no_sleep)
 
     def ask(script: Script, method: str, *arguments: Any, options: dict | None = None, **keywords: Any) -> Any:
         transport = httpx2.MockTransport(script)

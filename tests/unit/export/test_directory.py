@@ -13,7 +13,6 @@ from vrm.config import LoraSettings
 from vrm.data.schema import Judgment
 from vrm.errors import CheckpointError, ConfigError
 from vrm.export.directory import (
-    ExportOptions,
     backbone_name,
     is_local,
     make_tokenizer_portable,
@@ -57,7 +56,7 @@ def adapter_dir(make_tiny_model, tmp_path):
 def test_adapters_are_merged_and_rewards_stay(adapter_dir, make_tiny_model, tmp_path):
     adapter, before = adapter_dir
     assert (adapter / "adapter_config.json").is_file()
-    write_model(adapter, tmp_path / "merged", ExportOptions())
+    write_model(adapter, tmp_path / "merged")
     assert not list((tmp_path / "merged").glob("adapter*"))
     torch.testing.assert_close(rewards(tmp_path / "merged"), before, rtol=0, atol=1e-6)
     without = rewards(make_tiny_model(kind="decoder"))
@@ -65,7 +64,7 @@ def test_adapters_are_merged_and_rewards_stay(adapter_dir, make_tiny_model, tmp_
 
 
 def test_rewards_and_template_stay(tiny_model_dir, tmp_path):
-    write_model(tiny_model_dir, tmp_path / "out", ExportOptions())
+    write_model(tiny_model_dir, tmp_path / "out")
     torch.testing.assert_close(rewards(tmp_path / "out"), rewards(tiny_model_dir), rtol=0, atol=1e-6)
     templates = [AutoTokenizer.from_pretrained(path).chat_template for path in (tmp_path / "out", tiny_model_dir)]
     assert templates[0] == templates[1]
@@ -74,9 +73,9 @@ def test_rewards_and_template_stay(tiny_model_dir, tmp_path):
 
 @pytest.mark.parametrize(("dtype", "stored"), [("bfloat16", "BF16"), ("float16", "F16")])
 def test_dtype_is_of_the_backbone_alone_and_is_kept_by_the_next_export(tiny_model_dir, tmp_path, dtype, stored):
-    write_model(tiny_model_dir, tmp_path / "low", ExportOptions(dtype=dtype))
-    write_model(tmp_path / "low", tmp_path / "kept", ExportOptions())
-    write_model(tmp_path / "low", tmp_path / "back", ExportOptions(dtype="float32"))
+    write_model(tiny_model_dir, tmp_path / "low", dtype=dtype)
+    write_model(tmp_path / "low", tmp_path / "kept")
+    write_model(tmp_path / "low", tmp_path / "back", dtype="float32")
     for name in ("low", "kept"):
         assert stored_dtypes(tmp_path / name) == {"backbone": {stored}, "score": {"F32"}}
         assert json.loads((tmp_path / name / "config.json").read_text())["dtype"] == dtype
@@ -85,7 +84,7 @@ def test_dtype_is_of_the_backbone_alone_and_is_kept_by_the_next_export(tiny_mode
 
 def test_no_path_of_this_machine_is_written(tiny_decoder_dir, tmp_path):
     assert is_local(backbone_name(tiny_decoder_dir))
-    write_model(tiny_decoder_dir, tmp_path / "out", ExportOptions(remote_code=True))
+    write_model(tiny_decoder_dir, tmp_path / "out", remote_code=True)
     texts = {file.name: file.read_text() for file in (tmp_path / "out").iterdir() if file.suffix != ".safetensors"}
     assert {"config.json", "tokenizer_config.json", "modeling_vrm.py"} <= set(texts)
     assert [name for name, text in texts.items() if str(tiny_decoder_dir.parent) in text] == []
@@ -110,21 +109,21 @@ def test_the_tokenizer_is_named_as_older_versions_name_it(tiny_decoder_dir, tmp_
 
 @pytest.mark.parametrize("first", [True, False])
 def test_the_map_of_code_is_there_exactly_where_the_code_is(tiny_decoder_dir, tmp_path, first):
-    write_model(tiny_decoder_dir, tmp_path / "one", ExportOptions(remote_code=first))
-    write_model(tmp_path / "one", tmp_path / "two", ExportOptions(remote_code=not first))
+    write_model(tiny_decoder_dir, tmp_path / "one", remote_code=first)
+    write_model(tmp_path / "one", tmp_path / "two", remote_code=not first)
     for name, wanted in (("one", first), ("two", not first)):
         config = json.loads((tmp_path / name / "config.json").read_text())
         assert ("auto_map" in config, (tmp_path / name / "modeling_vrm.py").exists()) == (wanted, wanted)
 
 
-def test_a_dtype_that_cannot_be_stored_is_refused():
+def test_a_dtype_that_cannot_be_stored_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="dtype must be one of float32, bfloat16, float16; got 'int8'"):
-        ExportOptions(dtype="int8")
+        write_model("anywhere", tmp_path, dtype="int8")
 
 
 def test_what_is_no_reward_model_is_refused(tiny_decoder_backbone, tmp_path):
     with pytest.raises(CheckpointError, match="not a VRM"):
-        write_model(tiny_decoder_backbone, tmp_path / "out", ExportOptions())
+        write_model(tiny_decoder_backbone, tmp_path / "out")
 
 
 def test_a_new_directory_appears_only_when_it_is_complete(tmp_path):

@@ -8,7 +8,7 @@ import threading
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.serve.batching import Batcher, Size
-from vrm.serve.errors import BusyError, StoppingError, TimeLimitError
+from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
 
@@ -174,7 +174,7 @@ def test_a_request_that_took_too_long_is_given_up_and_harms_no_other():
         return results, await submit(batcher, judgment([2], [2]))
 
     (results, after), metrics = run(judge, work, queue_delay=0, request_timeout=0.2)
-    assert [type(result) for result in results] == [TimeLimitError] * 2
+    assert [result.kind for result in results] == ["timeout"] * 2
     assert "0.2 s" in str(results[1])
     assert after == [judgment([2], [2])]
     assert [1] not in [prompt for batch in judge.batches for prompt in prompts(batch)]
@@ -205,7 +205,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_back():
         return refused[0], await submit(batcher, judgment([2], [1], [2]))
 
     (refused, later), metrics = run(judge, work, queue_delay=0, max_queue_texts=5, max_texts=5)
-    assert isinstance(refused, BusyError)
+    assert isinstance(refused, RequestError)
+    assert refused.kind == "queue_full"
     assert refused.retry_after >= 1
     assert "4 completions are waiting, of at most 5" in str(refused)
     assert later == [judgment([2], [1], [2])]
@@ -228,7 +229,8 @@ def test_stopping_answers_what_was_accepted_and_refuses_the_rest():
 
     (answers, late), _ = run(judge, work, queue_delay=0, batch_tokens=4)
     assert answers == [[judgment([index], [0])] for index in range(10)]
-    assert isinstance(late, StoppingError)
+    assert isinstance(late, RequestError)
+    assert late.kind == "stopping"
 
 
 def test_the_event_loop_runs_while_the_model_tokenizer_and_answer_are_at_work():

@@ -1,7 +1,8 @@
-"""The synchronous client."""
+"""The two clients: `Client` and `AsyncClient`, for one event loop."""
 
 from __future__ import annotations
 
+from asyncio import sleep as pause
 from collections.abc import Sequence
 from time import sleep
 from typing import Unpack
@@ -67,3 +68,52 @@ class Client(calls.Connection[httpx2.Client, httpx2.BaseTransport]):
             if isinstance(step, httpx2.Response):
                 return calls.read_answer(step, call.answer)
             sleep(step)
+
+
+class AsyncClient(calls.Connection[httpx2.AsyncClient, httpx2.AsyncBaseTransport]):
+    """Asks a reward server from one event loop. Close it, or use it as an asynchronous context manager.
+
+    Arguments are those of `vrm.client.calls.Connection`: `url`, `token`, `timeout`, `retries` and `transport`.
+    """
+
+    _library = httpx2.AsyncClient
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def score(
+        self, prompt: Text, completions: Sequence[Text], **options: Unpack[calls.ScoreOptions]
+    ) -> ScoreResponse:
+        """Rewards of the completions of a prompt; arguments and errors as for `Client.score`."""
+        return await self.send(calls.score_call(prompt, completions, options))
+
+    async def explain(
+        self, prompt: Text, completions: Sequence[Text], **options: Unpack[calls.JudgmentOptions]
+    ) -> ExplainResponse:
+        """Why one completion is preferred to another; arguments and errors as for `score`."""
+        return await self.send(calls.explain_call(prompt, completions, options))
+
+    async def version(self) -> VersionResponse:
+        """What is served: the model, its objectives and limits; errors as for `score`."""
+        return await self.send(calls.VERSION_CALL)
+
+    async def send(self, call: Call[Response]) -> Response:
+        """The answer to a call, after as many attempts as the policy allows; errors as for `score`."""
+        attempts = calls.Attempts(self.url, self.retries)
+        while True:
+            outcome: calls.Outcome
+            try:
+                outcome = await self._http.request(call.method, call.path, json=call.body)
+            except httpx2.RequestError as error:
+                outcome = error
+            step = attempts.next_wait(outcome)
+            if isinstance(step, httpx2.Response):
+                return calls.read_answer(step, call.answer)
+            await pause(step)
