@@ -43,9 +43,9 @@ def with_span(interval: Interval, show: Callable[[float], str] = percent) -> str
     return f"{show(interval.estimate)} {span(interval, show)}"
 
 
-def plural(count: int, noun: str, nouns: str | None = None) -> str:
+def plural(count: int, noun: str) -> str:
     """`1 row`, `2,400 rows`."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def largest(groups: Mapping[str, Group], size: Callable[[Group], int], most: int = 20) -> list[tuple[str, Group]]:
