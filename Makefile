@@ -57,7 +57,7 @@ $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(VENV)/.stamp-run $@
 
 test-fast: install-dev
-	$(PYTEST) $(IN_TWO) -m 'not slow and not model' tests/unit tests/numerics
+	$(PYTEST) $(IN_TWO) -m 'not slow and not heavy and not shared' tests/unit tests/numerics
 
 test: install-dev
 	$(PYTEST) $(IN_TWO)

@@ -32,18 +32,17 @@ _WORDS = (
 )
 
 
-RUNS_A_MODEL = {"make_tiny_model", "tiny_model_dir", "tiny_decoder_dir", "tiny_policy_dir", "serve"}
-"""Fixtures that mark a test as one of a model."""
+MODELS = {"make_tiny_model", "tiny_model_dir", "tiny_decoder_dir", "tiny_policy_dir", "serve"}
+"""Fixtures that a test of a whole model asks for."""
+
+HEAVY_FOLDERS = {"integration", "contracts", "train"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that run a model or a command, which `make test-fast` leaves out."""
+    """Mark what `make test-fast` leaves out; some files mark themselves."""
     for item in items:
-        if RUNS_A_MODEL & set(getattr(item, "fixturenames", ())) or item.path.parent.name in (
-            "integration",
-            "contracts",
-        ):
-            item.add_marker("model")
+        if MODELS & set(getattr(item, "fixturenames", ())) or item.path.parent.name in HEAVY_FOLDERS:
+            item.add_marker("heavy")
 
 
 @pytest.fixture(scope="session")

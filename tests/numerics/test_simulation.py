@@ -22,7 +22,7 @@ from simulation import (
 
 from vrm.core.losses import PromptIgnoredWarning, warn_if_prompt_ignored
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.heavy]
 PROBLEM_SEED = 1
 
 

@@ -29,6 +29,8 @@ from vrm.model.padding import pad_right
 from vrm.model.segments import Segments
 from vrm.train.compilation import compile_layers
 
+pytestmark = pytest.mark.heavy
+
 SIZES = {
     "vocab_size": 90,
     "hidden_size": 32,

@@ -14,6 +14,8 @@ from vrm.report.sections import SECTIONS
 from vrm.results import FileEvaluation, RunDocument
 
 SCRIPT = "<script>alert('x')</script>"
+pytestmark = pytest.mark.heavy
+
 HEADINGS = [
     "Summary", "Accuracy", "Comparisons", "Calibration", "Selective accuracy", "Best-of-n", "Audit", "Data checks",
     "Objective weights by category", "Most confident mistakes", "Training", "Settings and versions",

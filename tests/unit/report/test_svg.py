@@ -15,6 +15,8 @@ from vrm.errors import MissingExtraError
 from vrm.metrics import Interval, ReliabilityBin
 from vrm.report.charts import Axes, Bar, Drawer, Line, Reliability
 
+pytestmark = pytest.mark.heavy
+
 NASTY = ["<script>alert(1)</script>", 'a"b & c', "$x^2$", "\\frac", "模型🎈", "a\nb"]
 
 
