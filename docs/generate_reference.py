@@ -48,7 +48,7 @@ MODULES = (
     "vrm.client",
     "vrm.metrics",
 )
-"""Modules whose names are public: those of `__all__`, else the classes and functions that they define."""
+"""Modules whose names are public: those of `__all__`, else all of a package and what other modules define."""
 
 
 def render() -> str:
@@ -65,8 +65,12 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def _is_own(module: ModuleType, name: str, value: object) -> bool:
+    if name.startswith("_") or inspect.ismodule(value):
+        return False
+    if hasattr(module, "__path__"):
+        return True
     defined = inspect.isclass(value) or inspect.isfunction(value)
-    return defined and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    return defined and getattr(value, "__module__", None) == module.__name__
 
 
 def _section(module: ModuleType) -> str:
