@@ -17,7 +17,7 @@ import torch
 
 from vrm.config import parse_config
 from vrm.data.planted import planted_corpus, write_planted
-from vrm.data.planted.generator import LEVEL_STD, TRUE_WEIGHTS
+from vrm.data.planted.corpus import LEVEL_STD, TRUE_WEIGHTS
 from vrm.data.planted.text import FLATTERY, OBJECTIVES, PADDING, expand
 from vrm.testing import wordpiece_tokenizer
 from vrm.train.run import run_training

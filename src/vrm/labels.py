@@ -204,6 +204,23 @@ def has_label(row: Row) -> bool:
     return any(kind.has(row) for kind in KINDS.values())
 
 
+def labelled_pairs(row: Row) -> list[Pair]:
+    """(first, second, preference) for every pair of completions that the row compares, by position."""
+    for kind in KINDS.values():
+        if kind.pairs is not None and kind.has(row):
+            return kind.pairs(row)
+    return []
+
+
+def decided_pairs(row: Row) -> list[tuple[int, int]]:
+    """(chosen, rejected) of every pair that the row orders, by position; ties are none."""
+    return [
+        (first, second) if preference > 0.5 else (second, first)
+        for first, second, preference in labelled_pairs(row)
+        if preference != 0.5
+    ]
+
+
 def _of_the_equations(name: str) -> Callable[[], Likelihood]:
     def load() -> Likelihood:
         from vrm.core.likelihoods import LIKELIHOODS

@@ -51,7 +51,7 @@ def test_planted_scores_are_those_of_the_corpus(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import toy_policy
 
-    from vrm.data.planted.generator import true_score
+    from vrm.data.planted.corpus import true_score
 
     by_kind = {(sentence.objective, sentence.level): sentence for sentence in toy_policy.sentences()}
     levels = {"safety": 2, "evidence": 1, "honesty": 0, "empathy": 2, "creativity": 0, "actionability": 1}

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vrm.data import Judgment, mix, prompt_key, shared_prompts, split_by_prompt
-from vrm.data.implicit_prompt import split_implicit_prompt
+from vrm.data.texts import split_implicit_prompt
 from vrm.errors import DataError
 
 prompts = st.text("ab \n", min_size=1, max_size=3) | st.lists(

@@ -11,7 +11,6 @@ import torch
 from vrm.audit.apply import OtherCompletions, edit_context, edited
 from vrm.audit.edits import NOT_RAISE, Edit
 from vrm.choices import RewardScale
-from vrm.data.pairs import decided_pairs
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.style import plain_text
@@ -21,6 +20,7 @@ from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.reward_choice import RewardChoice
 from vrm.inference.rewards import RewardView
+from vrm.labels import decided_pairs
 
 WINDOW_TEXTS = 768
 """Texts judged together, about; bounds memory whatever the size of the file."""

@@ -5,12 +5,11 @@ when they are used.
 """
 
 from vrm.data.load import LoadResult, Source, load_judgments
-from vrm.data.mixture import mix
 from vrm.data.parse import parse_row, parse_scoring_row
 from vrm.data.problems import InvalidRowError, Problem
 from vrm.data.readers import read_rows
 from vrm.data.schema import Judgment, Message, Text
-from vrm.data.splits import prompt_key, shared_prompts, split_by_prompt
+from vrm.data.splits import mix, prompt_key, shared_prompts, split_by_prompt
 from vrm.data.statistics import RatingStatistics, objective_names, rating_statistics
 from vrm.data.validation import InvalidDataError, ValidationReport
 

@@ -1,23 +1,27 @@
-"""From sources to checked judgments, with a report on what was read and what was not."""
+"""From sources to checked judgments, with a report on what was read and what was not; recipes convert rows first."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vrm.choices import OnBadRows
 from vrm.data.columns import check_mapping, unknown_columns
-from vrm.data.from_recipe import recipe_rows
-from vrm.data.mixture import check_weight, mix
 from vrm.data.parse import parse_row
-from vrm.data.problems import InvalidRowError, one_problem
+from vrm.data.problems import InvalidRowError, OnError, one_problem
 from vrm.data.read_text import Rows
 from vrm.data.readers import Location, locate, read_location
 from vrm.data.schema import Judgment
+from vrm.data.splits import check_weight, mix
 from vrm.data.validation import InvalidDataError, RecipeCounts, ValidationReport
-from vrm.errors import ConfigError, check_choice
+from vrm.errors import ConfigError, DataError, RowError, check_choice
+
+if TYPE_CHECKING:
+    from vrm.data.recipes import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Source:
 
     Attributes:
         path: file, directory, `-` for standard input, or Hub name (see `vrm.data.readers.locate`).
-        weight: how often a row is seen in an epoch, > 0 (see `vrm.data.mixture.mix`).
+        weight: how often a row is seen in an epoch, > 0 (see `vrm.data.splits.mix`).
         recipe: name of the recipe that turns a published dataset's rows into the schema's.
         mapping: {schema's column: the file's column}, where they differ; not together with `recipe`.
         split: split of a directory or Hub dataset.
@@ -150,9 +154,9 @@ def _judgments(
         rows = islice(read_location(location, mapping=source.mapping, on_error=refuse), source.limit)
     else:
         counts = report.recipes.setdefault(name, RecipeCounts())
-        rows = recipe_rows(location, source.recipe, source.limit, counts, refuse)
+        rows = _recipe_rows(location, source.recipe, source.limit, counts, refuse)
     for line, row in rows:
-        report.add_ignored(unknown_columns(row, source.mapping))
+        report.ignored.update(unknown_columns(row, source.mapping))
         seen.update(column for column, value in row.items() if value is not None)
         try:
             judgment = parse_row(row, file=file, line=line, objectives=objectives, mapping=source.mapping)
@@ -173,3 +177,61 @@ def _check_mapped(source: Source, file: str, seen: set[str], refuse: Callable[[I
                 f"the mapping takes '{ours}' from this column, but no row has it; there are: {', '.join(sorted(seen))}."
             )
             refuse(one_problem(file, 0, theirs, "missing column", reason))
+
+
+def _recipe_rows(
+    location: Location, name: str, limit: int | None, counts: RecipeCounts, on_error: OnError
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of the schema with the numbers of the published rows they were made from.
+
+    Where the recipe joins rows or tables first, the numbers and the limit count joined rows. A recipe of several tables
+    takes the Hub dataset that has them as configurations, or a directory with one file a table, named as the table.
+    """
+    from vrm.data.recipes import get_recipe
+
+    recipe = get_recipe(name)
+    for number, row in islice(_published(recipe, location, on_error), limit):
+        counts.read += 1
+        try:
+            converted = recipe.convert(row)
+        except RowError as error:
+            on_error(_placed(error, location.label, number))
+            continue
+        counts.made += len(converted.rows)
+        counts.left_out.update(Counter(converted.skipped))
+        yield from ((number, made) for made in converted.rows)
+
+
+def _published(recipe: Recipe, location: Location, on_error: OnError) -> Rows:
+    tables = [read_location(table, on_error=on_error) for table in _tables(recipe, location)]
+    if not recipe.needs_join:
+        yield from tables[0]
+        return
+    try:
+        yield from enumerate(recipe.join(*((row for _, row in table) for table in tables)), start=1)
+    except RowError as error:
+        # A join cannot go on past a row without its key.
+        on_error(_placed(error, location.label, 0))
+
+
+def _tables(recipe: Recipe, location: Location) -> list[Location]:
+    on_hub = location.format == "hub" and not Path(location.path).is_dir()
+    if on_hub and recipe.tables:
+        return [replace(location, config=table) for table in recipe.tables]
+    if on_hub and location.path == recipe.hub_id and location.config is None:
+        return [replace(location, config=recipe.hub_config, data_dir=recipe.hub_data_dir)]
+    return [_table_file(Path(location.path), table) for table in recipe.tables] or [location]
+
+
+def _table_file(directory: Path, table: str) -> Location:
+    files = sorted(directory.glob(f"{table}.*")) if directory.is_dir() else []
+    if len(files) != 1:
+        what = f"{len(files)} files named '{table}.*' in it" if directory.is_dir() else "it is no directory"
+        raise DataError(
+            f"{directory}: the recipe joins tables and needs a directory with one file '{table}.*'; {what}."
+        )
+    return locate(files[0])
+
+
+def _placed(error: RowError, file: str, line: int) -> InvalidRowError:
+    return one_problem(file, line, error.field, "recipe failed", error.reason)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeAlias
 
 from vrm.data.columns import TEXT_COLUMNS, json_columns, number_columns
@@ -61,10 +61,8 @@ def _json_rows(text: str, file: str, on_error: OnError) -> Rows:
         else:
             on_error(one_problem(file, getattr(error, "lineno", 0), "", "invalid JSON", _json_reason(error)))
         return
-    if isinstance(document, dict):
-        rows = document["data"] if isinstance(document.get("data"), list) else [document]
-    else:
-        rows = document if isinstance(document, list) else [document]
+    inner = document.get("data") if isinstance(document, dict) else document
+    rows = inner if isinstance(inner, list) else [document]
     for number, row in enumerate(rows, start=1):
         try:
             yield number, _checked_object(row, has_constants, file, number)
@@ -81,15 +79,18 @@ def read_csv(
     JSON list of messages. An empty cell is a missing value, but for `prompt`, where it is an empty prompt.
     """
     csv.field_size_limit(max(csv.field_size_limit(), _CELL_LIMIT))  # the default of 131,072 is a long completion
-    lines = _CsvLines(stream, file, on_error)
+    bad: list[InvalidRowError] = []
+    lines = _decoded(_numbered_lines(stream, file, on_error), file, bad)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     decoders = _cell_decoders(mapping or {})
     header: list[str] | None = None
     while True:
         start = reader.line_num + 1
+        bad.clear()
         try:
             cells = next(reader)
-            lines.raise_undecodable()
+            if bad:
+                raise bad[0]
             if header is None:
                 header = _header(cells, file, start)
             elif cells:
@@ -97,7 +98,6 @@ def read_csv(
         except StopIteration:
             return
         except csv.Error as error:
-            lines.forget_undecodable()
             on_error(
                 one_problem(file, start, "", "invalid CSV", f"{error}; quote cells that hold quotes or line ends.")
             )
@@ -107,33 +107,14 @@ def read_csv(
                 return
 
 
-class _CsvLines:
-    """Decoded lines for the `csv` module, which remembers undecodable bytes until their record is complete."""
-
-    def __init__(self, stream: BinaryIO, file: str, on_error: OnError) -> None:
-        self._lines, self._file = _numbered_lines(stream, file, on_error), file
-        self._bad: InvalidRowError | None = None
-
-    def __iter__(self) -> _CsvLines:
-        return self
-
-    def __next__(self) -> str:
-        number, line = next(self._lines)
+def _decoded(lines: Iterable[tuple[int, bytes]], file: str, bad: list[InvalidRowError]) -> Iterator[str]:
+    """Lines as text; of those that are not UTF-8 the fault is kept in `bad`, until their record is complete."""
+    for number, line in lines:
         try:
-            return _decode_line(line, self._file, number)
+            yield _decode_line(line, file, number)
         except InvalidRowError as error:
-            self._bad = self._bad or error
-            return line.decode(errors="surrogateescape")
-
-    def raise_undecodable(self) -> None:
-        """Raise if a line since the last call was not UTF-8."""
-        bad, self._bad = self._bad, None
-        if bad is not None:
-            raise bad
-
-    def forget_undecodable(self) -> None:
-        """The record has been reported for something else."""
-        self._bad = None
+            bad.append(error)
+            yield line.decode(errors="surrogateescape")
 
 
 def _header(cells: list[str], file: str, line: int) -> list[str]:
@@ -156,7 +137,7 @@ def _csv_row(
     problems = []
     for name, cell in zip(header, cells, strict=True):
         try:
-            row[name] = decoders.get(name, _text_or_none)(cell)
+            row[name] = decoders[name](cell) if name in decoders else cell or None
         except (ValueError, RecursionError) as error:
             problems.append(Problem(file, line, name, "invalid cell", f"{show(cell)}: {error}"))
     if problems:
@@ -169,17 +150,9 @@ def _cell_decoders(mapping: Mapping[str, str]) -> dict[str, Callable[[str], Any]
         (TEXT_COLUMNS, _text_or_messages),
         (number_columns(), _number_cell),
         (json_columns(), _json_cell),
-        (("prompt",), _prompt_cell),
+        (("prompt",), lambda cell: _text_or_messages(cell) or ""),
     ]
     return {mapping.get(name, name): decode for names, decode in kinds for name in names}
-
-
-def _text_or_none(cell: str) -> str | None:
-    return cell or None
-
-
-def _prompt_cell(cell: str) -> Any:
-    return _text_or_messages(cell) or ""
 
 
 def _text_or_messages(cell: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from vrm.data.schema import Judgment
@@ -44,8 +44,9 @@ def rating_statistics(judgments: Iterable[Judgment]) -> dict[str, RatingStatisti
     These standardize the ratings of equation (5), so they are to be taken from training rows alone.
     """
     values: dict[str, list[float]] = {}
-    for name, rating in _ratings(judgments):
-        values.setdefault(name, []).append(rating)
+    for ratings in (entry for judgment in judgments for entry in judgment.ratings or []):
+        for name, rating in ratings.items():
+            values.setdefault(name, []).append(rating)
     return {name: _statistics(values[name]) for name in sorted(values)}
 
 
@@ -64,12 +65,6 @@ def without_unknown(judgment: Judgment, rated: Collection[str], voted: Collectio
     return replace(judgment, ratings=kept if any(kept) else None, objective_votes=left or None), unknown
 
 
-def _ratings(judgments: Iterable[Judgment]) -> Iterator[tuple[str, float]]:
-    for judgment in judgments:
-        for ratings in judgment.ratings or []:
-            yield from ratings.items()
-
-
 def _statistics(values: list[float]) -> RatingStatistics:
     mean = math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
@@ -77,4 +72,4 @@ def _statistics(values: list[float]) -> RatingStatistics:
 
 
 def _by_frequency(counts: Counter[str]) -> list[str]:
-    return sorted(counts, key=lambda name: (-counts[name], name))
+    return sorted(sorted(counts), key=counts.__getitem__, reverse=True)

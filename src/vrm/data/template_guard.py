@@ -9,6 +9,7 @@ nothing, leaves all other text as it is, and travels with the tokenizer.
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,62 +17,11 @@ if TYPE_CHECKING:
 
 _MARK = "{#- vrm: messages cannot spell special tokens -#}"
 
+# The guard is in `template_guard.jinja`.
 # Most conversations hold nothing that a token begins with, and pay for one look at them. In the others, and in those
 # whose contents have parts, strings of a message, texts of its content's parts, and tool calls are rewritten. A tool
 # call that spells a token gets its arguments as one text, since values nested in them cannot be replaced from inside a
 # template; others stay whole.
-_PRELUDE = """
-{%- set vrm = namespace(messages=[], message={}, items=[], text=messages | string, met=false) -%}
-{%- for opening in OPENINGS if opening in vrm.text -%}{%- set vrm.met = true -%}{%- endfor -%}
-{%- for message in messages if message.content and message.content is not string -%}
-{%- set vrm.met = true -%}
-{%- endfor -%}
-{%- if vrm.met -%}
-{%- set vrm_tokens = TOKENS -%}
-{%- macro vrm_broken(text) -%}
-{%- set vrm = namespace(text=text) -%}
-{%- for opening, pairs in vrm_tokens.items() if opening in text -%}
-{%- for token, broken in pairs -%}{%- set vrm.text = vrm.text.replace(token, broken) -%}{%- endfor -%}
-{%- endfor -%}
-{{- vrm.text -}}
-{%- endmacro -%}
-{%- for message in messages -%}
-{%- set vrm.message = dict(message) -%}
-{%- for key, value in message.items() -%}
-{%- if value is string -%}
-{%- set vrm.message = dict(vrm.message, **{key: vrm_broken(value)}) -%}
-{%- elif key == 'content' and value is iterable and value is not mapping -%}
-{%- set vrm.items = [] -%}{%- set vrm.text = '' -%}
-{%- for part in value -%}
-{%- if part is string -%}
-{%- set part = vrm_broken(part) -%}{%- set vrm.text = vrm.text ~ part -%}
-{%- elif part is mapping and part.text is string -%}
-{%- set part = dict(part, text=vrm_broken(part.text)) -%}{%- set vrm.text = vrm.text ~ part.text -%}
-{%- endif -%}
-{%- set vrm.items = vrm.items + [part] -%}
-{%- endfor -%}
-{%- if vrm_broken(vrm.text) != vrm.text -%}
-{%- set vrm.items = [{'type': 'text', 'text': vrm_broken(vrm.text)}] -%}
-{%- endif -%}
-{%- set vrm.message = dict(vrm.message, content=vrm.items) -%}
-{%- elif key == 'tool_calls' and value and vrm_broken(value | tojson) != value | tojson -%}
-{%- set vrm.items = [] -%}
-{%- for call in value -%}
-{%- set function = call.function or call -%}
-{%- set arguments = function.arguments -%}
-{%- set arguments = vrm_broken(arguments) if arguments is string else {'text': vrm_broken(arguments | tojson)} -%}
-{%- set name = vrm_broken(function.name | string) -%}
-{%- set vrm.items = vrm.items + [{'type': 'function', 'id': vrm_broken(call.id | default('') | string),
-  'function': {'name': name, 'arguments': arguments}}] -%}
-{%- endfor -%}
-{%- set vrm.message = dict(vrm.message, tool_calls=vrm.items) -%}
-{%- endif -%}
-{%- endfor -%}
-{%- set vrm.messages = vrm.messages + [vrm.message] -%}
-{%- endfor -%}
-{%- set messages = vrm.messages -%}
-{%- endif -%}
-"""
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -85,7 +35,8 @@ def guarded_template(template: str, texts: list[str]) -> str:
     openings = _replacements(texts)
     # Python's text of a conversation escapes some characters: where a token begins with one, each one is rewritten.
     looked_for = sorted({text if repr(f"'{text}")[2:-1] == text else "" for text in openings})
-    prelude = _PRELUDE.replace("OPENINGS", _literal(looked_for)).replace("TOKENS", _literal(openings))
+    guard = "\n" + files("vrm").joinpath("data", "template_guard.jinja").read_text(encoding="utf-8")
+    prelude = guard.replace("OPENINGS", _literal(looked_for)).replace("TOKENS", _literal(openings))
     return _MARK + prelude + template
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -76,24 +75,30 @@ class ValidationReport:
         self.problems.extend(error.problems)
         self.bad[source] += 1 if error.line else 0
 
-    def add_ignored(self, columns: Iterable[str]) -> None:
-        """Count columns of a row that are not read."""
-        self.ignored.update(columns)
-
     def reasons(self) -> dict[str, int]:
         """Number of rows (or files) with each kind of problem, the most frequent first; a row may count twice."""
         places = {(problem.kind, problem.file, problem.line) for problem in self.problems}
-        counts = Counter(kind for kind, _, _ in places)
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return dict(Counter(sorted(kind for kind, _, _ in places)).most_common())
 
     def render(self, max_printed: int = MAX_PRINTED) -> str:
         """The report as text, with at most `max_printed` problems; `problems` holds all."""
-        parts = [self._summary(), self._kinds(), self._ignored(), self._problems(max_printed)]
-        return "\n".join(line for lines in parts for line in lines)
+        lines = self._summary()
+        if self.kinds:
+            lines.append("Kinds of rows: " + ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common()))
+        if self.ignored:
+            known = row_columns()
+            named = [f"'{name}' (in {count:,}){suggestion(name, known)}" for name, count in self.ignored.most_common()]
+            lines.append(f"Columns that are not read, and in how many rows: {', '.join(named)}")
+        if self.problems:
+            lines.append("What is wrong, by number of rows:")
+            lines += [f"  {count:>7,}  {kind}" for kind, count in self.reasons().items()]
+            lines += ["Where:", *(f"  {problem}" for problem in self.problems[:max_printed])]
+        if len(self.problems) > max_printed:
+            lines.append(f"  ... and {len(self.problems) - max_printed:,} more problems")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The whole report as plain data, for JSON."""
-        names = ("file", "line", "field", "kind", "reason")
         return {
             "rows": self.rows,
             "good": dict(self.good),
@@ -102,7 +107,7 @@ class ValidationReport:
             "ignored_columns": dict(self.ignored),
             "recipes": {name: asdict(counts) for name, counts in self.recipes.items()},
             "reasons": self.reasons(),
-            "problems": [{name: getattr(problem, name) for name in names} for problem in self.problems],
+            "problems": list(map(asdict, self.problems)),
         }
 
     def _summary(self) -> list[str]:
@@ -112,27 +117,6 @@ class ValidationReport:
             if source in self.recipes:
                 lines += self.recipes[source].lines()
         return lines
-
-    def _kinds(self) -> list[str]:
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
-        return [f"Kinds of rows: {counts}"] if counts else []
-
-    def _ignored(self) -> list[str]:
-        if not self.ignored:
-            return []
-        known = row_columns()
-        named = [f"'{name}' (in {count:,}){suggestion(name, known)}" for name, count in self.ignored.most_common()]
-        return [f"Columns that are not read, and in how many rows: {', '.join(named)}"]
-
-    def _problems(self, max_printed: int) -> list[str]:
-        if not self.problems:
-            return []
-        lines = ["What is wrong, by number of rows:"]
-        lines += [f"  {count:>7,}  {kind}" for kind, count in self.reasons().items()]
-        lines.append("Where:")
-        lines += [f"  {problem}" for problem in self.problems[:max_printed]]
-        rest = len(self.problems) - max_printed
-        return [*lines, f"  ... and {rest:,} more problems"] if rest > 0 else lines
 
 
 class InvalidDataError(DataError):
@@ -154,13 +138,10 @@ class InvalidDataError(DataError):
 def kinds_of(judgment: Judgment) -> list[str]:
     """What a row offers: what it is (one or more names), and the labels beside it."""
     present = [kind for kind in KINDS.values() if kind.has(judgment)]
-    names = [kind.counted for kind in present if not kind.beside] or [_without_outcome(judgment)]
+    names = [kind.counted for kind in present if not kind.beside]
+    if not names:
+        without_outcome = "rated lists" if judgment.ratings else "unranked lists"
+        names.append(without_outcome if judgment.completions else "votes only")
     if judgment.is_comparison and judgment.preference == 0.5:
         names.append("ties")
     return names + [kind.counted for kind in present if kind.beside]
-
-
-def _without_outcome(judgment: Judgment) -> str:
-    if not judgment.completions:
-        return "votes only"
-    return "rated lists" if judgment.ratings else "unranked lists"

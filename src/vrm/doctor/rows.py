@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from vrm.data.pairs import labelled_pairs
 from vrm.data.problems import Problem
 from vrm.data.schema import Judgment, Text
 from vrm.data.splits import prompt_key
 from vrm.data.validation import ValidationReport
+from vrm.labels import labelled_pairs
 
 Entry = TypeVar("Entry")
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from vrm.core.likelihoods.ratings import condition_on_ratings, expected_rating_log_likelihood
 from vrm.core.quadrature import offset_margin
-from vrm.data.pairs import labelled_pairs
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.statistics import without_unknown
@@ -25,6 +24,7 @@ from vrm.inference.rater import RaterOffset, rater_offset
 from vrm.inference.reward_choice import RAW
 from vrm.inference.rewards import RewardView
 from vrm.inference.targets import target_encoder
+from vrm.labels import labelled_pairs
 from vrm.metrics import Array, PairPredictions, pair_predictions
 
 

@@ -17,13 +17,13 @@ from vrm.config import NuisanceConfig, RunConfig
 from vrm.core.likelihoods.comparison import comparison_log_likelihood
 from vrm.core.nuisance import NuisanceOffset, fit_linear_reward, fit_nuisance_offset, out_of_fold_reward
 from vrm.core.quadrature import offset_margin
-from vrm.data.pairs import labelled_pairs
 from vrm.data.schema import Text
 from vrm.data.splits import prompt_key, uniform_hash
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import CheckpointError, ConfigError, DataError
 from vrm.inference.extraction import FeatureExtractor
 from vrm.inference.rater import RaterOffset, nuisance_table
+from vrm.labels import labelled_pairs
 from vrm.metrics.intervals import bootstrap_mean
 from vrm.model.heads.base import InputNorm
 from vrm.train.processes import is_main_process

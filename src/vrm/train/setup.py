@@ -16,9 +16,8 @@ from vrm.config import DataConfig, LoraSettings, ModelConfig, RunConfig, SourceC
 from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
 from vrm.data.load import Source, load_judgments
-from vrm.data.mixture import mix
 from vrm.data.schema import Judgment
-from vrm.data.splits import split_by_prompt
+from vrm.data.splits import mix, split_by_prompt
 from vrm.data.statistics import objective_names, rating_statistics, without_unknown
 from vrm.errors import ConfigError
 from vrm.labels import has_label

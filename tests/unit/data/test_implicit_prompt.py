@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vrm.data.implicit_prompt import split_implicit_prompt
+from vrm.data.texts import split_implicit_prompt
 from vrm.errors import DataError
 
 

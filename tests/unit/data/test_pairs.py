@@ -1,7 +1,7 @@
 """The pairs that judgments compare."""
 
-from vrm.data.pairs import decided_pairs, labelled_pairs
 from vrm.data.schema import Judgment
+from vrm.labels import decided_pairs, labelled_pairs
 
 
 def test_pairs_of_a_judgment():

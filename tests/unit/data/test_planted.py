@@ -12,7 +12,7 @@ import pytest
 from studies.corpus_counts import summarize, table
 
 from vrm.data.planted import planted_corpus, true_score, write_planted
-from vrm.data.planted.generator import LEVEL_STD, NAMES, RATING_STD, TEMPERATURE, VOTES_SHARE
+from vrm.data.planted.corpus import LEVEL_STD, NAMES, RATING_STD, TEMPERATURE, VOTES_SHARE
 from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Pool, block, expand
 from vrm.data.style import plain_text
 

@@ -62,7 +62,7 @@ def test_plain_data_for_json():
     report = ValidationReport()
     report.add_good(Judgment("p", ["a", "b"], preference=1.0), "f")
     report.add_bad(bad(2, "wrong type"), "f")
-    report.add_ignored(["id"])
+    report.ignored.update(["id"])
     found = json.loads(json.dumps(report.to_dict()))
     assert (found["rows"], found["good"], found["bad"]) == (2, {"f": 1}, {"f": 1})
     assert found["ignored_columns"] == {"id": 1}

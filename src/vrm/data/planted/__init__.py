@@ -3,8 +3,7 @@
 `planted_corpus` draws it and `write_planted` writes it as JSONL.
 """
 
-from vrm.data.planted.corpus import PlantedCorpus, planted_corpus, write_planted
-from vrm.data.planted.generator import PlantedSplit, true_score
+from vrm.data.planted.corpus import PlantedCorpus, PlantedSplit, planted_corpus, true_score, write_planted
 
 __all__ = [
     "PlantedCorpus",

@@ -1,16 +1,181 @@
-"""The corpus as users get it: in memory, or as JSONL in the row schema."""
+"""The planted corpus: prompts, levels, texts, preferences and the shortcut are drawn, and given in memory or as JSONL.
+
+Every number is drawn by `random.Random`, seeded by the corpus seed and the split's name, so that a seed gives the same
+corpus on every platform and a split does not depend on the others. Prompts are shared out once, before the splits.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
+import math
+import random
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from vrm.data.planted.generator import NAMES, PLANS, TRUE_WEIGHTS, PlantedSplit, draw_split, share_out_prompts
-from vrm.data.schema import Judgment
+from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Part, Pool, expand
+from vrm.data.schema import Judgment, Message
+
+NAMES = tuple(objective.name for objective in OBJECTIVES)
+NUM_LEVELS = 3
+LEVEL_STD = math.sqrt(2 / 3)
+"""Standard deviation of a level drawn uniformly from 0, 1, 2."""
+
+TEMPERATURE = 0.2
+"""Of the Bradley-Terry draw, in units of the weighted score of levels that are divided by `LEVEL_STD`."""
+
+RATING_STD = 0.5
+"""Standard deviation of the noise on a rating, in levels."""
+
+VOTES_SHARE = 0.25
+"""Share of the training and dev rows that carry votes."""
+
+NUM_VOTES = 3
+"""Votes on such a row: draws from the domain's true weights."""
+
+PAIRS_PER_PROMPT = 3
+
+TRUE_WEIGHTS = {
+    domain: dict(zip(NAMES, weights))
+    for domain, weights in {
+        # in the order of NAMES:  safety, evidence, honesty, empathy, creativity, actionability
+        "medical": (0.50, 0.24, 0.12, 0.08, 0.02, 0.04),
+        "coding": (0.08, 0.30, 0.06, 0.02, 0.06, 0.48),
+        "cooking": (0.12, 0.04, 0.02, 0.04, 0.38, 0.40),
+        "travel": (0.40, 0.06, 0.06, 0.04, 0.14, 0.30),
+        "legal": (0.06, 0.50, 0.28, 0.04, 0.02, 0.10),
+        "relationships": (0.08, 0.04, 0.12, 0.60, 0.06, 0.10),
+        "finance": (0.14, 0.26, 0.46, 0.02, 0.02, 0.10),
+        "fiction": (0.02, 0.02, 0.04, 0.20, 0.68, 0.04),
+    }.items()
+}
+"""What each domain's reader cares for: weights over the objectives, summing to 1."""
+
+Levels = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """What distinguishes a split: its size, its texts, and how often the shortcut agrees with the label."""
+
+    name: str
+    prompts_per_domain: int
+    part: Part
+    shortcut_agrees: float
+    with_votes: bool
+
+
+PLANS = (
+    SplitPlan("train", 100, "train", 0.8, True),
+    SplitPlan("dev", 13, "dev", 0.8, True),
+    SplitPlan("test", 21, "test", 0.8, False),
+    SplitPlan("test_reversed", 21, "test", 0.2, False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedSplit:
+    """The rows of a split and, row by row, what was planted in them.
+
+    Attributes:
+        judgments: the rows, chosen completion first.
+        levels: for each row, the true levels of the chosen and of the rejected completion.
+        shortcut_on_chosen: for each row, whether flattery and padding stand on the chosen side (else the rejected).
+    """
+
+    judgments: list[Judgment]
+    levels: list[tuple[Levels, Levels]]
+    shortcut_on_chosen: list[bool]
+
+
+def true_score(domain: str, levels: Levels) -> float:
+    """The true weighted score w . level / `LEVEL_STD` of a completion."""
+    weights = TRUE_WEIGHTS[domain]
+    return sum(weights[name] * level / LEVEL_STD for name, level in levels.items())
+
+
+def share_out_prompts(seed: int) -> dict[str, list[tuple[str, str]]]:
+    """For each split, its (domain, prompt) pairs; no prompt is given to two splits."""
+    rng = random.Random(f"{seed}/prompts")
+    shares: dict[str, list[tuple[str, str]]] = {plan.name: [] for plan in PLANS}
+    for domain in DOMAINS:
+        supplies = {test: rng.sample(texts, len(texts)) for test in (False, True) for texts in [domain.prompts(test)]}
+        for plan in PLANS:
+            supply = supplies[plan.part == "test"]
+            taken = [supply.pop() for _ in range(plan.prompts_per_domain)]
+            shares[plan.name] += [(domain.name, prompt) for prompt in taken]
+    return shares
+
+
+def draw_split(plan: SplitPlan, prompts: list[tuple[str, str]], seed: int) -> PlantedSplit:
+    """Draw the rows of a split, in random order."""
+    rng = random.Random(f"{seed}/{plan.name}")
+    rows = [row for row in prompts for _ in range(PAIRS_PER_PROMPT)]
+    rng.shuffle(rows)
+    agrees = [index < round(plan.shortcut_agrees * len(rows)) for index in range(len(rows))]
+    rng.shuffle(agrees)
+    drawn = [_draw_row(rng, plan, *row, on_chosen) for row, on_chosen in zip(rows, agrees)]
+    return PlantedSplit([judgment for judgment, _ in drawn], [levels for _, levels in drawn], agrees)
+
+
+def _draw_row(
+    rng: random.Random, plan: SplitPlan, domain: str, prompt: str, on_chosen: bool
+) -> tuple[Judgment, tuple[Levels, Levels]]:
+    levels = (_draw_levels(rng), _draw_levels(rng))
+    chosen, rejected = levels if _first_preferred(rng, domain, levels) else levels[::-1]
+    texts = [_write(rng, plan.part, chosen), _write(rng, plan.part, rejected)]
+    side = 0 if on_chosen else 1
+    texts[side] = _attach_shortcut(rng, plan.part, texts[side])
+    judgment = Judgment(
+        prompt=[_message("user", prompt)],
+        completions=[[_message("assistant", text)] for text in texts],
+        preference=1.0,
+        ratings=[_rate(rng, chosen), _rate(rng, rejected)],
+        objective_votes=_vote(rng, domain) if plan.with_votes and rng.random() < VOTES_SHARE else None,
+        source="planted",
+        category=domain,
+    )
+    return judgment, (chosen, rejected)
+
+
+def _message(role: str, text: str) -> Message:
+    return {"role": role, "content": text}
+
+
+def _draw_levels(rng: random.Random) -> Levels:
+    return {name: rng.randrange(NUM_LEVELS) for name in NAMES}
+
+
+def _first_preferred(rng: random.Random, domain: str, levels: tuple[Levels, Levels]) -> bool:
+    margin = true_score(domain, levels[0]) - true_score(domain, levels[1])
+    return rng.random() < 1 / (1 + math.exp(-margin / TEMPERATURE))
+
+
+def _draw_text(rng: random.Random, pool: Pool, part: Part) -> str:
+    return rng.choice(expand(rng.choice(pool.patterns(part))))
+
+
+def _write(rng: random.Random, part: Part, levels: Levels) -> str:
+    """A completion: one fragment an objective, in random order."""
+    fragments = [_draw_text(rng, objective.levels[levels[objective.name]], part) for objective in OBJECTIVES]
+    rng.shuffle(fragments)
+    return " ".join(fragments)
+
+
+def _attach_shortcut(rng: random.Random, part: Part, text: str) -> str:
+    return f"{_draw_text(rng, FLATTERY, part)} {text} {_draw_text(rng, PADDING, part)}"
+
+
+def _rate(rng: random.Random, levels: Levels) -> dict[str, float]:
+    return {name: round(level + rng.gauss(0, RATING_STD), 2) for name, level in levels.items()}
+
+
+def _vote(rng: random.Random, domain: str) -> dict[str, float]:
+    weights = TRUE_WEIGHTS[domain]
+    votes = rng.choices(NAMES, [weights[name] for name in NAMES], k=NUM_VOTES)
+    return {name: float(votes.count(name)) for name in NAMES if name in votes}
 
 
 @dataclass(frozen=True, slots=True)
