@@ -49,7 +49,15 @@ class PredictiveMoments:
 
 def reward_moments(weights: ObjectiveWeights, features: SemanticFeatures, decoder: Tensor) -> PredictiveMoments:
     """Equations (9) and (10). Weights (..., num_objectives) and features (..., num_features) broadcast."""
-    return _moments(weights, features, decoder)
+    scores = objective_scores(features.loc, decoder)
+    feature = features.variance_along(weights.mean @ decoder)
+    # tr(C S) = (sum_k m_k S_kk - m^T S m) / (total + 1): of S only the diagonal is needed.
+    if features.full:
+        diagonal = torch.einsum("ki,...ij,kj->...k", decoder, features.variance, decoder)
+    else:
+        diagonal = features.variance @ decoder.square().T
+    trace = ((weights.mean * diagonal).sum(-1) - feature).clamp_min(0.0) / (weights.total + 1.0)
+    return PredictiveMoments(reward(weights.mean, scores), feature, weights.covariance_form(scores), trace)
 
 
 def completion_moments(posteriors: Posteriors) -> PredictiveMoments:
@@ -65,23 +73,7 @@ def margin_moments(
     Both sides with diagonal, or both with full, covariance.
     """
     difference = SemanticFeatures(first.loc - second.loc, first.variance + second.variance, first.full)
-    return _moments(weights, difference, decoder)
-
-
-def _moments(weights: ObjectiveWeights, features: SemanticFeatures, decoder: Tensor) -> PredictiveMoments:
-    scores = objective_scores(features.loc, decoder)
-    feature = features.variance_along(weights.mean @ decoder)
-    # tr(C S) = (sum_k m_k S_kk - m^T S m) / (total + 1): of S only the diagonal is needed.
-    diagonal = _objective_variances(features, decoder)
-    trace = ((weights.mean * diagonal).sum(-1) - feature).clamp_min(0.0) / (weights.total + 1.0)
-    return PredictiveMoments(reward(weights.mean, scores), feature, weights.covariance_form(scores), trace)
-
-
-def _objective_variances(features: SemanticFeatures, decoder: Tensor) -> Tensor:
-    """S_kk = Var[o_k(z)], (..., num_objectives)."""
-    if features.full:
-        return torch.einsum("ki,...ij,kj->...k", decoder, features.variance, decoder)
-    return features.variance @ decoder.square().T
+    return reward_moments(weights, difference, decoder)
 
 
 def probit_probability(moments: PredictiveMoments) -> Tensor:

@@ -105,12 +105,8 @@ def fit_tilt(
 
 def _log_likelihood(comparisons: Comparisons, decoder: Tensor, concentration: Tensor, num_draws: int) -> Tensor:
     samples = dirichlet_draws(concentration, num_draws)
-    first, second = _in_float64(comparisons.first), _in_float64(comparisons.second)
+    first, second = (side.on_cpu().map(Tensor.double) for side in (comparisons.first, comparisons.second))
     margins = margin_given_weights(samples, first, second, decoder.detach().double().cpu())
     log_first, log_second = log_preference_probability(margins)
     label = comparisons.preference.double().cpu()
     return (label * log_first + (1 - label) * log_second).sum()
-
-
-def _in_float64(features: SemanticFeatures) -> SemanticFeatures:
-    return features.on_cpu().map(Tensor.double)

@@ -47,7 +47,7 @@ class FeatureStore:
     ) -> None:
         self.width = width
         self._index: dict[bytes, int] = {}
-        self._memory = np.empty((0, width), dtype=_DTYPE)
+        self._blocks = [np.empty((0, width), dtype=_DTYPE)]
         self._count = 0
         self._mapped: NDArray[np.float32] | None = None
         self.directory: Path | None = None
@@ -78,7 +78,8 @@ class FeatureStore:
             raise DataError(f"features have shape {features.shape}, expected {(len(keys), self.width)}")
         values = np.ascontiguousarray(features, dtype=_DTYPE)
         if self.directory is None:
-            self._append_memory(keys, values)
+            self._blocks.append(values)
+            self._count_in(keys)
             return
         with self._lock:
             self._reload()
@@ -92,7 +93,8 @@ class FeatureStore:
 
     def _array(self) -> NDArray[np.float32]:
         if self.directory is None:
-            return self._memory[: self._count]
+            self._blocks = [np.concatenate(self._blocks)] if len(self._blocks) > 1 else self._blocks
+            return self._blocks[0]
         if self._mapped is None or len(self._mapped) < self._count:
             self._mapped = np.memmap(self._features_path, dtype=_DTYPE, mode="r", shape=(self._count, self.width))
         return self._mapped
@@ -111,15 +113,6 @@ class FeatureStore:
         width = json.loads(path.read_text()).get("width")
         if width != self.width:
             raise DataError(f"{self.directory} holds rows of {width} features, expected {self.width}. Delete it")
-
-    def _append_memory(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
-        needed = self._count + len(keys)
-        if needed > len(self._memory):
-            grown = np.empty((max(needed, 2 * len(self._memory)), self.width), dtype=_DTYPE)
-            grown[: self._count] = self._memory[: self._count]
-            self._memory = grown
-        self._memory[self._count : needed] = values
-        self._count_in(keys)
 
     def _append_files(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
         assert self.directory is not None

@@ -107,15 +107,11 @@ def read_scoring_rows(source: str, mapping: Mapping[str, str] | None = None) -> 
     label = "<stdin>" if source == "-" else source
     for line, columns in read_rows(source, mapping=mapping, on_error=bad.append):
         yield from noted()
-        yield _parsed(line, columns, label, mapping)
+        try:
+            yield ScoringRow(line, columns, parse_scoring_row(columns, file=label, line=line, mapping=mapping))
+        except InvalidRowError as error:
+            yield ScoringRow(line, columns, error=error)
     yield from noted()
-
-
-def _parsed(line: int, columns: Mapping[str, Any], file: str, mapping: Mapping[str, str] | None) -> ScoringRow:
-    try:
-        return ScoringRow(line, columns, parse_scoring_row(columns, file=file, line=line, mapping=mapping))
-    except InvalidRowError as error:
-        return ScoringRow(line, columns, error=error)
 
 
 @dataclass
@@ -180,19 +176,7 @@ class Scorer:
     def _score(self, prepared: Sequence[_Prepared]) -> list[dict[str, Any]]:
         tokenized = [item.tokenized for item in prepared if item.tokenized is not None]
         rewards = self.view(self.engine.judge_tokenized(tokenized)).rows() if tokenized else iter(())
-        self._count(prepared)
         return [self._output(item, next(rewards) if item.tokenized is not None else None) for item in prepared]
-
-    def _count(self, prepared: Sequence[_Prepared]) -> None:
-        for item in prepared:
-            if item.tokenized is not None:
-                self.counts.scored += 1
-                self.counts.texts += len(item.tokenized.completions)
-                self.counts.truncated += item.tokenized.truncated
-            elif item.row.judgment is None:
-                self.counts.unreadable += 1
-            else:
-                self.counts.dropped += 1
 
     def _output(self, item: _Prepared, rewards: RowRewards | None) -> dict[str, Any]:
         columns = item.row.columns
@@ -201,8 +185,13 @@ class Scorer:
             output["id"] = _jsonable(columns["id"])
         if rewards is None:
             output["error"] = item.message
+            self.counts.unreadable += item.row.judgment is None
+            self.counts.dropped += item.row.judgment is not None
         else:
             output.update(rewards.to_dict(), truncated=rewards.tokenized.truncated)
+            self.counts.scored += 1
+            self.counts.texts += len(rewards.tokenized.completions)
+            self.counts.truncated += rewards.tokenized.truncated
         if self.options.keep:
             keep = columns if self.options.keep == (ALL_COLUMNS,) else self.options.keep
             output["input"] = {name: _jsonable(columns.get(name)) for name in keep}

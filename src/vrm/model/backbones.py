@@ -34,12 +34,10 @@ def _hidden_states(
 
 
 def _at(states: list[Tensor], index: Tensor) -> Tensor:
-    """Hidden states at one position a row, (rows, feature_size)."""
     return torch.cat([take_token(state, index) for state in states], -1)
 
 
 def _over(states: list[Tensor], mask: Tensor, poolings: list[str]) -> Tensor:
-    """Hidden states pooled over a mask (rows, length), (rows, feature_size)."""
     return torch.cat([masked_pool(state, mask, pooling) for state in states for pooling in poolings], -1)
 
 

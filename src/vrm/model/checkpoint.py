@@ -62,9 +62,9 @@ def _check_model_type(path: str) -> None:
     if Path(path).is_dir():
         if not config.exists():
             raise CheckpointError(f"{path} has no config.json: expected a directory written by save_pretrained")
-        found = json.loads(config.read_text()).get("model_type")
-        if found != VRMConfig.model_type:
-            raise CheckpointError(f"{config} has model_type {found!r}, expected {VRMConfig.model_type!r}: not a VRM")
+        kind = json.loads(config.read_text()).get("model_type")
+        if kind != VRMConfig.model_type:
+            raise CheckpointError(f"{config} has model_type {kind!r}, expected {VRMConfig.model_type!r}: not a VRM")
     elif path.startswith((".", "/", "~")):
         raise CheckpointError(f"{path}: no such directory")
 
@@ -91,23 +91,22 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(resolve_backbone(name_or_path))
 
 
-_CHUNK = 1 << 20
-
-
 def weights_sha256(model: str) -> str | None:
     """SHA-256 over a model's safetensors files in the order of their names; for one file, what `sha256sum` prints.
 
     None if there are none, as in a Hub model that is stored in another format.
     """
+    from transformers.utils import cached_file
+
     directory = Path(model)
     if not directory.is_dir():
-        directory = _snapshot(model)
+        # The files of a Hub model that has been loaded just now lie beside its configuration.
+        directory = Path(str(cached_file(model, "config.json", local_files_only=True))).parent
     files = sorted(directory.glob("*.safetensors"))
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+            hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest() if files else None
 
 
@@ -118,10 +117,3 @@ def tensors_sha256(tensors: Mapping[str, Tensor], *first: bytes) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _snapshot(name: str) -> Path:
-    """Where the files of a Hub model lie that has been loaded just now: beside its configuration."""
-    from transformers.utils import cached_file
-
-    return Path(str(cached_file(name, "config.json", local_files_only=True))).parent

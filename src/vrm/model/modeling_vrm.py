@@ -192,7 +192,14 @@ class VRMForSequenceClassification(PreTrainedModel):
         posteriors = self.score(prompt_features, completion_features)
         # The caller's autocast would compute the moments in its own precision.
         with torch.autocast(posteriors.decoder.device.type, enabled=False):
-            return self._output(posteriors)
+            moments = completion_moments(posteriors)
+            units = self.config.reward_units()
+            return VRMOutput(
+                logits=units.of(moments.mean),
+                reward_variance=moments.variance / units.scale**2,
+                objective_scores=objective_scores(posteriors.features.loc, posteriors.decoder),
+                posteriors=posteriors,
+            )
 
     def _encode(
         self, input_ids: Tensor | None, attention_mask: Tensor | None, start: Tensor | None
@@ -240,16 +247,6 @@ class VRMForSequenceClassification(PreTrainedModel):
         prompts = torch.stack([features[tree, PROMPT] for tree, _ in places])
         return prompts, torch.stack([features[place] for place in places])
 
-    def _output(self, posteriors: Posteriors) -> VRMOutput:
-        moments = completion_moments(posteriors)
-        units = self.config.reward_units()
-        return VRMOutput(
-            logits=units.of(moments.mean),
-            reward_variance=moments.variance / units.scale**2,
-            objective_scores=objective_scores(posteriors.features.loc, posteriors.decoder),
-            posteriors=posteriors,
-        )
-
 
 def _check_loaded(name: str, info: dict[str, Any]) -> None:
     problems = {
@@ -257,9 +254,9 @@ def _check_loaded(name: str, info: dict[str, Any]) -> None:
         "unexpected keys": info.get("unexpected_keys"),
         "keys of another shape": [entry if isinstance(entry, str) else entry[0] for entry in info["mismatched_keys"]],
     }
-    found = [f"{kind}: {', '.join(sorted(keys)[:5])}" for kind, keys in problems.items() if keys]
-    if found:
+    wrong = [f"{kind}: {', '.join(sorted(keys)[:5])}" for kind, keys in problems.items() if keys]
+    if wrong:
         raise CheckpointError(
-            f"{name} does not hold the weights its configuration promises ({'; '.join(found)}). "
+            f"{name} does not hold the weights its configuration promises ({'; '.join(wrong)}). "
             "Save it again with save_pretrained of the trained model"
         )

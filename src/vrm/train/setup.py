@@ -148,6 +148,7 @@ def _check_positions(model: VRMForSequenceClassification) -> None:
 
 def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, Any]:
     models_objectives = head_class(settings.head).models_objectives
+    objectives = data.objectives if models_objectives else []
     rated, voted = objective_names(data.train)
     statistics = rating_statistics(data.train) if models_objectives else {}
     names = (
@@ -157,13 +158,11 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
     return {
         **{name: getattr(settings, name) for name in names},
         "loss": loss,
-        "objectives": data.objectives if models_objectives else [],
+        "objectives": objectives,
         "rating_mean": {name: values.mean for name, values in statistics.items()},
-        "rating_std": {name: statistics[name].standard_deviation or 1.0 for name in statistics}
-        if models_objectives
-        else {},
-        "objectives_with_ratings": [name for name in data.objectives if name in rated] if models_objectives else [],
-        "objectives_with_votes": [name for name in data.objectives if name in voted] if models_objectives else [],
+        "rating_std": {name: values.standard_deviation or 1.0 for name, values in statistics.items()},
+        "objectives_with_ratings": [name for name in objectives if name in rated],
+        "objectives_with_votes": [name for name in objectives if name in voted],
         "conversational": all(not isinstance(row.prompt, str) for row in data.train),
     }
 

@@ -70,11 +70,6 @@ class _InverseAndLogDeterminant(torch.autograd.Function):
         return of_determinant[..., None, None] * inverse - inverse @ of_inverse @ inverse
 
 
-def _invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    inverse, log_determinant = _InverseAndLogDeterminant.apply(matrix)
-    return inverse, log_determinant
-
-
 def condition_on_ratings(
     ratings: Tensor, features: SemanticFeatures, decoder: Tensor, model: RatingModel
 ) -> ConditionedOnRatings:
@@ -100,7 +95,7 @@ def condition_on_ratings(
     outer = (loading.unsqueeze(-1) * loading.unsqueeze(-2)).flatten(-2)
     information = (precision @ outer).unflatten(-1, 2 * loading.shape[-1:])
     information = information + torch.diag_embed(1.0 / features.variance)
-    covariance, log_information = _invert(information)
+    covariance, log_information = _InverseAndLogDeterminant.apply(information)
     shift = (precision * residual) @ loading
     update = (covariance @ shift.unsqueeze(-1)).squeeze(-1)
     log_determinant = log_information + features.variance.log().sum(-1) + (observed * 2 * model.scale.log()).sum(-1)

@@ -56,7 +56,7 @@ def dirichlet_multinomial_log_likelihood(votes: Tensor, weights: ObjectiveWeight
     With n = sum v: log Gamma(n + 1) / prod Gamma(v_k + 1) + log B(alpha + v) / B(alpha); gamma functions carry it to
     fractional votes. In float64, as differences of large log-gammas. For a point mass, the multinomial log-likelihood.
     """
-    coefficient = _log_multinomial(votes)
+    coefficient = torch.lgamma(votes.sum(-1) + 1) - torch.lgamma(votes + 1).sum(-1)
     if weights.concentration is None:
         return expected_vote_log_likelihood(votes, weights) + coefficient
     alpha, counts = weights.concentration.double(), votes.double()
@@ -67,10 +67,6 @@ def dirichlet_multinomial_log_likelihood(votes: Tensor, weights: ObjectiveWeight
         + (torch.lgamma(alpha + counts) - torch.lgamma(alpha)).sum(-1)
     )
     return ratio.to(votes.dtype) + coefficient
-
-
-def _log_multinomial(votes: Tensor) -> Tensor:
-    return torch.lgamma(votes.sum(-1) + 1) - torch.lgamma(votes + 1).sum(-1)
 
 
 def weights_given_votes(votes: Tensor, weights: ObjectiveWeights) -> ObjectiveWeights:
