@@ -119,8 +119,7 @@ def _distill(
 ) -> DistillationDocument:
     """Fit a student and write its weights and tokenizer; what `distillation.json` is to hold."""
     from vrm.data.splits import split_by_prompt
-    from vrm.export.card import hub_name
-    from vrm.export.directory import make_tokenizer_portable
+    from vrm.export.directory import hub_name, make_tokenizer_portable
     from vrm.results.distillation import DistillationDocument, StudentRows
     from vrm.results.versions import versions
     from vrm.train.distill import fine_tune, fit_score_layer

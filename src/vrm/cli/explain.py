@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,12 +57,6 @@ def explain(
         on_overlong=on_overlong,
         steering=options.steering(emphasize, without),
     )
-    _print(engine, judgment, notes, as_json)
-
-
-def _print(engine: Any, judgment: Judgment, notes: tuple[str, ...], as_json: bool) -> None:
-    from dataclasses import replace
-
     from vrm.cli.explanation_view import print_explanation
     from vrm.inference.explain import explain as explain_judgment
 

@@ -46,9 +46,8 @@ def export(
     """
     options.check_model_name(model)
     quiet_libraries()
-    from vrm.export.card import CardFacts, model_card
+    from vrm.export.card import CardFacts, model_card, read_results, read_run_beside
     from vrm.export.directory import backbone_name, new_directory, write_model
-    from vrm.export.facts import read_results, read_run_beside
 
     run, files = read_run_beside(model), result_files or []
     # Weights of a Hub model can be hashed once they are here; a wrong file beside a local one is found at once.

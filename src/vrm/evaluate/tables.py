@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -169,17 +170,11 @@ def _add_detection(details: Table, what: str, detection: Detection | None) -> No
     details.add_row(f"AUROC: {detection.positives} {what} from {detection.negatives} others")
     for name, signal in detection.signals.items():
         auroc = signal.auroc
-        details.add_row(f"  {SIGNALS[name]}", number(auroc.estimate, 2), span(auroc, _short), _over(signal))
+        details.add_row(
+            f"  {SIGNALS[name]}", number(auroc.estimate, 2), span(auroc, partial(number, digits=2)), _over(signal)
+        )
 
 
 def _over(signal: SignalAuroc) -> str:
     over = signal.over_closeness
-    return "" if over is None else f"over closeness {with_span(over, _short_signed)}"
-
-
-def _short(value: float) -> str:
-    return number(value, 2)
-
-
-def _short_signed(value: float) -> str:
-    return signed(value, 2)
+    return "" if over is None else f"over closeness {with_span(over, partial(signed, digits=2))}"

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrm import __version__
-from vrm.choices import EMBEDDED, LossName, RewardScale, Tuning
+from vrm.choices import LossName, RewardScale, Tuning
 from vrm.config import with_new_keys
-from vrm.export.directory import is_local
+from vrm.errors import ConfigError, DataError
+from vrm.export.directory import hub_name
 from vrm.export.markdown import NONE, UNKNOWN, card, code, names, number, share, table
 from vrm.inference.identifiability import identifiability
 from vrm.metrics import Interval
+from vrm.model.checkpoint import weights_sha256
 from vrm.model.heads.registry import head_class
-from vrm.results import BenchmarkEntry, EvaluationDocument, RowCounts, RunDocument
+from vrm.results import (
+    BenchmarkEntry,
+    EvaluationDocument,
+    Kind,
+    RowCounts,
+    RunDocument,
+    from_json,
+    read_document,
+    read_object,
+)
 from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from vrm.model.configuration_vrm import VRMConfig
     from vrm.model.modeling_vrm import VRMForSequenceClassification
-
-EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-"""What the Hub calls the embedded backbone; its weights are checked to be the published ones."""
-
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,43 @@ class CardFacts:
     rounded_to: str | None = None
 
 
+def read_run_beside(model: str | Path) -> RunDocument | None:
+    """The `run.json` that `vrm train` wrote beside a model directory; None if there is none.
+
+    Raises:
+        DataError: if it is not what `vrm train` writes.
+    """
+    file = Path(model).resolve().parent / "run.json"
+    if not Path(model).is_dir() or not file.is_file():
+        return None
+    content = read_object(file)
+    missing = sorted({"config", "rows", "metrics", "versions"} - set(content))
+    if missing:
+        raise DataError(f"{file} lacks {', '.join(missing)}, which `vrm train` writes: move it away, or train again")
+    return from_json(RunDocument, content, file)
+
+
+def read_results(files: Sequence[Path], model: str | Path) -> list[EvaluationDocument]:
+    """Documents of `vrm evaluate --json`, checked to be of this model.
+
+    Raises:
+        DataError: if a file is not such a document.
+        ConfigError: if it was measured on other weights.
+    """
+    documents = []
+    weights = weights_sha256(str(model)) if files else None
+    for file in files:
+        document = read_document(file, [Kind.EVALUATION], "a document of `vrm evaluate --json`")
+        assert isinstance(document, EvaluationDocument)
+        if document.model_sha256 != weights:
+            raise ConfigError(
+                f"{file} was measured on the weights {document.model_sha256} (of {document.model}), "
+                f"but {model} has {weights}: evaluate this model"
+            )
+        documents.append(document)
+    return documents
+
+
 def model_card(facts: CardFacts) -> str:
     """The card as Markdown with YAML front matter."""
     sections = {
@@ -69,17 +110,6 @@ def model_card(facts: CardFacts) -> str:
         "Versions": _versions(facts),
     }
     return card(facts.name, _fields(facts), sections)
-
-
-def hub_name(name: str | None) -> str | None:
-    """The Hub's name of a backbone or data set; None if it is a file or directory, or unknown."""
-    if name is None or name == EMBEDDED:
-        return name and EMBEDDED_NAME
-    if name.startswith("hub:"):
-        return "/".join(name.removeprefix("hub:").partition(":")[0].split("/")[:2])
-    plain = name.partition(":")[0]
-    is_file = plain.endswith(FILE_SUFFIXES) or is_local(plain)
-    return plain if HUB_NAME.fullmatch(plain) and not is_file else None
 
 
 def _fields(facts: CardFacts) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from vrm.choices import HEADS, StoredDtype
+from vrm.choices import EMBEDDED, HEADS, StoredDtype
 from vrm.errors import ConfigError, check_choice
 from vrm.export.flatten import flatten
 from vrm.model.checkpoint import load_model, save_model
@@ -28,6 +29,13 @@ AUTO_MAP = {
     "AutoConfig": "configuration_vrm.VRMConfig",
     "AutoModelForSequenceClassification": "modeling_vrm.VRMForSequenceClassification",
 }
+
+
+EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+"""What the Hub calls the embedded backbone; its weights are checked to be the published ones."""
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
 
 
 @contextmanager
@@ -158,6 +166,17 @@ def _forget_places(config: Any) -> None:
 def is_local(name: str) -> bool:
     """Whether a name of a model is, or can only be, a path."""
     return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or Path(name).exists()
+
+
+def hub_name(name: str | None) -> str | None:
+    """The Hub's name of a backbone or data set; None if it is a file or directory, or unknown."""
+    if name is None or name == EMBEDDED:
+        return name and EMBEDDED_NAME
+    if name.startswith("hub:"):
+        return "/".join(name.removeprefix("hub:").partition(":")[0].split("/")[:2])
+    plain = name.partition(":")[0]
+    is_file = plain.endswith(FILE_SUFFIXES) or is_local(plain)
+    return plain if HUB_NAME.fullmatch(plain) and not is_file else None
 
 
 def backbone_name(source: str | Path) -> str | None:

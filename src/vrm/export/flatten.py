@@ -11,7 +11,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 
 from vrm import __version__
@@ -191,8 +191,6 @@ def _bound_names(node: ast.stmt) -> Iterator[str]:
     """Names that a top-level statement defines in its module."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name.split(".")[0] for alias in node.names)
     else:
         for inner in ast.walk(node):
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
@@ -217,14 +215,13 @@ def _target(module: str, node: ast.Import | ast.ImportFrom) -> str | None:
         if packages - OTHER_PACKAGES - sys.stdlib_module_names:
             raise ModelError(f"{module}, line {node.lineno}: `{ast.unparse(node)}`: exported code cannot rely on that")
         return None
-    own = targets
-    spec = find_spec(own[0])
+    spec = find_spec(targets[0])
     if isinstance(node, ast.Import) or spec is None or spec.submodule_search_locations is not None:
         raise ModelError(
             f"{module}, line {node.lineno}: `{ast.unparse(node)}` cannot be exported; "
             "import names from the module that defines them"
         )
-    return own[0]
+    return targets[0]
 
 
 def _own_imports(module: str, node: ast.Import | ast.ImportFrom) -> list[tuple[str, str]]:
@@ -255,12 +252,7 @@ def _first_line(node: ast.stmt) -> int:
 
 def _comments(gap: list[str]) -> list[str]:
     """Comment lines directly above a statement."""
-    found: list[str] = []
-    for line in reversed(gap):
-        if not line.startswith("#"):
-            break
-        found.insert(0, line)
-    return found
+    return list(takewhile(lambda line: line.startswith("#"), reversed(gap)))[::-1]
 
 
 def _blank_lines(gap: list[str]) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from vrm.errors import ConfigError, DataError
-from vrm.export.card import EMBEDDED_NAME, CardFacts, hub_name, model_card
-from vrm.export.facts import read_results, read_run_beside
+from vrm.export.card import CardFacts, model_card, read_results, read_run_beside
+from vrm.export.directory import EMBEDDED_NAME, hub_name
 from vrm.export.markdown import number, share, table
 from vrm.metrics import Interval
 from vrm.model import load_model
