@@ -7,14 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vrm.benchmarks.outcomes import Outcomes
-from vrm.benchmarks.unusual import UnusualRows
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
+from vrm.errors import DataError
 from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+MAX_PLACES = 5
+LEFT_OUT, KEPT = "left out", "kept"
+"""What becomes of an unusual row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,72 @@ class HubSource:
     config: str | None = None
     data_dir: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+
+
+class UnusualRow(DataError):
+    """A row that is left out; never seen by users, who read the counts.
+
+    Attributes:
+        reason: a few words, the same for all rows that have it.
+        field: the offending field; empty for the whole row.
+    """
+
+    def __init__(self, reason: str, field: str = "") -> None:
+        self.reason, self.field = reason, field
+        super().__init__(f"field '{field}': {reason}" if field else reason)
+
+
+@dataclass
+class UnusualReason:
+    """How often one thing occurred, and where: `places` are (file, row, field) of the first few."""
+
+    action: str
+    count: int = 0
+    places: list[tuple[str, int, str]] = field(default_factory=list)
+
+
+@dataclass
+class UnusualRows:
+    """Counts by reason. A row may be counted under several reasons, but is left out at most once.
+
+    Attributes:
+        reasons: {reason: how often and where}.
+        left_out: rows that became no example.
+    """
+
+    reasons: dict[str, UnusualReason] = field(default_factory=dict)
+    left_out: int = 0
+
+    def add(self, reason: str, file: str, row: int, field: str = "", *, action: str = KEPT) -> None:
+        """Count one."""
+        self.left_out += action == LEFT_OUT
+        entry = self.reasons.setdefault(reason, UnusualReason(action))
+        entry.count += 1
+        if len(entry.places) < MAX_PLACES:
+            entry.places.append((file, row, field))
+
+    def to_dict(self) -> dict[str, Any]:
+        """{"left_out": rows, "reasons": {reason: {"count", "action", "places": [{"file", "row", "field"}]}}}."""
+        return {
+            "left_out": self.left_out,
+            "reasons": {
+                reason: {
+                    "count": entry.count,
+                    "action": entry.action,
+                    "places": [dict(zip(("file", "row", "field"), place, strict=True)) for place in entry.places],
+                }
+                for reason, entry in sorted(self.reasons.items())
+            },
+        }
+
+    def lines(self) -> list[str]:
+        """A line a reason, for people."""
+        lines = []
+        for reason, entry in sorted(self.reasons.items(), key=lambda item: (item[1].action, -item[1].count, item[0])):
+            file, row, name = entry.places[0]
+            where = f"{file}:{row}" + (f", field '{name}'" if name else "")
+            lines.append(f"{entry.count} {entry.action}: {reason} ({'first ' if entry.count > 1 else ''}{where})")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -151,13 +225,10 @@ class Benchmark(ABC):
         """The benchmark's figures with intervals."""
 
 
-def label_values(examples: Sequence[BenchmarkExample], name: str) -> dict[str, list[int]]:
-    """{value of a label: positions of its examples}, in sorted order; examples without the label are left out."""
-    positions: dict[str, list[int]] = {}
-    for position, example in enumerate(examples):
-        if name in example.labels:
-            positions.setdefault(example.labels[name], []).append(position)
-    return {value: positions[value] for value in sorted(positions)}
+def label_members(examples: Sequence[BenchmarkExample], name: str) -> dict[str, NDArray[np.bool_]]:
+    """{value of a label: (n,) bool, its examples}, in sorted order; examples without the label are left out."""
+    values = [example.labels.get(name) for example in examples]
+    return {value: np.array([own == value for own in values]) for value in sorted({*values} - {None}, key=str)}
 
 
 def with_labels(labels: Mapping[str, str | None]) -> dict[str, str]:

@@ -14,12 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from vrm.benchmarks.base import Benchmark, BenchmarkExample, LoadedBenchmark, Rewards, with_labels
-from vrm.benchmarks.best_of_n_summary import LONGEST, MEAN, BestOfNSummary, Pick, pick_name, shown_sizes
+from vrm.benchmarks.base import (
+    LEFT_OUT,
+    Benchmark,
+    BenchmarkExample,
+    LoadedBenchmark,
+    Rewards,
+    UnusualRows,
+    with_labels,
+)
+from vrm.benchmarks.best_of_n_summary import LONGEST, MEAN, BestOfNSummary, pick_name, shown_sizes
 from vrm.benchmarks.credits import outcomes_of
 from vrm.benchmarks.outcomes import ALL, Outcomes, mean_figure
 from vrm.benchmarks.rows import text_hash
-from vrm.benchmarks.unusual import LEFT_OUT, UnusualRows
 from vrm.choices import OnBadRows
 from vrm.data.parse import parse_scoring_row
 from vrm.data.problems import InvalidRowError
@@ -138,8 +145,8 @@ class BestOfNBenchmark(Benchmark):
             "relative": [np.asarray(given.relative_std) for _, given in judged],
         }
         by_name = {
-            name: means if not pick.kappa else _lower_bounds(means, spreads[str(pick.spread)], pick.kappa)
-            for name, pick in picks.items()
+            name: _lower_bounds(means, spreads[spread], kappa) if spread else means
+            for name, (kappa, spread) in picks.items()
         }
         lengths = [[text_length(text) for text in example.judgment.completions] for example, _ in judged]
         comparison = compare_best_of_n(
@@ -150,10 +157,10 @@ class BestOfNBenchmark(Benchmark):
             groups=[example.prompt_group for example, _ in judged],
             options=options,
         )
-        curves = {
-            name: PickCurve(**field_values(curve), **(field_values(picks[name]) if name in picks else {}))
-            for name, curve in comparison.curves.items()
-        }
+        curves = {}
+        for name, curve in comparison.curves.items():
+            kappa, spread = picks.get(name, (None, None))
+            curves[name] = PickCurve(**field_values(curve), kappa=kappa, spread=spread)
         return BestOfNSummary(
             **field_values(comparison) | {"curves": curves},
             prompts=len({example.prompt_group for example, _ in judged}),
@@ -163,12 +170,15 @@ class BestOfNBenchmark(Benchmark):
             confidence=options.confidence,
         )
 
-    def _picks(self, uncertain: bool, relative: bool) -> dict[str, Pick]:
-        """Ways to pick by reward; without uncertainty a lower bound is the mean, and would only repeat it."""
-        picks = {MEAN: Pick(0.0, None)}
+    def _picks(self, uncertain: bool, relative: bool) -> dict[str, tuple[float, str | None]]:
+        """Kappa and spread, as in `PickCurve`, of each way to pick by reward.
+
+        Without uncertainty a lower bound is the mean, and would only repeat it.
+        """
+        picks: dict[str, tuple[float, str | None]] = {MEAN: (0.0, None)}
         if uncertain:
             for spread in ("reward", "relative") if relative else ("reward",):
-                picks |= {pick_name(spread, kappa): Pick(kappa, spread) for kappa in sorted(set(self.kappas) - {0.0})}
+                picks |= {pick_name(spread, kappa): (kappa, spread) for kappa in sorted(set(self.kappas) - {0.0})}
         return picks
 
 

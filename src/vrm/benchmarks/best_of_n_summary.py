@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Column, Table
 
 from vrm.benchmarks.base import LoadedBenchmark
-from vrm.benchmarks.table import reading_lines
+from vrm.benchmarks.summary import reading_lines
 from vrm.metrics import ORACLE
 from vrm.results.benchmarks import BestOfNFigures, PickCurve
 from vrm.results.formats import number, signed, table, with_span
@@ -24,20 +23,6 @@ MEAN, LONGEST = "mean", "longest"
 _WIDTH = 60
 _NOTHING = 1e-9
 _PREFIX = {"reward": "pessimistic", "relative": "relative"}
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A way to pick by reward: E[r] - kappa times a standard deviation.
-
-    Attributes:
-        kappa: >= 0.
-        spread: `reward` for the standard deviation of the reward (10), `relative` for that of the reward above the
-            prompt's average completion; None for the mean reward.
-    """
-
-    kappa: float
-    spread: str | None
 
 
 def pick_name(spread: str, kappa: float) -> str:

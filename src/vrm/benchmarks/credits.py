@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, Rewards, label_values
-from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_figure, members
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, Rewards, label_members
+from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_figure
 from vrm.metrics import Array
 
 Credit = Callable[[BenchmarkExample, ExampleRewards], float]
@@ -61,10 +61,9 @@ def agreement_credit(equal: float) -> Credit:
 
 
 def outcomes_of(examples: Sequence[BenchmarkExample], credit: dict[str, Array], figures: Sequence[Figure]) -> Outcomes:
-    """Outcomes with the examples' ids, labels and groups."""
+    """Outcomes with the examples' ids and groups."""
     return Outcomes(
         ids=tuple(example.id for example in examples),
-        labels=tuple(example.labels for example in examples),
         groups=tuple(example.prompt_group for example in examples),
         credit=credit,
         figures=tuple(figures),
@@ -75,18 +74,14 @@ def level_figures(
     examples: Sequence[BenchmarkExample], level: str, columns: Sequence[str], order: Sequence[str] = ()
 ) -> list[Figure]:
     """A plain mean of each measure (named by its column) for every value of a label, in `order` first, then sorted."""
-    values = label_values(examples, level)
-    ordered = [value for value in order if value in values] + [value for value in values if value not in order]
-    return [
-        mean_figure(value, column, column, members(len(examples), values[value]), level)
-        for value in ordered
-        for column in columns
-    ]
+    members = label_members(examples, level)
+    ordered = [value for value in order if value in members] + [value for value in members if value not in order]
+    return [mean_figure(value, column, column, members[value], level) for value in ordered for column in columns]
 
 
 def absent(examples: Sequence[BenchmarkExample], level: str, values: Iterable[str]) -> list[str]:
     """The published values of a label that no example has."""
-    there = label_values(examples, level)
+    there = {example.labels.get(level) for example in examples}
     return [value for value in values if value not in there]
 
 

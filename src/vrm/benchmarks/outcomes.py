@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +101,6 @@ class Outcomes:
 
     Attributes:
         ids: of the n examples.
-        labels: of the examples.
         groups: of the examples; equal for those of one prompt, which are resampled together.
         credit: {measure: (n,)}, mostly 0 or 1, a fraction where rewards are equal and the benchmark shares the point;
             NaN where the measure is not about the example, or the example got no rewards.
@@ -109,7 +108,6 @@ class Outcomes:
     """
 
     ids: tuple[str, ...]
-    labels: tuple[Mapping[str, str], ...]
     groups: tuple[str, ...]
     credit: dict[str, Array]
     figures: tuple[Figure, ...]
@@ -151,15 +149,13 @@ class Outcomes:
     def result(self, figure: Figure, longer_wins: float, options: ResampleOptions = DEFAULT_RESAMPLING) -> FigureResult:
         """A figure with its interval, its counts, and what "the longer wins" scores."""
         rows = self.counted(figure)
-        prompts = len({self.groups[row] for row in rows})
-        interval = field_values(self.interval(figure, options))
         return FigureResult(
             level=figure.level,
             row=figure.row,
             column=figure.column,
-            **interval,
+            **field_values(self.interval(figure, options)),
             examples=len(rows),
-            prompts=prompts,
+            prompts=len({self.groups[row] for row in rows}),
             longer_wins=longer_wins,
         )
 
@@ -178,10 +174,3 @@ def mean_of(row: str, column: str, figures: Sequence[Figure], level: str = "") -
         share = 1.0 / len(figures) if total else 1.0
         terms += [Term(term.measure, term.members, share * term.weight / whole) for term in figure.terms]
     return Figure(row, column, tuple(terms), total, level)
-
-
-def members(size: int, positions: Iterable[int]) -> NDArray[np.bool_]:
-    """A mask (size,) that is true at these positions."""
-    mask = np.zeros(size, dtype=bool)
-    mask[list(positions)] = True
-    return mask

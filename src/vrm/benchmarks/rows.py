@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from vrm.benchmarks.base import BenchmarkExample
-from vrm.benchmarks.unusual import UnusualRow, UnusualRows
+from vrm.benchmarks.base import BenchmarkExample, UnusualRow, UnusualRows, with_labels
 from vrm.choices import Role
 from vrm.data import fields, texts
 from vrm.data.fields import RowCheck
@@ -131,7 +130,8 @@ class BenchmarkRow:
             value = int(value)  # columnar files turn whole numbers to floats where one is missing
         known = [key for key in allowed if type(key) is type(value) and key == value]
         if not known:
-            raise self.wrong(name, f"{show(value)} is no label of this benchmark; expected one of {_listed(allowed)}")
+            listed = ", ".join(map(repr, allowed))
+            raise self.wrong(name, f"{show(value)} is no label of this benchmark; expected one of {listed}")
         return allowed[known[0]]
 
     def label(self, *names: str) -> str | None:
@@ -177,7 +177,7 @@ class BenchmarkRow:
             if judgment.completions[first] == judgment.completions[second]:
                 self.note(IDENTICAL)
                 break
-        named = {**self.labels, **{name: value for name, value in (labels or {}).items() if value}}
+        named = self.labels | with_labels(labels or {})
         return BenchmarkExample(text_hash(judgment) if id is None else id, judgment, named, tuple(better), label, group)
 
     def _judgment(self, prompt: Text, completions: Sequence[Text]) -> Judgment:
@@ -216,6 +216,38 @@ class BenchmarkRow:
         return joined
 
 
+def split_dialogues(
+    row: BenchmarkRow, first: Sequence[Message], second: Sequence[Message], name: str, expected: int | None = None
+) -> tuple[list[Message], list[list[Message]]]:
+    """The longest beginning that both dialogues share and that ends with the user, and the rest of either.
+
+    Args:
+        row: counts dialogues that differ before their last turn.
+        first: messages.
+        second: messages.
+        name: field that is named where something is wrong.
+        expected: turns of a dialogue whose earlier turns may differ without being unusual; None for none.
+
+    Raises:
+        UnusualRow: they share no turn of the user, or one does not end with the assistant.
+    """
+    if any(side[-1]["role"] != "assistant" for side in (first, second)):
+        raise UnusualRow("a dialogue that does not end with the assistant", name)
+    shared, most = 0, min(len(first), len(second)) - 1
+    while shared < most and first[shared] == second[shared]:
+        shared += 1
+    # The user's turn must come last before the completions, and the assistant's first in them.
+    while shared and (
+        first[shared - 1]["role"] == "assistant" or any(side[shared]["role"] != "assistant" for side in (first, second))
+    ):
+        shared -= 1
+    if not shared:
+        raise UnusualRow("the two dialogues do not begin with the same turn of the user", name)
+    if max(len(first), len(second)) > max(shared + 1, expected or 0):
+        row.note("dialogues that differ before the last turn; all that differs is judged", name)
+    return list(first[:shared]), [list(first[shared:]), list(second[shared:])]
+
+
 def text_hash(judgment: Judgment) -> str:
     """A short hash of prompt and completions in their order, to tell examples apart that have no id."""
     content = json.dumps([judgment.prompt, judgment.completions], sort_keys=True)
@@ -230,7 +262,3 @@ def _single(turns: Sequence[Message], role: Role) -> str | None:
 def _kind(value: Any) -> str:
     names = {bool: "true or false", dict: "object", type(None): "null", int: "number", float: "number", str: "text"}
     return names.get(type(value), type(value).__name__)
-
-
-def _listed(allowed: Mapping[Any, Any]) -> str:
-    return ", ".join(map(repr, allowed))

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from vrm.benchmarks.base import BenchmarkExample, ExampleRewards
 from vrm.core.predictive import relative_moments
-from vrm.data.style import text_length
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.engine import RewardEngine
 from vrm.inference.reward_choice import RAW
@@ -61,17 +60,6 @@ def score_examples(
 
 def _readable(item: TokenizedJudgment) -> bool:
     return bool(item.prompt) and all(item.completions)
-
-
-def length_rewards(
-    examples: Sequence[BenchmarkExample], rewards: Sequence[ExampleRewards | None]
-) -> list[ExampleRewards | None]:
-    """The completions' lengths in the place of rewards, for examples that have rewards: "the longer wins"."""
-    lengths = ([float(text_length(text)) for text in example.judgment.completions] for example in examples)
-    return [
-        None if given is None else ExampleRewards(tuple(values), (0.0,) * len(values))
-        for given, values in zip(rewards, lengths, strict=True)
-    ]
 
 
 def _exact(values: NDArray[np.float32]) -> tuple[float, ...]:

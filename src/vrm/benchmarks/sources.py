@@ -1,4 +1,4 @@
-"""Where a benchmark's rows are: a file or directory as published, or the Hub; and reading them all."""
+"""Published benchmarks put together from parts: where the rows are, how each is read, what an example adds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource, LoadedBenchmark
+from vrm.benchmarks.base import (
+    LEFT_OUT,
+    Benchmark,
+    BenchmarkExample,
+    HubSource,
+    LoadedBenchmark,
+    Rewards,
+    Summary,
+    UnusualRow,
+    UnusualRows,
+)
+from vrm.benchmarks.outcomes import Outcomes
 from vrm.benchmarks.rows import BenchmarkRow, text_hash
-from vrm.benchmarks.unusual import LEFT_OUT, UnusualRow, UnusualRows
+from vrm.benchmarks.summary import summarize_outcomes
 from vrm.data.problems import InvalidRowError
 from vrm.data.readers import Location, locate, read_location
 from vrm.errors import DataError, RowError
+from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
 
 _DATA_FILE = re.compile(r".+\.(?:jsonl|ndjson|json|parquet)(?:\.gz)?$")
 _NOT_DATA = re.compile(r"(?:dataset_infos?|state|package|config)\.json$")
@@ -41,6 +53,44 @@ class Layout:
 
     only: tuple[str, ...] = ()
     path_labels: Callable[[Path], dict[str, str]] = lambda path: {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileBenchmark(Benchmark):
+    """A published benchmark, put together from its parts.
+
+    Attributes:
+        convert: from a row to its examples.
+        measure: from examples and rewards to outcomes.
+        layout: of a directory as published.
+        notes: sentences about what was loaded, such as which part is absent.
+    """
+
+    convert: Convert
+    measure: Callable[[Sequence[BenchmarkExample], Rewards], Outcomes]
+    layout: Layout = field(default_factory=Layout)
+    notes: Callable[[Sequence[BenchmarkExample]], list[str]] = lambda examples: []
+
+    def load(self, path: str | None) -> LoadedBenchmark:
+        """Read a file or directory of the published format, or the Hub; see `Benchmark.load`."""
+        sources, notes = find_sources(self.name, path, self.hub, self.layout)
+        try:
+            loaded = read_benchmark(self.name, sources, self.convert)
+        except DataError as error:
+            if path is not None:
+                raise
+            raise DataError(f"{error} Its files can be given by their place too: {self.name}=PATH.") from error
+        return replace(loaded, notes=(*notes, *self.notes(loaded.examples)))
+
+    def outcomes(self, examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
+        """What each example adds to each figure."""
+        return self.measure(examples, rewards)
+
+    def summarize(
+        self, examples: Sequence[BenchmarkExample], rewards: Rewards, options: ResampleOptions = DEFAULT_RESAMPLING
+    ) -> Summary:
+        """The figures with intervals, what "the longer wins" scores, and length-controlled accuracies."""
+        return summarize_outcomes(self, examples, rewards, options)
 
 
 def find_sources(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def _print_list(wanted: bool) -> None:
     if wanted:
-        from vrm.benchmarks.registry import benchmark_names, get_benchmark
+        from vrm.benchmarks import benchmark_names, get_benchmark
 
         for benchmark in map(get_benchmark, benchmark_names()):
             typer.echo(f"{benchmark.name:<16}{benchmark.title}: {benchmark.description}")
@@ -211,7 +211,7 @@ def find_input(argument: str) -> Input:
     Raises:
         DataError: it is neither, nor the name of a data set.
     """
-    from vrm.benchmarks.registry import benchmark_names, get_benchmark
+    from vrm.benchmarks import benchmark_names, get_benchmark
     from vrm.data.columns import suggestion
     from vrm.data.readers import locate
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from vrm.benchmarks import ExampleRewards, Figure, Outcomes, Term, get_benchmark
-from vrm.benchmarks.outcomes import mean_figure, mean_of, members
+from vrm.benchmarks.outcomes import mean_figure, mean_of
 from vrm.benchmarks.summary import summarize_outcomes
 from vrm.metrics import ResampleOptions, bootstrap_rows
 
@@ -21,14 +21,14 @@ def outcomes():
     size = 60
     first, second = rng.random(size), rng.random(size)
     second[rng.random(size) < 0.3] = np.nan
-    masks = [members(size, range(20)), members(size, range(20, 60))]
+    masks = [np.arange(size) < 20, np.arange(size) >= 20]
     parts = [
         Figure("a", "x", (Term("first", masks[0], 3.0), Term("second", masks[1], 1.0)), level="part"),
         mean_figure("b", "x", "second", masks[0], "part"),
     ]
     figures = (mean_of("all", "x", parts), *parts, Figure("t", "x", parts[0].terms, total=True))
     groups = tuple(f"g{n % 17}" for n in range(size))
-    return Outcomes(tuple(map(str, range(size))), ({},) * size, groups, {"first": first, "second": second}, figures)
+    return Outcomes(tuple(map(str, range(size))), groups, {"first": first, "second": second}, figures)
 
 
 def test_figures_are_weighted_means_of_means(outcomes):
@@ -62,7 +62,7 @@ def test_intervals_are_those_of_the_bootstrap_over_prompts(outcomes):
 
 
 def test_a_figure_without_examples_is_unknown(outcomes):
-    nothing = mean_figure("none", "x", "first", members(60, []))
+    nothing = mean_figure("none", "x", "first", np.zeros(60, dtype=bool))
     assert math.isnan(nothing.value(outcomes.credit))
     assert math.isnan(outcomes.interval(nothing).estimate)
 

@@ -105,7 +105,7 @@ def test_names():
 
 TOY = """
 from vrm.benchmarks.credits import HALF, HALF_TEXT, pair_outcomes
-from vrm.benchmarks.from_files import FileBenchmark
+from vrm.benchmarks.sources import FileBenchmark
 
 
 def _convert(row):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from vrm.benchmarks.base import UnusualRow
 from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.unusual import UnusualRow
 from vrm.data import InvalidRowError, parse_row, parse_scoring_row
 from vrm.serve.errors import RequestError
 from vrm.serve.settings import ServeSettings

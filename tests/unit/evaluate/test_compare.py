@@ -238,7 +238,7 @@ def outcomes(credit, groups=None, hard=None):
     )
     ids = tuple(map(str, range(count)))
     groups = tuple(ids if groups is None else groups)
-    return Outcomes(ids, tuple({} for _ in ids), groups, {"hit": np.asarray(credit, dtype=float)}, figures)
+    return Outcomes(ids, groups, {"hit": np.asarray(credit, dtype=float)}, figures)
 
 
 def test_benchmark_figures_are_compared_as_the_benchmark_computes_them():

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from vrm.benchmarks.base import BenchmarkExample
 from vrm.benchmarks.credits import HALF, TIES_TEXT, pair_outcomes
-from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.rows import BenchmarkRow
+from vrm.benchmarks.sources import FileBenchmark
 
 LABELS = {0: [(0, 1)], 1: [(1, 0)], 2: []}
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource
+from vrm.benchmarks.base import BenchmarkExample, HubSource, UnusualRow
 from vrm.benchmarks.credits import HALF, HALF_TEXT, pair_outcomes
-from vrm.benchmarks.dialogues import split_dialogues
-from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
-from vrm.benchmarks.unusual import UnusualRow
+from vrm.benchmarks.rows import BenchmarkRow, split_dialogues
+from vrm.benchmarks.sources import FileBenchmark, Layout
 from vrm.data.recipes.hh_rlhf import KINDS
 from vrm.data.recipes.turns import human_assistant_turns
 from vrm.data.schema import Message

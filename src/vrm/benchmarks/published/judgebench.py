@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from vrm.benchmarks.base import BenchmarkExample, HubSource
 from vrm.benchmarks.credits import WRONG, pair_outcomes
-from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.rows import BenchmarkRow
+from vrm.benchmarks.sources import FileBenchmark
 
 LABELS = {"A>B": (0, 1), "B>A": (1, 0)}
 GROUPS = {

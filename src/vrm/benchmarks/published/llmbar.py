@@ -20,10 +20,9 @@ from vrm.benchmarks.credits import (
     pair_credit,
     whole,
 )
-from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.outcomes import Outcomes, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
+from vrm.benchmarks.sources import FileBenchmark, Layout
 
 SETS = ("Natural", "Neighbor", "GPTInst", "GPTOut", "Manual")
 LABELS = {1: (0, 1), 2: (1, 0)}

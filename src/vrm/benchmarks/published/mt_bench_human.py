@@ -6,13 +6,10 @@ Rows: `question_id`, `model_a`, `model_b`, `winner` "model_a", "model_b" or "tie
 
 from __future__ import annotations
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource
+from vrm.benchmarks.base import BenchmarkExample, HubSource, UnusualRow
 from vrm.benchmarks.credits import HALF, TIES_TEXT, pair_outcomes
-from vrm.benchmarks.dialogues import split_dialogues
-from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
-from vrm.benchmarks.unusual import UnusualRow
+from vrm.benchmarks.rows import BenchmarkRow, split_dialogues
+from vrm.benchmarks.sources import FileBenchmark, Layout
 from vrm.data.schema import Message
 
 WINNERS = {

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vrm.benchmarks.base import BenchmarkExample
+from vrm.benchmarks.base import BenchmarkExample, UnusualRow
 from vrm.benchmarks.credits import HALF, TIES_TEXT, pair_outcomes
-from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.unusual import UnusualRow
+from vrm.benchmarks.sources import FileBenchmark
 
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 LABELS = {0: 0, 1: 1, 2: 2}

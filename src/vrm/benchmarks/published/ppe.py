@@ -14,14 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, UnusualRow
 from vrm.benchmarks.credits import HALF, absent, credit_column, level_figures, outcomes_of, pair_credit
-from vrm.benchmarks.dialogues import split_dialogues
-from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.outcomes import Figure, Outcomes, mean_figure, mean_of
-from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
-from vrm.benchmarks.unusual import UnusualRow
+from vrm.benchmarks.rows import BenchmarkRow, split_dialogues
+from vrm.benchmarks.sources import FileBenchmark, Layout
 from vrm.data.schema import Text
 
 HUMAN, CORRECTNESS = "human preference", "correctness"

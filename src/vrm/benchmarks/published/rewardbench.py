@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards, label_values
+from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards, label_members
 from vrm.benchmarks.credits import (
     WRONG,
     WRONG_TEXT,
@@ -20,10 +20,9 @@ from vrm.benchmarks.credits import (
     pair_credit,
     whole,
 )
-from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term, mean_of, members
+from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
+from vrm.benchmarks.sources import FileBenchmark, Layout
 
 COUNTS = {
     "Chat": {
@@ -71,13 +70,11 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
 
 def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
     credit = {"accuracy": credit_column(examples, rewards, pair_credit(WRONG))}
-    subsets = label_values(examples, "subset")
+    subsets = label_members(examples, "subset")
     sections = []
     for section, counts in COUNTS.items():
         terms = [
-            Term("accuracy", members(len(examples), subsets[subset]), float(count))
-            for subset, count in counts.items()
-            if subset in subsets
+            Term("accuracy", subsets[subset], float(count)) for subset, count in counts.items() if subset in subsets
         ]
         if terms:
             sections.append(Figure(section, "accuracy", tuple(terms), level="section"))

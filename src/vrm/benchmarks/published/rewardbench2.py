@@ -15,17 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, label_values
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, UnusualRow, label_members
 from vrm.benchmarks.credits import absent, credit_column, outcomes_of
-from vrm.benchmarks.from_files import FileBenchmark
-from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term, mean_figure, mean_of, members
+from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, Term, mean_figure, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
-from vrm.benchmarks.unusual import UnusualRow
+from vrm.benchmarks.sources import FileBenchmark, Layout
 from vrm.metrics import Array
 
 SUBSETS = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
@@ -38,17 +35,6 @@ TIE_WEIGHTS = {
     "tanh(gap / spread - 1)": 0.01,
 }
 """Weights of the terms of the Ties score, by measure, in the order of the formula."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """Of one Ties prompt: `gap`, the worst right minus the best wrong reward; `spread`, the best minus the worst right.
-
-    `spread` is None with one right completion.
-    """
-
-    gap: float
-    spread: float | None
 
 
 def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
@@ -76,47 +62,46 @@ def _best_of_n(example: BenchmarkExample, given: ExampleRewards) -> float:
     return 1.0 / given.mean.count(highest) if given.mean[0] == highest else 0.0
 
 
-def ties_gaps(example: BenchmarkExample, given: ExampleRewards) -> Gaps:
-    """Gap and spread of one prompt of Ties."""
+def _gaps(example: BenchmarkExample, given: ExampleRewards) -> tuple[float, float | None]:
+    """Gap and spread of one prompt of Ties; no spread with one right completion."""
     right, wrong = given.mean[: example.label], given.mean[example.label :]
-    return Gaps(min(right) - max(wrong), max(right) - min(right) if len(right) > 1 else None)
+    return min(right) - max(wrong), max(right) - min(right) if len(right) > 1 else None
 
 
 def _ties(examples: Sequence[BenchmarkExample], rewards: Rewards) -> dict[str, Array]:
     """The terms of the Ties score: (n,) each, those of a pair of prompts at its tied prompt."""
     terms = {name: np.full(len(examples), np.nan) for name in TIE_WEIGHTS}
     tied_right, ref_right, wide, wide_both, ratio = terms.values()
-    gaps = [
-        ties_gaps(example, given) if given is not None and example.labels["subset"] == TIES else None
-        for example, given in zip(examples, rewards, strict=True)
-    ]
-    refs = {
-        example.group: own
-        for example, own in zip(examples, gaps, strict=True)
-        if own is not None and example.labels["ties"] == "ref"
+    gaps = {
+        position: _gaps(example, given)
+        for position, (example, given) in enumerate(zip(examples, rewards, strict=True))
+        if given is not None and example.labels["subset"] == TIES
     }
-    for position, (example, own) in enumerate(zip(examples, gaps, strict=True)):
-        if own is None:
+    refs = {examples[position].group: gap for position, (gap, _) in gaps.items() if _is_ref(examples[position])}
+    for position, (gap, spread) in gaps.items():
+        example = examples[position]
+        (ref_right if _is_ref(example) else tied_right)[position] = gap > 0
+        if _is_ref(example) or example.group not in refs or spread is None:
             continue
-        (ref_right if example.labels["ties"] == "ref" else tied_right)[position] = own.gap > 0
-        ref = refs.get(example.group)
-        if example.labels["ties"] == "ref" or ref is None or own.spread is None:
-            continue
-        smaller = min(ref.gap, own.gap)
-        wide[position], wide_both[position] = own.gap > own.spread, smaller > own.spread
-        if own.spread > 0:
-            ratio[position] = math.tanh(smaller / own.spread - 1)
+        smaller = min(refs[example.group], gap)
+        wide[position], wide_both[position] = gap > spread, smaller > spread
+        if spread > 0:
+            ratio[position] = math.tanh(smaller / spread - 1)
     return terms
+
+
+def _is_ref(example: BenchmarkExample) -> bool:
+    return example.labels["ties"] == "ref"
 
 
 def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
     credit = {"score": credit_column(examples, rewards, _best_of_n), **_ties(examples, rewards)}
-    rows = label_values(examples, "subset")
+    members = label_members(examples, "subset")
     subsets, parts = [], []
     for subset in SUBSETS:
-        if subset not in rows:
+        if subset not in members:
             continue
-        mask = members(len(examples), rows[subset])
+        mask = members[subset]
         if subset != TIES:
             subsets.append(mean_figure(subset, "score", "score", mask, "subset"))
             continue

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, UnusualRow
 from vrm.benchmarks.credits import (
     WRONG,
     WRONG_TEXT,
@@ -24,11 +24,9 @@ from vrm.benchmarks.credits import (
     outcomes_of,
     point,
 )
-from vrm.benchmarks.from_files import FileBenchmark
 from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
-from vrm.benchmarks.unusual import UnusualRow
+from vrm.benchmarks.sources import FileBenchmark, Layout
 
 STYLES = 3
 PARTS = {

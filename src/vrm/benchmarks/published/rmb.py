@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from vrm.benchmarks.base import BenchmarkExample, Rewards
-from vrm.benchmarks.credits import WRONG, WRONG_TEXT, beats_all, credit_column, outcomes_of, pair_credit
-from vrm.benchmarks.from_files import FileBenchmark
+from vrm.benchmarks.base import BenchmarkExample, Rewards, UnusualRow, label_members
+from vrm.benchmarks.credits import WRONG, WRONG_TEXT, beats_all, credit_column, level_figures, outcomes_of, pair_credit
 from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_figure, mean_of
 from vrm.benchmarks.rows import BenchmarkRow
-from vrm.benchmarks.sources import Layout
-from vrm.benchmarks.unusual import UnusualRow
+from vrm.benchmarks.sources import FileBenchmark, Layout
 from vrm.data.schema import Text
 
 PAIRWISE, BEST_OF_N = "pairwise", "best-of-n"
@@ -100,38 +98,26 @@ def _best(row: BenchmarkRow, count: int) -> int:
 
 
 def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:
-    kinds = np.array([example.labels["kind"] for example in examples])
-    goals = np.array([example.labels.get("goal", "") for example in examples])
-    tasks = np.array([example.labels.get("task", "") for example in examples])
-    credit = {
-        PAIRWISE: credit_column(examples, rewards, pair_credit(WRONG)),
-        BEST_OF_N: credit_column(examples, rewards, beats_all),
-    }
-    columns = [kind for kind in (PAIRWISE, BEST_OF_N) if (kinds == kind).any()]
-    for kind in credit:
-        credit[kind][kinds != kind] = np.nan
-    parts: dict[str, list[Figure]] = {
-        kind: [
-            mean_figure(goal, kind, kind, (goals == goal) & (kinds == kind), "goal")
-            for goal in GOALS
-            if ((goals == goal) & (kinds == kind)).any()
-        ]
-        for kind in columns
-    }
+    kinds = label_members(examples, "kind")
+    columns = [kind for kind in (PAIRWISE, BEST_OF_N) if kind in kinds]
+    credits = {PAIRWISE: pair_credit(WRONG), BEST_OF_N: beats_all}
+    credit = {kind: np.where(kinds[kind], credit_column(examples, rewards, credits[kind]), np.nan) for kind in columns}
+
+    def by_label(level: str, order: Sequence[str] = ()) -> list[Figure]:
+        figures = level_figures(examples, level, columns, order)
+        return [figure for figure in figures if (figure.members & kinds[figure.column]).any()]
+
+    parts = by_label("goal", GOALS)
+    of_kind = {kind: [figure for figure in parts if figure.column == kind] for kind in columns}
     # Rows that name no goal are in no part; a file of such rows alone is summed up by its plain means.
-    whole = [
-        mean_of(ALL, kind, parts[kind]) if parts[kind] else mean_figure(ALL, kind, kind, kinds == kind)
-        for kind in columns
+    overall = [
+        mean_of(ALL, kind, figures) if figures else mean_figure(ALL, kind, kind, kinds[kind])
+        for kind, figures in of_kind.items()
     ]
-    every = [figure for kind in columns for figure in parts[kind]]
-    overall = [mean_of(ALL, "overall", every)] if len(columns) > 1 and every else []
-    by_task = [
-        mean_figure(task, kind, kind, (tasks == task) & (kinds == kind), "task")
-        for task in sorted(set(tasks) - {""})
-        for kind in columns
-        if ((tasks == task) & (kinds == kind)).any()
-    ]
-    return outcomes_of(examples, {kind: credit[kind] for kind in columns}, [*overall, *whole, *every, *by_task])
+    every = [figure for figures in of_kind.values() for figure in figures]
+    if len(columns) > 1 and every:
+        overall = [mean_of(ALL, "overall", every), *overall]
+    return outcomes_of(examples, credit, [*overall, *every, *by_label("task")])
 
 
 def _notes(examples: Sequence[BenchmarkExample]) -> list[str]:
