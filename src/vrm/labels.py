@@ -1,8 +1,8 @@
 """The kinds of label as one table: columns, parser, tensors, likelihood, and names in configuration, logs and report.
 
-A new kind is one entry of `KINDS` and its likelihood (`vrm.core.likelihoods`). `register_kind` adds an entry from
-outside. Reading rows, counts, batches, both losses, logs and the report go through the table, and none of them names
-a kind.
+A new kind is one entry of `KINDS` and its likelihood, a class with a line in `vrm.core.likelihoods.LIKELIHOODS` in the
+same order. `register_kind` adds an entry from outside, which loads its likelihood itself. Reading rows, counts,
+batches, both losses, logs and the report go through the table, and none of them names a kind.
 
 Kinds are not all alike, and the table says so. Votes and ratings are evidence about one latent each, the others are
 outcomes of the rewards (`vrm.core.likelihoods.base`). A comparison or a list is what its row *is*; ratings and votes

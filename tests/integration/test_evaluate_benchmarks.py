@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vrm.benchmarks import benchmark_names
 from vrm.cli.main import main
 
 RESAMPLES = ("--resamples", "20")
@@ -153,7 +154,7 @@ def test_dropped_examples_are_counted(make_tiny_model, files, capsys, tmp_path):
 def test_the_list_needs_no_model(capsys):
     run("evaluate", "--list")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines][:3] == ["rewardbench", "rewardbench2", "rm-bench"]
+    assert [line.split()[0] for line in lines] == benchmark_names()
     assert all(len(line) <= 100 for line in lines)
 
 
@@ -171,7 +172,7 @@ def test_an_existing_file_is_a_file_whatever_its_name(tiny_model_dir, files, cap
     ("arguments", "code", "message"),
     [
         (["rm_bench=x"], 1, "Did you mean 'rm-bench'?"),
-        (["nothing"], 1, "Benchmarks by name: rewardbench,"),
+        (["nothing"], 1, f"Benchmarks by name: {', '.join(benchmark_names())}."),
         (["rm-bench=absent"], 1, "no file or directory 'absent'"),
         (["rm-bench="], 2, "nothing stands after"),
         (["rmb"], 1, "rmb=PATH"),

@@ -16,7 +16,7 @@ RANK_TOLERANCE = 1e-3
 
 
 def identifiability(model: VRMForSequenceClassification) -> Identifiability:
-    """Which case holds for a model; see section 1 of the design.
+    """Which case holds for a model; see section 8 of docs/theory.md.
 
     Comparisons and ratings see w only through A^T w. Weights are identified when A has rank K and ratings fix the scale
     of every objective, or when votes, which see w itself, say so; otherwise many weights explain the data equally well.

@@ -118,7 +118,7 @@ class JudgmentCollator:
 
     Returns of `__call__`:
         input_ids, attention_mask, completion_start, prompt_rows, completion_rows: as `padded_rows` gives them.
-        mask, preference, margin, scores, ratings, votes, offsets: as `TargetEncoder` gives them.
+        mask, offsets, and the tensors of every kind of label: as `TargetEncoder` gives them.
     """
 
     targets: TargetEncoder

@@ -16,6 +16,13 @@ SHARED = Path(__file__).parents[4] / "shared" / "data" / "benchmarks"
 NAMES = [name for name in benchmark_names() if name != "bon"]
 
 
+@pytest.mark.parametrize("name", benchmark_names())
+def test_a_benchmark_has_the_name_of_its_file_and_a_line_on_the_page(name):
+    assert get_benchmark(name).name == name, "the file's name, with - for _"
+    page = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert f"\n| `{name}` |" in page, "add it to the table of docs/benchmarks.md"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_rows_changes_nothing(load, samples, name):
     benchmark = get_benchmark(name)

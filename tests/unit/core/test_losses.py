@@ -74,9 +74,10 @@ def test_feature_kl_counts_existing_completions_only(head) -> None:
 
 
 def test_weights_meet_raw_terms_in_one_place_with_their_signs() -> None:
-    names = (*LIKELIHOODS, "kl_weights", "kl_features")
+    kinds = ("comparison", "ranking", "ratings", "votes")
+    names = (*kinds, "kl_weights", "kl_features")
     values = {name: torch.full((2,), float(number)) for number, name in enumerate(names, 1)}
-    terms = LossTerms({name: values[name] for name in LIKELIHOODS}, values["kl_weights"], values["kl_features"])
+    terms = LossTerms({name: values[name] for name in kinds}, values["kl_weights"], values["kl_features"])
     result = weighted_loss(terms, LossWeights({"ratings": 0.5, "votes": 2.0}, beta_weights=0.1, beta_features=0.01))
     expected = {
         "comparison": -1.0,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from transformers import AutoConfig, BertConfig, GPT2Config, Qwen3Config
 
+from vrm.choices import HEADS
 from vrm.errors import ConfigError
 from vrm.model import VRMConfig
 from vrm.model.configuration_vrm import infer_backbone_kind
@@ -13,7 +14,7 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"head": "bayes"}, "head must be one of vrm, gated, bottleneck, mlp, bt; got 'bayes'"),
+        ({"head": "bayes"}, f"head must be one of {', '.join(HEADS)}; got 'bayes'"),
         ({"backbone_kind": "both"}, "backbone_kind"),
         ({"reward_scale": "log"}, "reward_scale"),
         ({"loss": "dpo"}, "loss must be one of variational, marginal"),

@@ -11,13 +11,6 @@ from vrm.errors import ConfigError
 from vrm.model import VRMForSequenceClassification, VRMOutput, load_model
 
 BATCH, COMPLETIONS = 3, 2
-SHAPES = {  # objectives, features
-    "vrm": (4, 6),
-    "gated": (4, 6),
-    "bottleneck": (1, 6),
-    "mlp": (1, 1),
-    "bt": (1, 1),
-}
 
 
 @pytest.fixture(params=HEADS)
@@ -30,8 +23,8 @@ def judged(request, make_tiny_model):
 
 
 def test_every_head_gives_the_same_fields_in_the_documented_shapes(judged):
-    head, _, output = judged
-    objectives, features = SHAPES[head]
+    _, model, output = judged
+    objectives, features = 4 if model.score.models_objectives else 1, 1 if model.score.is_scalar else 6
     assert isinstance(output, VRMOutput)
     posteriors = output.posteriors
     assert {name: tuple(value.shape) for name, value in output.items() if name != "posteriors"} == {
@@ -49,14 +42,14 @@ def test_every_head_gives_the_same_fields_in_the_documented_shapes(judged):
 
 
 def test_what_is_uncertain_and_what_is_not(judged):
-    head, _, output = judged
+    _, model, output = judged
+    can = model.score
     variance = output.posteriors.features.variance
-    assert bool((variance > 0).all()) == (head in ("vrm", "bottleneck"))
-    assert bool((variance == 0).all()) == (head in ("gated", "mlp", "bt"))
-    # The weight of a single objective is 1, so only `vrm` has weights to be uncertain about.
-    assert output.posteriors.weights.is_point_mass == (head != "vrm")
-    assert (output.posteriors.weights.total_concentration is None) == (head != "vrm")
-    assert bool((output.reward_variance > 0).all()) == (head in ("vrm", "bottleneck"))
+    assert bool((variance > 0).all()) == can.has_feature_uncertainty
+    assert bool((variance == 0).all()) != can.has_feature_uncertainty
+    assert output.posteriors.weights.is_point_mass != can.has_weight_uncertainty
+    assert (output.posteriors.weights.total_concentration is None) != can.has_weight_uncertainty
+    assert bool((output.reward_variance > 0).all()) == (can.has_weight_uncertainty or can.has_feature_uncertainty)
 
 
 def test_logits_are_the_expected_reward_of_the_core(judged):
