@@ -210,12 +210,15 @@ class ChatTokenizer:
         """Tokenize the prompt of a judgment."""
         prompt = self._messages(judgment.prompt, "user")
         if isinstance(prompt, str):
-            return TokenizedPrompt(self._special(prompt, add_special_tokens=True), prompt, "", "", self._eos())
+            return TokenizedPrompt(
+                self._special(prompt, add_special_tokens=True), prompt, "", "", str(self.tokenizer.eos_token or "")
+            )
         text = self._render(prompt, judgment, add_generation_prompt=True)
         probe = self._render([*prompt, {"role": "assistant", "content": _SENTINEL}], judgment)
         if self._guarded:
             text = text[: _common_prefix(text, probe)]
-        lead, tail = self._around_sentinel(text, probe)
+        lead, sentinel, tail = probe.removeprefix(text).partition(_SENTINEL) if probe.startswith(text) else ("",) * 3
+        lead = lead if sentinel else ""
         stripped = text.rstrip()
         anchor = stripped[max([0, *(stripped.rfind(token) for token in self._special_tokens)]) :]
         return TokenizedPrompt(self._special(stripped), text, text[len(stripped) :], lead, tail, anchor)
@@ -267,12 +270,6 @@ class ChatTokenizer:
     def _special_tokens(self) -> list[str]:
         return special_tokens(self.tokenizer)
 
-    def _around_sentinel(self, text: str, probe: str) -> tuple[str, str]:
-        if not probe.startswith(text) or _SENTINEL not in probe[len(text) :]:
-            return "", ""
-        before, _, after = probe[len(text) :].partition(_SENTINEL)
-        return before, after
-
     def _messages(self, value: Text, role: str) -> Text:
         if isinstance(value, str) and self.wrap_text:
             return [{"role": role, "content": value}]
@@ -290,19 +287,13 @@ class ChatTokenizer:
             )
         )
 
-    def _special(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens, verbose=False)) if text else []
+    def _special(self, text: str, add_special_tokens: bool = False, **options: bool) -> list[int]:
+        if not text:
+            return []
+        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens, verbose=False, **options))
 
     def _plain(self, text: str) -> list[int]:
-        return (
-            list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True, verbose=False))
-            if text
-            else []
-        )
-
-    def _eos(self) -> str:
-        eos = self.tokenizer.eos_token
-        return str(eos) if eos else ""
+        return self._special(text, split_special_tokens=True)
 
 
 def _is_plain_turn(messages: list[Message]) -> bool:

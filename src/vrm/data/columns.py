@@ -13,24 +13,11 @@ SHARED_COLUMNS = ("tools", "chat_template_kwargs", "annotator", "source", "categ
 SCORING_COLUMNS = ("prompt", "completion", "completions", "chosen", "rejected", *SHARED_COLUMNS)
 """Columns that are read from rows to be scored; labels are not."""
 
-TEXT_COLUMNS = ("prompt", "completion", "chosen", "rejected")
-
 
 def row_columns() -> tuple[str, ...]:
     """Columns of rows that a model learns from or is evaluated on."""
     labels = [column.name for column in label_columns()]
     return ("prompt", "chosen", "rejected", "completions", *labels, *SHARED_COLUMNS)
-
-
-def number_columns() -> tuple[str, ...]:
-    """Columns whose cells are plain numbers in text files (CSV)."""
-    return tuple(column.name for column in label_columns() if column.is_number)
-
-
-def json_columns() -> tuple[str, ...]:
-    """Columns whose cells hold JSON in text files."""
-    structured = [column.name for column in label_columns() if not column.is_number]
-    return ("completions", *structured, "tools", "chat_template_kwargs")
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:

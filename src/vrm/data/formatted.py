@@ -95,9 +95,21 @@ class FormattedTokenizer(ChatTokenizer):
         if prompt and text.startswith(prompt):
             return self._split_after(prompt, text[len(prompt) :])
         content = self._without_end(text)
-        count = content.count(self.pattern) if self.pattern else 0
-        if count != 1:
-            raise BoundaryError(self._absent() if count == 0 else self._ambiguous(count))
+        count = content.count(self.pattern)
+        if not self.pattern:
+            raise BoundaryError(
+                "this model has no chat template, so the end of the prompt cannot be found: give the prompt's text"
+            )
+        if count == 0:
+            raise BoundaryError(
+                f"the text does not hold the chat template's generation prompt ({self.pattern!r}), so the end of the "
+                "prompt is unknown: format it with the reward model's own chat template, or give the prompt's text"
+            )
+        if count > 1:
+            raise BoundaryError(
+                f"the text holds the chat template's generation prompt ({self.pattern!r}) {count} times, so the end of "
+                "the prompt is ambiguous: give the prompt's text (or messages)"
+            )
         before, _, after = content.partition(self.pattern)
         return SplitText(before + self.pattern, after, is_chat=True)
 
@@ -118,20 +130,6 @@ class FormattedTokenizer(ChatTokenizer):
                 f"({self.pattern!r}): format it with add_generation_prompt=True, or pass plain text"
             )
         return SplitText(prompt, completion, is_chat=False)
-
-    def _absent(self) -> str:
-        if not self.pattern:
-            return "this model has no chat template, so the end of the prompt cannot be found: give the prompt's text"
-        return (
-            f"the text does not hold the chat template's generation prompt ({self.pattern!r}), so the end of the "
-            "prompt is unknown: format it with the reward model's own chat template, or give the prompt's text"
-        )
-
-    def _ambiguous(self, count: int) -> str:
-        return (
-            f"the text holds the chat template's generation prompt ({self.pattern!r}) {count} times, so the end of the "
-            "prompt is ambiguous: give the prompt's text (or messages)"
-        )
 
     @cached_property
     def _frame(self) -> _Frame:

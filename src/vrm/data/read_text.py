@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeAlias
 
-from vrm.data.columns import TEXT_COLUMNS, json_columns, number_columns
 from vrm.data.problems import InvalidRowError, OnError, Problem, one_problem, show
+from vrm.labels import label_columns
 
 Rows: TypeAlias = Iterator[tuple[int, dict[str, Any]]]
 """Rows with their 1-based numbers: lines of JSONL and CSV (a record's first line), else the row's position."""
@@ -146,13 +146,15 @@ def _csv_row(
 
 
 def _cell_decoders(mapping: Mapping[str, str]) -> dict[str, Callable[[str], Any]]:
-    kinds: list[tuple[tuple[str, ...], Callable[[str], Any]]] = [
-        (TEXT_COLUMNS, _text_or_messages),
-        (number_columns(), _number_cell),
-        (json_columns(), _json_cell),
-        (("prompt",), lambda cell: _text_or_messages(cell) or ""),
-    ]
-    return {mapping.get(name, name): decode for names, decode in kinds for name in names}
+    labels = label_columns()
+    decoders: dict[str, Callable[[str], Any]] = {
+        **dict.fromkeys(("completion", "chosen", "rejected"), _text_or_messages),
+        **{column.name: _number_cell for column in labels if column.is_number},
+        **dict.fromkeys(("completions", "tools", "chat_template_kwargs"), _json_cell),
+        **{column.name: _json_cell for column in labels if not column.is_number},
+        "prompt": lambda cell: _text_or_messages(cell) or "",
+    }
+    return {mapping.get(name, name): decode for name, decode in decoders.items()}
 
 
 def _text_or_messages(cell: str) -> Any:

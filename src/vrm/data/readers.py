@@ -155,7 +155,8 @@ def locate(path: str | Path, split: str | None = None) -> Location:
     if text.startswith("hub:"):
         return _hub(text.removeprefix("hub:"), split)
     if Path(text).is_dir():
-        return Location(_directory_format(text), text, split)
+        is_saved = any((Path(text) / mark).exists() for mark in _SAVED_MARKS)
+        return Location("dataset" if is_saved else "hub", text, split)
     if Path(text).exists():
         return _without_split(Location(_file_format(Path(text)), text), split)
     base, _, named = text.rpartition(":")
@@ -188,10 +189,6 @@ def _without_split(location: Location, split: str | None) -> Location:
     if split is None:
         return location
     raise DataError(f"{location.label}: there are no splits in a file, so '{split}' cannot be chosen; leave it out.")
-
-
-def _directory_format(path: str) -> str:
-    return "dataset" if any((Path(path) / mark).exists() for mark in _SAVED_MARKS) else "hub"
 
 
 def _file_format(path: Path) -> str:

@@ -13,10 +13,10 @@ from vrm.data.readers import Location
 from vrm.data.statistics import objective_names
 from vrm.data.validation import InvalidDataError
 from vrm.doctor.across import check_across
-from vrm.doctor.duplicates import check_datasketch, check_duplicates
-from vrm.doctor.findings import Check, DoctorSettings, ordered, plural, severity
+from vrm.doctor.duplicates import check_duplicates
+from vrm.doctor.findings import Check, DoctorSettings, check_extra, ordered, plural, severity
 from vrm.doctor.labels import check_labels
-from vrm.doctor.languages import check_languages, check_py3langid
+from vrm.doctor.languages import check_languages
 from vrm.doctor.lengths import Reading, character_lengths, check_lengths, check_tokens, default_reading
 from vrm.doctor.model_view import check_with_model
 from vrm.doctor.rows import FileRows, problem_places
@@ -58,8 +58,7 @@ def diagnose(
         DataError: a source does not exist or is of no known format.
         ConfigError: there is no source.
     """
-    check_datasketch()
-    check_py3langid()
+    check_extra()
     settings = settings or DoctorSettings()
     files = _load(locate_sources(sources), progress)
     known = reading or default_reading()

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from vrm.data.style import plain_text
 from vrm.doctor.findings import Check, DoctorSettings, plural
 from vrm.doctor.rows import FileRows, evenly
-from vrm.errors import MissingExtraError
 from vrm.results.doctor import Finding, Severity
 
 if TYPE_CHECKING:
@@ -52,19 +51,11 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 
 
-def check_datasketch() -> None:
-    """Raise `MissingExtraError` where the library of MinHash is absent."""
-    try:
-        import datasketch  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("datasketch", "doctor", "The search for near duplicates") from None
-
-
-def words(text: str, limit: int = MAX_WORDS) -> list[str]:
-    """The first `limit` words, in lower case; punctuation is left out."""
+def words(text: str) -> list[str]:
+    """The first `MAX_WORDS` words, in lower case; punctuation is left out."""
     # Characters enough for the words asked for, so that a very long text costs no more.
-    folded = unicodedata.normalize("NFKC", text[: 40 * limit]).casefold()
-    return _WORD.findall(folded)[:limit]
+    folded = unicodedata.normalize("NFKC", text[: 40 * MAX_WORDS]).casefold()
+    return _WORD.findall(folded)[:MAX_WORDS]
 
 
 @lru_cache(maxsize=2**17)
@@ -101,13 +92,9 @@ class Search:
 
     Args:
         similar: whether two keys are near copies, exactly.
-
-    Raises:
-        MissingExtraError: datasketch is not installed.
     """
 
     def __init__(self, similar: Callable[[int, int], bool]) -> None:
-        check_datasketch()
         from datasketch import MinHash, MinHashLSH
 
         self._empty = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=int)
@@ -139,14 +126,9 @@ class Search:
         return None
 
 
-def remembered(read: Callable[[int], str], size: int = 4096) -> Callable[[int], Shingles]:
-    """Shingles of texts by key, the latest `size` of them kept: candidates are compared again and again."""
-
-    @lru_cache(maxsize=size)
-    def get(key: int) -> Shingles:
-        return shingles(read(key))
-
-    return get
+def remembered(read: Callable[..., str]) -> Callable[..., Shingles]:
+    """Shingles of texts by key, the latest 4096 of them kept: candidates are compared again and again."""
+    return lru_cache(maxsize=4096)(lambda *key: shingles(read(*key)))
 
 
 def without_boilerplate(keys: Sequence[int], get: Callable[[int], Shingles]) -> Callable[[int], Shingles]:
@@ -282,18 +264,12 @@ class _RowComparison:
     def __init__(self, rows: FileRows, near: float) -> None:
         self._rows, self._near = rows, near
         self._prompt = remembered(lambda row: plain_text(rows.judgments[row].prompt))
-        # Keys of a row's completions: row * width + position.
-        self._width = max((len(row.completions) for row in rows.judgments), default=1) or 1
-        self._text = remembered(self._completion)
-
-    def _completion(self, key: int) -> str:
-        row, position = divmod(key, self._width)
-        return plain_text(self._rows.judgments[row].completions[position])
+        self._text = remembered(lambda row, position: plain_text(rows.judgments[row].completions[position]))
 
     def completions(self, row: int) -> Shingles:
         """Shingles of all completions of a row together."""
         count = len(self._rows.judgments[row].completions)
-        return np.unique(np.concatenate([self._text(row * self._width + position) for position in range(count)]))
+        return np.unique(np.concatenate([self._text(row, position) for position in range(count)]))
 
     def similar(self, one: int, other: int) -> bool:
         """Whether the prompts are near copies, and the completions one by one, in the same or in the reverse order."""
@@ -313,8 +289,7 @@ class _RowComparison:
         keys = self._rows.completions
         if keys[one[0]][one[1]] == keys[other[0]][other[1]]:
             return True
-        first, second = (self._text(row * self._width + position) for row, position in (one, other))
-        return jaccard(first, second) >= self._near
+        return jaccard(self._text(*one), self._text(*other)) >= self._near
 
 
 def unfinished_note(unfinished: int) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from vrm.choices import SplitBy
 from vrm.doctor.rows import FileRows
-from vrm.errors import ConfigError, check_choice
+from vrm.errors import ConfigError, MissingExtraError, check_choice
 from vrm.results.doctor import Finding, Severity
 
 
@@ -104,6 +105,13 @@ ERRORS = (
     "shared_categories",
 )
 """Names of the findings that can be errors."""
+
+
+def check_extra() -> None:
+    """Raise `MissingExtraError` where a library of the extra `doctor` is absent."""
+    for package, feature in (("datasketch", "The search for near duplicates"), ("py3langid", "Language detection")):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "doctor", feature)
 
 
 def severity(count: int, total: int, *, error: float | None = None, warning: float | None = None) -> Severity:

@@ -9,7 +9,6 @@ import numpy as np
 from vrm.data.style import plain_text
 from vrm.doctor.findings import Check, DoctorSettings, percent, plural, severity
 from vrm.doctor.rows import FileRows, evenly
-from vrm.errors import MissingExtraError
 from vrm.results.doctor import Finding, Severity
 
 MIN_CHARACTERS = 20
@@ -18,14 +17,6 @@ MIN_CHARACTERS = 20
 MIN_CONFIDENCE = 0.9
 MAX_CHARACTERS = 2_000
 UNSURE = "unsure"
-
-
-def check_py3langid() -> None:
-    """Raise `MissingExtraError` where the library of language detection is absent."""
-    try:
-        import py3langid  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("py3langid", "doctor", "Language detection") from None
 
 
 def language_of(text: str) -> str:

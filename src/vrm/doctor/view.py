@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -75,17 +76,14 @@ def _places(places: Sequence[str]) -> str:
 
 def _by_name(findings: Sequence[Finding], with_message: bool) -> list[str]:
     """One line a finding, or one line with all names; the files follow where there are several."""
-    if with_message:
-        merged: dict[tuple[str, str], list[str]] = {}
-        for finding in findings:
-            merged.setdefault((finding.name, finding.message), []).append(" and ".join(finding.files))
-        return [f"{name} ({', '.join(files)}): {message}" for (name, message), files in merged.items()]
-    by_name: dict[str, list[str]] = {}
+    merged: dict[tuple[str, str], list[str]] = defaultdict(list)
     for finding in findings:
-        by_name.setdefault(finding.name, []).append(" and ".join(finding.files))
-    by_files: dict[str, list[str]] = {}
-    for name, files in by_name.items():
-        by_files.setdefault(", ".join(files), []).append(name)
+        merged[finding.name, finding.message if with_message else ""].append(" and ".join(finding.files))
+    if with_message:
+        return [f"{name} ({', '.join(files)}): {message}" for (name, message), files in merged.items()]
+    by_files: dict[str, list[str]] = defaultdict(list)
+    for (name, _), files in merged.items():
+        by_files[", ".join(files)].append(name)
     return [f"{files}: {', '.join(names)}" for files, names in by_files.items()]
 
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from vrm.doctor import diagnose
-from vrm.doctor.languages import UNSURE, check_py3langid, language_of
+from vrm.doctor.findings import check_extra
+from vrm.doctor.languages import UNSURE, language_of
 from vrm.errors import MissingExtraError
 
 from .conftest import pair
@@ -65,6 +66,6 @@ def test_rare_languages_are_put_together(find):
 def test_without_py3langid_the_error_says_what_to_install(monkeypatch, write, clean):
     monkeypatch.setitem(sys.modules, "py3langid", None)
     with pytest.raises(MissingExtraError, match=r"'py3langid'.*pip install 'vrm\[doctor\]'"):
-        check_py3langid()
+        check_extra()
     with pytest.raises(MissingExtraError):
         diagnose(write(clean))

@@ -12,7 +12,6 @@ from vrm.doctor.duplicates import (
     MAX_WORDS,
     SHINGLE_WORDS,
     Search,
-    check_datasketch,
     jaccard,
     near_copies,
     remembered,
@@ -20,6 +19,7 @@ from vrm.doctor.duplicates import (
     without_boilerplate,
     words,
 )
+from vrm.doctor.findings import check_extra
 from vrm.errors import MissingExtraError
 
 THRESHOLD = 0.8
@@ -113,7 +113,7 @@ def test_shingles_are_sorted_and_unique():
 def test_without_datasketch_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
     with pytest.raises(MissingExtraError, match=r"'datasketch'.*pip install 'vrm\[doctor\]'"):
-        check_datasketch()
+        check_extra()
 
 
 def test_a_template_does_not_make_near_copies():
