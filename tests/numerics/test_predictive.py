@@ -12,11 +12,12 @@ from vrm.core.predictive import (
     PredictiveMoments,
     log_probabilities,
     margin_moments,
+    objective_scores,
     pessimistic_reward,
     probit_probability,
+    reward,
     reward_moments,
 )
-from vrm.core.reward import objective_scores, reward
 
 SAMPLES = 1_000_000
 

@@ -16,10 +16,10 @@ from vrm.core.predictive import (
     fixed_weight_draws,
     log_probabilities,
     margin_moments,
+    objective_scores,
     reward_moments,
 )
 from vrm.core.quadrature import margin_given_weights
-from vrm.core.reward import objective_scores
 from vrm.data.schema import Judgment, Text
 from vrm.data.style import plain_text
 from vrm.data.tokenized import TokenizedJudgment

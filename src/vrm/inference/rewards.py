@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vrm.core.predictive import pessimistic_reward
-from vrm.core.reward import objective_scores
+from vrm.core.predictive import objective_scores, pessimistic_reward
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import CannotFollowError, NumericsError

@@ -21,8 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.logging import warning_once
 
 from vrm.errors import ConfigError, in_one_line
-from vrm.model.flex import flex_attend
-from vrm.model.segments import Segments
+from vrm.model.segments import Segments, flex_attend
 
 logger = logging.getLogger(__name__)
 

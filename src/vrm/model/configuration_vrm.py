@@ -8,7 +8,7 @@ from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from vrm.choices import BackboneKind, LossName, Pooling, RewardScale
-from vrm.core.reward import RewardUnits
+from vrm.core.predictive import RewardUnits
 from vrm.errors import ConfigError, check_choice
 from vrm.model.heads.registry import head_class
 

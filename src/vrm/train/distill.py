@@ -71,25 +71,21 @@ def fit_score_layer(
     Every form of an example is a row of the regression.
     """
     layer = score_layer(student)
-    parent, name = _place(student, layer)
+    path = next(path for path, module in student.named_modules() if module is layer)
+    parent, _, name = path.rpartition(".")
+    place = student.get_submodule(parent)
     rows = [form for example in examples for form in example.forms]
     targets = torch.tensor([example.reward for example in examples for _ in example.forms])
-    setattr(parent, name, nn.Identity())
+    setattr(place, name, nn.Identity())
     try:
         features = student_outputs(student, tokenizer, rows)
     finally:
-        setattr(parent, name, layer)
+        setattr(place, name, layer)
     fit = ridge(features, targets, intercept=layer.bias is not None)
     layer.weight.copy_(fit.weight.unsqueeze(0))
     if layer.bias is not None:
         layer.bias.fill_(fit.bias)
     return fit
-
-
-def _place(root: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str]:
-    path = next(path for path, module in root.named_modules() if module is wanted)
-    parent, _, name = path.rpartition(".")
-    return root.get_submodule(parent), name
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,11 @@ def fine_tune(
     variance = float(torch.tensor([example.reward for example in examples]).var(correction=0).clamp_min(1e-12))
     per_epoch = -(-len(examples) // settings.batch_size)
     steps = settings.epochs * per_epoch
-    optimizer = torch.optim.AdamW(_groups(student, settings.weight_decay), lr=settings.learning_rate)
+    groups = [
+        {"params": [values for values in student.parameters() if (values.ndim > 1) == decays], "weight_decay": decay}
+        for decays, decay in ((True, settings.weight_decay), (False, 0.0))
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
     student.train()
     for step in range(steps):
@@ -159,9 +159,3 @@ def fine_tune(
         if progress is not None:
             progress(step + 1, steps)
     student.eval()
-
-
-def _groups(student: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    matrices = [parameter for parameter in student.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in student.parameters() if parameter.ndim < 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -10,8 +10,7 @@ from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import BoundaryError
 from vrm.model import load_model
 from vrm.model.backbones import masked_pool, take_token
-from vrm.model.boundary import find_completion_start
-from vrm.model.padding import align_left, shorten_rows
+from vrm.model.padding import align_left, find_completion_start, shorten_rows
 
 PATTERN = [7, 8]
 

@@ -5,8 +5,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from vrm.choices import HEADS
-from vrm.core.predictive import completion_moments, reward_moments
-from vrm.core.reward import objective_scores, reward
+from vrm.core.predictive import completion_moments, objective_scores, reward, reward_moments
 from vrm.errors import ConfigError
 from vrm.model import VRMForSequenceClassification, VRMOutput, load_model
 

@@ -11,7 +11,6 @@ from vrm.errors import ConfigError
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.attention import flex_packed_attention, flex_problem, sdpa_packed_attention
 from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
-from vrm.model.flex import flex_mask
 from vrm.model.packing import (
     PROMPT,
     Branches,
@@ -26,7 +25,7 @@ from vrm.model.packing import (
     within_budget,
 )
 from vrm.model.padding import pad_right
-from vrm.model.segments import Segments
+from vrm.model.segments import Segments, flex_mask
 from vrm.train.compilation import compile_layers
 
 pytestmark = pytest.mark.heavy
