@@ -156,7 +156,7 @@ class _Module:
     def _rewritten(self, index: int, lines: list[str], start: int) -> list[str]:
         node = self.statements[index]
         if isinstance(node, ast.Import | ast.ImportFrom) and not _is_future(node):
-            node.names = [alias for alias in node.names if (alias.asname or alias.name) in self.imported]
+            node.names = [alias for alias in node.names if _bound_name(alias) in self.imported]
         edits = [inner for inner in ast.walk(node) if isinstance(inner, ast.Import | ast.ImportFrom)]
         for inner in sorted(edits, key=lambda found: found.lineno, reverse=True):
             if _target(self.name, inner) is not None or inner is node:
@@ -187,6 +187,10 @@ def _is_future(node: ast.stmt) -> bool:
     return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
+def _bound_name(alias: ast.alias) -> str:
+    return alias.asname or alias.name.split(".")[0]
+
+
 def _bound_names(node: ast.stmt) -> Iterator[str]:
     """Names that a top-level statement defines in its module."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -196,7 +200,7 @@ def _bound_names(node: ast.stmt) -> Iterator[str]:
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
                 yield inner.id
             elif isinstance(inner, ast.Import | ast.ImportFrom):
-                yield from (alias.asname or alias.name.split(".")[0] for alias in inner.names)
+                yield from map(_bound_name, inner.names)
 
 
 def _target(module: str, node: ast.Import | ast.ImportFrom) -> str | None:
