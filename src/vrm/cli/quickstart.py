@@ -129,7 +129,7 @@ def _train_and_measure(
 
 def _weight_distances(engine: RewardEngine, corpus: PlantedCorpus) -> dict[str, float]:
     """Mean total variation distance of inferred and true weights over the test prompts, by domain."""
-    from vrm.metrics.votes import total_variation
+    from vrm.metrics import total_variation
 
     inferred: dict[str, list[list[float]]] = {}
     for batch in engine.stream(corpus.test):
@@ -141,7 +141,7 @@ def _weight_distances(engine: RewardEngine, corpus: PlantedCorpus) -> dict[str, 
 
 
 def _uniform_distances(corpus: PlantedCorpus) -> dict[str, float]:
-    from vrm.metrics.votes import total_variation
+    from vrm.metrics import total_variation
 
     flat = [1.0 / len(corpus.objectives)] * len(corpus.objectives)
     return {domain: total_variation([flat], [_true(corpus, domain)]) for domain in corpus.true_weights}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from vrm.metrics import Interval
 from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
-from vrm.results.formats import number, points, signed
+from vrm.results.formats import number, percent, points, signed
 from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
 
 FEW_DIFFERENCES = 10
@@ -41,8 +41,8 @@ def accuracy_words(compared: PairedComparison) -> str:
         better, worse, sign = ("A", "B", 1) if interval.estimate > 0 else ("B", "A", -1)
         low, high = sorted((sign * interval.low, sign * interval.high))
         return (
-            f"{better} is more accurate than {worse} by {_size(interval.estimate)} points "
-            f"({_level(interval)} interval {_plain(low)} to {_plain(high)}; {p_value})."
+            f"{better} is more accurate than {worse} by {percent(abs(interval.estimate))} points "
+            f"({_level(interval)} interval {percent(low)} to {percent(high)}; {p_value})."
         )
     if certain or significant:
         return (
@@ -138,17 +138,9 @@ def _needed(compared: PairedComparison) -> str:
         return ""
     digits = max(0, int(math.log10(max(pairs, 1.0))) - 1)
     return (
-        f"To find a difference of {_size(compared.difference_to_find)} points with probability 0.8, about "
+        f"To find a difference of {percent(compared.difference_to_find)} points with probability 0.8, about "
         f"{int(round(pairs, -digits)):,} pairs like these are needed."
     )
-
-
-def _size(value: float) -> str:
-    return number(100 * abs(value), 1)
-
-
-def _plain(value: float) -> str:
-    return number(100 * value, 1)
 
 
 def _level(interval: Interval) -> str:

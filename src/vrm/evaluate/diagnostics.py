@@ -1,14 +1,18 @@
-"""What lies behind an evaluation's headline: which uncertainty ranks best, disagreement, weights, rewards' spread."""
+"""What lies behind an evaluation's headline: certainty, disagreement, weights, spread of rewards, mistakes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.style import STYLE_MEASURES, plain_text
 from vrm.evaluate.collect import Collected
+from vrm.inference.engine import RewardEngine
+from vrm.inference.explain import explain
 from vrm.inference.rater import RaterOffset
 from vrm.metrics import (
     UNLABELLED,
@@ -16,6 +20,7 @@ from vrm.metrics import (
     PairPredictions,
     ResampleOptions,
     auroc_interval,
+    pairwise_hits,
     preference_summary,
     selective_accuracy,
     selective_area_interval,
@@ -28,6 +33,7 @@ from vrm.results.evaluation import (
     Detection,
     DisagreementReport,
     GroupWeights,
+    Mistake,
     RaterSummary,
     RewardSpread,
     SelectiveCurve,
@@ -35,6 +41,8 @@ from vrm.results.evaluation import (
     StyleReport,
     WeightsByGroup,
 )
+
+MAX_CHARACTERS = 600
 
 
 def style_report(collected: Collected, pairs: PairPredictions, options: ResampleOptions) -> StyleReport:
@@ -173,3 +181,69 @@ def _detection(
         over = None if name == "closeness" else auroc_interval(values, positive, groups, options, closeness)
         aurocs[name] = SignalAuroc(auroc_interval(values, positive, groups, options), over)
     return Detection(positives, len(positive) - positives, aurocs)
+
+
+def confident_mistakes(engine: RewardEngine, collected: Collected, count: int = 10) -> tuple[Mistake, ...]:
+    """Pairs whose margin has the wrong sign, the least probable labels first; a pair that occurs again is shown once.
+
+    The engine judges these rows again, and counts them in its report on overlong rows.
+
+    Args:
+        engine: which judged them.
+        collected: its judgments.
+        count: how many at most.
+    """
+    if not collected.pairs or not count:
+        return ()
+    wrong = np.flatnonzero(pairwise_hits(collected.margin, collected.preference) == 0.0)
+    log_preferred = [_log_preferred(collected, int(row)) for row in wrong]
+    mistakes: list[Mistake] = []
+    seen = set()
+    for position in np.argsort(log_preferred, kind="stable"):
+        index = int(wrong[position])
+        pair = _preferred_first(collected, index)
+        key = (collected.prompts[index], *(plain_text(text) for text in pair.completions))
+        if key not in seen:
+            seen.add(key)
+            mistakes.append(_explained(engine, collected, index, pair))
+        if len(mistakes) == count:
+            break
+    return tuple(mistakes)
+
+
+def _log_preferred(collected: Collected, index: int) -> float:
+    return collected.log_first[index] if collected.preference[index] > 0.5 else collected.log_second[index]
+
+
+def _preferred_first(collected: Collected, index: int) -> Judgment:
+    row, a, b, label = collected.pairs[index]
+    sides = (a, b) if label > 0.5 else (b, a)
+    return replace(
+        row,
+        completions=[row.completions[side] for side in sides],
+        preference=max(label, 1.0 - label),
+        scores=None,
+        ratings=None,
+        objective_votes=None,
+    )
+
+
+def _explained(engine: RewardEngine, collected: Collected, index: int, pair: Judgment) -> Mistake:
+    explanation = explain(engine, pair)
+    return Mistake(
+        file=pair.file,
+        line=pair.line,
+        source=pair.source,
+        category=pair.category,
+        preference=float(pair.preference or 0.0),
+        probability=float(np.exp(_log_preferred(collected, index))),
+        margin=-abs(collected.margin[index]),
+        prompt=_clipped(explanation.prompt),
+        chosen=_clipped(plain_text(pair.completions[0])),
+        rejected=_clipped(plain_text(pair.completions[1])),
+        explanation=explanation,
+    )
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

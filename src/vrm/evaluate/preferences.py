@@ -13,6 +13,7 @@ from vrm.core.likelihoods.votes import dirichlet_multinomial_log_likelihood, nor
 from vrm.data.schema import Judgment
 from vrm.evaluate.collect import Collected, collect
 from vrm.evaluate.diagnostics import (
+    confident_mistakes,
     disagreement_report,
     rater_summary,
     reward_spread,
@@ -20,7 +21,6 @@ from vrm.evaluate.diagnostics import (
     style_report,
     weights_by_group,
 )
-from vrm.evaluate.mistakes import confident_mistakes
 from vrm.inference.engine import RewardEngine
 from vrm.inference.rater import rater_offset
 from vrm.metrics import (

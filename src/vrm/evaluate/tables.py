@@ -14,7 +14,6 @@ from vrm.results.evaluation import (
     Evaluation,
     RaterSummary,
     RatingSummary,
-    SignalAuroc,
     StyleReport,
     VoteSummary,
 )
@@ -169,12 +168,7 @@ def _add_detection(details: Table, what: str, detection: Detection | None) -> No
     details.add_section()
     details.add_row(f"AUROC: {detection.positives} {what} from {detection.negatives} others")
     for name, signal in detection.signals.items():
-        auroc = signal.auroc
-        details.add_row(
-            f"  {SIGNALS[name]}", number(auroc.estimate, 2), span(auroc, partial(number, digits=2)), _over(signal)
-        )
-
-
-def _over(signal: SignalAuroc) -> str:
-    over = signal.over_closeness
-    return "" if over is None else f"over closeness {with_span(over, partial(signed, digits=2))}"
+        auroc, over = signal.auroc, signal.over_closeness
+        beside = "" if over is None else f"over closeness {with_span(over, partial(signed, digits=2))}"
+        short = partial(number, digits=2)
+        details.add_row(f"  {SIGNALS[name]}", short(auroc.estimate), span(auroc, short), beside)

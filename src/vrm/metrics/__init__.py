@@ -22,6 +22,10 @@ from vrm.metrics.agreement import Agreement as Agreement
 from vrm.metrics.agreement import pearson as pearson
 from vrm.metrics.agreement import reward_agreement as reward_agreement
 from vrm.metrics.agreement import spearman as spearman
+from vrm.metrics.agreement import top_k_recall_at_own_k as top_k_recall_at_own_k
+from vrm.metrics.agreement import top_k_recall_rows as top_k_recall_rows
+from vrm.metrics.agreement import total_variation as total_variation
+from vrm.metrics.agreement import total_variation_rows as total_variation_rows
 from vrm.metrics.best_of_n import ORACLE as ORACLE
 from vrm.metrics.best_of_n import RANDOM as RANDOM
 from vrm.metrics.best_of_n import BestOfN as BestOfN
@@ -35,7 +39,6 @@ from vrm.metrics.calibration import brier_score as brier_score
 from vrm.metrics.calibration import cross_entropy_rows as cross_entropy_rows
 from vrm.metrics.calibration import expected_calibration_error as expected_calibration_error
 from vrm.metrics.calibration import negative_log_likelihood as negative_log_likelihood
-from vrm.metrics.calibration import negative_log_likelihood_from_logs as negative_log_likelihood_from_logs
 from vrm.metrics.calibration import reliability_bins as reliability_bins
 from vrm.metrics.calibration import wilson_interval as wilson_interval
 from vrm.metrics.intervals import DEFAULT_RESAMPLING as DEFAULT_RESAMPLING
@@ -74,7 +77,3 @@ from vrm.metrics.summary import PreferenceSummary as PreferenceSummary
 from vrm.metrics.summary import by_group as by_group
 from vrm.metrics.summary import pair_predictions as pair_predictions
 from vrm.metrics.summary import preference_summary as preference_summary
-from vrm.metrics.votes import top_k_recall_at_own_k as top_k_recall_at_own_k
-from vrm.metrics.votes import top_k_recall_rows as top_k_recall_rows
-from vrm.metrics.votes import total_variation as total_variation
-from vrm.metrics.votes import total_variation_rows as total_variation_rows

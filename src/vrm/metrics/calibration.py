@@ -54,13 +54,11 @@ def negative_log_likelihood(probability: ArrayLike, preference: ArrayLike) -> fl
     predicted = probabilities("probability", probability)
     with np.errstate(divide="ignore"):  # log 0 is minus infinity, and meant
         logs = np.log(predicted), np.log1p(-predicted)
-    return negative_log_likelihood_from_logs(logs[0], preference, logs[1])
+    return float(cross_entropy_rows(logs[0], preference, logs[1]).mean())
 
 
-def negative_log_likelihood_from_logs(
-    log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike
-) -> float:
-    """As `negative_log_likelihood`, from log-probabilities: finite however sure the prediction.
+def cross_entropy_rows(log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike) -> Array:
+    """What each pair adds to `negative_log_likelihood`, (n,) in nats: from logs, finite however sure the prediction.
 
     Args:
         log_probability: (n,) in nats, at most 0: log of the probability that the first completion is preferred.
@@ -69,20 +67,6 @@ def negative_log_likelihood_from_logs(
 
     Raises:
         DataError: shapes differ, there are no rows, a value is NaN or out of range, or the two do not add up to 1.
-    """
-    return float(np.mean(cross_entropy_rows(log_probability, preference, log_complement)))
-
-
-def cross_entropy_rows(log_probability: ArrayLike, preference: ArrayLike, log_complement: ArrayLike) -> Array:
-    """What each pair adds to the log loss, (n,) in nats: the per-row form of `negative_log_likelihood_from_logs`.
-
-    Args:
-        log_probability: (n,) in nats, at most 0.
-        preference: (n,) in [0, 1], soft labels.
-        log_complement: (n,) log of one minus the probability.
-
-    Raises:
-        DataError: as `negative_log_likelihood_from_logs`.
     """
     log_first, log_second = log_pair(log_probability, log_complement)
     wanted = probabilities("preference", preference)

@@ -290,32 +290,26 @@ def rows_to_tell(
     differences: ArrayLike,
     difference: float,
     groups: Groups = None,
-    *,
-    confidence: float = 0.95,
-    power: float = 0.8,
 ) -> float:
     """Rows like these that would be needed to find a mean difference of a given size; infinite for a size of 0.
 
-    (z_{(1 + confidence) / 2} + z_power)^2 n Var[mean] / difference^2, the variance of the mean taken over groups: rows
-    that share a prompt tell less than rows of their own.
+    Found is a difference whose two-sided interval of 95 % leaves out 0, with probability 0.8: (z_0.975 + z_0.8)^2 n
+    Var[mean] / difference^2. The variance of the mean is taken over groups: rows that share a prompt tell less than
+    rows of their own.
 
     Args:
         differences: (n,) of two models on the same rows.
         difference: to be found, in the unit of `differences`.
         groups: n labels, such as prompts; None takes each row as a group.
-        confidence: of the two-sided interval that is to leave out 0, in (0, 1).
-        power: probability that it does, in (0, 1).
 
     Raises:
         DataError: shapes differ, there are no rows, or a value is not finite.
-        ConfigError: `confidence` or `power` is out of range.
     """
     values = vector("differences", differences)
     centred: Array = values - values.mean()
     sums = np.bincount(group_codes(groups, len(values)), weights=centred)
     spread = float(sums @ sums) / len(values)
-    normal = NormalDist()
-    z = normal.inv_cdf(0.5 + fraction("confidence", confidence) / 2.0) + normal.inv_cdf(fraction("power", power))
+    z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
     return z * z * spread / difference**2 if difference else math.inf
 
 

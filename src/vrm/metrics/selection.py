@@ -18,7 +18,6 @@ from vrm.metrics._arrays import (
     same_length,
     tied_groups,
     vector,
-    whole_number,
 )
 from vrm.metrics.accuracy import pairwise_hits
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_rows
@@ -106,16 +105,11 @@ def selective_area_interval(
     return bootstrap_rows(lambda times: float(_curve(codes, credit, times).mean()), len(credit), labels, options)
 
 
-def thinned(selective: SelectiveAccuracy, points: int = 101) -> SelectiveAccuracy:
-    """The same curve at no more than `points` coverages, evenly spread, the last one kept; `area` and counts stay.
-
-    Raises:
-        ConfigError: `points` is below 2.
-    """
-    most = whole_number("points", points, 2)
-    if selective.count <= most:
+def thinned(selective: SelectiveAccuracy) -> SelectiveAccuracy:
+    """The same curve at no more than 101 coverages, evenly spread, the last one kept; `area` and counts stay."""
+    if selective.count <= 101:
         return selective
-    kept = np.linspace(0, selective.count - 1, most).round().astype(int)
+    kept = np.linspace(0, selective.count - 1, 101).round().astype(int)
     coverage, accuracy = (tuple(values[index] for index in kept) for values in (selective.coverage, selective.accuracy))
     return replace(selective, coverage=coverage, accuracy=accuracy)
 

@@ -17,10 +17,13 @@ import scipy
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from vrm.errors import ConfigError, DataError
-from vrm.metrics._arrays import Array, Groups, group_codes, matrix, probabilities, same_length, vector, whole_number
+from vrm.errors import DataError
+from vrm.metrics._arrays import Array, Groups, group_codes, matrix, probabilities, same_length, vector
 from vrm.metrics.accuracy import Accuracy, pairwise_accuracy, pairwise_hits, preferred_sign
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_totals
+
+RIDGE = 1.0
+"""Penalty of `fit_logistic`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +101,27 @@ class StyleRegression:
     count: int
 
 
-def style_log_odds(
-    differences: ArrayLike, preference: ArrayLike, groups: Groups = None, *, folds: int = 5, seed: int = 0
-) -> Array:
+def style_log_odds(differences: ArrayLike, preference: ArrayLike, groups: Groups = None, *, seed: int = 0) -> Array:
     """Log-odds from style alone that the first completion is preferred, (n,), each pair judged by a model of others.
 
-    Cross-fitted: prompts are dealt into folds, and a fold's pairs are judged by the logistic regression
-    (`fit_logistic`) of the other folds' decided pairs. Swapping the sides of a pair changes its sign and nothing else.
-    All are 0 where there is nothing to learn from, as with a single prompt.
+    Cross-fitted: prompts are dealt into five folds, or fewer if there are fewer groups. A fold's pairs are judged by
+    the logistic regression (`fit_logistic`) of the other folds' decided pairs. Swapping the sides of a pair changes its
+    sign and nothing else. All are 0 where there is nothing to learn from, as with a single prompt.
 
     Args:
         differences: (n, M) style measures of the first completion minus those of the second.
         preference: (n,) in [0, 1]; ties (0.5) are not learned from but judged.
         groups: n labels, such as prompts, each in one fold; None takes each pair as a group.
-        folds: at least 2; fewer are made if there are fewer groups.
         seed: deals groups into folds.
 
     Raises:
         DataError: shapes differ, there are no rows, or a value is not finite or out of range.
-        ConfigError: `folds` is out of range.
     """
     given, wanted = matrix("differences", differences), probabilities("preference", preference)
     same_length(differences=given, preference=wanted)
     codes = group_codes(groups, len(given))
     size = int(codes.max()) + 1
-    count = min(whole_number("folds", folds, 2), size)
+    count = min(5, size)
     fold = (np.random.default_rng(seed).permutation(size) % count)[codes]
     decided = wanted != 0.5
     log_odds = np.zeros(len(given))
@@ -296,36 +295,29 @@ class LogisticFit:
         return matrix("differences", differences) @ np.asarray(self.coefficients)
 
 
-def fit_logistic(
-    differences: ArrayLike,
-    preference: ArrayLike,
-    groups: Groups = None,
-    ridge: float = 1.0,
-) -> LogisticFit:
+def fit_logistic(differences: ArrayLike, preference: ArrayLike, groups: Groups = None) -> LogisticFit:
     """Logistic regression without intercept: swapping the sides of a row changes nothing.
 
     Which completion comes first is arbitrary, so there is no intercept, and regressors are scaled but not centred. The
-    penalty ridge / 2 times the sum of squared effects per root mean square keeps separable data finite; it is worth one
-    observation or so. Standard errors are the sandwich estimator summed over groups (Liang and Zeger 1986).
+    penalty `RIDGE` / 2 times the sum of squared effects per root mean square keeps separable data finite; it is worth
+    one observation or so. Standard errors are the sandwich estimator summed over groups (Liang and Zeger 1986).
 
     Args:
         differences: (n, M) first side minus second.
         preference: (n,) in [0, 1].
         groups: n labels, such as prompts; None takes each row as a group.
-        ridge: above 0.
 
     Raises:
         DataError: shapes differ, there are no rows, or a value is not finite or out of range.
-        ConfigError: `ridge` is not above 0.
     """
     given, wanted = matrix("differences", differences), probabilities("preference", preference)
     same_length(differences=given, preference=wanted)
     scale = np.sqrt(np.mean(given**2, axis=0))
     scale[scale == 0.0] = 1.0
     rows = given / scale
-    beta = _minimum(rows, wanted, ridge)
+    beta = _minimum(rows, wanted)
     fitted = expit(rows @ beta)
-    information = _information(rows, fitted, ridge)
+    information = _information(rows, fitted)
     codes = group_codes(groups, len(rows))
     residuals = rows * (wanted - fitted)[:, None]
     by_group = np.stack([np.bincount(codes, weights=column) for column in residuals.T], axis=1)
@@ -335,21 +327,19 @@ def fit_logistic(
     return LogisticFit(tuple((beta / scale).tolist()), tuple(errors.tolist()), tuple(scale.tolist()), len(rows))
 
 
-def _information(rows: Array, fitted: Array, ridge: float) -> Array:
+def _information(rows: Array, fitted: Array) -> Array:
     weights = fitted * (1.0 - fitted)
-    return (rows * weights[:, None]).T @ rows + ridge * np.eye(rows.shape[1])
+    return (rows * weights[:, None]).T @ rows + RIDGE * np.eye(rows.shape[1])
 
 
-def _minimum(rows: Array, wanted: Array, ridge: float) -> Array:
+def _minimum(rows: Array, wanted: Array) -> Array:
     """The coefficients (M,) of least penalized log loss: the root of its gradient, one since it is strictly convex."""
-    if not ridge > 0.0:
-        raise ConfigError(f"'ridge' must be above 0, got {ridge!r}.")
 
     def gradient(beta: Array) -> Array:
-        return rows.T @ (expit(rows @ beta) - wanted) + ridge * beta
+        return rows.T @ (expit(rows @ beta) - wanted) + RIDGE * beta
 
     def curvature(beta: Array) -> Array:
-        return _information(rows, expit(rows @ beta), ridge)
+        return _information(rows, expit(rows @ beta))
 
     # The gradient still tells coefficients apart where the loss itself is flat to the last digit.
     root = scipy.optimize.root(gradient, np.zeros(rows.shape[1]), jac=curvature, tol=1e-12)

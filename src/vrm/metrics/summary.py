@@ -22,9 +22,9 @@ from vrm.metrics.accuracy import (
 from vrm.metrics.calibration import (
     CalibrationError,
     brier_score,
+    cross_entropy_rows,
     expected_calibration_error,
     log_pair,
-    negative_log_likelihood_from_logs,
 )
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_mean
 from vrm.metrics.selection import selective_accuracy
@@ -154,6 +154,7 @@ def preference_summary(
     """
     ties = int((pairs.preference == 0.5).sum())
     probability = pairs.probability
+    log_loss = cross_entropy_rows(pairs.log_probability, pairs.preference, pairs.log_complement)
     selective = selective_accuracy(pairs.margins, pairs.preference, pairs.certainty)
     sides = pairs.lengths_first, pairs.lengths_second
     return PreferenceSummary(
@@ -163,9 +164,7 @@ def preference_summary(
         accuracy=_accuracy_interval(pairs, options),
         length_controlled=length_controlled_accuracy(pairs.margins, pairs.preference, *sides),
         longer_wins=longer_wins(pairs.preference, *sides),
-        negative_log_likelihood=negative_log_likelihood_from_logs(
-            pairs.log_probability, pairs.preference, pairs.log_complement
-        ),
+        negative_log_likelihood=float(log_loss.mean()),
         brier=brier_score(probability, pairs.preference),
         calibration=expected_calibration_error(probability, pairs.preference, bins),
         calibration_equal_width=expected_calibration_error(probability, pairs.preference, bins, "equal_width"),

@@ -23,7 +23,7 @@ from vrm.data.collate import target_keys
 from vrm.errors import NumericsError
 from vrm.labels import likelihoods
 from vrm.metrics.accuracy import pairwise_accuracy
-from vrm.metrics.calibration import expected_calibration_error, negative_log_likelihood_from_logs
+from vrm.metrics.calibration import cross_entropy_rows, expected_calibration_error
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.loss import TrainingLoss
 from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, flat, passes_of, positions_of
@@ -334,7 +334,7 @@ def _pair_metrics(columns: np.ndarray, preference: np.ndarray) -> dict[str, floa
     margin, log_first, log_second = columns[pairs].astype(np.float64).T
     label = preference[pairs].astype(np.float64)
     metrics = {
-        "nll": float(negative_log_likelihood_from_logs(log_first, label, log_second)),
+        "nll": float(cross_entropy_rows(log_first, label, log_second).mean()),
         "margin": float(np.where(label >= 0.5, margin, -margin).mean()),
     }
     if (label != 0.5).any():

@@ -12,13 +12,14 @@ from vrm.data.schema import Judgment
 from vrm.data.style import style_measures
 from vrm.evaluate.collect import Collected, collect
 from vrm.evaluate.diagnostics import (
+    MAX_CHARACTERS,
+    confident_mistakes,
     disagreement_report,
     reward_spread,
     selective_curves,
     uncertainties,
     weights_by_group,
 )
-from vrm.evaluate.mistakes import MAX_CHARACTERS, confident_mistakes
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions

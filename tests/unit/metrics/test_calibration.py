@@ -9,9 +9,9 @@ import pytest
 from vrm.errors import ConfigError, DataError
 from vrm.metrics import (
     brier_score,
+    cross_entropy_rows,
     expected_calibration_error,
     negative_log_likelihood,
-    negative_log_likelihood_from_logs,
 )
 
 
@@ -44,29 +44,29 @@ def test_nll_is_infinite_for_a_sure_miss_and_zero_for_a_sure_hit():
 def test_nll_from_logs_is_exact_where_probabilities_saturate(margin):
     log_probability = [-np.logaddexp(0.0, -margin)]
     complement = [-np.logaddexp(0.0, margin)]
-    first, second = (negative_log_likelihood_from_logs(log_probability, [p], complement) for p in (1.0, 0.0))
+    first, second = (cross_entropy_rows(log_probability, [p], complement).item() for p in (1.0, 0.0))
     assert (first, second) == pytest.approx((-log_probability[0], -complement[0]), rel=1e-12)
-    both = negative_log_likelihood_from_logs(log_probability, [0.25], complement)
+    both = cross_entropy_rows(log_probability, [0.25], complement).item()
     assert both == pytest.approx(-(0.25 * log_probability[0] + 0.75 * complement[0]), rel=1e-12)
 
 
 def test_nll_from_float32_logs_takes_the_complement_at_large_margins():
-    assert negative_log_likelihood_from_logs(np.float32([-0.0]), [0.0], np.float32([-200.0])) == pytest.approx(200.0)
+    assert cross_entropy_rows(np.float32([-0.0]), [0.0], np.float32([-200.0])) == pytest.approx(200.0)
 
 
 def test_nll_from_logs_refuses_what_is_no_log_probability():
     with pytest.raises(DataError, match=r"must hold log-probabilities, at most 0, got 0.4"):
-        negative_log_likelihood_from_logs([0.4], [1.0], [-1.0])
+        cross_entropy_rows([0.4], [1.0], [-1.0])
     with pytest.raises(DataError, match=r"add up to 0\.8"):
-        negative_log_likelihood_from_logs([math.log(0.4)], [1.0], [math.log(0.4)])
+        cross_entropy_rows([math.log(0.4)], [1.0], [math.log(0.4)])
     with pytest.raises(DataError, match="must be finite, got nan"):
-        negative_log_likelihood_from_logs([math.nan], [1.0], [-1.0])
+        cross_entropy_rows([math.nan], [1.0], [-1.0])
     with pytest.raises(DataError, match="'probability' 2, 'preference' 1"):
-        negative_log_likelihood_from_logs([math.log(0.5)] * 2, [1.0], [math.log(0.5)] * 2)
+        cross_entropy_rows([math.log(0.5)] * 2, [1.0], [math.log(0.5)] * 2)
 
 
 def test_float32_rounding_above_one_counts_as_one():
-    assert negative_log_likelihood_from_logs([3e-7], [1.0], [-math.inf]) == 0.0
+    assert cross_entropy_rows([3e-7], [1.0], [-math.inf]) == 0.0
     assert brier_score([1.0000001], [1.0]) == 0.0
     with pytest.raises(DataError, match=r"got 1\.001 at row 0"):
         brier_score([1.001], [1.0])

@@ -109,5 +109,3 @@ def test_a_thinned_curve_is_the_same_curve():
     assert (thin.area, thin.count) == (whole.area, 1234)
     short = selective_accuracy([1.0, 2.0], [1, 0], [1, 2])
     assert thinned(short) == short
-    with pytest.raises(ConfigError, match="points"):
-        thinned(whole, 1)

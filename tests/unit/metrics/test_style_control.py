@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from vrm.errors import ConfigError, DataError
+from vrm.errors import DataError
 from vrm.metrics import (
     ResampleOptions,
     balanced_mean_interval,
@@ -39,7 +39,7 @@ def rows():
 
 def test_each_pair_is_judged_by_a_model_of_other_prompts(rows):
     style, _, preference, groups = rows
-    found = style_log_odds(style, preference, groups, folds=5, seed=4)
+    found = style_log_odds(style, preference, groups, seed=4)
     order = np.random.default_rng(4).permutation(120)
     for pair in (15, 100, 201):
         fold = order[groups[pair]] % 5
@@ -50,7 +50,7 @@ def test_each_pair_is_judged_by_a_model_of_other_prompts(rows):
         assert found[pair] == pytest.approx(model.decision_function(style[[pair]] / scale)[0], abs=1e-4)
     changed = preference.copy()
     changed[100:102] = 1 - changed[100:102]
-    again = style_log_odds(style, changed, groups, folds=5, seed=4)
+    again = style_log_odds(style, changed, groups, seed=4)
     assert again[100] == found[100]
     assert not np.allclose(again, found)
 
@@ -191,8 +191,6 @@ def test_regression_parts_reward_and_style():
 
 
 def test_what_is_not_allowed():
-    with pytest.raises(ConfigError, match="folds"):
-        style_log_odds([[1.0]], [1.0], folds=1)
     with pytest.raises(DataError, match="same number of rows"):
         style_controlled_accuracy([1.0, 2.0], [1.0, 0.0], [0.5])
     with pytest.raises(DataError, match="names"):
