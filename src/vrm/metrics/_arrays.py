@@ -1,4 +1,7 @@
-"""What every metric checks of its input: shape, finiteness, range, length."""
+"""What every metric checks of its input: shape, finiteness, range, length.
+
+Values that do not fit raise `DataError`, settings `ConfigError`; the message names the argument and the first such row.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,7 @@ ROUNDING = 1e-5
 
 
 def numbers(name: str, values: ArrayLike) -> Array:
-    """`values` as a float64 array of any shape, NaN and infinities included; tensors on any device are taken too.
-
-    Raises:
-        DataError: the values are not real numbers.
-    """
+    """`values` as a float64 array of any shape, NaN and infinities included; tensors on any device are taken too."""
     given: Any = values
     if hasattr(given, "detach"):  # a torch tensor: numpy knows neither bfloat16 nor other devices
         given = given.detach().cpu().double().numpy()
@@ -39,11 +38,7 @@ def numbers(name: str, values: ArrayLike) -> Array:
 
 
 def finite(name: str, array: Array) -> Array:
-    """The array itself, if it holds no NaN and no infinity.
-
-    Raises:
-        DataError: it does; the message names the first such row.
-    """
+    """The array itself, if it holds no NaN and no infinity."""
     bad = np.flatnonzero(~np.isfinite(array))
     if bad.size:
         where = np.unravel_index(int(bad[0]), array.shape)
@@ -56,11 +51,7 @@ def finite(name: str, array: Array) -> Array:
 
 
 def vector(name: str, values: ArrayLike, *, allow_empty: bool = False, allow_infinite: bool = False) -> Array:
-    """`values` as a finite float64 array of shape (n,), n > 0.
-
-    Raises:
-        DataError: another shape, no rows, NaN, or infinities that are not allowed here.
-    """
+    """`values` as a finite float64 array of shape (n,), n > 0."""
     array = numbers(name, values)
     if array.ndim != 1:
         raise DataError(f"'{name}' must have one dimension, got shape {array.shape}. Flatten it or pick a column.")
@@ -72,11 +63,7 @@ def vector(name: str, values: ArrayLike, *, allow_empty: bool = False, allow_inf
 
 
 def probabilities(name: str, values: ArrayLike) -> Array:
-    """`values` as a vector in [0, 1]; what leaves it by at most `ROUNDING` is set to the bound.
-
-    Raises:
-        DataError: as `vector`, or a value outside [0, 1].
-    """
+    """`values` as a vector in [0, 1]; what leaves it by at most `ROUNDING` is set to the bound."""
     array = vector(name, values)
     bad = np.flatnonzero((array < -ROUNDING) | (array > 1.0 + ROUNDING))
     if bad.size:
@@ -85,11 +72,7 @@ def probabilities(name: str, values: ArrayLike) -> Array:
 
 
 def log_probabilities(name: str, values: ArrayLike) -> Array:
-    """`values` as a vector of log-probabilities in nats; minus infinity is allowed, up to `ROUNDING` above 0 is 0.
-
-    Raises:
-        DataError: as `vector`, or a value above 0.
-    """
+    """`values` as a vector of log-probabilities in nats; minus infinity is allowed, up to `ROUNDING` above 0 is 0."""
     array = vector(name, values, allow_infinite=True)
     bad = np.flatnonzero(array > ROUNDING)
     if bad.size:
@@ -101,11 +84,7 @@ def log_probabilities(name: str, values: ArrayLike) -> Array:
 
 
 def lengths(name: str, values: ArrayLike) -> Array:
-    """`values` as a vector of lengths, each at least 0, in any unit.
-
-    Raises:
-        DataError: as `vector`, or a negative length.
-    """
+    """`values` as a vector of lengths, each at least 0, in any unit."""
     array = vector(name, values)
     if (array < 0).any():
         row = int(np.argmax(array < 0))
@@ -114,11 +93,7 @@ def lengths(name: str, values: ArrayLike) -> Array:
 
 
 def matrix(name: str, values: ArrayLike, columns: str = "objectives") -> Array:
-    """`values` as a finite float64 array (n, K), n and K at least 1; `columns` is what a message calls the K.
-
-    Raises:
-        DataError: another shape, no entries, or a value that is not finite.
-    """
+    """`values` as a finite float64 array (n, K), n and K at least 1; `columns` is what a message calls the K."""
     array = numbers(name, values)
     if array.ndim != 2 or not array.size:
         raise DataError(f"'{name}' must have shape (rows, {columns}), none of them 0, got {array.shape}.")
@@ -126,11 +101,7 @@ def matrix(name: str, values: ArrayLike, columns: str = "objectives") -> Array:
 
 
 def same_length(**arrays: Array) -> None:
-    """Check that all arrays have as many rows as the first.
-
-    Raises:
-        DataError: one has not; the message gives every length.
-    """
+    """Check that all arrays have as many rows as the first."""
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         listed = ", ".join(f"'{name}' {length}" for name, length in rows.items())
@@ -138,11 +109,7 @@ def same_length(**arrays: Array) -> None:
 
 
 def group_codes(groups: Groups, rows: int) -> Indices:
-    """Group labels as numbers 0, 1, ... in order of first appearance, shape (rows,); None makes each row a group.
-
-    Raises:
-        DataError: not one label a row, or a label that cannot be hashed (messages: pass their text).
-    """
+    """Group labels as numbers 0, 1, ... in order of first appearance, shape (rows,); None makes each row a group."""
     if groups is None:
         return np.arange(rows, dtype=np.intp)
     labels: Any = groups.tolist() if hasattr(groups, "tolist") else groups
@@ -157,11 +124,7 @@ def group_codes(groups: Groups, rows: int) -> Indices:
 
 
 def whole_number(name: str, value: int, lowest: int, highest: int | None = None) -> int:
-    """`value` itself, if it is an integer in [lowest, highest].
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """`value` itself, if it is an integer in [lowest, highest]."""
     fits = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not fits or value < lowest or (highest is not None and value > highest):
         limit = f"at least {lowest}" if highest is None else f"from {lowest} to {highest}"
@@ -170,11 +133,7 @@ def whole_number(name: str, value: int, lowest: int, highest: int | None = None)
 
 
 def fraction(name: str, value: float, *, include_one: bool = False) -> float:
-    """`value` itself, if it lies in (0, 1), or in (0, 1] with `include_one`.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """`value` itself, if it lies in (0, 1), or in (0, 1] with `include_one`."""
     if not (0.0 < value < 1.0 or (include_one and value == 1.0)) or math.isnan(value):
         raise ConfigError(f"'{name}' must lie in (0, 1{']' if include_one else ')'}, got {value!r}.")
     return float(value)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vrm.errors import ConfigError, DataError
-from vrm.metrics._arrays import Array, same_length, tied_groups, tied_means, vector, whole_number
+from vrm.metrics._arrays import Array, Groups, same_length, tied_groups, tied_means, vector, whole_number
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_means
 
 ORACLE, RANDOM = "oracle", "random"
@@ -135,12 +135,7 @@ def compare_best_of_n(
         raise DataError(f"'groups' must hold one label a prompt, got {len(labels)} labels for {len(values)} prompts.")
     values, labels = [values[row] for row in used], [labels[row] for row in used]
     means = {name: _expected([pick[row] for row in used], values, size) for name, pick in picks.items()}
-
-    def curve(name: str, expected: _Expected) -> BestOfNCurve:
-        against = None if baseline in (None, name) else means[str(baseline)].gold
-        columns = bootstrap_means(_columns(expected, means[ORACLE].gold, against), labels, options)
-        return _curve(columns, expected, compared=against is not None)
-
+    against = None if baseline is None else means[baseline]
     return BestOfN(
         rows=len(used),
         left_out=len(sizes) - len(used),
@@ -149,7 +144,10 @@ def compare_best_of_n(
         policy_kl=tuple(policy_kl(n) for n in range(1, size + 1)),
         gold_spread=_spread(values),
         baseline=baseline,
-        curves={name: curve(name, expected) for name, expected in means.items()},
+        curves={
+            name: _curve(expected, means[ORACLE], None if name == baseline else against, labels, options)
+            for name, expected in means.items()
+        },
     )
 
 
@@ -210,24 +208,22 @@ def _expected(rewards: Sequence[Array], gold: Sequence[Array], size: int) -> _Ex
     )
 
 
-def _columns(expected: _Expected, oracle: Array, against: Array | None) -> Array:
-    """Everything of one curve that gets an interval, side by side: (rows, 3 or 3 + N, and N)."""
-    gold = expected.gold
+def _curve(
+    expected: _Expected, oracle: _Expected, baseline: _Expected | None, labels: Groups, options: ResampleOptions
+) -> BestOfNCurve:
+    """One curve; everything that gets an interval is resampled side by side."""
+    gold, size, peak = expected.gold, expected.gold.shape[1], _peak(expected.gold)
     last = gold[:, -1]
-    parts = [expected.all_completions, oracle[:, -1] - last, gold[:, _peak(gold) - 1] - last]
-    curves = [gold] if against is None else [gold, gold - against]
-    return np.concatenate([np.stack(parts, axis=1), *curves], axis=1)
-
-
-def _curve(columns: Sequence[Interval], expected: _Expected, compared: bool) -> BestOfNCurve:
-    size = expected.gold.shape[1]
-    everything, regret, fall, *points = columns
+    columns = [expected.all_completions, oracle.gold[:, -1] - last, gold[:, peak - 1] - last, gold]
+    if baseline is not None:
+        columns.append(gold - baseline.gold)
+    everything, regret, fall, *points = bootstrap_means(np.column_stack(columns), labels, options)
     return BestOfNCurve(
         gold=tuple(points[:size]),
-        difference=tuple(points[size:]) if compared else (),
+        difference=tuple(points[size:]),
         proxy=tuple(expected.proxy.tolist()),
         regret=regret,
-        peak=_peak(expected.gold),
+        peak=peak,
         fall=fall,
         all_completions=everything,
     )

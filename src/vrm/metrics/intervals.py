@@ -119,7 +119,7 @@ def bootstrap_means(
     """
     array = matrix("values", values, "columns")
     counted = np.concatenate([array, np.ones((len(array), 1))], axis=1)
-    return _bootstrap_totals(counted, lambda totals: totals[:, :-1] / totals[:, -1:], groups, options)
+    return bootstrap_totals(counted, lambda totals: totals[:, :-1] / totals[:, -1:], groups, options)
 
 
 def bootstrap_totals(
@@ -127,14 +127,14 @@ def bootstrap_totals(
     statistic: Callable[[Array], Array],
     groups: Groups = None,
     options: ResampleOptions = DEFAULT_RESAMPLING,
-) -> Interval:
-    """Percentile bootstrap interval of a function of column totals, such as a ratio of two sums; as fast as the mean's.
+) -> tuple[Interval, ...]:
+    """Percentile bootstrap intervals of functions of column totals, such as ratios of two sums; as fast as the mean's.
 
     Resamples in which the statistic is not finite (a ratio over nothing, say) are left out.
 
     Args:
         columns: (n, C) finite.
-        statistic: from totals (resamples, C) to one number a resample.
+        statistic: from totals (resamples, C) to statistics (resamples, S), each of which gets an interval.
         groups: n labels, such as prompts; None takes each row as a group.
         options: of the bootstrap.
 
@@ -142,7 +142,10 @@ def bootstrap_totals(
         DataError: `columns` or `groups` have a wrong shape, no rows, or values that are not finite.
     """
     array = matrix("columns", columns)
-    return _bootstrap_totals(array, lambda totals: statistic(totals)[:, None], groups, options)[0]
+    codes = group_codes(groups, len(array))
+    sums = np.stack([np.bincount(codes, weights=column) for column in array.T], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _bootstrap(lambda times: statistic(np.asarray(times @ sums, dtype=np.float64)), len(sums), options)
 
 
 def bootstrap_rows(
@@ -192,15 +195,6 @@ def mcnemar(correct_first: ArrayLike, correct_second: ArrayLike) -> McNemar:
     differing = only_first + only_second
     p_value = float(scipy.stats.binomtest(only_first, differing).pvalue) if differing else 1.0
     return McNemar(only_first, only_second, p_value)
-
-
-def _bootstrap_totals(
-    columns: Array, statistic: Callable[[Array], Array], groups: Groups, options: ResampleOptions
-) -> tuple[Interval, ...]:
-    codes = group_codes(groups, len(columns))
-    sums = np.stack([np.bincount(codes, weights=column) for column in columns.T], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _bootstrap(lambda times: statistic(np.asarray(times @ sums, dtype=np.float64)), len(sums), options)
 
 
 def _bootstrap(statistic: Callable[[Indices], Array], size: int, options: ResampleOptions) -> tuple[Interval, ...]:

@@ -217,10 +217,10 @@ def balanced_mean_interval(
     on_one, on_other = weight * (side > 0), weight * (side < 0)
     return bootstrap_totals(
         np.stack([on_one * value, on_one, on_other * value, on_other], axis=1),
-        lambda totals: (totals[:, 0] / totals[:, 1] + totals[:, 2] / totals[:, 3]) / 2.0,
+        lambda totals: (totals[:, :1] / totals[:, 1:2] + totals[:, 2:3] / totals[:, 3:]) / 2.0,
         groups,
         options,
-    )
+    )[0]
 
 
 def style_regression(
