@@ -35,7 +35,7 @@ from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.checkpoint import load_tokenizer
 from vrm.model.packing import padded_passes
 from vrm.model.padding import pad_right
-from vrm.results.versions import versions
+from vrm.results.base import versions
 from vrm.train.loss import TrainingLoss
 from vrm.train.passes import FeatureDataset, collate_features
 from vrm.train.trainer import VRMTrainer

@@ -29,7 +29,7 @@ from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.rater import nuisance_table, rater_margins
 from vrm.metrics import pairwise_accuracy, pearson
-from vrm.results.versions import versions
+from vrm.results.base import versions
 from vrm.train.run import run_training
 
 SETTINGS: dict[str, list[str]] = {"without": [], "with": ["log_length"]}

@@ -22,7 +22,7 @@ from vrm.data.load import load_judgments
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
-from vrm.results.versions import versions
+from vrm.results.base import versions
 from vrm.train.run import run_training
 
 HEADS = ("bt", "mlp", "gated", "bottleneck", "vrm")

@@ -53,17 +53,11 @@ def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
             str(result.measured),
             _cell(result.shift, "+.2f", narrow=narrow),
             "-" if result.raised is None else f"{100 * result.raised.estimate:.0f}",
-            _cell(_pairs_wrong(result), ".0f", 100, narrow=narrow),
+            _cell(result.pairs_wrong, ".0f", 100, narrow=narrow),
             _cell(result.harm, ".0f", 100, narrow=narrow),
             f"[{style}]{result.verdict}[/]",
         )
     return edits
-
-
-def _pairs_wrong(result: EditResult) -> Interval | None:
-    if result.pairs is None:
-        return None
-    return result.pairs.error_rate if result.kind == EditKind.LOWER else result.pairs.flip_rate
 
 
 def _cell(interval: Interval | None, form: str, scale: float = 1.0, *, narrow: bool = False) -> str:

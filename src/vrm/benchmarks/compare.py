@@ -21,8 +21,7 @@ from vrm.metrics import (
     holm,
 )
 from vrm.results.comparison import BenchmarkComparison, PairedFigure
-from vrm.results.formats import points, signed
-from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
+from vrm.results.formats import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words, points, signed
 
 
 def compare_outcomes(

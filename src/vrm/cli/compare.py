@@ -113,7 +113,7 @@ def _document(
     from vrm.evaluate.compare_words import conclusions
     from vrm.metrics import field_values
     from vrm.results import BenchmarkComparisonEntry, Comparison, ComparisonDocument, FileComparison
-    from vrm.results.versions import versions
+    from vrm.results.base import versions
 
     files, benchmarks = {}, {}
     for target, comparison in compared.items():

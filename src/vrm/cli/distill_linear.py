@@ -120,8 +120,8 @@ def _distill(
     """Fit a student and write its weights and tokenizer; what `distillation.json` is to hold."""
     from vrm.data.splits import split_by_prompt
     from vrm.export.directory import hub_name, make_tokenizer_portable
+    from vrm.results.base import versions
     from vrm.results.distillation import DistillationDocument, StudentRows
-    from vrm.results.versions import versions
     from vrm.train.distill import fine_tune, fit_score_layer
     from vrm.train.student import build_student, check_last_token, fresh_parameters
 

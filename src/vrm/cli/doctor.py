@@ -114,7 +114,7 @@ def _reading(
 def _document(report: DoctorReport, files: list[str], model: str | None) -> DoctorDocument:
     from vrm.metrics import field_values
     from vrm.results import DoctorDocument
-    from vrm.results.versions import versions
+    from vrm.results.base import versions
 
     beside = {name: version(name) for name in ("datasketch", "py3langid")}
     fields = {name: value for name, value in field_values(report).items() if name != "invalid"}

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from vrm.metrics import Interval
 from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
-from vrm.results.formats import number, percent, points, signed
-from vrm.results.words import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words
+from vrm.results.formats import ALPHA, FEW_PROMPTS, leaves_out_zero, number, p_words, percent, points, signed
 
 FEW_DIFFERENCES = 10
 ABOUT_SEEDS = "All this is about these two trained models: other seeds of the same recipes may differ as much."

@@ -5,7 +5,7 @@ Texts are plain and untrusted; the template escapes them. The only markup is a c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -56,6 +56,19 @@ class Table:
     caption: str = ""
     parts: Mapping[int, str] = field(default_factory=dict)
     kind: ClassVar[str] = "table"
+
+    @classmethod
+    def in_parts(
+        cls, columns: Sequence[Column], parts: Iterable[tuple[str, Sequence[Sequence[Cell]]]], caption: str = ""
+    ) -> Table:
+        """A table of parts. A part without rows has no title in it, and an empty title no line."""
+        rows: list[Sequence[Cell]] = []
+        titles: dict[int, str] = {}
+        for title, part in parts:
+            if title and part:
+                titles[len(rows)] = title
+            rows += part
+        return cls(columns, rows, caption, titles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +142,4 @@ class Section:
     anchor: str
     title: str
     blocks: Sequence[Block] = ()
-    missing: Sequence[str] = field(default=())
+    missing: Sequence[str] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib.resources import files
 
 import jinja2
@@ -11,9 +12,36 @@ import vrm
 from vrm.report.blocks import Section
 from vrm.report.charts import Drawer
 from vrm.report.inputs import KINDS, Inputs
-from vrm.report.sections import SECTIONS
+from vrm.report.sections.accuracy import accuracy_section
+from vrm.report.sections.audit import audit_section
+from vrm.report.sections.best_of_n import best_of_n_section
+from vrm.report.sections.calibration import calibration_section
+from vrm.report.sections.comparison import comparison_section
+from vrm.report.sections.doctor import doctor_section
+from vrm.report.sections.mistakes import mistakes_section
+from vrm.report.sections.selective import selective_section
+from vrm.report.sections.settings import settings_section
+from vrm.report.sections.summary import summary_section
+from vrm.report.sections.training import training_section
+from vrm.report.sections.weights import weights_section
 from vrm.report.view import View, view_of
 from vrm.results import Kind
+
+SECTIONS: tuple[Callable[[View, Drawer], Section], ...] = (
+    summary_section,
+    accuracy_section,
+    comparison_section,
+    calibration_section,
+    selective_section,
+    best_of_n_section,
+    audit_section,
+    doctor_section,
+    weights_section,
+    mistakes_section,
+    training_section,
+    settings_section,
+)
+"""In order. Each makes its section without blocks where the inputs have nothing for it."""
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
@@ -40,7 +68,7 @@ def render_report(inputs: Inputs, title: str = "Reward model report") -> str:
         version=vrm.__version__,
         css=_file("page.css"),
         sections=[section for section in sections if section.blocks],
-        missing=_missing(sections),
+        missing=[f"{section.title}: {reason}" for section in sections for reason in section.missing],
     )
     return _UNPRINTABLE.sub("\ufffd", page)
 
@@ -62,7 +90,3 @@ def _subtitle(view: View) -> str:
     counts = [(len(inputs.runs), "training run")]
     counts += [(kinds.count(kind), "data check" if kind == Kind.DOCTOR else str(kind)) for kind in KINDS]
     return "From " + ", ".join(f"{count} {word}{'s' * (count > 1)}" for count, word in counts if count)
-
-
-def _missing(sections: list[Section]) -> list[str]:
-    return [f"{section.title}: {reason}" for section in sections for reason in section.missing]

@@ -87,6 +87,13 @@ class EditResult:
     harm: Interval | None
     verdict: Verdict
 
+    @property
+    def pairs_wrong(self) -> Interval | None:
+        """The error rate of the pairs for `must lower`, and the flip rate for `must not raise`."""
+        if self.pairs is None:
+            return None
+        return self.pairs.error_rate if self.kind == EditKind.LOWER else self.pairs.flip_rate
+
 
 @dataclass(frozen=True, slots=True)
 class LengthCorrelation:

@@ -7,16 +7,19 @@ read; results that were just computed need no check.
 from __future__ import annotations
 
 import json
+import platform
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+import vrm
 from vrm.errors import DataError
 from vrm.metrics import json_ready
 
@@ -101,6 +104,17 @@ class WithData:
     """
 
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    packages = {"python": platform.python_version(), "vrm": vrm.__version__}
+    for package in ("torch", "transformers", "accelerate", "datasets", "peft", "numpy"):
+        try:
+            packages[package] = version(package)
+        except PackageNotFoundError:
+            packages[package] = "absent"
+    return packages
 
 
 def to_text(value: Any) -> str:

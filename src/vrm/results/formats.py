@@ -1,4 +1,4 @@
-"""Numbers as tables and sentences show them."""
+"""Numbers as tables and sentences show them, and the words that every comparison of two models shares."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from rich.table import Column, Table
 from vrm.metrics import Interval
 
 Group = TypeVar("Group")
+
+ALPHA = 0.05
+"""Level of every test."""
+
+FEW_PROMPTS = 50
+"""Prompts under which bootstrap intervals are too short."""
 
 
 def percent(value: float) -> str:
@@ -41,6 +47,18 @@ def span(interval: Interval, show: Callable[[float], str] = percent) -> str:
 def with_span(interval: Interval, show: Callable[[float], str] = percent) -> str:
     """An estimate and both ends, escaped as in `span`."""
     return f"{show(interval.estimate)} {span(interval, show)}"
+
+
+def p_words(p_value: float) -> str:
+    """`p = 0.012`, `p < 0.001`, or `p unknown`."""
+    if math.isnan(p_value):
+        return "p unknown"
+    return "p < 0.001" if p_value < 0.001 else f"p = {number(p_value, 3 if p_value < 0.1 else 2)}"
+
+
+def leaves_out_zero(interval: Interval) -> bool:
+    """Whether the interval is known and lies on one side of 0."""
+    return interval.low > 0.0 or interval.high < 0.0
 
 
 def plural(count: int, noun: str) -> str:

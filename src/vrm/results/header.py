@@ -13,8 +13,7 @@ from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import backbone_fingerprint
 from vrm.metrics import field_values
 from vrm.model.checkpoint import weights_sha256
-from vrm.results.base import MeasuredModel
-from vrm.results.versions import versions
+from vrm.results.base import MeasuredModel, versions
 
 
 def model_header(model: str, engine: RewardEngine, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from vrm.labels import multipliers
 from vrm.model.checkpoint import save_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.results import to_text
+from vrm.results.base import versions
 from vrm.results.header import overlong_counts
 from vrm.results.run import RowCounts, RunDocument
-from vrm.results.versions import versions
 from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.compilation import compile_backbone, compiles

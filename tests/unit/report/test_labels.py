@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vrm.report.labels import benchmark_names, short_names, steering_words
+from vrm.report.view import benchmark_names, short_names, steering_words
 
 
 def test_the_last_part_does_where_it_is_unique():

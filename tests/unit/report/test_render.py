@@ -10,7 +10,7 @@ import pytest
 
 from vrm.errors import DataError
 from vrm.report import read_inputs, render_report
-from vrm.report.sections import SECTIONS
+from vrm.report.render import SECTIONS
 from vrm.results import FileEvaluation, RunDocument
 
 SCRIPT = "<script>alert('x')</script>"

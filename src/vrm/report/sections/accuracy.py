@@ -47,30 +47,25 @@ def accuracy_section(view: View, draw: Drawer) -> Section:
     if not datasets:
         return Section("accuracy", "Accuracy")
     blocks: list[Block] = [_table(datasets, paired)]
-    charts = [_chart(name, measured, draw) for name, measured in datasets.items()]
-    blocks.append(Charts([chart for chart in charts if chart is not None]))
+    charts = [chart for name, measured in datasets.items() if (chart := _chart(name, measured, draw))]
+    if charts:
+        blocks.append(Charts(charts))
     for name, measured in datasets.items():
-        fold = _figures(measured, name)
-        if fold is not None:
-            blocks.append(fold)
-        for word in GROUPINGS:
-            fold = _groups(measured, word, name)
-            if fold is not None:
-                blocks.append(fold)
-    return Section("accuracy", "Accuracy", [block for block in blocks if not isinstance(block, Charts) or block.items])
+        folds = [_figures(measured, name), *(_groups(measured, word, name) for word in GROUPINGS)]
+        blocks += [fold for fold in folds if fold]
+    return Section("accuracy", "Accuracy", blocks)
 
 
 def _table(datasets: dict[str, list[Measurement]], paired: Paired) -> Table:
     styled = any(_style(entry) is not None for measured in datasets.values() for entry in measured)
     columns = [Column("model", False), Column("pairs"), Column("accuracy, %"), Column("length-controlled")]
     columns += [Column("style-controlled")] * styled + [Column("longer wins")] + [Column("style wins")] * styled
-    body: list[list[Cell]] = []
-    parts = {}
+    parts = []
     for name, measured in datasets.items():
-        parts[len(body)] = _part(name, measured[0])
         best = known_best(measured, paired)
-        body += [_row(entry, place == best, styled) for place, entry in enumerate(measured)]
-    return Table(columns, body, CAPTION, parts)
+        rows = [_row(entry, place == best, styled) for place, entry in enumerate(measured)]
+        parts.append((_part(name, measured[0]), rows))
+    return Table.in_parts(columns, parts, CAPTION)
 
 
 def _part(name: str, entry: Measurement) -> str:
@@ -141,18 +136,12 @@ def _figures(measured: list[Measurement], name: str) -> Fold | None:
             by_cell.setdefault((figure.level, figure.row, figure.column), {})[entry.model] = figure
     if len(by_cell) < 2:
         return None
-    levels = {key[0]: place for place, key in reversed(list(enumerate(by_cell)))}
-    ordered = sorted(by_cell, key=lambda key: levels[key[0]])
-    body: list[list[Cell]] = []
-    parts = {}
-    for place, (level, row, column) in enumerate(ordered):
-        if level and (place == 0 or ordered[place - 1][0] != level):
-            parts[place] = level
-        by_model = by_cell[level, row, column]
+    levels: dict[str, list[list[Cell]]] = {}
+    for (level, row, column), by_model in by_cell.items():
         first = next(iter(by_model.values()))
         shown = [percent_cell(by_model.get(entry.model)) for entry in measured]
         longer = Cell(percent(first.longer_wins), tone="muted")
-        body.append([Cell(row), Cell(column), Cell(whole(first.examples)), *shown, longer])
+        levels.setdefault(level, []).append([Cell(row), Cell(column), Cell(whole(first.examples)), *shown, longer])
     columns = [Column("", False), Column("figure", False), Column("examples")]
     columns += [*(Column(entry.model) for entry in measured), Column("longer wins")]
-    return Fold(f"All figures of {name}", [Table(columns, body, "", parts)], f"{len(by_cell)} figures")
+    return Fold(f"All figures of {name}", [Table.in_parts(columns, levels.items())], f"{len(by_cell)} figures")

@@ -98,9 +98,6 @@ def _table(audit: AuditDocument) -> Table:
 
 
 def _row(edit: EditResult) -> list[Cell]:
-    wrong = None
-    if edit.pairs:
-        wrong = edit.pairs.error_rate if edit.kind == EditKind.LOWER else edit.pairs.flip_rate
     return [
         Cell(_name(edit)),
         Cell(edit.verdict, tone=TONES.get(edit.verdict, "muted")),
@@ -108,7 +105,7 @@ def _row(edit: EditResult) -> list[Cell]:
         percent_cell(edit.harm, 0),
         fixed_cell(edit.shift, 2, signed=True),
         percent_cell(edit.raised, 0),
-        percent_cell(wrong, 0),
+        percent_cell(edit.pairs_wrong, 0),
     ]
 
 

@@ -10,7 +10,7 @@ from vrm.report.svg import SERIES
 from vrm.report.values import fixed_cell, known, whole
 from vrm.report.view import Measurement, View
 from vrm.results import BestOfNEntry, PickCurve
-from vrm.results.words import leaves_out_zero
+from vrm.results.formats import leaves_out_zero
 
 MEAN = "mean"
 REFERENCES = ("oracle", "longest", "random")
@@ -124,23 +124,15 @@ def _by_kappa(judged: Judged, draw: Drawer, several: bool) -> Chart:
 def _end(judged: list[Judged], largest: int) -> Table:
     columns = [Column("picked by", False), Column(f"gold at n = {largest}"), Column("− mean reward"), Column("regret")]
     columns += [Column("peak n"), Column("fall from the peak")]
-    body: list[list[Cell]] = []
-    parts = {}
-    for one in judged:
-        parts[len(body)] = one.entry.model
-        body += [_end_row(name, curve) for name, curve in one.picks().items()]
+    parts = [(one.entry.model, [_end_row(name, curve) for name, curve in one.picks().items()]) for one in judged]
     curves = judged[0].lists.curves
-    lines = {name: curves[name] for name in REFERENCES if name in curves}
-    if lines:
-        parts[len(body)] = "for comparison"
-        body += [_end_row(name, curve, len(judged) == 1) for name, curve in lines.items()]
-    return Table(
+    lines = [_end_row(name, curves[name], len(judged) == 1) for name in REFERENCES if name in curves]
+    return Table.in_parts(
         columns,
-        body,
+        [*parts, ("for comparison", lines)],
         "− mean reward: paired difference from the pick by mean reward; bold where its interval leaves out 0. Regret: "
         "the gold score of the oracle minus this one. Peak: the n of the highest gold score; below the end of the "
         "curve, more optimization did harm.",
-        parts,
     )
 
 

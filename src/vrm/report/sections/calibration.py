@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrm.metrics import ReliabilityBin
+from vrm.metrics import PreferenceSummary, ReliabilityBin
 from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Section, Table
 from vrm.report.charts import Drawer, Reliability
 from vrm.report.sections.best import has_pairs
@@ -37,16 +37,16 @@ def calibration_section(view: View, draw: Drawer) -> Section:
 
 def _table(datasets: dict[str, list[Measurement]]) -> Table:
     columns = [Column("model", False), Column("NLL"), Column("Brier"), Column("ECE")]
-    body: list[list[Cell]] = []
-    parts = {}
-    for name, measured in datasets.items():
-        parts[len(body)] = name
-        for entry in measured:
-            pairs = entry.file.pairs
-            assert pairs is not None  # only measurements with pairs come here
-            figures = (pairs.negative_log_likelihood, pairs.brier, pairs.calibration.value)
-            body.append([Cell(entry.model), *(Cell(fixed(figure)) for figure in figures)])
-    return Table(columns, body, CAPTION, parts)
+    parts = [
+        (name, [_row(entry.model, pairs) for entry in measured if (pairs := entry.file.pairs)])
+        for name, measured in datasets.items()
+    ]
+    return Table.in_parts(columns, parts, CAPTION)
+
+
+def _row(model: str, pairs: PreferenceSummary) -> list[Cell]:
+    figures = (pairs.negative_log_likelihood, pairs.brier, pairs.calibration.value)
+    return [Cell(model), *(Cell(fixed(figure)) for figure in figures)]
 
 
 def _diagram(name: str, measured: list[Measurement], draw: Drawer) -> Chart:

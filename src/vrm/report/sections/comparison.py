@@ -11,7 +11,7 @@ from vrm.report.charts import Drawer
 from vrm.report.values import NONE, fixed, fixed_cell, known, percent, scaled, whole
 from vrm.report.view import View
 from vrm.results import BenchmarkComparisonEntry, ComparisonDocument, FileComparison, PairedComparison, PairedFigure
-from vrm.results.words import leaves_out_zero
+from vrm.results.formats import leaves_out_zero
 
 CAPTION = (
     "Paired on the same examples; 95 % intervals of the difference by bootstrap over prompts, in points for shares; "

@@ -30,6 +30,11 @@ FIRST = 0.05
 
 MAX_MODELS = 6
 
+EXPLAINED = (
+    "Pairs are kept in order of the model’s certainty. Where uncertainty is worth something, accuracy rises to the "
+    "left; a model whose certainty tells nothing has a level line, and an area that equals its accuracy."
+)
+
 AXES = Axes("coverage: share of pairs kept, %", "accuracy, %", (0.0, 1.0), percent=True, percent_x=True)
 
 
@@ -43,16 +48,9 @@ def selective_section(view: View, draw: Drawer) -> Section:
         missing += [f"{entry.source}: no curves of {name}" for entry in measured if not _curves(entry)]
     charts = [chart for name, measured in with_curves.items() if measured for chart in _charts(name, measured, draw)]
     if charts:
-        blocks += [Paragraph(_explained()), _table(with_curves), Charts(charts)]
+        blocks += [Paragraph(EXPLAINED), _table(with_curves), Charts(charts)]
     blocks += _disagreement(datasets)
     return Section("selective", "Selective accuracy", blocks, missing)
-
-
-def _explained() -> str:
-    return (
-        "Pairs are kept in order of the model’s certainty. Where uncertainty is worth something, accuracy rises to the "
-        "left; a model whose certainty tells nothing has a level line, and an area that equals its accuracy."
-    )
 
 
 def _curves(entry: Measurement) -> dict[str, SelectiveCurve]:
@@ -83,13 +81,8 @@ def _table(datasets: dict[str, list[Measurement]]) -> Table:
     shown = [key for key in RANKINGS if any(key in _curves(e) for measured in datasets.values() for e in measured)]
     columns = [Column("model", False), Column("accuracy, %"), Column("surest half, %")]
     columns += [Column(f"area {RANKINGS[key]}, %") for key in shown]
-    rows: list[list[Cell]] = []
-    parts = {}
-    for name, measured in datasets.items():
-        if measured:
-            parts[len(rows)] = name
-        rows += [_row(entry, shown) for entry in measured]
-    return Table(columns, rows, "Area: mean accuracy over all coverages, with 95 % intervals over prompts.", parts)
+    parts = [(name, [_row(entry, shown) for entry in measured]) for name, measured in datasets.items()]
+    return Table.in_parts(columns, parts, "Area: mean accuracy over all coverages, with 95 % intervals over prompts.")
 
 
 def _row(entry: Measurement, shown: list[str]) -> list[Cell]:
@@ -104,8 +97,7 @@ def _row(entry: Measurement, shown: list[str]) -> list[Cell]:
 
 def _disagreement(datasets: dict[str, list[Measurement]]) -> list[Block]:
     """How well each signal tells ties, and pairs that judges disagree about, from the rest."""
-    rows: list[list[Cell]] = []
-    parts: dict[int, str] = {}
+    parts = []
     for name, measured in datasets.items():
         for entry in measured:
             report = entry.file.disagreement
@@ -113,16 +105,16 @@ def _disagreement(datasets: dict[str, list[Measurement]]) -> list[Block]:
                 if detection is not None and detection.signals:
                     total = detection.positives + detection.negatives
                     sizes = f"{whole(detection.positives)} of {whole(total)} pairs"
-                    parts[len(rows)] = f"{entry.model} on {name}: {word}, {sizes}"
-                    rows += [_signal_row(signal, auroc) for signal, auroc in detection.signals.items()]
-    if not rows:
+                    rows = [_signal_row(signal, auroc) for signal, auroc in detection.signals.items()]
+                    parts.append((f"{entry.model} on {name}: {word}, {sizes}", rows))
+    if not parts:
         return []
     columns = [Column("signal", False), Column("AUROC"), Column("− baseline")]
     caption = (
         "AUROC: how often a pair of this kind has the larger uncertainty than another pair; 0.5 tells nothing. "
         "− baseline: difference from closeness, the size of the margin alone; bold where its interval lies above 0."
     )
-    return [Heading("Does uncertainty find ties and disagreement?"), Table(columns, rows, caption, parts)]
+    return [Heading("Does uncertainty find ties and disagreement?"), Table.in_parts(columns, parts, caption)]
 
 
 def _signal_row(signal: str, measured: SignalAuroc) -> list[Cell]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from vrm.labels import KINDS
 from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Paragraph, Section, Table
@@ -37,10 +36,9 @@ def training_section(view: View, draw: Drawer) -> Section:
         f"{run.source}: no history.jsonl, or an empty one, so no curves of this run" for run in runs if not run.history
     ] + [f"{run.source}: no run.json: the run is not finished" for run in runs if run.summary is None]
     blocks: list[Block] = [_runs_table(view)]
-    held_out = [chart for chart in (_held_out(view, draw, key) for key in HELD_OUT) if chart]
+    held_out = [chart for key, shown in HELD_OUT.items() if (chart := _chart(view, draw, key, *shown))]
     named = {name: (kind.title, kind.unit) for name, kind in KINDS.items()} | KL_TERMS
-    charts = (_term(view, draw, key, title, unit) for key, (title, unit) in named.items())
-    terms = [chart for chart in charts if chart]
+    terms = [chart for key, (title, unit) in named.items() if (chart := _chart(view, draw, key, title, unit))]
     if held_out:
         blocks.append(Charts(held_out))
     if terms:
@@ -102,27 +100,15 @@ def _curve(run: Run, key: str) -> list[tuple[float, float]]:
     return sorted((step, value) for step, value in points.items() if math.isfinite(step) and math.isfinite(value))
 
 
-def _lines(view: View, key: str, keep: Callable[[list[tuple[float, float]]], bool]) -> list[Line]:
+def _chart(view: View, draw: Drawer, key: str, title: str, unit: str, percent: bool = False) -> Chart | None:
+    """The curve of each run that logs it; losses that a head lacks are logged as zeros, and left out."""
     lines = []
     for run in view.inputs.runs:
-        curve = _curve(run, key)
-        if curve and keep(curve):
-            name = view.run(run)
+        curve, name = _curve(run, key), view.run(run)
+        if curve and (_may_be_zero(key) or any(value for _, value in curve)):
             lines.append(Line(name, [x for x, _ in curve], [y for _, y in curve], series=view.series(name)))
-    return lines
+    return draw.lines(lines, Axes("step", unit, percent=percent), title) if lines else None
 
 
-def _held_out(view: View, draw: Drawer, key: str) -> Chart | None:
-    title, unit, share = HELD_OUT[key]
-    lines = _lines(view, key, _varies if "_kl_" in key else bool)
-    return draw.lines(lines, Axes("step", unit, percent=share), title) if lines else None
-
-
-def _term(view: View, draw: Drawer, key: str, title: str, unit: str) -> Chart | None:
-    lines = _lines(view, key, _varies)
-    return draw.lines(lines, Axes("step", unit), title) if lines else None
-
-
-def _varies(curve: list[tuple[float, float]]) -> bool:
-    """Heads that lack a term log it as zeros."""
-    return any(value for _, value in curve)
+def _may_be_zero(key: str) -> bool:
+    return key in HELD_OUT and "_kl_" not in key
