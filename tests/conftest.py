@@ -24,6 +24,8 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tables are as wide as without a terminal, whoever runs the tests.
+os.environ.pop("COLUMNS", None)
 
 OBJECTIVES = ["helpfulness", "safety", "brevity"]
 _WORDS = (
