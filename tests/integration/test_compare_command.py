@@ -56,7 +56,7 @@ def run(*arguments, code=0):
 
 
 def test_the_table_the_document_and_single_evaluations_say_the_same(models, files, capsys, tmp_path):
-    output = tmp_path / "result.json"
+    output = tmp_path / "a new folder" / "result.json"
     run("compare", *models, files["pairs"], "--json", output, *RESAMPLES)
     out = capsys.readouterr().out
     document = json.loads(output.read_text())

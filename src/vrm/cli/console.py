@@ -40,13 +40,14 @@ def note(text: str) -> None:
 
 
 def write_json(path: Path, document: Document) -> None:
-    """A document to a file, which a line on stderr names; to stdout for `-`."""
+    """A document to a file, whose folder is made if needed and which a line on stderr names; to stdout for `-`."""
     from vrm.results import to_text
 
     text = to_text(document)
     if str(path) == "-":
         print(text, end="")
     else:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         note(f"wrote {path}")
 
