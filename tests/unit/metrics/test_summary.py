@@ -34,9 +34,10 @@ def inputs():
 
 
 def test_summary_holds_what_the_single_metrics_give(inputs):
-    summary = preference_summary(pair_predictions(**inputs), ResampleOptions(0.9, 200, 3), bins=10)
-    margins, preference = inputs["margins"], inputs["preference"]
-    probability = 1 / (1 + np.exp(-margins))
+    pairs = pair_predictions(**inputs)
+    summary = preference_summary(pairs, ResampleOptions(0.9, 200, 3), bins=10)
+    margins, preference, probability = inputs["margins"], inputs["preference"], pairs.probability
+    assert probability == pytest.approx(1 / (1 + np.exp(-margins)), rel=1e-12)
     judged = preference != 0.5
     hits, groups = metrics.pairwise_hits(margins, preference)[judged], np.array(inputs["groups"])[judged]
     assert (summary.count, summary.ties, summary.prompts) == (300, 20, 100)
@@ -44,10 +45,8 @@ def test_summary_holds_what_the_single_metrics_give(inputs):
     assert summary.length_controlled == metrics.length_controlled_accuracy(margins, preference, *inputs["lengths"])
     assert summary.longer_wins == metrics.longer_wins(preference, *inputs["lengths"])
     assert summary.negative_log_likelihood == pytest.approx(metrics.negative_log_likelihood(probability, preference))
-    assert summary.brier == pytest.approx(metrics.brier_score(probability, preference))
-    calibration = metrics.expected_calibration_error(probability, preference, 10)
-    assert summary.calibration.value == pytest.approx(calibration.value)
-    assert summary.calibration.count == calibration.count
+    assert summary.brier == metrics.brier_score(probability, preference)
+    assert summary.calibration == metrics.expected_calibration_error(probability, preference, 10)
     assert summary.calibration_equal_width.binning == "equal_width"
     certainty = np.maximum(probability, 1 - probability)
     half = metrics.selective_accuracy(margins, preference, certainty).at(0.5)
