@@ -9,9 +9,10 @@ from vrm.choices import SplitBy
 from vrm.data.splits import shared_prompts
 from vrm.data.style import plain_text
 from vrm.doctor.duplicates import Search, jaccard, remembered, unfinished_note, without_boilerplate
-from vrm.doctor.findings import Check, DoctorSettings, plural
+from vrm.doctor.findings import Check, DoctorSettings
 from vrm.doctor.rows import FileRows
 from vrm.results.doctor import Finding
+from vrm.results.formats import plural
 
 _APART = "If these are no parts of a split (two sources to train on, say), allow it."
 

@@ -14,7 +14,7 @@ from vrm.data.statistics import objective_names
 from vrm.data.validation import InvalidDataError
 from vrm.doctor.across import check_across
 from vrm.doctor.duplicates import check_duplicates
-from vrm.doctor.findings import Check, DoctorSettings, check_extra, ordered, plural, severity
+from vrm.doctor.findings import Check, DoctorSettings, check_extra, ordered, severity
 from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages
 from vrm.doctor.lengths import Reading, character_lengths, check_lengths, check_tokens, default_reading
@@ -22,6 +22,7 @@ from vrm.doctor.model_view import check_with_model
 from vrm.doctor.rows import FileRows, problem_places
 from vrm.metrics import json_ready
 from vrm.results.doctor import DoctorReport, Finding, Severity
+from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine

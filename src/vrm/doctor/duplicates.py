@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.data.style import plain_text
-from vrm.doctor.findings import Check, DoctorSettings, plural
+from vrm.doctor.findings import Check, DoctorSettings
 from vrm.doctor.rows import FileRows, evenly
 from vrm.results.doctor import Finding, Severity
+from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from datasketch import MinHash

@@ -131,11 +131,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def plural(count: int, noun: str, nouns: str | None = None) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
-
-
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The worst first; within a severity in the order given."""
     return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vrm.doctor.findings import Check, DoctorSettings, percent, plural
+from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, bootstrap_mean
 from vrm.results.doctor import Finding, Severity
+from vrm.results.formats import plural
 
 MIN_REPEATS = 20
 """Repeated pairs from which label noise is estimated at all."""

@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 
 from vrm.data.style import plain_text
-from vrm.doctor.findings import Check, DoctorSettings, percent, plural, severity
+from vrm.doctor.findings import Check, DoctorSettings, percent, severity
 from vrm.doctor.rows import FileRows, evenly
 from vrm.results.doctor import Finding, Severity
+from vrm.results.formats import plural
 
 MIN_CHARACTERS = 20
 """Shorter prompts are not guessed at."""

@@ -13,11 +13,12 @@ from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
 from vrm.data.style import text_length
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
-from vrm.doctor.findings import Check, DoctorSettings, percent, plural
+from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, Pair, evenly
 from vrm.errors import ConfigError, MissingExtraError
 from vrm.metrics import Interval, bootstrap_mean, pairwise_hits
 from vrm.results.doctor import Finding, Severity
+from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

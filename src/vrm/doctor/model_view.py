@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vrm.data.schema import Judgment
-from vrm.doctor.findings import Check, DoctorSettings, percent, plural
+from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, evenly
 from vrm.metrics import Interval, bootstrap_mean
 from vrm.results.doctor import Finding, Severity
+from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine

@@ -61,9 +61,9 @@ def leaves_out_zero(interval: Interval) -> bool:
     return interval.low > 0.0 or interval.high < 0.0
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 row`, `2,400 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """`1 row`, `2,400 rows`; `nouns` is a plural that is not formed by an s."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def largest(groups: Mapping[str, Group], size: Callable[[Group], int], most: int = 20) -> list[tuple[str, Group]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vrm.doctor import DoctorReport, DoctorSettings, Finding, Thresholds
-from vrm.doctor.findings import ERRORS, ordered, percent, plural, severity
+from vrm.doctor.findings import ERRORS, ordered, percent, severity
 from vrm.doctor.rows import evenly
 from vrm.errors import ConfigError
 from vrm.results import Severity
+from vrm.results.formats import plural
 
 
 @pytest.mark.parametrize(
