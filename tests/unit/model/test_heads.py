@@ -11,6 +11,15 @@ from vrm.model import VRMForSequenceClassification, VRMOutput, load_model
 
 BATCH, COMPLETIONS = 3, 2
 
+SHAPES = {  # objectives, features
+    "vrm": (4, 6),
+    "gated": (4, 6),
+    "bottleneck": (1, 6),
+    "mlp": (1, 1),
+    "bt": (1, 1),
+}
+"""Of the heads of the package; a further head says by its class what it has."""
+
 
 @pytest.fixture(params=HEADS)
 def judged(request, make_tiny_model):
@@ -22,8 +31,9 @@ def judged(request, make_tiny_model):
 
 
 def test_every_head_gives_the_same_fields_in_the_documented_shapes(judged):
-    _, model, output = judged
+    head, model, output = judged
     objectives, features = 4 if model.score.models_objectives else 1, 1 if model.score.is_scalar else 6
+    assert SHAPES.get(head, (objectives, features)) == (objectives, features)
     assert isinstance(output, VRMOutput)
     posteriors = output.posteriors
     assert {name: tuple(value.shape) for name, value in output.items() if name != "posteriors"} == {
@@ -41,8 +51,14 @@ def test_every_head_gives_the_same_fields_in_the_documented_shapes(judged):
 
 
 def test_what_is_uncertain_and_what_is_not(judged):
-    _, model, output = judged
+    head, model, output = judged
     can = model.score
+    if head in SHAPES:
+        # The weight of a single objective is 1, so only `vrm` has weights to be uncertain about.
+        assert (can.has_feature_uncertainty, can.has_weight_uncertainty) == (
+            head in ("vrm", "bottleneck"),
+            head == "vrm",
+        )
     variance = output.posteriors.features.variance
     assert bool((variance > 0).all()) == can.has_feature_uncertainty
     assert bool((variance == 0).all()) != can.has_feature_uncertainty
