@@ -49,6 +49,17 @@ _Texts = Annotated[int, typer.Option("--max-texts", min=1, metavar="N", help="Co
 _Characters = Annotated[
     int, typer.Option("--max-characters", min=1, metavar="N", help="Length of a prompt or completion; 422.")
 ]
+_RootPath = Annotated[
+    str, typer.Option("--root-path", metavar="PATH", help="Prefix of a proxy's path to the server, such as /reward.")
+]
+_Origins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        metavar="ORIGIN",
+        help="Scripts of pages from there may ask, such as https://example.org, or * for all; may be repeated.",
+    ),
+]
 _LogLevel = Annotated[LogLevel, typer.Option("--log-level", help="`info` logs requests, never their texts.")]
 
 
@@ -66,6 +77,8 @@ def serve(
     max_body: _Body = 4 << 20,
     max_texts: _Texts = 64,
     max_characters: _Characters = 200_000,
+    root_path: _RootPath = "",
+    cors_origin: _Origins = None,
     log_level: _LogLevel = LogLevel.INFO,
     precision: options.PrecisionOption = Precision.FLOAT32,
     device: options.DeviceOption = "auto",
@@ -89,6 +102,8 @@ def serve(
         max_texts=max_texts,
         max_characters=max_characters,
         token=_token(token_file),
+        root_path=root_path,
+        cors_origins=tuple(cors_origin or ()),
     )
     _run(settings, model, (host, port), (on_overlong, precision, device), log_level)
 
@@ -113,7 +128,8 @@ def _run(
     service.try_model()
     if address[0] not in _LOOPBACK and settings.token is None:
         note(f"warning: {address[0]} may be reached from elsewhere, and no token is asked for; see --token-file")
-    note(f"serving {settings.name} on {url_of(bound)} (its routes: {url_of(bound)}/docs); Ctrl-C ends it")
+    url = url_of(bound) + settings.root_path
+    note(f"serving {settings.name} on {url} (its routes: {url}/docs); Ctrl-C ends it")
     answered = serve_forever(service, bound, log_level)
     note("stopped; " + ("everything that was accepted has been answered" if answered else "open requests were dropped"))
 

@@ -8,16 +8,18 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Response, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from vrm import __version__
-from vrm.errors import NumericsError
+from vrm.errors import ConfigError, NumericsError
 from vrm.serve.errors import RequestError, error_response, invalid_body, plain_error
 from vrm.serve.metrics import CONTENT_TYPE
-from vrm.serve.middleware import Gate, Observe
+from vrm.serve.middleware import Gate, Observe, UnderPrefix, WithoutBody
 from vrm.serve.protocols.native import native_router
+from vrm.serve.protocols.openai import openai_router
 from vrm.serve.protocols.openrlhf import openrlhf_router
 from vrm.serve.protocols.slime import slime_router
 from vrm.serve.protocols.vllm import vllm_router
@@ -37,6 +39,7 @@ together.
 | `POST /get_reward` | OpenRLHF, `--reward.remote_url` |
 | `POST /slime/reward` | slime, `--rm-url` |
 | `POST /classify`, `POST /pooling` | programs that read vLLM's shapes, such as verl |
+| `GET /v1/models` | programs that ask for OpenAI's list of models |
 | `GET /health`, `/ready`, `/version`, `/metrics` | operation |
 
 Errors have one form, `{{"error": {{"message", "type", "param", "code"}}}}`; a message names the field, what was wrong
@@ -51,7 +54,11 @@ class Health(BaseModel):
 
 
 def create_app(service: Service) -> FastAPI:
-    """The ASGI application of a service, which starts and stops with it."""
+    """The ASGI application of a service, which starts and stops with it.
+
+    Raises:
+        ConfigError: the server's own routes begin with the path prefix of the settings.
+    """
     config, settings = service.config, service.settings
 
     @asynccontextmanager
@@ -73,15 +80,34 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     protected = [] if settings.token is None else [Security(HTTPBearer(auto_error=False))]
-    for router in (native_router, openrlhf_router, slime_router, vllm_router):
+    for router in (native_router, openai_router, openrlhf_router, slime_router, vllm_router):
         app.include_router(router(service), dependencies=protected)
     _add_operation(app, service)
     _add_errors(app)
+    _check_prefix(app, settings.root_path)
     # The last one added is the outermost.
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(Observe, metrics=service.metrics)
+    app.add_middleware(WithoutBody)
+    app.add_middleware(UnderPrefix, prefix=settings.root_path)
+    if settings.cors_origins:
+        # Outermost: browsers ask for permission without a token, and read refusals too.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST", "HEAD"),
+            allow_headers=("Authorization",),
+            expose_headers=("Retry-After",),
+        )
     service.metrics.info.labels(__version__, settings.name).set(1)
     return app
+
+
+def _check_prefix(app: FastAPI, root_path: str) -> None:
+    # Behind a proxy that takes the prefix off, such a route would lose its beginning a second time.
+    taken = [path for path in app.openapi()["paths"] if path.startswith(f"{root_path}/")] if root_path else []
+    if taken:
+        raise ConfigError(f"root_path: {taken[0]} of the server itself begins with {root_path}; choose another prefix")
 
 
 def _add_operation(app: FastAPI, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""Around every request: the token, the size of the body, metrics and the log."""
+"""Around every request: the path's prefix, HEAD, the token, the size of the body, metrics and the log."""
 
 from __future__ import annotations
 
@@ -25,6 +25,39 @@ LOGGER = logging.getLogger("vrm.serve")
 
 OPEN_ROUTES = frozenset(("/health", "/ready"))
 """Answered without a token: orchestrators ask them, and they say nothing about the model."""
+
+
+class UnderPrefix:
+    """Takes requests with and without the prefix of a proxy: some proxies take it off, others leave it."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app, self._prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if self._prefix and scope["type"] == "http":
+            path: str = scope["path"]
+            whole = path if path.startswith(f"{self._prefix}/") else self._prefix + path
+            scope = {**scope, "root_path": self._prefix, "path": whole}
+        await self._app(scope, receive, send)
+
+
+class WithoutBody:
+    """Answers HEAD as GET, without the body: load balancers ask `/health` so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
 
 
 class Observe:
@@ -83,7 +116,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if scope["path"] not in OPEN_ROUTES and not self._admits(headers.get(b"authorization", b"")):
+        if scope["path"].removeprefix(scope.get("root_path", "")) not in OPEN_ROUTES and not self._admits(
+            headers.get(b"authorization", b"")
+        ):
             message = "this server wants a token: send the header 'Authorization: Bearer TOKEN' with the right one"
             await error_response(RequestError(message, kind="unauthorized"))(scope, receive, send)
             return

@@ -1,7 +1,8 @@
-"""Limits and times of a server."""
+"""Limits and times of a server, and how it is reached."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 
 from vrm.errors import ConfigError
@@ -9,7 +10,7 @@ from vrm.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings:
-    """Limits and times of a server.
+    """Limits and times of a server, and how it is reached.
 
     Attributes:
         name: of the model, as answers give it.
@@ -22,6 +23,9 @@ class ServeSettings:
         max_explained: completions of one request to explain (422); explanations cost more than rewards.
         max_characters: of one prompt, and of one completion (422).
         token: that requests must bear; None asks for none.
+        root_path: path prefix under which a proxy offers the server, such as `/reward`; empty for none. Requests may
+            come with or without it.
+        cors_origins: origins of pages whose scripts may ask the server, such as `https://example.org`, or `*` for all.
 
     Raises:
         ConfigError: for a value out of its range.
@@ -37,6 +41,8 @@ class ServeSettings:
     max_explained: int = 16
     max_characters: int = 200_000
     token: str | None = None
+    root_path: str = ""
+    cors_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -51,3 +57,20 @@ class ServeSettings:
             )
         if self.token is not None and not self.token.strip():
             raise ConfigError("the token is empty: every request would be let in. Give one, or none at all")
+        object.__setattr__(self, "root_path", _checked_prefix(self.root_path))
+        object.__setattr__(self, "cors_origins", tuple(map(_checked_origin, self.cors_origins)))
+
+
+def _checked_prefix(path: str) -> str:
+    prefix = path.rstrip("/")
+    if prefix and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
+        raise ConfigError(f"root_path: {path!r} is no prefix of a path; it looks like /reward or /models/reward")
+    return prefix
+
+
+def _checked_origin(origin: str) -> str:
+    # Browsers send origins in small letters and without a path.
+    plain = origin.lower().removesuffix("/")
+    if plain != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", plain):
+        raise ConfigError(f"cors_origins: {origin!r} is no origin; it looks like https://example.org:8080, or is *")
+    return plain
