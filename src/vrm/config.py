@@ -114,7 +114,11 @@ class ModelConfig(_Section):
     )
     lora: LoraSettings = Field(default_factory=LoraSettings, description="Used by `tuning: lora`.")
     head: Annotated[str, AfterValidator(_known_head)] = Field("vrm", description=f"One of {', '.join(HEADS)}.")
-    num_free_objectives: int = Field(16, ge=0, description="Objectives without a name, beside the named ones.")
+    num_free_objectives: int = Field(
+        16,
+        ge=0,
+        description="Objectives without a name, beside the named ones; 0 is taken as 16 where the data names none.",
+    )
     num_features: int = Field(8, ge=1, description="d, semantic features.")
     hidden_size_head: int = Field(128, ge=1, description="Hidden width of the head's networks.")
     head_dropout: float = Field(0.3, ge=0, lt=1, description="Dropout in the head's networks.")

@@ -12,6 +12,7 @@
     │   ├── CheckpointError  missing or unexpected weights, wrong hash, wrong format
     │   └── BoundaryError    the end of the prompt was not found, or found more than once
     ├── NumericsError      a loss or reward is not finite
+    ├── OutputError        the disk is full, or a place cannot be written to
     ├── MissingExtraError  an optional dependency is not installed
     └── ServerError        a reward server did not give what it was asked for
         ├── RefusedError       it says that the request is wrong, or that the token is
@@ -92,6 +93,10 @@ class BoundaryError(ModelError, ValueError):
 
 class NumericsError(VrmError, ArithmeticError):
     """A value that must be finite is not."""
+
+
+class OutputError(VrmError, OSError):
+    """A result cannot be written: the disk is full, say, or the folder is read-only."""
 
 
 class MissingExtraError(VrmError, ImportError):

@@ -1,7 +1,8 @@
 """Which way imports point. All imports are read, those inside functions, under TYPE_CHECKING and by name too.
 
     cli -> the product folders (train, evaluate, benchmarks, audit, doctor, report, serve, integrations, export)
-        -> results -> inference -> model | data -> config | client | labels -> core | metrics | wire -> choices | errors
+        -> results -> inference -> model | data -> config | client | labels -> core | metrics | wire | files
+        -> choices | errors
 
 A module imports its own part and parts further down; parts on one level are siblings and do not know each other.
 """
@@ -22,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
     {"_lazy", "choices", "errors", "measures", "testing"},
-    {"core", "metrics", "wire"},
+    {"core", "files", "metrics", "wire"},
     {"config", "client", "labels"},
     {"model", "data"},
     {"inference"},
@@ -181,9 +182,14 @@ def test_errors_and_choices_import_nothing_but_python(module):
     assert own <= {"__future__", "collections", "enum"}
 
 
+def test_files_import_nothing_but_python_and_errors():
+    names = {found.target for found in IMPORTS if found.module == "vrm.files"}
+    assert {name for name in names if name.split(".")[0] not in sys.stdlib_module_names} == {"vrm.errors"}
+
+
 def test_the_model_imports_nothing_that_an_export_cannot_carry():
     assert not outside("model") & {"pydantic", "yaml", "typer", "rich", "datasets"}
-    allowed = {"model", "core", "choices", "errors"}
+    allowed = {"model", "core", "choices", "errors", "files"}
     reached = {found.target for found in IMPORTS if part_of(found.module) == "model" and ours(found.target)}
     assert {part_of(target) for target in reached} <= allowed
 

@@ -12,6 +12,7 @@ import numpy as np
 from vrm.benchmarks.base import BenchmarkExample, LoadedBenchmark, Rewards, Summary
 from vrm.benchmarks.outcomes import Outcomes
 from vrm.data.style import text_length
+from vrm.files import new_file
 from vrm.metrics import field_values
 from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry, BestOfNFigures
 
@@ -65,7 +66,6 @@ def reward_rows(
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write JSONL, and the directory for it if there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    with new_file(path) as file:
         for row in rows:
             file.write(json.dumps(row, allow_nan=False) + "\n")

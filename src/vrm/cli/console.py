@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from vrm.files import write_text
+
 if TYPE_CHECKING:
     from vrm.results import Document
 
@@ -47,8 +49,7 @@ def write_json(path: Path, document: Document) -> None:
     if str(path) == "-":
         print(text, end="")
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         note(f"wrote {path}")
 
 

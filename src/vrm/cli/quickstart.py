@@ -10,6 +10,7 @@ import typer
 
 from vrm.cli import options
 from vrm.cli.console import note, quiet_libraries, results
+from vrm.files import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +50,7 @@ def quickstart(
         weight_distance={head: _weight_distances(trained[head][0], corpus) for head in ("gated", "vrm")},
         weight_distance_uniform=_uniform_distances(corpus),
     )
-    (output / "results.json").write_text(to_text(document), encoding="utf-8")
+    write_text(output / "results.json", to_text(document))
     report = _write_report(output)
     if as_json:
         print(to_text(document), end="")
@@ -77,7 +78,7 @@ def _write_report(output: Path) -> Path | None:
         note(f"no report: {error}")
         return None
     target = output / "report.html"
-    target.write_text(page, encoding="utf-8")
+    write_text(target, page)
     return target
 
 

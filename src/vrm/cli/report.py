@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vrm.cli.console import note
+from vrm.files import write_text
 
 
 def report(
@@ -37,6 +38,5 @@ def report(
     if output.resolve() in {path.resolve() for path in inputs}:
         raise ConfigError(f"--output: {output} is one of the inputs; it would be overwritten")
     page = render_report(read_inputs(inputs), title)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page, encoding="utf-8", newline="\n")
+    write_text(output, page)
     note(f"wrote {output} ({len(page.encode()) / 1e3:.0f} kB)")

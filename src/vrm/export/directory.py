@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from vrm.choices import EMBEDDED, HEADS, StoredDtype
 from vrm.errors import ConfigError, check_choice
 from vrm.export.flatten import flatten
+from vrm.files import new_folder
 from vrm.model.checkpoint import load_model, save_model
 from vrm.model.configuration_vrm import VRMConfig
 
@@ -49,6 +48,7 @@ def new_directory(target: Path, *, source: str | Path, overwrite: bool) -> Itera
 
     Raises:
         ConfigError: if `target` must not be written.
+        OutputError: if it cannot be.
     """
     origin, place = Path(source).resolve(), target.resolve()
     if Path(source).exists() and (origin == place or place in origin.parents):
@@ -58,18 +58,8 @@ def new_directory(target: Path, *, source: str | Path, overwrite: bool) -> Itera
             raise ConfigError(f"{target} exists: choose another directory, or replace it with --overwrite")
         if not (place / "config.json").is_file():
             raise ConfigError(f"{target} holds something else than a model (no config.json), so it is not overwritten")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    # Not `tempfile`'s, which nobody else could read after it has taken its place.
-    temporary = place.parent / f".{place.name}-{uuid4().hex}"
-    temporary.mkdir()
-    try:
+    with new_folder(target) as temporary:
         yield temporary
-        if place.exists():
-            shutil.rmtree(place)
-        temporary.rename(place)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def write_model(source: str | Path, directory: Path, *, remote_code: bool = False, dtype: str | None = None) -> Any:

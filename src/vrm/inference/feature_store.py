@@ -13,6 +13,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from vrm.errors import DataError
+from vrm.files import write_text, writing
 
 KEY_BYTES = 16
 _DTYPE = np.dtype("<f4")
@@ -85,7 +86,8 @@ class FeatureStore:
             self._reload()
             # Another writer may have added some of them meanwhile.
             fresh = [position for position, key in enumerate(keys) if key not in self._index]
-            self._append_files([keys[position] for position in fresh], values[fresh])
+            with writing(self.directory):
+                self._append_files([keys[position] for position in fresh], values[fresh])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copy of rows, any shape of row numbers, (..., width)."""
@@ -108,7 +110,7 @@ class FeatureStore:
         assert self.directory is not None
         path = self.directory / "fingerprint.json"
         if not path.exists():
-            path.write_text(json.dumps({"width": self.width, **fingerprint}, sort_keys=True))
+            write_text(path, json.dumps({"width": self.width, **fingerprint}, sort_keys=True))
             return
         width = json.loads(path.read_text()).get("width")
         if width != self.width:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from vrm import __version__
 from vrm.data.readers import locate
 from vrm.errors import DataError
+from vrm.files import write_text, writing
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import resolve_precision
 from vrm.inference.score import ScoreCounts, Scorer, ScoringRow
@@ -37,14 +38,15 @@ class ScoreSink:
 
     compressed = False
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._file, self.rows_done = stream, 0
+    def __init__(self, stream: BinaryIO, name: str = "standard output") -> None:
+        self._file, self.name, self.rows_done = stream, name, 0
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows as lines of JSON, whole, and hand them to the operating system."""
         data = "".join(map(encode_row, rows)).encode()
-        self._file.write(gzip.compress(data, mtime=0) if self.compressed else data)
-        self._file.flush()
+        with writing(self.name):
+            self._file.write(gzip.compress(data, mtime=0) if self.compressed else data)
+            self._file.flush()
         self.rows_done += len(rows)
 
     def complete(self) -> None:
@@ -71,7 +73,7 @@ class ScoreFile(ScoreSink):
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> None:
-        self.path = Path(path)
+        self.path, self.name = Path(path), str(path)
         self.progress = self.path.with_name(self.path.name + ".progress.json")
         self.compressed = self.path.suffix == ".gz"
         if not self.path.parent.is_dir():
@@ -89,7 +91,7 @@ class ScoreFile(ScoreSink):
         self.rows_done, end = (_complete_members if self.compressed else _complete_lines)(self._file)
         self._file.seek(end)
         self._file.truncate()
-        self.progress.write_text(json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
+        write_text(self.progress, json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
 
     def _check_continuable(self, settings: Mapping[str, Any]) -> None:
         if not self.path.exists() or self.path.stat().st_size == 0:
@@ -124,7 +126,13 @@ class ScoreFile(ScoreSink):
 
     def close(self) -> None:
         """Close the file; without `complete`, a later run can continue it."""
-        self._file.close()
+        try:
+            with writing(self.name):
+                self._file.close()
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
         # Removed while it is held: nobody can then hold a lock on a removed file. Windows forbids the removal.
         with suppress(OSError):
             Path(self._lock.lock_file).unlink()
@@ -142,7 +150,7 @@ def open_sink(path: str | None, settings: Callable[[], Mapping[str, Any]], overw
     if path is None or path == STANDARD_STREAM:
         return ScoreSink(sys.stdout.buffer)
     if Path(path).exists() and not Path(path).is_file():
-        return ScoreSink(Path(path).open("wb"))
+        return ScoreSink(Path(path).open("wb"), path)
     return ScoreFile(path, settings(), overwrite)
 
 

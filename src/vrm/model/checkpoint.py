@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from vrm.errors import CheckpointError
+from vrm.files import follow_umask, writing
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.embedded import resolve_backbone
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -25,12 +26,17 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, directory: str | 
         model: a `VRMForSequenceClassification`, or a PEFT model around one.
         tokenizer: saved beside it.
         directory: created if needed.
+
+    Raises:
+        OutputError: if the disk is full, say.
     """
     target = Path(directory)
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
-    if hasattr(model, "peft_config"):
-        model.get_base_model().config.save_pretrained(target)
+    with writing(target):
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+        if hasattr(model, "peft_config"):
+            model.get_base_model().config.save_pretrained(target)
+        follow_umask(*target.glob("*.safetensors"))
 
 
 def load_model(

@@ -131,7 +131,10 @@ class VRMConfig(PretrainedConfig):
         if len(set(self.objective_names)) != self.num_objectives:
             raise ConfigError(f"objectives must be distinct, and not called as unnamed ones are; got {self.objectives}")
         if not self.objective_names:
-            raise ConfigError(f"head '{self.head}' needs at least one objective: name some or set num_free_objectives")
+            raise ConfigError(
+                f"num_free_objectives is 0 and no objective has a name, but head '{self.head}' needs at least one: "
+                "name some, or leave num_free_objectives at its default, 16"
+            )
         for name in ("num_features", "hidden_size_head", "max_input_tokens", "prior_concentration", "reward_std"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be > 0, got {getattr(self, name)}")

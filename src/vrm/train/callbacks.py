@@ -10,6 +10,8 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerState
 
+from vrm.files import write_text
+
 _SHOWN = ("eval_nll", "eval_accuracy", "eval_calibration_error", "eval_kl_to_prior", "eval_active_units", "eval_loss")
 
 
@@ -54,6 +56,6 @@ class HistoryWriter(TrainerCallback):
     def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Write what there is."""
         if state.is_world_process_zero:
-            self.path.write_text("".join(json.dumps(entry) + "\n" for entry in state.log_history), encoding="utf-8")
+            write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in state.log_history))
 
     on_train_end = on_evaluate

@@ -21,6 +21,7 @@ from vrm.data.schema import Text
 from vrm.data.splits import prompt_key, uniform_hash
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import CheckpointError, ConfigError, DataError
+from vrm.files import write_text
 from vrm.inference.extraction import FeatureExtractor
 from vrm.inference.rater import RaterOffset, nuisance_table
 from vrm.labels import labelled_pairs
@@ -233,7 +234,7 @@ def offset_of_run(
             raise ConfigError(_NO_PAIRS[key])
     fit = _fit(config.nuisance, config.seed, train, evaluation, extractor())
     if is_main_process():
-        path.write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(fit.to_dict(), indent=2) + "\n")
     return fit
 
 

@@ -18,6 +18,7 @@ from vrm.choices import Tuning
 from vrm.config import RunConfig, with_new_keys
 from vrm.core.losses import LossWeights
 from vrm.errors import ConfigError
+from vrm.files import new_folder, write_text
 from vrm.labels import multipliers
 from vrm.model.checkpoint import save_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -102,8 +103,9 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
     summary = replace(summary, compiled=compiled, seconds=seconds)
     if trainer.is_world_process_zero():
-        save_model(final, tokenizer, output / "model")
-        (output / "run.json").write_text(to_text(summary), encoding="utf-8")
+        with new_folder(output / "model") as folder:
+            save_model(final, tokenizer, folder)
+        write_text(output / "run.json", to_text(summary))
     return TrainResult(output / "model", metrics, summary)
 
 
@@ -222,4 +224,4 @@ def _keep_configuration(config: RunConfig, resume: bool) -> None:
                 "Give the same one, or choose another output_dir"
             )
     elif is_main_process():
-        path.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(now, indent=2) + "\n")

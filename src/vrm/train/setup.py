@@ -26,6 +26,7 @@ from vrm.model.checkpoint import load_tokenizer
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.heads.registry import head_class
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.train.processes import say
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,9 @@ def _check_positions(model: VRMForSequenceClassification) -> None:
         )
 
 
+FREE_OBJECTIVES: int = ModelConfig.model_fields["num_free_objectives"].default
+
+
 def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, Any]:
     models_objectives = head_class(settings.head).models_objectives
     objectives = data.objectives if models_objectives else []
@@ -155,8 +159,16 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
         "head", "num_free_objectives", "num_features", "hidden_size_head", "head_dropout", "prior_concentration",
         "feature_layers", "poolings", "max_input_tokens",
     )  # fmt: skip
+    values = {name: getattr(settings, name) for name in names}
+    if models_objectives and not objectives and not settings.num_free_objectives:
+        # Plain pairs, the most common data, name none.
+        values["num_free_objectives"] = FREE_OBJECTIVES
+        say(
+            "the training rows name no objectives, and model.num_free_objectives is 0: the head gets "
+            f"{FREE_OBJECTIVES} free ones, the default of that key"
+        )
     return {
-        **{name: getattr(settings, name) for name in names},
+        **values,
         "loss": loss,
         "objectives": objectives,
         "rating_mean": {name: values.mean for name, values in statistics.items()},

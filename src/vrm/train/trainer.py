@@ -21,6 +21,7 @@ from vrm.core.predictive import log_probabilities
 from vrm.core.quadrature import offset_margin
 from vrm.data.collate import target_keys
 from vrm.errors import NumericsError
+from vrm.files import follow_umask, writing
 from vrm.labels import likelihoods
 from vrm.metrics.accuracy import pairwise_accuracy
 from vrm.metrics.calibration import cross_entropy_rows, expected_calibration_error
@@ -147,7 +148,9 @@ class VRMTrainer(Trainer):
     def _stop_on(self, inputs: dict[str, Any], loss: Tensor, terms: dict[str, Tensor]) -> None:
         path = Path(self.args.output_dir) / f"nan_batch_step{self.state.global_step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.detach().cpu().contiguous() for key, value in flat(inputs).items()}, path)
+        with writing(path):
+            save_file({key: value.detach().cpu().contiguous() for key, value in flat(inputs).items()}, path)
+            follow_umask(path)
         bad = [name for name, values in terms.items() if not bool(torch.isfinite(values).all())]
         raise NumericsError(
             f"the loss is {loss.item()} at step {self.state.global_step} (terms that are not finite: "

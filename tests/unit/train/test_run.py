@@ -51,6 +51,7 @@ def test_run_json_says_what_was_done(make_config, run_data, rows):
     result = run_training(config, data=data)
     written = json.loads((Path(config.output_dir) / "run.json").read_text())
     assert written == json.loads(to_text(result.summary))
+    assert len({file.stat().st_mode for file in result.model_dir.iterdir()}) == 1, "safetensors' own mode is 0600"
     assert written["config"] == config.model_dump()
     assert written["rows"] == {"train": 16, "eval": 8}
     assert written["overlong"] == {
@@ -129,6 +130,18 @@ def test_heads_without_objectives_leave_votes_only_rows_out_and_say_so(make_conf
 def test_a_head_without_objectives_cannot_learn_from_votes_alone(make_config, run_data):
     with pytest.raises(ConfigError, match="no training rows remain that head 'bt' can learn from"):
         run_training(make_config({"model.head": "bt"}), data=run_data(VOTES_ONLY))
+
+
+def test_plain_pairs_get_free_objectives_where_none_was_asked_for(make_config, run_data, capsys):
+    pairs = run_data([Judgment(f"how {word}", ["good", "bad"], preference=1.0) for word in "abcdefgh"])
+    model, _ = build_model(make_config({"model.num_free_objectives": 0}), pairs)
+    assert model.config.objective_names == [f"free_{number}" for number in range(1, 17)]
+    assert "model.num_free_objectives is 0: the head gets 16 free ones, the default of that key" in (
+        capsys.readouterr().err
+    )
+    model, _ = build_model(make_config({"model.num_free_objectives": 0, "model.head": "mlp"}), pairs)
+    assert model.config.objective_names == ["reward"]
+    assert "num_free_objectives" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tuning", ["frozen", "full"])

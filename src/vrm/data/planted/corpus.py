@@ -17,6 +17,7 @@ from typing import Any
 
 from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Part, Pool, expand
 from vrm.data.schema import Judgment, Message
+from vrm.files import write_text
 
 NAMES = tuple(objective.name for objective in OBJECTIVES)
 NUM_LEVELS = 3
@@ -242,15 +243,14 @@ def write_planted(directory: str | PathLike[str], seed: int = 0) -> dict[str, Pa
         For each split the path of its file.
 
     Raises:
-        OSError: the directory cannot be made or written to.
+        OutputError: the directory cannot be made or written to.
     """
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {}
     for name, split in planted_corpus(seed).splits.items():
         paths[name] = folder / f"{name}.jsonl"
         lines = [json.dumps(_row(judgment), ensure_ascii=False) for judgment in split.judgments]
-        paths[name].write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(paths[name], "\n".join(lines) + "\n")
     return paths
 
 

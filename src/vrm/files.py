@@ -1,0 +1,165 @@
+"""Results reach the disk whole: they are written beside their place and renamed, and errors name the place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from vrm.errors import OutputError
+
+_PREFIX = ".vrm-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITTEN = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
+_NEARLY_NOTHING = 1 << 20
+_DEVICES = ("/dev/", "/proc/")
+_WHILE = " while writing "
+
+
+@contextmanager
+def writing(place: str | Path) -> Iterator[None]:
+    """Make errors of the disk inside the block name `place`, those of torch, safetensors and tokenizers too.
+
+    Raises:
+        OutputError: the disk is full, read-only or broken, or the folder cannot be written to.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = _reason(error, Path(place))
+        if reason is None:
+            raise
+        raise OutputError(f"{reason}{_WHILE}{place}") from error
+
+
+def _reason(error: Exception, place: Path) -> str | None:
+    """Why nothing could be written, in words; None for errors of another kind."""
+    if isinstance(error, OutputError):
+        # Said by a writer inside, which knows no more of its place than the name it has until it is whole.
+        return str(error).partition(_WHILE)[0] if _hidden(error) else None
+    if isinstance(error, OSError):
+        ours = error.errno in _NOT_WRITTEN or _hidden(error.filename)
+        return _words(error.errno) if ours and error.errno else None
+    # Libraries written in Rust end with the system's number; torch's writer says where it stands in its own source.
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number:
+        return _words(int(number[1]))
+    if isinstance(error, RuntimeError) and re.search(r"inline_container|PytorchStreamWriter", str(error)):
+        return _words(errno.ENOSPC) if _free_bytes(place) < _NEARLY_NOTHING else "torch could not go on"
+    return None
+
+
+def _hidden(name: object) -> bool:
+    return f"{os.sep}{_PREFIX}" in str(name)
+
+
+def _words(number: int) -> str:
+    if number in _FULL:
+        return "no space left on the device"
+    words = os.strerror(number)
+    return words[:1].lower() + words[1:]
+
+
+def _free_bytes(place: Path) -> int:
+    there = next(path for path in (place, *place.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[IO[str]]:
+    """A text file (UTF-8) that takes the place of `path` when the block ends without an error; its folder is made.
+
+    A link stays one and its target is replaced. Devices and pipes are written to directly.
+
+    Raises:
+        OutputError: as of `writing`. The file that was there, if any, is as it was.
+    """
+    place = Path(path)
+    with writing(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if _is_written_in_place(place):
+            with place.open("w", encoding="utf-8") as stream:
+                yield stream
+            return
+        target = Path(os.path.realpath(place))
+        temporary = _beside(target)
+        try:
+            with temporary.open("x", encoding="utf-8", newline="\n") as stream:
+                yield stream
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _is_written_in_place(place: Path) -> bool:
+    """Whether a place is a device or a pipe, or a file in a folder that takes no other."""
+    if str(place).startswith(_DEVICES) or (place.exists() and not place.is_file()):
+        return True
+    return place.exists() and not os.access(os.path.realpath(place.parent), os.W_OK)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text as `new_file` does."""
+    with new_file(path) as stream:
+        stream.write(text)
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `path` when the block ends without an error; what was there goes.
+
+    Files get the modes of the umask: safetensors makes its own readable by their owner alone.
+
+    Raises:
+        OutputError: as of `writing`. The folder that was there, if any, is as it was.
+    """
+    target = Path(os.path.realpath(path))
+    with writing(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not `tempfile`'s, which nobody else could read after it has taken its place.
+        temporary = _beside(target)
+        temporary.mkdir()
+        try:
+            yield temporary
+            follow_umask(*(file for file in temporary.rglob("*") if file.is_file()))
+            _swap(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    old = _beside(target)
+    if target.exists():
+        target.rename(old)
+    try:
+        temporary.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    return target.parent / f"{_PREFIX}{uuid4().hex}"
+
+
+def follow_umask(*files: Path) -> None:
+    """Give files the mode that this process gives new ones: safetensors lets their owner alone read its own."""
+    for folder in {file.parent for file in files}:
+        probe = _beside(folder / "file")
+        probe.touch()
+        mode = probe.stat().st_mode & 0o777
+        probe.unlink()
+        for file in files:
+            if file.parent == folder:
+                file.chmod(mode)
