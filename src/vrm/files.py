@@ -44,7 +44,7 @@ def _reason(error: Exception, place: Path) -> str | None:
         # Said by a writer inside, which knows no more of its place than the name it has until it is whole.
         return str(error).partition(_WHILE)[0] if _hidden(error) else None
     if isinstance(error, OSError):
-        ours = error.errno in _NOT_WRITTEN or _hidden(error.filename)
+        ours = error.errno in _NOT_WRITTEN or (isinstance(error, PermissionError) and _hidden(error.filename))
         return _words(error.errno) if ours and error.errno else None
     # Libraries written in Rust end with the system's number; torch's writer says where it stands in its own source.
     number = re.search(r"\(os error (\d+)\)", str(error))
