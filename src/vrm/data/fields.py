@@ -15,6 +15,9 @@ from vrm.data.problems import InvalidRowError, Problem, show
 from vrm.data.schema import Message, Text
 from vrm.errors import DataError
 
+INVALID_UNICODE = "invalid Unicode"
+"""Kind of the problem of a text with half of a surrogate pair."""
+
 _ROLE_ALIASES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "function": "tool"}
 
 
@@ -197,7 +200,7 @@ def _encodable(check: RowCheck, field: str, value: str) -> bool:
         reason = (
             f"character {error.start} is {value[error.start]!r}, half of a surrogate pair; repair the text's encoding."
         )
-        check.note(field, "invalid Unicode", reason)
+        check.note(field, INVALID_UNICODE, reason)
         return False
     return True
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from vrm.errors import VrmError
-from vrm.wire.schema import AS_MESSAGES, AS_TEXT, ErrorDetail, ErrorResponse
+from vrm.wire.schema import AS_MESSAGES, AS_PARTS, AS_TEXT, ErrorDetail, ErrorResponse
 
 TEXT_FIELDS = frozenset(
     ("prompt", "completions", "query", "prompts", "labels", "response", "label", "input", "messages", "tools")
@@ -38,14 +38,22 @@ class RequestError(VrmError):
     Attributes:
         param: the field that is wrong, or None.
         kind: a key of `STATUS`, a word for programs.
+        status: of HTTP; that of the kind unless another is given.
         retry_after: seconds after which it is worth trying again, or None.
     """
 
     def __init__(
-        self, message: str, param: str | None = None, *, kind: str = "invalid_request", retry_after: int | None = None
+        self,
+        message: str,
+        param: str | None = None,
+        *,
+        kind: str = "invalid_request",
+        status: int | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.param, self.kind, self.retry_after = param, kind, retry_after
+        self.status = status or STATUS[kind]
 
 
 def error_response(error: RequestError) -> JSONResponse:
@@ -53,13 +61,17 @@ def error_response(error: RequestError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if error.kind == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
-    return plain_error(STATUS[error.kind], error.kind, str(error), error.param, headers)
+    if error.status == 415:
+        headers["Accept-Encoding"] = "identity"
+    return plain_error(error.status, error.kind, str(error), error.param, headers)
 
 
 def plain_error(
     status: int, kind: str, message: str, param: str | None = None, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """An answer in the one form that errors have."""
+    # Names of fields may hold half of a surrogate pair, which no answer can be written with.
+    message, param = _writable(message), None if param is None else _writable(param)
     body = ErrorResponse(error=ErrorDetail(message=message, type=kind, param=param, code=status))
     return JSONResponse(body.model_dump(), status_code=status, headers=dict(headers or {}))
 
@@ -69,24 +81,34 @@ def invalid_body(error: RequestValidationError) -> JSONResponse:
     problems = error.errors()
     if any(isinstance(problem.get("input"), bytes) for problem in problems):
         return plain_error(422, "invalid_request", "body: send it with the header Content-Type: application/json")
-    messages = [f"{place(problem['loc']) or 'body'}: {problem['msg']}{_value(problem)}" for problem in problems]
+    broken = [problem for problem in problems if problem["type"] == "string_unicode"]
+    messages = [f"{place(problem['loc']) or 'body'}: {_reason(problem)}" for problem in broken or problems]
     shown = "; ".join(messages[:5]) + (f"; and {len(messages) - 5} more" if len(messages) > 5 else "")
-    malformed = any(problem["type"] == "json_invalid" for problem in problems)
-    return plain_error(400 if malformed else 422, "invalid_request", shown, place(problems[0]["loc"]) or None)
+    return plain_error(400 if broken else 422, "invalid_request", shown, place((broken or problems)[0]["loc"]) or None)
+
+
+def _reason(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "string_unicode":
+        return "it holds half of a surrogate pair; repair the text's encoding"
+    return f"{problem['msg']}{_value(problem)}"
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def place(location: Iterable[Any]) -> str:
     """`prompt[0].role` for the place ("body", "prompt", "as_messages", 0, "role")."""
     path = ""
     for step in tuple(location)[1:]:
-        if step not in (AS_TEXT, AS_MESSAGES):
+        if step not in (AS_TEXT, AS_MESSAGES, AS_PARTS):
             path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
     return path[:200]
 
 
 def _value(problem: Mapping[str, Any]) -> str:
     location, value = tuple(problem["loc"]), problem.get("input")
-    if problem["type"] in ("missing", "json_invalid", "extra_forbidden"):
+    if problem["type"] in ("missing", "extra_forbidden"):
         return ""
     top = location[1] if len(location) > 1 else None
     # A body that is no object at all, or a list of texts, must not come back either.

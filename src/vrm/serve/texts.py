@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vrm.data import texts
+from vrm.data import fields, texts
 from vrm.data.fields import RowCheck
 from vrm.data.formatted import FormattedTokenizer
 from vrm.data.schema import Judgment, Text
@@ -29,10 +29,24 @@ def check_number(values: Sequence[object], most: int, param: str) -> None:
         raise RequestError(f"{param}: {len(values):,} texts; at most {most:,} in one request", param)
 
 
-def check_characters(count: int, most: int, param: str) -> None:
-    """Raise RequestError if there are too many characters."""
+def check_text(text: str, most: int, param: str) -> str:
+    """The text; RequestError if it has too many characters, or half of a surrogate pair."""
+    _check_characters(len(text), most, param)
+    check = RowCheck(SOURCE, 0)
+    fields.text(check, param, text)
+    _refuse(check)
+    return text
+
+
+def _check_characters(count: int, most: int, param: str) -> None:
     if count > most:
         raise RequestError(f"{param}: {count:,} characters; at most {most:,} are read", param)
+
+
+def _refuse(check: RowCheck) -> None:
+    for problem in check.problems:
+        status = 400 if problem.kind == fields.INVALID_UNICODE else None
+        raise RequestError(f"{problem.field}: {problem.reason.rstrip('.')}", problem.field, status=status)
 
 
 def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
@@ -42,30 +56,37 @@ def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
         RequestError: for a text that is too long, a prompt that says nothing, or texts of two formats.
     """
     prompt = _text(request.prompt, "prompt", settings)
-    check_characters(len(json.dumps(request.tools or [])), settings.max_characters, "tools")
+    _check_characters(len(json.dumps(request.tools or [])), settings.max_characters, "tools")
     named = [(f"completions[{index}]", value) for index, value in enumerate(request.completions)]
     completions = texts.as_messages(prompt, [(param, _text(value, param, settings)) for param, value in named])
     check = RowCheck(SOURCE, 0)
     texts.check_texts(check, prompt, completions, allow_blank=True)
-    for problem in check.problems:
-        raise RequestError(f"{problem.field}: {problem.reason}", problem.field)
+    _refuse(check)
     return Judgment(prompt, [value for _, value in completions], tools=request.tools, file=SOURCE)
 
 
 def _text(value: WireText, param: str, settings: ServeSettings) -> Text:
     if isinstance(value, str):
-        check_characters(len(value), settings.max_characters, param)
-        return value
+        return check_text(value, settings.max_characters, param)
     return messages_of(value, param, settings)
 
 
 def messages_of(messages: Sequence[Message], param: str, settings: ServeSettings) -> list[dict[str, Any]]:
-    """Messages as the chat template reads them; RequestError if they are too long together."""
-    further = [message.model_extra for message in messages if message.model_extra]
-    count = sum(len(message.content or "") for message in messages) + sum(len(json.dumps(extra)) for extra in further)
-    check_characters(count, settings.max_characters, param)
+    """Messages as the chat template reads them, checked and their text parts joined as those of files.
+
+    Raises:
+        RequestError: they are too long together, or hold half of a surrogate pair.
+    """
+    check = RowCheck(SOURCE, 0)
     # Templates read `content` of every message, also of one that only calls tools.
-    return [{**message.model_dump(exclude_none=True), "content": message.content or ""} for message in messages]
+    dumped = [message.model_dump(exclude_none=True) for message in messages]
+    read = fields.text(check, param, [{**entry, "content": entry.get("content", "")} for entry in dumped])
+    further = [message.model_extra for message in messages if message.model_extra]
+    _refuse(check)
+    assert isinstance(read, list)
+    count = sum(len(message["content"]) for message in read) + sum(len(json.dumps(extra)) for extra in further)
+    _check_characters(count, settings.max_characters, param)
+    return read
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,7 @@ class RequestTokenizer:
         """
         if isinstance(item, Judgment):
             return self._fitted(_tokenized(lambda: self._tokenizer.whole(item), "prompt"), "completions")
-        check_characters(len(item.text), 2 * self._settings.max_characters, item.param)
+        check_text(item.text, 2 * self._settings.max_characters, item.param)
         return self._fitted(
             _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param), item.param
         )

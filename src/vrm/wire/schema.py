@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
 
 from vrm.choices import RewardScale, Role
 from vrm.wire.explanation import CompletionReport, Identifiability, PairReport, WeightReport
 
-AS_TEXT, AS_MESSAGES = "as_text", "as_messages"
-"""Tags of the two forms of a text, as they stand in the places of validation errors."""
+AS_TEXT, AS_MESSAGES, AS_PARTS = "as_text", "as_messages", "as_parts"
+"""Tags of the forms of texts and contents, as they stand in the places of validation errors."""
 
 
 class Request(BaseModel):
@@ -19,13 +19,35 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class TextPart(BaseModel):
+    """A part of a message's content, as OpenAI's API sends them. Further keys are not read."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    type: Literal["text"]
+    text: str
+
+
+def _content_form(value: Any) -> str:
+    return AS_PARTS if isinstance(value, list) else AS_TEXT
+
+
+Content = Annotated[
+    Annotated[str, Tag(AS_TEXT)] | Annotated[list[TextPart], Tag(AS_PARTS)],
+    Discriminator(_content_form),
+]
+"""A text, or parts of one, which are joined as they are."""
+
+
 class Message(BaseModel):
     """One chat message. Further keys (`tool_calls`, `name`, ...) go to the model's chat template as they are."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     role: Annotated[Role, Strict(False)]
-    content: str | None = Field("", description="Text of the message; empty or null where it only calls tools.")
+    content: Content | None = Field(
+        "", description="Text of the message, or a list of text parts; empty or null where it only calls tools."
+    )
 
 
 def _form(value: Any) -> str:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from inspect import signature
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from vrm.choices import RewardScale
 from vrm.inference.reward_choice import RewardChoice
+from vrm.serve.bodies import JsonRoute
 from vrm.serve.errors import RequestError
 from vrm.wire.schema import Amount, ErrorResponse
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}
     for status, description in {
-        400: "The body is no JSON.",
+        400: "The body is no JSON, no UTF-8, or holds half of a surrogate pair.",
         401: "The token is missing or wrong.",
         413: "The body is too large.",
+        415: "The body is compressed, or declared to be in another encoding than UTF-8.",
         422: "A field is wrong: the message names it, its value and what is allowed.",
         429: "The queue is full: try again after `Retry-After` seconds.",
         500: "The model failed on this request.",
@@ -25,6 +27,23 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         504: "There was no answer within the server's limit of time.",
     }.items()
 }
+
+
+def protocol_router(tag: str, *parameters: str, prefix: str = "") -> APIRouter:
+    """A router of routes that take JSON.
+
+    Args:
+        tag: of its routes in the document.
+        parameters: what the URL may have.
+        prefix: of its paths.
+    """
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        responses=ERRORS,
+        dependencies=[only_parameters(*parameters)],
+        route_class=JsonRoute,
+    )
 
 
 def only_parameters(*allowed: str) -> Any:

@@ -8,7 +8,7 @@ from vrm.inference.explain import explain_row
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.reward_choice import RewardChoice
 from vrm.inference.rewards import RewardView
-from vrm.serve.protocols.common import ERRORS, only_parameters
+from vrm.serve.protocols.common import protocol_router
 from vrm.serve.service import Service
 from vrm.serve.texts import check_number, judgment_of
 from vrm.wire.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
@@ -17,7 +17,7 @@ from vrm.wire.schema import ExplainRequest, ExplainResponse, ScoreRequest, Score
 def native_router(service: Service) -> APIRouter:
     """Routes under /v1."""
     settings = service.settings
-    router = APIRouter(prefix="/v1", tags=["native"], responses=ERRORS, dependencies=[only_parameters()])
+    router = protocol_router("native", prefix="/v1")
 
     @router.post("/score", summary="Rewards of the completions of a prompt")
     async def score(body: ScoreRequest, request: Request) -> ScoreResponse:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from vrm.serve.errors import RequestError
-from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
+from vrm.serve.protocols.common import CHOICE_PARAMETERS, UrlChoice, protocol_router
 from vrm.serve.service import Service
 from vrm.serve.texts import Formatted, check_number
 
@@ -48,7 +48,7 @@ class GetRewardResponse(BaseModel):
 
 def openrlhf_router(service: Service) -> APIRouter:
     """The route that OpenRLHF's own server has."""
-    router = APIRouter(tags=["OpenRLHF"], responses=ERRORS, dependencies=[only_parameters(*CHOICE_PARAMETERS)])
+    router = protocol_router("OpenRLHF", *CHOICE_PARAMETERS)
 
     @router.post("/get_reward", summary="OpenRLHF's remote reward model")
     async def get_reward(body: GetRewardRequest, request: Request, choice: UrlChoice) -> GetRewardResponse:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vrm.data.schema import Judgment
 from vrm.serve.errors import RequestError
-from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
+from vrm.serve.protocols.common import CHOICE_PARAMETERS, UrlChoice, protocol_router
 from vrm.serve.service import Service
-from vrm.serve.texts import SOURCE, Formatted, check_characters, messages_of
+from vrm.serve.texts import SOURCE, Formatted, check_text, messages_of
 from vrm.wire.schema import Text
 
 
@@ -43,8 +43,7 @@ class SlimeReward(BaseModel):
 
 def slime_router(service: Service) -> APIRouter:
     """The route for slime's `--rm-url`."""
-    allowed = only_parameters(*CHOICE_PARAMETERS, "details")
-    router = APIRouter(prefix="/slime", tags=["slime"], responses=ERRORS, dependencies=[allowed])
+    router = protocol_router("slime", *CHOICE_PARAMETERS, "details", prefix="/slime")
 
     @router.post("/reward", summary="slime's remote reward model")
     async def reward(
@@ -71,11 +70,11 @@ def slime_router(service: Service) -> APIRouter:
 
 def _item(body: SlimeRequest, service: Service) -> Judgment | Formatted:
     settings = service.settings
-    check_characters(len(body.response), settings.max_characters, "response")
+    check_text(body.response, settings.max_characters, "response")
     if not isinstance(body.prompt, str):
         messages = messages_of(body.prompt, "prompt", settings)
         return Judgment(messages, [[{"role": "assistant", "content": body.response}]], file=SOURCE)
-    check_characters(len(body.prompt), settings.max_characters, "prompt")
+    check_text(body.prompt, settings.max_characters, "prompt")
     if not body.prompt.strip():
         raise RequestError("prompt: it is empty or blank; there is nothing to judge the response by", "prompt")
     return Formatted(body.prompt + body.response, body.prompt, "prompt")

@@ -13,7 +13,7 @@ from scipy.special import expit
 from vrm.data.schema import Judgment
 from vrm.inference.rewards import RowRewards
 from vrm.serve.errors import RequestError
-from vrm.serve.protocols.common import CHOICE_PARAMETERS, ERRORS, UrlChoice, only_parameters
+from vrm.serve.protocols.common import CHOICE_PARAMETERS, UrlChoice, protocol_router
 from vrm.serve.service import Service
 from vrm.serve.texts import SOURCE, Formatted, check_number, messages_of
 from vrm.wire.schema import Message
@@ -89,7 +89,7 @@ class PoolingResponse(Listed):
 
 def vllm_router(service: Service) -> APIRouter:
     """Routes that vLLM's server has."""
-    router = APIRouter(tags=["vLLM"], responses=ERRORS, dependencies=[only_parameters(*CHOICE_PARAMETERS)])
+    router = protocol_router("vLLM", *CHOICE_PARAMETERS)
 
     @router.post("/classify", summary="Rewards in vLLM's shape of a classification")
     async def classify(body: ClassifyRequest, request: Request, choice: UrlChoice) -> ClassifyResponse:
