@@ -30,6 +30,7 @@ CALLED_FROM_OUTSIDE = {
     "vrm.core.predictive.probit_probability": EQUATION,
     "vrm.model.modeling_vrm.VRMForSequenceClassification.get_input_embeddings": "transformers and PEFT look for it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
+    "vrm.serve.bodies.JsonRoute.get_route_handler": "FastAPI asks a route for it",
     "vrm.train.callbacks.HistoryWriter.on_evaluate": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_evaluate": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_step_end": TRAINER,

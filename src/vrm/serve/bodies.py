@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from vrm.serve.errors import RequestError
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "zlib"}
 """{first bytes: how a body is compressed}. No JSON begins with one of them."""
@@ -33,22 +36,21 @@ class JsonRequest(Request):
 class JsonRoute(APIRoute):
     """A route that takes JSON. It reads the body itself, since FastAPI's error for one is the same in all cases."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """The handler of requests."""
-        handle = super().get_route_handler()
+        return partial(_read_and_handle, super().get_route_handler())
 
-        async def read_and_handle(request: Request) -> Response:
-            request = JsonRequest(request.scope, request.receive)
-            try:
-                body = await request.body()
-                _check_not_compressed(body, request.headers.get("content-encoding", ""))
-                if body and _is_json(request):
-                    await request.json()
-            except ClientDisconnect:
-                raise RequestError("the client closed the connection", kind="client_gone") from None
-            return await handle(request)
 
-        return read_and_handle
+async def _read_and_handle(handle: Handler, request: Request) -> Response:
+    request = JsonRequest(request.scope, request.receive)
+    try:
+        body = await request.body()
+        _check_not_compressed(body, request.headers.get("content-encoding", ""))
+        if body and _is_json(request):
+            await request.json()
+    except ClientDisconnect:
+        raise RequestError("the client closed the connection", kind="client_gone") from None
+    return await handle(request)
 
 
 def _is_json(request: Request) -> bool:
