@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vrm.choices import (
@@ -25,6 +24,7 @@ from vrm.choices import (
 )
 from vrm.errors import ConfigError
 from vrm.measures import StyleMeasure
+from vrm.user_files import load_yaml, not_utf8_reason, other_encoding, without_bom
 
 
 def _known_head(name: str) -> str:
@@ -239,10 +239,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f"{file}: no such file")
-    try:
-        values = _yaml(file.read_text(encoding="utf-8"), str(file))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
+    values = _yaml(_text(file), str(file))
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected a mapping at the top, found {type(values).__name__}")
     values = _renamed(values)
@@ -279,11 +276,22 @@ def _warn_of_old_key(key: str) -> None:
     warnings.warn(f"the configuration key {key} is now called {RENAMED[key]}", FutureWarning, stacklevel=2)
 
 
+def _text(file: Path) -> str:
+    data = file.read_bytes()
+    encoding = other_encoding(data)
+    if encoding is not None:
+        raise ConfigError(f"{file}: {not_utf8_reason(encoding)}")
+    try:
+        return without_bom(data).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
+
+
 def _yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from error
+        return load_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

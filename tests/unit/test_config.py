@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,42 @@ def test_keys_are_those_that_a_full_configuration_has():
 
     assert sorted(config_keys()) == sorted(leaves(parse_config(MINIMAL).model_dump()))
     assert len(config_keys(RunConfig)) == len(set(config_keys()))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("seed: 1\noutput_dir: x\nseed: 2\n", "the key 'seed' is given twice, in lines 1 and 3"),
+        ("train: {evals: 1}\n\ntrain: {}\n'train': {}\n", "the key 'train' is given 3 times, in lines 1, 3 and 4"),
+        ("data:\n  train:\n  - path: a\n    path: b\n", "the key 'path' is given twice, in lines 3 and 4"),
+        ("model: {head: vrm, head: vrm}\n", "the key 'head' is given twice, in line 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_lines(tmp_path, text, named):
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(f"run.yaml: {named}; keep one of them")):
+        load_config(tmp_path / "run.yaml")
+
+
+def test_a_key_that_stands_twice_in_an_override_is_named(tmp_path):
+    (tmp_path / "run.yaml").write_text("output_dir: out\ndata: {train: rows.jsonl}\n")
+    with pytest.raises(ConfigError, match="--set train: the key 'evals' is given twice"):
+        load_config(tmp_path / "run.yaml", ["train={evals: 1, evals: 2}"])
+
+
+def test_a_merged_key_may_be_given_anew(tmp_path):
+    text = "data:\n  train: a\n  eval:\n  - &b {path: b}\n  - {<<: *b, path: c}\n"
+    (tmp_path / "run.yaml").write_text("output_dir: out\n" + text)
+    assert [entry.path for entry in load_config(tmp_path / "run.yaml").data.eval] == ["b", "c"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_configuration_in_another_encoding_is_named(tmp_path, encoding):
+    (tmp_path / "run.yaml").write_text("output_dir: out\ndata: {train: rows.jsonl}\n", encoding=encoding)
+    with pytest.raises(ConfigError, match=f"run.yaml: the text is {encoding[:6].upper()}"):
+        load_config(tmp_path / "run.yaml")
+
+
+def test_a_configuration_with_a_mark_is_read(tmp_path):
+    (tmp_path / "run.yaml").write_text("output_dir: out\ndata: {train: rows.jsonl}\n", encoding="utf-8-sig")
+    assert load_config(tmp_path / "run.yaml").output_dir == "out"

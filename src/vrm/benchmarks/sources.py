@@ -22,6 +22,7 @@ from vrm.benchmarks.base import (
 from vrm.benchmarks.outcomes import Outcomes
 from vrm.benchmarks.rows import BenchmarkRow, text_hash
 from vrm.benchmarks.summary import summarize_outcomes
+from vrm.data.json_text import DUPLICATE_KEY
 from vrm.data.problems import InvalidRowError
 from vrm.data.readers import Location, locate, read_location
 from vrm.errors import DataError, RowError
@@ -29,7 +30,7 @@ from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
 
 _DATA_FILE = re.compile(r".+\.(?:jsonl|ndjson|json|parquet)(?:\.gz)?$")
 _NOT_DATA = re.compile(r"(?:dataset_infos?|state|package|config)\.json$")
-_ROW_FAULTS = ("not an object", "not finite", "invalid JSON", "not UTF-8", "bad row")
+_ROW_FAULTS = ("not an object", "not finite", "invalid JSON", "not UTF-8", "bad row", DUPLICATE_KEY)
 
 Convert = Callable[[BenchmarkRow], Iterable[BenchmarkExample]]
 
@@ -193,7 +194,11 @@ class _Reading:
     def _unreadable(self, error: InvalidRowError) -> None:
         kind = error.problems[0].kind
         # What breaks off, or is no row at all, must not pass as a few rows less.
-        if kind not in _ROW_FAULTS or (self._source.location.format == "json" and kind == "invalid JSON"):
+        if (
+            not error.line
+            or kind not in _ROW_FAULTS
+            or (self._source.location.format == "json" and kind == "invalid JSON")
+        ):
             raise error
         self.rows += 1
         self._unusual.add(f"row not readable: {kind}", error.file, error.line, error.field, action=LEFT_OUT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import numbers
 import re
@@ -11,6 +10,7 @@ from typing import Any
 
 from vrm.choices import Role
 from vrm.data.columns import suggestion
+from vrm.data.json_text import DUPLICATE_KEY, faults, loads
 from vrm.data.problems import InvalidRowError, Problem, show
 from vrm.data.schema import Message, Text
 from vrm.errors import DataError
@@ -133,9 +133,13 @@ def read_tools(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except ValueError as error:
+        tools, suspect = loads(value)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not the JSON text of a list of tools ({error})") from None
+    for place, kind, reason in faults(tools) if suspect else ():
+        if kind == DUPLICATE_KEY:
+            raise DataError(f"no usable list of tools ({place}: {reason})")
+    return tools
 
 
 def text(check: RowCheck, field: str, value: object) -> Text | None:

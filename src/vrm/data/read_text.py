@@ -5,33 +5,105 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, BinaryIO, TypeAlias
 
+from vrm.data.json_text import (
+    DUPLICATE_KEY,
+    checked_object,
+    column_rows,
+    decode,
+    document_rows,
+    faults,
+    json_reason,
+    loads,
+)
 from vrm.data.problems import InvalidRowError, OnError, Problem, one_problem, show
 from vrm.labels import label_columns
+from vrm.user_files import without_bom
 
 Rows: TypeAlias = Iterator[tuple[int, dict[str, Any]]]
 """Rows with their 1-based numbers: lines of JSONL and CSV (a record's first line), else the row's position."""
 
-_BOM = b"\xef\xbb\xbf"
 _CELL_LIMIT = 2**30
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 
 
 def read_jsonl(stream: BinaryIO, file: str, on_error: OnError) -> Rows:
-    """One JSON object a line; blank lines are no rows. A bad line is reported and the next is read."""
-    for number, line in _numbered_lines(stream, file, on_error):
-        if not line.strip():
-            continue
+    """One JSON object a line; blank lines are no rows. A bad line is reported and the next is read.
+
+    Objects printed over several lines are read too, each under the number of its first line. A text that begins with a
+    list over several lines is one JSON document.
+    """
+    lines = _numbered_lines(stream, file, on_error)
+    for number, line in lines:
+        if line.strip():
+            rest = chain([(number, line)], lines)
+            if line.lstrip().startswith(b"[") and _breaks_off(line):
+                yield from _json_document(b"".join(part for _, part in rest), file, on_error)
+            else:
+                yield from _json_lines(rest, file, on_error)
+
+
+def _json_lines(lines: Iterable[tuple[int, bytes]], file: str, on_error: OnError) -> Rows:
+    for number, data in _whole_values(lines):
         try:
-            yield number, decode_object(_decode_line(line, file, number), file, number)
+            value, suspect = decode(_decode_line(data.rstrip(), file, number), file, number)
+            rows = (column_rows(value) if isinstance(value, dict) else []) or [value]
+            yield from _checked(((number, row) for row in rows), suspect, file, on_error)
         except InvalidRowError as error:
             on_error(error)
 
 
+def _whole_values(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, those of an object that goes over several lines put together."""
+    start, block, depth, indent = 0, list[bytes](), 0, 0
+    for number, line in lines:
+        text = line.strip()
+        if block and text.startswith(b"{") and len(text) > 1 and _indent(line) <= indent:
+            # The next row begins here: the object before it has no end.
+            yield start, b"".join(block)
+            block.clear()
+        if block:
+            block.append(line)
+            depth += _depth(line)
+            if depth <= 0:
+                yield start, b"".join(block)
+                block.clear()
+        elif text.startswith(b"{") and _depth(line) > 0 and _breaks_off(line):
+            start, block, depth, indent = number, [line], _depth(line), _indent(line)
+        elif text:
+            yield number, line
+    if block:
+        yield start, b"".join(block)
+
+
+def _depth(line: bytes) -> int:
+    """Brackets that are opened less those that are closed, outside of strings."""
+    marks = [mark for mark in _BRACKETS.findall(line) if len(mark) == 1]
+    return sum(1 if mark in b"{[" else -1 for mark in marks)
+
+
+def _indent(line: bytes) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _breaks_off(data: bytes) -> bool:
+    """Whether the JSON is right as far as it goes, and not at its end."""
+    try:
+        json.loads(data)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(error.doc.rstrip())
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
 def read_json(stream: BinaryIO, file: str, on_error: OnError) -> Rows:
-    """A list of rows, an object {"data": [rows]}, one row, or (files named so by mistake) one object a line.
+    """A list of rows, other forms of a document (see `document_rows`), or objects one after the other.
 
     The whole file is read into memory; JSONL is not.
     """
@@ -40,32 +112,34 @@ def read_json(stream: BinaryIO, file: str, on_error: OnError) -> Rows:
     except (EOFError, OSError, zlib.error) as error:
         on_error(_broken_stream(file, 0, error))
         return
+    yield from _json_document(data, file, on_error)
+
+
+def _json_document(data: bytes, file: str, on_error: OnError) -> Rows:
     # Only the text up to the bad place could be trusted, and a JSON document cannot be read in part.
     try:
-        text = data.removeprefix(_BOM).decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        on_error(_not_utf8(file, line, error))
-        return
-    if not text.strip():
-        return
-    yield from _json_rows(text, file, on_error)
+        text = _decode_line(without_bom(data), file, 1)
+        if text.strip():
+            yield from _document_rows(text, file, on_error)
+    except InvalidRowError as error:
+        on_error(error)
 
 
-def _json_rows(text: str, file: str, on_error: OnError) -> Rows:
+def _document_rows(text: str, file: str, on_error: OnError) -> Rows:
     try:
-        document, has_constants = _loads(text)
+        document, suspect = loads(text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and text.lstrip().startswith("{"):
             yield from read_jsonl(io.BytesIO(text.encode()), file, on_error)
-        else:
-            on_error(one_problem(file, getattr(error, "lineno", 0), "", "invalid JSON", _json_reason(error)))
-        return
-    inner = document.get("data") if isinstance(document, dict) else document
-    rows = inner if isinstance(inner, list) else [document]
-    for number, row in enumerate(rows, start=1):
+            return
+        raise one_problem(file, getattr(error, "lineno", 0), "", "invalid JSON", json_reason(error)) from None
+    yield from _checked(enumerate(document_rows(document), start=1), suspect, file, on_error)
+
+
+def _checked(rows: Iterable[tuple[int, Any]], suspect: bool, file: str, on_error: OnError) -> Rows:
+    for number, row in rows:
         try:
-            yield number, _checked_object(row, has_constants, file, number)
+            yield number, checked_object(row, suspect, file, number)
         except InvalidRowError as error:
             on_error(error)
 
@@ -162,10 +236,15 @@ def _text_or_messages(cell: str) -> Any:
     if not cell.lstrip().startswith("[{"):
         return cell or None
     try:
-        value, _ = _loads(cell)
+        value, suspect = loads(cell)
     except (ValueError, RecursionError):
         return cell
-    return value if all(isinstance(entry, dict) and "role" in entry for entry in value) else cell
+    if not all(isinstance(entry, dict) and "role" in entry for entry in value):
+        return cell
+    for place, kind, reason in faults(value) if suspect else ():
+        if kind == DUPLICATE_KEY:
+            raise ValueError(f"{place.lstrip('[0123456789].')}: {reason}")
+    return value
 
 
 def _number_cell(cell: str) -> float | None:
@@ -181,63 +260,12 @@ def _json_cell(cell: str) -> Any:
     if not cell.strip():
         return None
     try:
-        value, has_constants = _loads(cell)
+        value, suspect = loads(cell)
     except json.JSONDecodeError as error:
         raise ValueError(f"the cell must hold JSON ({error.msg} at character {error.pos}).") from None
-    if has_constants:
-        raise ValueError("NaN and Infinity are not JSON; use null for a missing value.")
+    for _, _, reason in faults(value) if suspect else ():
+        raise ValueError(reason)
     return value
-
-
-def decode_object(text: str, file: str, line: int) -> dict[str, Any]:
-    """A row from its JSON text; raises `InvalidRowError` if it is not JSON, or not an object."""
-    try:
-        value, has_constants = _loads(text)
-    except (ValueError, RecursionError) as error:
-        raise one_problem(file, line, "", "invalid JSON", _json_reason(error)) from None
-    return _checked_object(value, has_constants, file, line)
-
-
-def _loads(text: str) -> tuple[Any, bool]:
-    """The JSON value, and whether NaN or Infinity, which are no JSON, stood in it."""
-    constants: list[str] = []
-
-    def constant(name: str) -> float:
-        constants.append(name)
-        return float(name)
-
-    return json.loads(text, parse_constant=constant), bool(constants)
-
-
-def _checked_object(value: Any, has_constants: bool, file: str, line: int) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        reason = f"{show(value)} is a {type(value).__name__}; a row is a JSON object {{column: value}}."
-        raise one_problem(file, line, "", "not an object", reason)
-    if has_constants:
-        problems = [
-            Problem(file, line, place, "not finite", f"{constant} is not JSON; use null for a missing value.")
-            for place, constant in _non_finite(value, "")
-        ]
-        if problems:
-            raise InvalidRowError(problems)
-    return value
-
-
-def _non_finite(value: Any, place: str) -> Iterator[tuple[str, float]]:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        yield place, value
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            yield from _non_finite(entry, f"{place}.{key}" if place else key)
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            yield from _non_finite(entry, f"{place}[{index}]")
-
-
-def _json_reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"not valid JSON: {error.msg} at column {error.colno}."
-    return f"not readable as JSON: {type(error).__name__}: {str(error)[:120]}."
 
 
 def _numbered_lines(stream: BinaryIO, file: str, on_error: OnError) -> Iterator[tuple[int, bytes]]:
@@ -251,7 +279,8 @@ def _numbered_lines(stream: BinaryIO, file: str, on_error: OnError) -> Iterator[
         if not line:
             return
         number += 1
-        yield number, line.removeprefix(_BOM) if number == 1 else line
+        # Joined files have the mark of each of them.
+        yield number, without_bom(line)
 
 
 def _decode_line(line: bytes, file: str, number: int) -> str:
@@ -262,6 +291,7 @@ def _decode_line(line: bytes, file: str, number: int) -> str:
 
 
 def _not_utf8(file: str, line: int, error: UnicodeDecodeError) -> InvalidRowError:
+    line += error.object.count(b"\n", 0, error.start)
     start = error.object.rfind(b"\n", 0, error.start) + 1
     what = f"byte {error.start - start + 1} of the line is 0x{error.object[error.start]:02x} ({error.reason})"
     return one_problem(file, line, "", "not UTF-8", f"{what}; the file must be UTF-8 throughout.")

@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from vrm.data.problems import InvalidRowError, OnError, one_problem, raise_error
 from vrm.data.read_tables import read_hub, read_parquet, read_saved_dataset
 from vrm.data.read_text import Rows, read_csv, read_json, read_jsonl
 from vrm.errors import DataError
+from vrm.user_files import not_utf8_reason, other_encoding
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -129,7 +131,10 @@ def _rows(location: Location, mapping: Mapping[str, str] | None, on_error: OnErr
 
 
 def _text_rows(location: Location, stream: BinaryIO, mapping: Mapping[str, str] | None, on_error: OnError) -> Rows:
-    kind = location.format
+    kind, encoding = location.format, other_encoding(_head(stream))
+    if encoding is not None:
+        on_error(one_problem(location.label, 0, "", "not UTF-8", not_utf8_reason(encoding)))
+        return iter(())
     if kind == "stdin":
         kind = "json" if _first_bytes(stream).startswith(b"[") else "jsonl"
     if kind in ("csv", "tsv"):
@@ -207,17 +212,23 @@ def _file_format(path: Path) -> str:
 
 def _sniffed(path: Path) -> str:
     with _open(Location("unknown", str(path))) as stream:
-        first = _first_bytes(stream)[:1]
+        first, encoding = _first_bytes(stream)[:1], other_encoding(_head(stream))
+    if encoding is not None:
+        raise DataError(f"{path}: {not_utf8_reason(encoding)}")
     if first not in (b"{", b"["):
         raise DataError(f"{path}: the format is unknown, by its name and by its first bytes. {_ALLOWED}")
     return "json" if first == b"[" else "jsonl"
 
 
 def _first_bytes(stream: BinaryIO) -> bytes:
+    return _head(stream).lstrip(_WHITESPACE)
+
+
+def _head(stream: BinaryIO) -> bytes:
     # Damaged data is reported by the reader, with its place; here it only has no beginning.
     try:
-        return cast(io.BufferedReader, stream).peek(4096)[:4096].lstrip(_WHITESPACE)
-    except (EOFError, OSError):
+        return cast(io.BufferedReader, stream).peek(4096)[:4096]
+    except (EOFError, OSError, zlib.error):
         return b""
 
 

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 import vrm
 from vrm.errors import DataError
 from vrm.metrics import json_ready
+from vrm.user_files import not_utf8_reason, other_encoding
 
 Form = TypeVar("Form")
 
@@ -212,4 +213,6 @@ def read_text(path: str | Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file or directory") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        encoding = other_encoding(error.object)
+        reason = f"not UTF-8 text (byte {error.start})" if encoding is None else not_utf8_reason(encoding)
+        raise DataError(f"{path}: {reason}") from None

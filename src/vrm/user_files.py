@@ -1,0 +1,95 @@
+"""Files as people hand them over: their encodings, and YAML in which no key may stand twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+BOM = b"\xef\xbb\xbf"
+"""The mark that some programs put before UTF-8."""
+
+# UTF-32 first: its mark begins with that of UTF-16.
+_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_ZEROS = {
+    (False, True, True, True): "UTF-32LE",
+    (True, True, True, False): "UTF-32BE",
+    (False, True, False, True): "UTF-16LE",
+    (True, False, True, False): "UTF-16BE",
+}
+"""Where the zero bytes of two or of one ASCII character stand."""
+
+
+def other_encoding(start: bytes) -> str | None:
+    """UTF-16 or UTF-32 where a text begins so, by its mark or by the zero bytes of its first characters; else None."""
+    for mark, name in _MARKS.items():
+        if start.startswith(mark):
+            return name
+    return _ZEROS.get(tuple(byte == 0 for byte in start[:4]))  # type: ignore[call-overload, no-any-return]
+
+
+def without_bom(data: bytes) -> bytes:
+    """The bytes without the marks of UTF-8 at their beginning."""
+    while data.startswith(BOM):
+        data = data[len(BOM) :]
+    return data
+
+
+def not_utf8_reason(name: str) -> str:
+    """What to tell about a text in another encoding."""
+    return f"the text is {name}, and only UTF-8 is read; save it as UTF-8 (iconv -f {name} -t UTF-8)."
+
+
+def load_yaml(text: str) -> Any:
+    """The value of a YAML document.
+
+    Raises:
+        ValueError: it is not YAML, or a mapping gives a key twice; the message names the key and its lines.
+    """
+    import yaml
+
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        repeated = list(_repeated_keys(node, set()))
+        if repeated:
+            raise ValueError("; ".join(repeated))
+        return None if node is None else loader.construct_document(node)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+
+
+def _repeated_keys(node: Any, seen: set[int]) -> Iterator[str]:
+    """Keys that a mapping gives more than once; those that it merges in (`<<`) may be given anew."""
+    if node is None or id(node) in seen or isinstance(node.value, str):
+        return
+    seen.add(id(node))
+    if not isinstance(node.value[0] if node.value else None, tuple):
+        for entry in node.value:
+            yield from _repeated_keys(entry, seen)
+        return
+    lines: dict[tuple[str, str], list[int]] = {}
+    for key, _ in node.value:
+        if isinstance(key.value, str) and key.tag != "tag:yaml.org,2002:merge":
+            lines.setdefault((key.tag, key.value), []).append(key.start_mark.line + 1)
+    for (_, name), places in lines.items():
+        if len(places) > 1:
+            yield f"the key '{name}' is given {times(len(places))}, in {_listed(places)}; keep one of them"
+    for _, value in node.value:
+        yield from _repeated_keys(value, seen)
+
+
+def times(count: int) -> str:
+    """`twice`, `3 times`."""
+    return "twice" if count == 2 else f"{count} times"
+
+
+def _listed(lines: list[int]) -> str:
+    *others, last = dict.fromkeys(lines)
+    return f"lines {', '.join(map(str, others))} and {last}" if others else f"line {last}"
