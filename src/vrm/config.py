@@ -290,7 +290,7 @@ def _text(file: Path) -> str:
 def _yaml(text: str, where: str) -> Any:
     try:
         return load_yaml(text)
-    except ValueError as error:
+    except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from vrm.errors import ConfigError
+
 BOM = b"\xef\xbb\xbf"
 """The mark that some programs put before UTF-8."""
 
@@ -48,7 +50,7 @@ def load_yaml(text: str) -> Any:
     """The value of a YAML document.
 
     Raises:
-        ValueError: it is not YAML, or a mapping gives a key twice; the message names the key and its lines.
+        ConfigError: it is not YAML, or a mapping gives a key twice; the message names the key and its lines.
     """
     import yaml
 
@@ -57,10 +59,10 @@ def load_yaml(text: str) -> Any:
         node = loader.get_single_node()
         repeated = list(_repeated_keys(node, set()))
         if repeated:
-            raise ValueError("; ".join(repeated))
+            raise ConfigError("; ".join(repeated))
         return None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"not valid YAML: {error}") from error
+        raise ConfigError(f"not valid YAML: {error}") from error
     finally:
         loader.dispose()
 

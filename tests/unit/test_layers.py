@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
     {"_lazy", "choices", "errors", "measures", "testing"},
-    {"core", "files", "metrics", "wire"},
+    {"core", "files", "metrics", "user_files", "wire"},
     {"config", "client", "labels"},
     {"model", "data"},
     {"inference"},
