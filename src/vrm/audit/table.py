@@ -29,13 +29,14 @@ _STYLES = {
 
 def print_audit(console: Console, report: AuditReport, title: str) -> None:
     """Print the edits by harm, correlations with length, and what was left out."""
-    console.print(_edits_table(report, title, narrow=console.width < WIDE))
+    damage = "(-)" if console.options.ascii_only else "↓"
+    console.print(_edits_table(report, title, damage, narrow=console.width < WIDE))
     console.print(_length_table(report))
     for line in _notes(report):
         console.print(line, markup=False)
 
 
-def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
+def _edits_table(report: AuditReport, title: str, damage: str, narrow: bool) -> Table:
     look: dict[str, Any] = {"box": SIMPLE, "padding": (0, 1, 0, 0), "show_edge": False} if narrow else {}
     least = 8 if narrow else None
     columns = [
@@ -45,11 +46,11 @@ def _edits_table(report: AuditReport, title: str, narrow: bool) -> Table:
         *(Column(name, justify="right", min_width=least) for name in ("pairs wrong %", "harm %")),
         Column("verdict"),
     ]
-    edits = table(f"Audit of {escape(title)}", columns, escape(_caption(report)), **look)
+    edits = table(f"Audit of {escape(title)}", columns, escape(_caption(report, damage)), **look)
     for result in report.edits:
         style = _STYLES.get(result.verdict, "yellow") if result.measured else "dim"
         edits.add_row(
-            escape(result.name) + (" ↓" if result.kind == EditKind.LOWER else ""),
+            escape(result.name) + (f" {damage}" if result.kind == EditKind.LOWER else ""),
             str(result.measured),
             _cell(result.shift, "+.2f", narrow=narrow),
             "-" if result.raised is None else f"{100 * result.raised.estimate:.0f}",
@@ -70,15 +71,15 @@ def _cell(interval: Interval | None, form: str, scale: float = 1.0, *, narrow: b
     return f"{estimate}\n[dim]{low}, {high}[/]" if narrow else f"{estimate} " + escape(f"[{low}, {high}]")
 
 
-def _caption(report: AuditReport) -> str:
+def _caption(report: AuditReport, damage: str) -> str:
     reward = f"E[r] - {report.kappa:g} sd" if report.kappa else "E[r]"
     return (
-        "↓ is damage and must lower the reward; the other edits add nothing and must not raise it. of: completions "
-        f"measured. shift: mean change of {reward} in units of {report.spread:.3g}, the {report.spread_source}. "
-        "raised: completions whose reward the edit raises. pairs wrong: pairs turned round by the edit of their "
-        "rejected side; ↓: pairs whose damaged chosen side is preferred to the undamaged. harm: raised less lowered, "
-        f"at least 0; ↓: not lowered (blind is 50). {100 * report.confidence:.0f} % intervals by bootstrap over "
-        f"{report.prompts} prompts."
+        f"{damage} is damage and must lower the reward; the other edits add nothing and must not raise it. of: "
+        f"completions measured. shift: mean change of {reward} in units of {report.spread:.3g}, the "
+        f"{report.spread_source}. raised: completions whose reward the edit raises. pairs wrong: pairs turned round by "
+        f"the edit of their rejected side; {damage}: pairs whose damaged chosen side is preferred to the undamaged. "
+        f"harm: raised less lowered, at least 0; {damage}: not lowered (blind is 50). {100 * report.confidence:.0f} % "
+        f"intervals by bootstrap over {report.prompts} prompts."
     )
 
 

@@ -8,7 +8,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import Meter, note, results, write_json
+from vrm.cli.console import Meter, check_results_have_a_place, note, results, write_json
 
 if TYPE_CHECKING:
     from vrm.audit import AuditReport, Edit
@@ -57,6 +57,7 @@ def audit(
     reward; shuffled sentences, a missing middle and a completion for another prompt must lower it. Prints what each
     does, the worst first, and the correlation of rewards and labels with length.
     """
+    check_results_have_a_place(json_file)
     from vrm.data.load import Source, load_judgments
 
     edits = _edits(edit)

@@ -8,7 +8,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import note, results, write_json
+from vrm.cli.console import check_results_have_a_place, note, results, write_json
 
 if TYPE_CHECKING:
     from vrm.benchmarks import Outcomes
@@ -45,6 +45,7 @@ def compare(
     Differences with intervals over prompts, tests, and in words what they let one conclude. Ties count in NLL only.
     One model is in memory at a time.
     """
+    check_results_have_a_place(json_file)
     from vrm.metrics import ResampleOptions
     from vrm.results.header import measured_model
 

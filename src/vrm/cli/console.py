@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 import time
-from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from vrm.cli.streams import MIN_WIDTH, require_stdout
 from vrm.files import write_text
 
 if TYPE_CHECKING:
@@ -21,14 +23,18 @@ if TYPE_CHECKING:
 LOG_EVERY_SECONDS = 10.0
 
 
-def results() -> Console:
-    """Console for results. Width and colour as the terminal has them; 100 columns where there is none.
+class _Results(Console):
+    """A console whose lines are never cut: a table that is wider than the terminal is wrapped by it."""
 
-    What the encoding of stdout cannot hold is printed as `?`: users' texts hold anything.
-    """
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="replace")
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100, highlight=False)
+    def print(self, *objects: Any, crop: bool = False, **how: Any) -> None:
+        super().print(*objects, crop=crop, **how)
+
+
+def results() -> Console:
+    """Console for results. Width and colour as the terminal has them; 100 columns where there is none."""
+    console = _Results(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100, highlight=False)
+    console.width = max(console.width, MIN_WIDTH)
+    return console
 
 
 def messages() -> Console:
@@ -41,13 +47,27 @@ def note(text: str) -> None:
     messages().print(text, markup=False)
 
 
+def print_json(text: str) -> None:
+    """A JSON document to stdout: UTF-8, or with escapes where the stream has another encoding. Both read the same."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if encoding.lower().replace("-", "").replace("_", "") != "utf8":
+        text = re.sub(r"[^\x00-\x7f]", lambda character: json.dumps(character[0])[1:-1], text)
+    print(text, end="" if text.endswith("\n") else "\n")
+
+
+def check_results_have_a_place(json_file: Path | None) -> None:
+    """Raise ConfigError where stdout is closed and no file takes the results; called before the work."""
+    if json_file is None or str(json_file) == "-":
+        require_stdout("give --json FILE")
+
+
 def write_json(path: Path, document: Document) -> None:
     """A document to a file, whose folder is made if needed and which a line on stderr names; to stdout for `-`."""
     from vrm.results import to_text
 
     text = to_text(document)
     if str(path) == "-":
-        print(text, end="")
+        print_json(text)
     else:
         write_text(path, text)
         note(f"wrote {path}")

@@ -11,7 +11,7 @@ import typer
 
 from vrm.choices import OnOverlong, StudentTuning
 from vrm.cli import options
-from vrm.cli.console import Meter, note, results
+from vrm.cli.console import Meter, note, print_json, results
 from vrm.errors import DataError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def distill_linear(
         document = replace(document, license=license_id)
         _write(directory, output, document)
     if as_json:
-        print(to_text(document), end="")
+        print_json(to_text(document))
     else:
         _print(document, output)
 

@@ -9,7 +9,7 @@ import typer
 
 from vrm.choices import SplitBy
 from vrm.cli import options
-from vrm.cli.console import Meter, quiet_libraries, results, write_json
+from vrm.cli.console import Meter, check_results_have_a_place, quiet_libraries, results, write_json
 
 if TYPE_CHECKING:
     from vrm.doctor import DoctorReport, Reading
@@ -69,6 +69,7 @@ def doctor(
 
     Exits with 1 if something would invalidate training or evaluation.
     """
+    check_results_have_a_place(json_file)
     if model is not None and tokenizer is not None:
         raise typer.BadParameter("a model has its own tokenizer; give one of the two", param_hint="--tokenizer")
     from vrm.data.load import Source

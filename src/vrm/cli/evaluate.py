@@ -11,7 +11,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import Meter, note, results, write_json
+from vrm.cli.console import Meter, check_results_have_a_place, note, results, write_json
 from vrm.errors import DataError
 
 MISTAKES = 10
@@ -109,6 +109,7 @@ def evaluate(
     `vrm evaluate MODEL rm-bench=DIR judgebench=FILE mine.jsonl`; `vrm evaluate --list` names the benchmarks.
     In files of judgments ties count in NLL and Brier only. Nothing is trained or tuned here.
     """
+    check_results_have_a_place(json_file)
     inputs = [find_input(argument) for argument in files]
     _check(inputs, recipe, rewards)
     _configure_best_of_n(inputs, kappas, max_n, on_bad_rows)

@@ -10,7 +10,8 @@ import typer
 
 from vrm.choices import OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import results
+from vrm.cli.console import print_json, results
+from vrm.cli.streams import require_stdout
 
 if TYPE_CHECKING:
     from vrm.data.schema import Judgment
@@ -47,6 +48,7 @@ def explain(
     the probability that one completion beats another and the largest reasons for it, where the uncertainty comes from,
     and what can be read into the weights.
     """
+    require_stdout("send it to a file")
     _check_arguments(source, prompt, completion, line)
     mapping = options.pairs(column, "--column")
     judgment, notes = _typed(prompt, completion) if source is None else _row(source, line, mapping)
@@ -63,7 +65,7 @@ def explain(
     explanation = explain_judgment(engine, judgment)
     explanation = replace(explanation, notes=(*notes, *explanation.notes))
     if as_json:
-        typer.echo(json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=2))
+        print_json(json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=2))
     else:
         print_explanation(results(), explanation)
 

@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from vrm import __version__
+from vrm.cli.streams import STDOUT, abandon_stdout, flush_stdout, prepare_streams
 from vrm.errors import VrmError
 
 EXIT_FAILED = 1
@@ -132,29 +133,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Read when these libraries are first imported, so that their bars do not stand between ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    command = get_command(app)
+    prepare_streams()
     try:
-        command(args=None if arguments is None else list(arguments), prog_name="vrm")
+        _run(arguments)
     except VrmError as error:
         _fail(str(error))
     except BrokenPipeError:
-        _close_stdout()
+        abandon_stdout()
         raise SystemExit(EXIT_FAILED) from None
     except OSError as error:
+        if error.filename == STDOUT:
+            abandon_stdout()
         _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    try:
+        get_command(app)(args=None if arguments is None else list(arguments), prog_name="vrm")
+    except SystemExit:
+        flush_stdout()
+        raise
 
 
 def _fail(message: str) -> None:
     mark = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else "error:"
     print(f"{mark} {message}", file=sys.stderr)
     raise SystemExit(EXIT_FAILED) from None
-
-
-def _close_stdout() -> None:
-    # Python flushes stdout at exit and would complain about the closed pipe once more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

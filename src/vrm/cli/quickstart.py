@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vrm.cli import options
-from vrm.cli.console import note, quiet_libraries, results
+from vrm.cli.console import note, print_json, quiet_libraries, results
 from vrm.files import write_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def quickstart(
     write_text(output / "results.json", to_text(document))
     report = _write_report(output)
     if as_json:
-        print(to_text(document), end="")
+        print_json(to_text(document))
         return
     console = results()
     console.print(_accuracy_table(document.heads))

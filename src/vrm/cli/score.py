@@ -11,6 +11,7 @@ import typer
 from vrm.choices import OnBadRows, OnOverlong, Precision, RewardScale
 from vrm.cli import options
 from vrm.cli.console import Meter, note
+from vrm.cli.streams import require_stdout
 
 if TYPE_CHECKING:
     from vrm.inference.score import Scorer
@@ -75,6 +76,8 @@ def score(
     that could not be scored have `error`. An interrupted run goes on where it stopped when the same command is run
     again.
     """
+    if output is None or output == "-":
+        require_stdout("give -o FILE")
     from vrm.data.columns import check_mapping
     from vrm.data.readers import locate
     from vrm.inference.score import ScoreOptions, Scorer, read_scoring_rows

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vrm.cli import options
-from vrm.cli.console import note, quiet_libraries, results
+from vrm.cli.console import note, print_json, quiet_libraries, results
 from vrm.config import load_config
 
 
@@ -36,7 +36,7 @@ def train(
     if not is_main_process():
         return
     if as_json:
-        print(to_text({"model": str(result.model_dir), **json_ready(result.summary)}), end="")
+        print_json(to_text({"model": str(result.model_dir), **json_ready(result.summary)}))
         return
     console = results()
     for name in ("accuracy", "nll", "calibration_error", "kl_to_prior", "active_units"):

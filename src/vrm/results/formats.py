@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from rich.box import SIMPLE
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Column, Table
 
 from vrm.metrics import Interval
@@ -17,6 +21,15 @@ ALPHA = 0.05
 
 FEW_PROMPTS = 50
 """Prompts under which bootstrap intervals are too short."""
+
+
+NAME_WIDTH = 16
+"""Characters that a terminal always leaves to the names of a table's rows; longer names are folded."""
+
+WORD_WIDTH = 12
+"""Characters that a terminal always leaves to a column of text."""
+
+_UNLIMITED = 10_000
 
 
 def percent(value: float) -> str:
@@ -71,8 +84,42 @@ def largest(groups: Mapping[str, Group], size: Callable[[Group], int], most: int
     return sorted(groups.items(), key=lambda entry: -size(entry[1]))[:most]
 
 
+class FittingTable(Table):
+    """A table that loses nothing where the terminal is narrow.
+
+    It gives up its frame first. Columns of text may wrap, but names keep `NAME_WIDTH` and numbers stay whole. If that
+    is still too wide, its lines are longer than the terminal's.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for between in (1, 0):
+            if self._least_width(console, options) > options.max_width:
+                self.box, self.show_edge, self.pad_edge, self.padding = SIMPLE, False, False, (0, between, 0, 0)
+        least = self._least_width(console, options)
+        yield from super().__rich_console__(console, options.update_width(max(least, options.max_width)))
+
+    def _least_width(self, console: Console, options: ConsoleOptions) -> int:
+        """The width in which all columns can be read; names are given theirs."""
+        unlimited = options.update_width(_UNLIMITED)
+
+        def measured(cell: RenderableType) -> Measurement:
+            return Measurement.get(console, unlimited, cell)
+
+        widths = []
+        for position, column in enumerate(self.columns):
+            cells = [measured(cell) for cell in (column.header, *column.cells)]
+            whole, word = max(cell.maximum for cell in cells), max(cell.minimum for cell in cells)
+            if position == 0:
+                column.min_width = min(whole, NAME_WIDTH)
+            widths.append(max(whole if column.no_wrap else min(word, WORD_WIDTH), column.min_width or 0))
+        _, right, _, left = self.padding
+        frame = 0 if self.box is None else len(widths) - 1 + 2 * self.show_edge
+        padding = len(widths) * (left + right) - (0 if self.pad_edge else left + right)
+        return sum(widths) + padding + frame
+
+
 def table(title: str, columns: Sequence[str | Column], caption: str = "", *, wrap: bool = False, **look: Any) -> Table:
-    """A table for a terminal: one column of names at the left, columns of numbers at the right.
+    """A table for a terminal: one column of names at the left, columns of numbers at the right. Nothing is cut.
 
     Args:
         title: with rich's markup, as are the caption and the names of columns.
@@ -81,10 +128,12 @@ def table(title: str, columns: Sequence[str | Column], caption: str = "", *, wra
         wrap: whether columns of numbers may wrap where the terminal is narrow.
         look: further arguments of rich's `Table`.
     """
-    built = Table(title=title or None, caption=caption or None, title_justify="left", caption_justify="left", **look)
+    built = FittingTable(
+        title=title or None, caption=caption or None, title_justify="left", caption_justify="left", **look
+    )
     for name in columns:
         if isinstance(name, Column):
-            built.columns.append(name)
+            built.columns.append(name if name.no_wrap else replace(name, overflow="fold"))
         elif not built.columns:
             built.add_column(name, overflow="fold")
         else:
