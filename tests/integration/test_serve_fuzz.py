@@ -12,7 +12,7 @@ from vrm.serve.app import create_app
 from vrm.serve.service import Service
 from vrm.serve.settings import ServeSettings
 
-OPERATIONS = ["/v1/score", "/v1/explain", "/get_reward", "/slime/reward", "/classify", "/pooling"]
+OPERATIONS = ["/v1/score", "/v1/explain", "/get_reward", "/slime/reward", "/classify", "/pooling", "/score"]
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_python(server, capsys):
 def test_routes_exist(server):
     routes = httpx2.get(server.url + "/openapi.json").json()["paths"]
     named = set(re.findall(r"`(?:POST )?(/[a-z_/0-9]+)[`?]", PAGE)) | set(re.findall(rf"{URL}(/[a-z_/0-9]+)", PAGE))
-    assert named >= {"/v1/score", "/v1/explain", "/get_reward", "/slime/reward", "/classify", "/pooling"}
+    assert named >= {"/v1/score", "/v1/explain", "/get_reward", "/slime/reward", "/classify", "/pooling", "/score"}
     assert named - set(routes) <= {"/docs", "/openapi.json"}
 
 

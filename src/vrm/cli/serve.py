@@ -86,8 +86,8 @@ def serve(
     """Serve a model over HTTP, to trainers and to programs of your own.
 
     One process batches across requests. It speaks a native API (`POST /v1/score`, `POST /v1/explain`; `vrm.client` is
-    the Python client), OpenRLHF's `/get_reward`, slime's `/slime/reward`, and vLLM's `/classify` and `/pooling`. The
-    page `/docs` describes them. SIGINT and SIGTERM end it after it has answered what it accepted.
+    the Python client), OpenRLHF's `/get_reward`, slime's `/slime/reward`, and vLLM's `/classify`, `/pooling` and
+    `/score`. The page `/docs` describes them. SIGINT and SIGTERM end it after it has answered what it accepted.
     """
     _check_installed()
     from vrm.serve.settings import ServeSettings

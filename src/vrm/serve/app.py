@@ -38,7 +38,7 @@ together.
 | `POST /v1/score`, `POST /v1/explain` | the native API; `vrm.client` is its Python client |
 | `POST /get_reward` | OpenRLHF, `--reward.remote_url` |
 | `POST /slime/reward` | slime, `--rm-url` |
-| `POST /classify`, `POST /pooling` | programs that read vLLM's shapes, such as verl |
+| `POST /classify`, `/pooling`, `/score` | programs that read vLLM's shapes, such as verl |
 | `GET /v1/models` | programs that ask for OpenAI's list of models |
 | `GET /health`, `/ready`, `/version`, `/metrics` | operation |
 

@@ -9,11 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from vrm.errors import VrmError
-from vrm.wire.schema import AS_MESSAGES, AS_PARTS, AS_TEXT, ErrorDetail, ErrorResponse
+from vrm.wire.schema import AS_LIST, AS_MESSAGES, AS_TEXT, ErrorDetail, ErrorResponse
 
-TEXT_FIELDS = frozenset(
-    ("prompt", "completions", "query", "prompts", "labels", "response", "label", "input", "messages", "tools")
-)
+TEXT_FIELDS = {
+    *("prompt", "completions", "query", "prompts", "labels", "response", "label", "input", "messages", "tools"),
+    *("text_1", "queries", "data_1", "text_2", "documents", "items", "data_2"),
+}
 """Fields whose values are users' texts: errors give their sizes, never their contents."""
 
 _SHOWN_CHARACTERS = 60
@@ -101,7 +102,7 @@ def place(location: Iterable[Any]) -> str:
     """`prompt[0].role` for the place ("body", "prompt", "as_messages", 0, "role")."""
     path = ""
     for step in tuple(location)[1:]:
-        if step not in (AS_TEXT, AS_MESSAGES, AS_PARTS):
+        if step not in (AS_TEXT, AS_MESSAGES, AS_LIST):
             path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
     return path[:200]
 

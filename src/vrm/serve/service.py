@@ -21,7 +21,7 @@ from vrm.serve.batching import Batcher
 from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
-from vrm.serve.texts import Formatted, RequestTokenizer
+from vrm.serve.texts import Conversation, Formatted, RequestTokenizer
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class Service:
     async def judge(
         self,
         request: Request,
-        items: Sequence[Judgment | Formatted],
+        items: Sequence[Conversation | Formatted],
         answer: Callable[[JudgedBatch], T],
         slow: bool = False,
     ) -> T:
@@ -94,14 +94,14 @@ class Service:
 
         Args:
             request: of HTTP; if its client goes away, it loses its place in the queue.
-            items: judgments and formatted texts, one or more.
+            items: conversations and formatted texts, one or more.
             answer: called in a thread, with one judgment an item.
             slow: whether the answer takes long.
 
         Raises:
             RequestError: a text that does not fit, a full queue, or another kind of `STATUS`.
         """
-        texts = sum(len(item.completions) if isinstance(item, Judgment) else 1 for item in items)
+        texts = sum(item.count for item in items)
 
         def tokenize() -> list[TokenizedJudgment]:
             return [self._tokenizer(item) for item in items]
@@ -109,7 +109,7 @@ class Service:
         return await until_gone(request, self.batcher.submit(texts, tokenize, answer, slow), self.metrics)
 
     async def rewards(
-        self, request: Request, items: Sequence[Judgment | Formatted], choice: RewardChoice
+        self, request: Request, items: Sequence[Conversation | Formatted], choice: RewardChoice
     ) -> list[RowRewards]:
         """Rewards of the items of a request, none for none; see `judge`."""
         view = self.view(choice)

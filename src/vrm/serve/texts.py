@@ -49,8 +49,27 @@ def _refuse(check: RowCheck) -> None:
         raise RequestError(f"{problem.field}: {problem.reason.rstrip('.')}", problem.field, status=status)
 
 
-def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
-    """The judgment that a native request asks for.
+@dataclass(frozen=True)
+class Conversation:
+    """A prompt and its completions.
+
+    Attributes:
+        judgment: the texts.
+        prompt_param, completions_param: the fields of the request that they stand in.
+    """
+
+    judgment: Judgment
+    prompt_param: str
+    completions_param: str
+
+    @property
+    def count(self) -> int:
+        """How many completions it has."""
+        return len(self.judgment.completions)
+
+
+def conversation_of(request: JudgmentRequest, settings: ServeSettings) -> Conversation:
+    """What a native request asks for.
 
     Raises:
         RequestError: for a text that is too long, a prompt that says nothing, or texts of two formats.
@@ -59,10 +78,26 @@ def judgment_of(request: JudgmentRequest, settings: ServeSettings) -> Judgment:
     _check_characters(len(json.dumps(request.tools or [])), settings.max_characters, "tools")
     named = [(f"completions[{index}]", value) for index, value in enumerate(request.completions)]
     completions = texts.as_messages(prompt, [(param, _text(value, param, settings)) for param, value in named])
-    check = RowCheck(SOURCE, 0)
+    _check_together(prompt, completions, "prompt")
+    judgment = Judgment(prompt, [value for _, value in completions], tools=request.tools, file=SOURCE)
+    return Conversation(judgment, "prompt", "completions")
+
+
+def plain_conversation(
+    prompt: tuple[str, str], completions: Sequence[tuple[str, str]], settings: ServeSettings
+) -> Conversation:
+    """A conversation of plain texts, each given with the field that it stands in; raises as `conversation_of`."""
+    for param, text in (prompt, *completions):
+        check_text(text, settings.max_characters, param)
+    (prompt_param, prompt_text), named = prompt, list(completions)
+    _check_together(prompt_text, [(param, text) for param, text in named], prompt_param)
+    return Conversation(Judgment(prompt_text, [text for _, text in named], file=SOURCE), prompt_param, named[0][0])
+
+
+def _check_together(prompt: Text, completions: texts.Completions, prompt_param: str) -> None:
+    check = RowCheck(SOURCE, 0, {"prompt": prompt_param})
     texts.check_texts(check, prompt, completions, allow_blank=True)
     _refuse(check)
-    return Judgment(prompt, [value for _, value in completions], tools=request.tools, file=SOURCE)
 
 
 def _text(value: WireText, param: str, settings: ServeSettings) -> Text:
@@ -102,6 +137,7 @@ class Formatted:
     text: str
     prompt: str | None
     param: str
+    count = 1
 
 
 class RequestTokenizer:
@@ -118,23 +154,23 @@ class RequestTokenizer:
         self._settings, self._metrics = settings, metrics
         self._formatted = FormattedTokenizer(engine.tokenizer, wrap_text=engine.model.config.conversational)
 
-    def __call__(self, item: Judgment | Formatted) -> TokenizedJudgment:
-        """Token ids of a judgment or formatted text, within the limit.
+    def __call__(self, item: Conversation | Formatted) -> TokenizedJudgment:
+        """Token ids of a conversation or formatted text, within the limit.
 
         Raises:
             RequestError: the chat template refuses it, the end of the prompt is not certain (see `FormattedTokenizer`),
                 or it does not fit into the model.
         """
-        if isinstance(item, Judgment):
-            return self._fitted(_tokenized(lambda: self._tokenizer.whole(item), "prompt"), "completions")
+        if isinstance(item, Conversation):
+            whole = _tokenized(lambda: self._tokenizer.whole(item.judgment), item.prompt_param)
+            return self._fitted(whole, item.prompt_param, item.completions_param)
         check_text(item.text, 2 * self._settings.max_characters, item.param)
-        return self._fitted(
-            _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param), item.param
-        )
+        whole = _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param)
+        return self._fitted(whole, item.param, item.param)
 
-    def _fitted(self, whole: TokenizedJudgment, param: str) -> TokenizedJudgment:
+    def _fitted(self, whole: TokenizedJudgment, prompt_param: str, param: str) -> TokenizedJudgment:
         if not whole.prompt:
-            raise RequestError("prompt: the model reads no token of it", "prompt")
+            raise RequestError(f"{prompt_param}: the model reads no token of the prompt", prompt_param)
         try:
             fitted = self._tokenizer.fit(whole)
         except OverlongError:

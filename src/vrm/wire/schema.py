@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
 from vrm.choices import RewardScale, Role
 from vrm.wire.explanation import CompletionReport, Identifiability, PairReport, WeightReport
 
-AS_TEXT, AS_MESSAGES, AS_PARTS = "as_text", "as_messages", "as_parts"
+AS_TEXT, AS_MESSAGES, AS_LIST = "as_text", "as_messages", "as_list"
 """Tags of the forms of texts and contents, as they stand in the places of validation errors."""
 
 
@@ -28,15 +28,17 @@ class TextPart(BaseModel):
     text: str
 
 
-def _content_form(value: Any) -> str:
-    return AS_PARTS if isinstance(value, list) else AS_TEXT
+def _text_or_list(value: Any) -> str:
+    return AS_LIST if isinstance(value, list) else AS_TEXT
 
 
 Content = Annotated[
-    Annotated[str, Tag(AS_TEXT)] | Annotated[list[TextPart], Tag(AS_PARTS)],
-    Discriminator(_content_form),
+    Annotated[str, Tag(AS_TEXT)] | Annotated[list[TextPart], Tag(AS_LIST)], Discriminator(_text_or_list)
 ]
 """A text, or parts of one, which are joined as they are."""
+
+Texts = Annotated[Annotated[str, Tag(AS_TEXT)] | Annotated[list[str], Tag(AS_LIST)], Discriminator(_text_or_list)]
+"""One text, or several."""
 
 
 class Message(BaseModel):

@@ -299,6 +299,8 @@ def test_json_that_is_not_called_so_is_told(client):
         ("/get_reward", {"query": [SECRET], "prompts": ["another"]}),
         ("/slime/reward", {"prompt": [SECRET], "response": 5}),
         ("/classify", {"input": SECRET}),
+        ("/score", {"text_1": {SECRET: SECRET}, "text_2": [5]}),
+        ("/score", {"queries": [SECRET], "documents": SECRET, "more": 1}),
         ("/classify", {"input": {"x": SECRET}}),
     ],
 )
@@ -330,7 +332,7 @@ def test_the_openapi_page_explains_itself(client):
     for operation in operations:
         assert operation["summary"]
         assert operation["description"]
-    bodies = ("ScoreRequest", "ExplainRequest", "GetRewardRequest", "SlimeRequest")
+    bodies = ("ScoreRequest", "ExplainRequest", "GetRewardRequest", "SlimeRequest", "PairsRequest")
     for name in bodies:
         schema = document["components"]["schemas"][name]
         assert schema["examples"], name
@@ -344,6 +346,7 @@ def test_the_openapi_page_explains_itself(client):
         ("/v1/explain", "ExplainRequest"),
         ("/get_reward", "GetRewardRequest"),
         ("/slime/reward", "SlimeRequest"),
+        ("/score", "PairsRequest"),
     ],
 )
 def test_the_documents_examples_work(client, path, schema):

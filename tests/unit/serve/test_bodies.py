@@ -16,6 +16,7 @@ ROUTES = {
     "/v1/explain": b'{"prompt": "how", "completions": ["w%s"]}',
     "/get_reward": b'{"query": ["how w%s"], "prompts": ["how"]}',
     "/slime/reward": b'{"prompt": "how", "response": "w%s"}',
+    "/score": b'{"text_1": "how", "text_2": ["w%s"]}',
     "/classify": b'{"input": "how [SEP] w%s"}',
     "/pooling": b'{"messages": [{"role": "user", "content": "how"}, {"role": "assistant", "content": "w%s"}]}',
 }
@@ -78,6 +79,7 @@ PARAMS = {
     "/v1/explain": "completions[0]",
     "/get_reward": "query[0]",
     "/slime/reward": "response",
+    "/score": "text_2[0]",
     "/classify": "input",
     "/pooling": "messages[1].content",
 }

@@ -10,7 +10,7 @@ from vrm.inference.reward_choice import RewardChoice
 from vrm.inference.rewards import RewardView
 from vrm.serve.protocols.common import protocol_router
 from vrm.serve.service import Service
-from vrm.serve.texts import check_number, judgment_of
+from vrm.serve.texts import check_number, conversation_of
 from vrm.wire.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
 
 
@@ -24,9 +24,9 @@ def native_router(service: Service) -> APIRouter:
         """Rewards, their standard deviations, objective weights and scores, and who beats whom how probably."""
         view = service.view(RewardChoice(body.reward_scale, body.kappa), body.emphasis, body.without)
         check_number(body.completions, settings.max_texts, "completions")
-        judgment = judgment_of(body, settings)
+        conversation = conversation_of(body, settings)
         return await service.judge(
-            request, [judgment], lambda judged: _score_response(judged, service, view, body.probabilities)
+            request, [conversation], lambda judged: _score_response(judged, service, view, body.probabilities)
         )
 
     @router.post("/explain", summary="Why one completion is preferred to another")
@@ -34,9 +34,9 @@ def native_router(service: Service) -> APIRouter:
         """Weights and rewards with intervals, contributions, reasons, and where the uncertainty comes from."""
         view = service.view(emphasis=body.emphasis, without=body.without)
         check_number(body.completions, min(settings.max_explained, settings.max_texts), "completions")
-        judgment = judgment_of(body, settings)
+        conversation = conversation_of(body, settings)
         return await service.judge(
-            request, [judgment], lambda judged: _explain_response(judged, service, view), slow=True
+            request, [conversation], lambda judged: _explain_response(judged, service, view), slow=True
         )
 
     return router

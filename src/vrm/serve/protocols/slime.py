@@ -11,7 +11,7 @@ from vrm.data.schema import Judgment
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import CHOICE_PARAMETERS, UrlChoice, protocol_router
 from vrm.serve.service import Service
-from vrm.serve.texts import SOURCE, Formatted, check_text, messages_of
+from vrm.serve.texts import SOURCE, Conversation, Formatted, check_text, messages_of
 from vrm.wire.schema import Text
 
 
@@ -68,12 +68,13 @@ def slime_router(service: Service) -> APIRouter:
     return router
 
 
-def _item(body: SlimeRequest, service: Service) -> Judgment | Formatted:
+def _item(body: SlimeRequest, service: Service) -> Conversation | Formatted:
     settings = service.settings
     check_text(body.response, settings.max_characters, "response")
     if not isinstance(body.prompt, str):
         messages = messages_of(body.prompt, "prompt", settings)
-        return Judgment(messages, [[{"role": "assistant", "content": body.response}]], file=SOURCE)
+        judgment = Judgment(messages, [[{"role": "assistant", "content": body.response}]], file=SOURCE)
+        return Conversation(judgment, "prompt", "response")
     check_text(body.prompt, settings.max_characters, "prompt")
     if not body.prompt.strip():
         raise RequestError("prompt: it is empty or blank; there is nothing to judge the response by", "prompt")

@@ -1,4 +1,4 @@
-"""vLLM's shapes of /classify and /pooling, as verl and others read them."""
+"""vLLM's shapes of /classify, /pooling and /score, as verl and others read them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import AliasChoices, ConfigDict, Field
 from scipy.special import expit
 
 from vrm.data.schema import Judgment
@@ -15,29 +15,59 @@ from vrm.inference.rewards import RowRewards
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import CHOICE_PARAMETERS, UrlChoice, protocol_router
 from vrm.serve.service import Service
-from vrm.serve.texts import SOURCE, Formatted, check_number, messages_of
-from vrm.wire.schema import Message
+from vrm.serve.settings import ServeSettings
+from vrm.serve.texts import SOURCE, Conversation, Formatted, check_number, messages_of, plain_conversation
+from vrm.wire.schema import Message, Texts
 from vrm.wire.schema import Request as Body
 
 LABEL = "LABEL_0"
 
 
-class PoolingRequest(Body):
-    """One conversation, or texts that the reward model's chat template has formatted."""
+class VllmRequest(Body):
+    """What all requests may have."""
 
     model: str | None = Field(None, description="Not checked: this server has one model, which the answer names.")
-    input: str | list[str] | None = Field(None, description="Each text holds the generation prompt exactly once.")
+    encoding_format: Literal["float"] | None = Field(None, description="Numbers are given as numbers.")
+
+
+class PoolingRequest(VllmRequest):
+    """One conversation, or texts that the reward model's chat template has formatted."""
+
+    input: Texts | None = Field(None, description="Each text holds the generation prompt exactly once.")
     messages: list[Message] | None = Field(
         None, min_length=2, description="A conversation that ends with the assistant."
     )
 
 
+_ACTIVATION = "True: the logistic function of the reward. Default: the reward itself, as of a regression."
+
+
 class ClassifyRequest(PoolingRequest):
     """As for pooling."""
 
-    use_activation: bool | None = Field(
-        None, description="True: the logistic function of the reward. Default: the reward itself, as of a regression."
+    use_activation: bool | None = Field(None, description=_ACTIVATION)
+
+
+class PairsRequest(VllmRequest):
+    """Prompts and completions: one prompt for all completions, or one for each."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text_1": "How do I boil an egg?", "text_2": ["Ten minutes in boiling water.", "No idea."]},
+            ]
+        }
     )
+
+    text_1: Texts = Field(
+        validation_alias=AliasChoices("text_1", "queries", "data_1"),
+        description="The prompt of all completions, or a list of one a completion. Also `queries` and `data_1`.",
+    )
+    text_2: Texts = Field(
+        validation_alias=AliasChoices("text_2", "documents", "items", "data_2"),
+        description="The completion, or a list. Also `documents`, `items` and `data_2`.",
+    )
+    use_activation: bool | None = Field(None, description=_ACTIVATION)
 
 
 class Usage(Body):
@@ -87,6 +117,20 @@ class PoolingResponse(Listed):
     data: list[PoolingData]
 
 
+class ScoreData(Body):
+    """The reward of one completion."""
+
+    index: int
+    object: Literal["score"] = "score"
+    score: float
+
+
+class PairsResponse(Listed):
+    """vLLM's answer."""
+
+    data: list[ScoreData]
+
+
 def vllm_router(service: Service) -> APIRouter:
     """Routes that vLLM's server has."""
     router = protocol_router("vLLM", *CHOICE_PARAMETERS)
@@ -95,9 +139,7 @@ def vllm_router(service: Service) -> APIRouter:
     async def classify(body: ClassifyRequest, request: Request, choice: UrlChoice) -> ClassifyResponse:
         """The reward is `data[i].probs[0]`."""
         rows = await service.rewards(request, _items(body, service), choice)
-        values = [row.chosen[0] for row in rows]
-        if body.use_activation:
-            values = expit(values).tolist()
+        values = _activated(rows, body.use_activation)
         data = [ClassificationData(index=index, probs=[value]) for index, value in enumerate(values)]
         return ClassifyResponse(data=data, **_envelope("classify", service, rows))
 
@@ -108,10 +150,43 @@ def vllm_router(service: Service) -> APIRouter:
         data = [PoolingData(index=index, data=[row.chosen[0]]) for index, row in enumerate(rows)]
         return PoolingResponse(data=data, **_envelope("pool", service, rows))
 
+    @router.post("/score", summary="Rewards in vLLM's shape of scores of pairs of texts")
+    async def score(body: PairsRequest, request: Request, choice: UrlChoice) -> PairsResponse:
+        """The reward of completion `i` is `data[i].score`, as `/v1/score` gives it to the same plain texts."""
+        rows = await service.rewards(request, _pairs(body, service.settings), choice)
+        values = _activated(rows, body.use_activation)
+        data = [ScoreData(index=index, score=value) for index, value in enumerate(values)]
+        return PairsResponse(data=data, **_envelope("score", service, rows))
+
     return router
 
 
-def _items(body: PoolingRequest, service: Service) -> list[Judgment | Formatted]:
+def _activated(rows: list[RowRewards], use_activation: bool | None) -> list[float]:
+    values = [value for row in rows for value in row.chosen]
+    return expit(values).tolist() if use_activation else values
+
+
+def _pairs(body: PairsRequest, settings: ServeSettings) -> list[Conversation | Formatted]:
+    prompts, completions = _named(body.text_1, "text_1"), _named(body.text_2, "text_2")
+    check_number(max(prompts, completions, key=len), settings.max_texts, "text_2")
+    if completions and len(prompts) not in (1, len(completions)):
+        raise RequestError(
+            f"text_1: {len(prompts):,} prompts for {len(completions):,} completions; one for all or one for each is "
+            "needed",
+            "text_1",
+        )
+    if len(prompts) == 1:
+        return [plain_conversation(prompts[0], completions, settings)] if completions else []
+    return [plain_conversation(prompt, [completion], settings) for prompt, completion in zip(prompts, completions)]
+
+
+def _named(texts: str | list[str], param: str) -> list[tuple[str, str]]:
+    if isinstance(texts, str):
+        return [(param, texts)]
+    return [(f"{param}[{index}]", text) for index, text in enumerate(texts)]
+
+
+def _items(body: PoolingRequest, service: Service) -> list[Conversation | Formatted]:
     if (body.input is None) == (body.messages is None):
         raise RequestError("input: give either 'input' or 'messages'", "input")
     if body.messages is not None:
@@ -119,7 +194,7 @@ def _items(body: PoolingRequest, service: Service) -> list[Judgment | Formatted]
         if messages[-1]["role"] != "assistant":
             role = messages[-1]["role"]
             raise RequestError(f"messages: the last is the {role}'s; the assistant's is judged", "messages")
-        return [Judgment(messages[:-1], [messages[-1:]], file=SOURCE)]
+        return [Conversation(Judgment(messages[:-1], [messages[-1:]], file=SOURCE), "messages", "messages")]
     if isinstance(body.input, str):
         return [Formatted(body.input, None, "input")]
     texts = body.input or []
