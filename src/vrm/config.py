@@ -24,7 +24,7 @@ from vrm.choices import (
 )
 from vrm.errors import ConfigError
 from vrm.measures import StyleMeasure
-from vrm.user_files import load_yaml, not_utf8_reason, other_encoding, without_bom
+from vrm.user_files import is_stream, load_yaml, not_utf8_reason, other_encoding, without_bom
 
 
 def _known_head(name: str) -> str:
@@ -237,7 +237,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
         2.0
     """
     file = Path(path)
-    if not file.is_file():
+    if not file.is_file() and not is_stream(file):
         raise ConfigError(f"{file}: no such file")
     values = _yaml(_text(file), str(file))
     if not isinstance(values, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from vrm.errors import ConfigError
@@ -32,6 +33,12 @@ def other_encoding(start: bytes) -> str | None:
         if start.startswith(mark):
             return name
     return _ZEROS.get(tuple(byte == 0 for byte in start[:4]))  # type: ignore[call-overload, no-any-return]
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether this is a pipe, a terminal or the like: its bytes come once, so it must not be opened to look first."""
+    place = Path(path)
+    return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def without_bom(data: bytes) -> bytes:

@@ -8,6 +8,7 @@ from random import Random
 from vrm.audit.edits import Edit, EditContext, edit_random
 from vrm.data.schema import Judgment, Text
 from vrm.data.splits import prompt_key
+from vrm.data.style import says_nothing
 
 _TRIES = 32
 _CANDIDATES = 8
@@ -43,7 +44,7 @@ class OtherCompletions:
 def answer_text(completion: Text) -> str | None:
     """The text that edits work on: the completion, or its last assistant message's content; None without such text."""
     if isinstance(completion, str):
-        return completion if completion.strip() else None
+        return None if says_nothing(completion) else completion
     place = _answer_place(completion)
     return None if place is None else str(completion[place]["content"])
 
@@ -85,4 +86,4 @@ def _answer_place(messages: list[dict[str, object]]) -> int | None:
     if not places:
         return None
     content = messages[places[-1]].get("content")
-    return places[-1] if isinstance(content, str) and content.strip() else None
+    return places[-1] if isinstance(content, str) and not says_nothing(content) else None

@@ -13,6 +13,7 @@ from vrm.data.columns import suggestion
 from vrm.data.json_text import DUPLICATE_KEY, faults, loads
 from vrm.data.problems import InvalidRowError, Problem, show
 from vrm.data.schema import Message, Text
+from vrm.data.style import says_nothing
 from vrm.errors import DataError
 
 INVALID_UNICODE = "invalid Unicode"
@@ -211,8 +212,8 @@ def _encodable(check: RowCheck, field: str, value: str) -> bool:
 
 def is_blank(value: Text) -> bool:
     """Whether there is nothing to read: neither text nor a tool call."""
-    return not value.strip() if isinstance(value, str) else all(_says_nothing(entry) for entry in value)
+    return says_nothing(value) if isinstance(value, str) else all(_is_blank_message(entry) for entry in value)
 
 
-def _says_nothing(entry: Message) -> bool:
-    return not str(entry["content"]).strip() and not entry.get("tool_calls")
+def _is_blank_message(entry: Message) -> bool:
+    return says_nothing(str(entry["content"])) and not entry.get("tool_calls")

@@ -18,7 +18,7 @@ from vrm.data.problems import InvalidRowError, OnError, one_problem, raise_error
 from vrm.data.read_tables import read_hub, read_parquet, read_saved_dataset
 from vrm.data.read_text import Rows, read_csv, read_json, read_jsonl
 from vrm.errors import DataError
-from vrm.user_files import not_utf8_reason, other_encoding
+from vrm.user_files import is_stream, not_utf8_reason, other_encoding
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -32,9 +32,10 @@ _SAVED_MARKS = ("dataset_dict.json", "state.json")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ALLOWED = (
     "Sources are files (.jsonl, .json, .csv, .tsv, each also with .gz, and .parquet), directories written by "
-    "`save_to_disk` or holding data files, '-' for standard input, and Hub names (OWNER/NAME or "
+    "`save_to_disk` or holding data files, '-' for standard input, pipes, and Hub names (OWNER/NAME or "
     "hub:OWNER/NAME/CONFIG); directories and Hub names take a split: PATH:SPLIT."
 )
+_STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
 _WHITESPACE = b" \t\r\n\xef\xbb\xbf"
@@ -45,7 +46,8 @@ class Location:
     """Where rows are, and how they are read.
 
     Attributes:
-        format: `jsonl`, `json`, `csv`, `tsv`, `parquet`, `dataset` (saved directory), `hub` or `stdin`.
+        format: `jsonl`, `json`, `csv`, `tsv`, `parquet`, `dataset` (saved directory), `hub`, `stdin`, or `stream` (a
+            named pipe, a process substitution).
         path: path of the file or directory, or name on the Hub.
         split: split of a directory or Hub dataset.
         config: configuration of a Hub dataset.
@@ -65,9 +67,14 @@ class Location:
         return f"{base}:{self.split}" if self.split else base
 
     @property
+    def comes_once(self) -> bool:
+        """Whether the bytes can be read only once, so that two readings cannot be compared."""
+        return self.format in ("stdin", "stream")
+
+    @property
     def stem(self) -> str:
         """Name of the file without directory and format suffixes (`rmb.train` for `x/rmb.train.jsonl.gz`)."""
-        if self.format in ("stdin", "hub"):
+        if self.format in ("stdin", "hub") or self.path.startswith(("/dev/", "/proc/")):
             return self.label.strip("<>").rstrip("/").removeprefix("./")
         name = Path(self.path).name.removesuffix(".gz")
         stem = name.removesuffix(Path(name).suffix) if Path(name).suffix in _SUFFIXES else name
@@ -135,33 +142,48 @@ def _text_rows(location: Location, stream: BinaryIO, mapping: Mapping[str, str] 
     if encoding is not None:
         on_error(one_problem(location.label, 0, "", "not UTF-8", not_utf8_reason(encoding)))
         return iter(())
-    if kind == "stdin":
-        kind = "json" if _first_bytes(stream).startswith(b"[") else "jsonl"
+    if location.comes_once:
+        kind = _stream_format(location, stream)
+    if kind == "parquet":
+        reason = "Parquet is read from files alone, as its end comes first; save it to a file."
+        on_error(one_problem(location.label, 0, "", "unreadable", reason))
+        return iter(())
     if kind in ("csv", "tsv"):
         separator = "\t" if kind == "tsv" else ","
         return read_csv(stream, location.label, on_error, mapping=mapping, delimiter=separator)
     return (read_json if kind == "json" else read_jsonl)(stream, location.label, on_error)
 
 
+def _stream_format(location: Location, stream: BinaryIO) -> str:
+    """By the name that a pipe was given, else by the first bytes."""
+    start = _first_bytes(stream)
+    if start.startswith(_PARQUET):
+        return "parquet"
+    known = _SUFFIXES.get(Path(location.path.removesuffix(".gz")).suffix)
+    return known or ("json" if start.startswith(b"[") else "jsonl")
+
+
 def locate(path: str | Path, split: str | None = None) -> Location:
     """Decide what a source is, by what is on disk first and by its name second.
 
     Args:
-        path: an existing file or directory; `-`; `directory:split`; `OWNER/NAME` or `OWNER/NAME:split` of the Hub, and
-            with `hub:` in front also `hub:OWNER/NAME/CONFIG`.
+        path: an existing file, pipe or directory; `-` or `/dev/stdin`; `directory:split`; `OWNER/NAME` or
+            `OWNER/NAME:split` of the Hub, and with `hub:` in front also `hub:OWNER/NAME/CONFIG`.
         split: split of a directory or Hub dataset.
 
     Raises:
         DataError: there is no such source, its format is unknown, or it has no splits but one is asked for.
     """
     text = str(path)
-    if text == "-":
+    if text in _STANDARD_INPUT:
         return _without_split(Location("stdin", "-"), split)
     if text.startswith("hub:"):
         return _hub(text.removeprefix("hub:"), split)
     if Path(text).is_dir():
         is_saved = any((Path(text) / mark).exists() for mark in _SAVED_MARKS)
         return Location("dataset" if is_saved else "hub", text, split)
+    if is_stream(text):
+        return _without_split(Location("stream", text), split)
     if Path(text).exists():
         return _without_split(Location(_file_format(Path(text)), text), split)
     base, _, named = text.rpartition(":")
@@ -253,6 +275,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _open(location: Location) -> Iterator[BinaryIO]:
     """The decompressed bytes; standard input is not closed."""
     if location.format == "stdin":
+        if sys.stdin is None:
+            raise DataError("<stdin>: standard input is closed; give a file, or leave it open.")
         buffered = io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer))
         try:
             yield _decompressed(buffered)

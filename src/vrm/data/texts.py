@@ -14,6 +14,7 @@ from vrm.data import fields
 from vrm.data.fields import RowCheck
 from vrm.data.problems import show
 from vrm.data.schema import Message, Text
+from vrm.data.style import says_nothing
 from vrm.errors import DataError
 
 Completions = list[tuple[str, Text]]
@@ -177,11 +178,11 @@ def _text_boundary(chosen: str, rejected: str) -> int:
     turns = [match.end() for match in _TURN.finditer(common)]
     if turns:
         # An earlier turn would do as a boundary too, but an empty last turn is a fault of the row, to be reported.
-        if not (chosen[turns[-1] :].strip() and rejected[turns[-1] :].strip()):
+        if says_nothing(chosen[turns[-1] :]) or says_nothing(rejected[turns[-1] :]):
             raise DataError("a side ends where the assistant's last turn begins: the completion is empty.")
         return turns[-1]
     for end in _boundaries(common):
-        if common[:end].strip() and chosen[end:].strip() and rejected[end:].strip():
+        if not any(map(says_nothing, (common[:end], chosen[end:], rejected[end:]))):
             return end
     raise DataError(f"there is no prompt, and the two sides do not begin with the same words. {_ADVICE}")
 

@@ -106,8 +106,8 @@ class ScoreFile(ScoreSink):
             ) from None
         if settings["input"].get("path") == STANDARD_STREAM:
             raise DataError(
-                f"{self.path} was begun and not completed, and rows from standard input cannot be told from others: "
-                "pass --overwrite to start anew, or give the input as a file"
+                f"{self.path} was begun and not completed, and rows from standard input or a pipe cannot be told from "
+                "others: pass --overwrite to start anew, or give the input as a file"
             )
         changed = [
             f"{name} was {json.dumps(earlier.get(name))}, now {json.dumps(settings.get(name))}"
@@ -250,7 +250,7 @@ def model_fingerprint(engine: RewardEngine) -> str:
 def source_fingerprint(source: str) -> dict[str, Any]:
     """Path, size and a hash of the first mebibyte of a file; names and sizes of a directory's files; else the name."""
     location = locate(source)
-    if location.format == "stdin":
+    if location.comes_once:
         return {"path": STANDARD_STREAM}
     path = Path(location.path)
     name = str(path.resolve()) if path.exists() else location.label

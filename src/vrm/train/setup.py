@@ -27,6 +27,7 @@ from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.heads.registry import head_class
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.processes import say
+from vrm.user_files import is_stream
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
 
 def _scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
     file = Path(path)
-    if not file.is_file():
+    if not file.is_file() and not is_stream(file):
         raise ConfigError(f"model.from_scratch: {file}: no such file")
     values = json.loads(file.read_text(encoding="utf-8"))
     model_type = values.pop("model_type", None)

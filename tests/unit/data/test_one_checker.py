@@ -51,11 +51,12 @@ def test_the_same_messages_are_refused_in_files_and_benchmarks(message):
     assert (left_out.value.field, left_out.value.reason) == (problem.field, problem.kind)
 
 
-def test_only_policies_may_say_nothing():
-    row = {"prompt": "Why?", "completions": ["", "So."]}
+@pytest.mark.parametrize("nothing", ["", "\u200b\u200e"])
+def test_only_policies_may_say_nothing(nothing):
+    row = {"prompt": "Why?", "completions": [nothing, "So."]}
     with pytest.raises(InvalidRowError, match="empty or blank"):
         parse_scoring_row(row)
-    assert judgment_of(ScoreRequest.model_validate(row), ServeSettings()).completions == ["", "So."]
+    assert judgment_of(ScoreRequest.model_validate(row), ServeSettings()).completions == [nothing, "So."]
     benchmark_row = BenchmarkRow({}, "f", 1)
     benchmark_row.example("Why?", row["completions"], [(0, 1)], label=0)
     assert list(benchmark_row.unusual.reasons) == ["empty completion"]

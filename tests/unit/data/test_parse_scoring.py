@@ -47,6 +47,7 @@ def test_mapping():
         ({"prompt": "p"}, [("completion", "missing field")]),
         ({"completion": "a"}, [("prompt", "missing field")]),
         ({"prompt": "p", "completion": " "}, [("completion", "empty completion")]),
+        ({"prompt": "p", "completion": "\u200f"}, [("completion", "empty completion")]),
         ({"prompt": "", "completion": "a"}, [("prompt", "empty prompt")]),
         ({"prompt": "p", "completions": []}, [("completions", "too few completions")]),
         ({"prompt": "p", "completions": "a"}, [("completions", "wrong type")]),

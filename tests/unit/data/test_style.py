@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vrm.config import NuisanceConfig
-from vrm.data.style import STYLE_MEASURES, plain_text, style_measures, text_length
+from vrm.data.style import STYLE_MEASURES, plain_text, says_nothing, style_measures, text_length
 from vrm.measures import StyleMeasure
 
 MARKED_UP = "# Title\n\nSome **bold** and __more__ words.\n- one\n2) two\n* **three**\nEnd"
@@ -53,3 +53,29 @@ def test_lengths_are_characters_of_what_is_said():
     assert text_length([{"role": "assistant", "content": "ab"}, {"role": "tool", "content": None}]) == 2
     parts = [{"type": "text", "text": "abc"}, {"type": "image"}]
     assert text_length([{"role": "assistant", "content": parts}, {"role": "assistant", "content": "d"}]) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n\t",
+        "\u200b",
+        "\u200c\u200d\u2060",
+        "\u200e\u200f\u202a\u202e\u2066\u2069\u061c",
+        "\ufeff \u00ad\u180e",
+        "\u3164\u115f\uffa0\u2800",
+        "\ufe0f\U000e0041\U000e0100",
+        "\x00\x07\x9f",
+        "\u00a0\u2003\u3000",
+    ],
+)
+def test_invisible_characters_say_nothing(text):
+    assert says_nothing(text)
+    assert not says_nothing(text + "x")
+    assert not says_nothing("。" + text)
+
+
+@pytest.mark.parametrize("text", ["👨\u200d👩", "❤\ufe0f", "\u0601", "\u0301", "-", "0", "می\u200cشود"])
+def test_what_prints_says_something(text):
+    assert not says_nothing(text)

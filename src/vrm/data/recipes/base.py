@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from vrm.data.style import says_nothing
+
 Row: TypeAlias = dict[str, Any]
 """One row: of a published data set going in, of the row schema coming out."""
 
@@ -119,7 +121,7 @@ def assistant(content: str) -> list[Row]:
 
 def has_blank(messages: Sequence[Row]) -> bool:
     """Whether a prompt has no message, or one (other than the system's) that says nothing."""
-    return not messages or any(turn["role"] != "system" and not turn["content"].strip() for turn in messages)
+    return not messages or any(turn["role"] != "system" and says_nothing(turn["content"]) for turn in messages)
 
 
 def pair(prompt: list[Row], first: str, second: str, **columns: Any) -> Converted:
@@ -133,7 +135,7 @@ def pair(prompt: list[Row], first: str, second: str, **columns: Any) -> Converte
     """
     if has_blank(prompt):
         return skip(EMPTY_PROMPT)
-    if not first.strip() or not second.strip():
+    if says_nothing(first) or says_nothing(second):
         return skip(EMPTY_SIDE)
     if first == second:
         return skip(IDENTICAL)
@@ -181,7 +183,7 @@ def _usable(candidates: Sequence[Candidate | str]) -> tuple[list[Candidate], Cou
     for candidate in candidates:
         if isinstance(candidate, str):
             skipped[candidate] += 1
-        elif not candidate.text.strip():
+        elif says_nothing(candidate.text):
             skipped[EMPTY_COMPLETION] += 1
         elif candidate.text in kept:
             skipped[REPEATED_COMPLETION] += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vrm.data.recipes.base import EMPTY_PROMPT, Converted, Recipe, Row, skip, user
 from vrm.data.recipes.fields import Fields
+from vrm.data.style import says_nothing
 
 OBJECTIVES = (
     "Logical Robustness",
@@ -47,7 +48,7 @@ def _convert(row: Row) -> Converted:
     prompt = fields.text(fields.first_of("instruction", "text", "question", "prompt"))
     column = fields.first_of("metrics", "skills", "skill")
     skills = dict.fromkeys((_skill(fields, column, value) for value in fields.items(column)), 1.0)
-    if not prompt.strip():
+    if says_nothing(prompt):
         return skip(EMPTY_PROMPT)
     if not skills:
         return skip(NO_SKILL)
