@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.benchmarks.outcomes import Outcomes
+from vrm.choices import OnBadRows
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.errors import DataError
@@ -69,7 +70,7 @@ class ExampleRewards:
 
 
 Rewards = Sequence[ExampleRewards | None]
-"""One entry an example; None where the example was dropped as overlong."""
+"""One entry an example; None where the example was dropped as overlong, or refused by the chat template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,8 @@ class Benchmark(ABC):
         description: one line.
         equal_rewards: what completions of equal reward count, in words.
         hub: where it is read from without a path; empty where it is not on the Hub.
+        on_bad_rows: what becomes of rows with faults, and of those that a chat template refuses; see
+            `vrm.choices.OnBadRows`.
     """
 
     name: str
@@ -205,6 +208,7 @@ class Benchmark(ABC):
     description: str
     equal_rewards: str
     hub: tuple[HubSource, ...] = ()
+    on_bad_rows: str = OnBadRows.SKIP
 
     @abstractmethod
     def load(self, path: str | None) -> LoadedBenchmark:

@@ -136,7 +136,7 @@ class BestOfNBenchmark(Benchmark):
         """
         judged = [(example, given) for example, given in zip(examples, rewards, strict=True) if given is not None]
         if not judged:
-            raise DataError("best-of-n: every row was dropped as overlong, so there is nothing to compare.")
+            raise DataError("best-of-n: every row was dropped as overlong or refused, so there is nothing to compare.")
         means = [np.asarray(given.mean) for _, given in judged]
         uncertain = any(any(given.std) for _, given in judged)
         picks = self._picks(uncertain, relative=all(given.relative_std for _, given in judged))

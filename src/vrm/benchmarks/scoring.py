@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vrm.benchmarks.base import BenchmarkExample, ExampleRewards
+from vrm.choices import OnBadRows
 from vrm.core.predictive import relative_moments
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.engine import RewardEngine
@@ -22,18 +23,21 @@ def score_examples(
     engine: RewardEngine,
     examples: Sequence[BenchmarkExample],
     progress: Callable[[int, int], None] | None = None,
+    on_bad_rows: str = OnBadRows.SKIP,
 ) -> list[ExampleRewards | None]:
     """Mean and standard deviation of every completion's reward, in raw units; None for examples without rewards.
 
-    These are examples dropped as overlong, and examples with an empty text of which the model would read no token, as
-    models of plain text may.
+    These are examples dropped as overlong, examples that the chat template refuses, and examples with an empty text of
+    which the model would read no token, as models of plain text may.
 
     Args:
         engine: the model, possibly steered; its report counts what was over the limit.
         examples: of one benchmark.
         progress: called with (examples done, all of them) after every window.
+        on_bad_rows: what to do with examples that the chat template refuses; see `vrm.choices.OnBadRows`.
 
     Raises:
+        InvalidRowError: the chat template refuses an example, and `on_bad_rows` is `error`.
         NumericsError: a reward is not finite.
     """
     if not examples:
@@ -45,7 +49,8 @@ def score_examples(
     window = max(1, WINDOW_COMPLETIONS * len(examples) // completions)
     for start in range(0, len(examples), window):
         part = examples[start : start + window]
-        tokenized = [item for item in engine.tokenize.many(example.judgment for example in part) if _readable(item)]
+        rows = engine.tokenize.many((example.judgment for example in part), on_bad_rows)
+        tokenized = [item for item in rows if _readable(item)]
         if tokenized:
             batch = engine.judge_tokenized(tokenized)
             judged, posteriors = view(batch), batch.posteriors

@@ -8,7 +8,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import Meter, check_results_have_a_place, note, results, write_json
+from vrm.cli.console import Meter, check_results_have_a_place, note, results, warn_of_rows, write_json
 
 if TYPE_CHECKING:
     from vrm.audit import AuditReport, Edit
@@ -65,10 +65,12 @@ def audit(
     if not loaded.report.ok:
         note(loaded.report.render())
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
-    engine = options.load_engine(model, **settings, steering=options.steering(emphasize, without), cache=cache)
+    steering = options.steering(emphasize, without)
+    engine = options.load_engine(model, **settings, steering=steering, cache=cache, on_bad_rows=on_bad_rows)
     from vrm.audit import print_audit
 
     report = _audited(engine, loaded.judgments, edits, kappa=kappa, resamples=resamples, seed=seed)
+    warn_of_rows(file, engine.report)
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "recipe": recipe, "limit": limit}
         write_json(json_file, _document(model, file, engine, settings, loaded.report, report))

@@ -8,7 +8,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import check_results_have_a_place, note, results, write_json
+from vrm.cli.console import check_results_have_a_place, note, results, warn_of_rows, write_json
 
 if TYPE_CHECKING:
     from vrm.benchmarks import Outcomes
@@ -55,7 +55,7 @@ def compare(
     models = []
     for label, model in (("A", first), ("B", second)):
         note(f"judging with {label}: {model}")
-        engine = options.load_engine(model, **settings, cache=cache)
+        engine = options.load_engine(model, **settings, cache=cache, on_bad_rows=on_bad_rows)
         judged.append({target: _judge(engine, given) for target, given in material.items()})
         models.append(measured_model(model, engine))
         del engine
@@ -71,13 +71,14 @@ def compare(
 
 def _load(targets: list[str], recipe: str | None, on_bad_rows: str) -> dict[str, Input]:
     """Everything that is to be judged, by its argument, read before a model is loaded."""
-    from vrm.cli.evaluate import check_recipe, find_input
+    from vrm.cli.evaluate import check_recipe, configure_best_of_n, find_input
 
     twice = sorted({target for target in targets if targets.count(target) > 1})
     if twice:
         raise typer.BadParameter(f"{', '.join(twice)}: given twice", param_hint="FILE_OR_BENCHMARK")
     material = {target: find_input(target) for target in targets}
     check_recipe(material.values(), recipe)
+    configure_best_of_n(material.values(), None, None, on_bad_rows)
     for given in material.values():
         given.load(recipe, on_bad_rows)
     return material
@@ -89,9 +90,13 @@ def _judge(engine: RewardEngine, given: Input) -> tuple[Collected | Outcomes, st
 
     engine.reset_report()
     loaded: Any = given.loaded
+    judged: Collected | Outcomes
     if given.benchmark is None:
-        return collect(engine, loaded.judgments), engine.report.render()
-    return given.benchmark.outcomes(loaded.examples, given.score(engine)), engine.report.render()
+        judged = collect(engine, loaded.judgments)
+    else:
+        judged = given.benchmark.outcomes(loaded.examples, given.score(engine))
+    warn_of_rows(given.name, engine.report)
+    return judged, engine.report.render()
 
 
 def _compare(first: Any, second: Any, resampling: ResampleOptions) -> Comparison | BenchmarkComparison:

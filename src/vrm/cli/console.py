@@ -18,6 +18,7 @@ from vrm.cli.streams import MIN_WIDTH, require_stdout
 from vrm.files import write_text
 
 if TYPE_CHECKING:
+    from vrm.data.tokenized import OverlongReport
     from vrm.results import Document
 
 LOG_EVERY_SECONDS = 10.0
@@ -59,6 +60,12 @@ def check_results_have_a_place(json_file: Path | None) -> None:
     """Raise ConfigError where stdout is closed and no file takes the results; called before the work."""
     if json_file is None or str(json_file) == "-":
         require_stdout("give --json FILE")
+
+
+def warn_of_rows(name: str, report: OverlongReport) -> None:
+    """Lines on stderr about rows of a file that the model did not read, or not as they are."""
+    for line in report.warnings():
+        note(f"{name}: {line}")
 
 
 def write_json(path: Path, document: Document) -> None:

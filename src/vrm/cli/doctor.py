@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrm.choices import SplitBy
+from vrm.choices import OnBadRows, SplitBy
 from vrm.cli import options
 from vrm.cli.console import Meter, check_results_have_a_place, quiet_libraries, results, write_json
 
@@ -102,7 +102,7 @@ def _reading(
     from vrm.doctor.lengths import default_reading, load_reading, model_reading
 
     if model is not None:
-        engine = options.load_engine(model, device=device)
+        engine = options.load_engine(model, device=device, on_bad_rows=OnBadRows.SKIP)
         return model_reading(engine, model, limit), engine
     quiet_libraries()
     if tokenizer is not None:

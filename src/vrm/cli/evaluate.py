@@ -11,7 +11,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import Meter, check_results_have_a_place, note, results, write_json
+from vrm.cli.console import Meter, check_results_have_a_place, note, results, warn_of_rows, write_json
 from vrm.errors import DataError
 
 MISTAKES = 10
@@ -112,15 +112,17 @@ def evaluate(
     check_results_have_a_place(json_file)
     inputs = [find_input(argument) for argument in files]
     _check(inputs, recipe, rewards)
-    _configure_best_of_n(inputs, kappas, max_n, on_bad_rows)
+    configure_best_of_n(inputs, kappas, max_n, on_bad_rows)
     for item in inputs:
         item.load(recipe, on_bad_rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
-    engine = options.load_engine(model, **settings, steering=options.steering(emphasize, without), cache=cache)
+    steering = options.steering(emphasize, without)
+    engine = options.load_engine(model, **settings, steering=steering, cache=cache, on_bad_rows=on_bad_rows)
     for item in inputs:
         engine.reset_report()
         mistakes = 0 if json_file is None else MISTAKES
         item.measure(engine, resamples, mistakes, _rewards_path(item, rewards, json_file))
+        warn_of_rows(item.name, engine.report)
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples, "recipe": recipe}
         write_json(json_file, _document(model, engine, settings, inputs))
@@ -201,9 +203,12 @@ class Input:
 
         loaded: Any = self.loaded
         with Meter(self.name) as meter:
-            return score_examples(
-                engine, loaded.examples, lambda done, total: meter.update(f"{done} of {total} examples scored")
-            )
+
+            def show(done: int, total: int) -> None:
+                meter.update(f"{done} of {total} examples scored")
+
+            policy = OnBadRows.SKIP if self.benchmark is None else self.benchmark.on_bad_rows
+            return score_examples(engine, loaded.examples, show, policy)
 
 
 def find_input(argument: str) -> Input:
@@ -247,7 +252,9 @@ def check_recipe(inputs: Iterable[Input], recipe: str | None) -> None:
         raise typer.BadParameter("recipes are for files of judgments, and none is given", param_hint="--recipe")
 
 
-def _configure_best_of_n(inputs: list[Input], kappas: list[float] | None, max_n: int | None, on_bad_rows: str) -> None:
+def configure_best_of_n(
+    inputs: Iterable[Input], kappas: list[float] | None, max_n: int | None, on_bad_rows: str
+) -> None:
     """Give the benchmark `bon` its options, which no other input has."""
     best_of_n = [item for item in inputs if item.benchmark is not None and item.name == "bon"]
     given = {"--kappa": kappas, "--max-n": max_n}

@@ -124,6 +124,7 @@ def load_engine(
     steering: Steering | None = None,
     cache: Path | None = None,
     token_budget: int = 8192,
+    on_bad_rows: str = OnBadRows.ERROR,
 ) -> RewardEngine:
     """The engine for a MODEL argument; libraries are kept quiet. Imports torch and transformers.
 
@@ -140,7 +141,12 @@ def load_engine(
 
     options = ExtractionOptions(precision, token_budget, None if cache is None else str(cache))
     return RewardEngine.from_pretrained(
-        model, device=resolve_device(device), options=options, on_overlong=on_overlong, steering=steering
+        model,
+        device=resolve_device(device),
+        options=options,
+        on_overlong=on_overlong,
+        steering=steering,
+        on_bad_rows=on_bad_rows,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from vrm.data.problems import InvalidRowError
+from vrm.data.rendering import render
 from vrm.data.schema import Judgment, Message, Text
 from vrm.data.template_guard import guarded_template, has_guard, special_tokens
 from vrm.errors import ConfigError, DataError
@@ -64,15 +66,22 @@ def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, backbone_kind: str)
 def describe_prompts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """What a model has to know of its tokenizer's prompts, as fields of `VRMConfig`; guards the chat template first."""
     guarded = guard_chat_template(tokenizer)
-    opening = None
-    if getattr(tokenizer, "chat_template", None):
-        ids = tokenizer.encode(_rendered(tokenizer, [{"role": "user", "content": "."}]), add_special_tokens=False)
-        opening = ids[0] if ids[0] in tokenizer.all_special_ids else None
     return {
         "prompt_boundary_ids": prompt_boundary_ids(tokenizer),
         "guarded_template": guarded,
-        "prompt_opening_id": opening,
+        "prompt_opening_id": _prompt_opening_id(tokenizer),
     }
+
+
+def _prompt_opening_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    try:
+        text = _rendered(tokenizer, [{"role": "user", "content": "."}])
+    except InvalidRowError:
+        return None
+    first = tokenizer.encode(text, add_special_tokens=False)[0]
+    return first if first in tokenizer.all_special_ids else None
 
 
 def guard_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -93,12 +102,15 @@ def guard_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     unspellable = _unspellable_texts(tokenizer, pattern)
     if unspellable is None:
         return False
-    before = _probe_texts(tokenizer)
-    tokenizer.chat_template = guarded_template(template, unspellable)
-    if _probe_texts(tokenizer) != before or not _last_match_ends_prompts(tokenizer, pattern):
+    try:
+        before = _probe_texts(tokenizer)
+        tokenizer.chat_template = guarded_template(template, unspellable)
+        reliable = _probe_texts(tokenizer) == before and _last_match_ends_prompts(tokenizer, pattern)
+    except InvalidRowError:  # the template takes no conversations of several turns
+        reliable = False
+    if not reliable:
         tokenizer.chat_template = template
-        return False
-    return True
+    return reliable
 
 
 def texts_guarded_against(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -108,16 +120,20 @@ def texts_guarded_against(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def generation_prompt(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Text that the chat template ends a prompt with, trailing whitespace included; None without a template.
+    """Text that the chat template ends a prompt with, trailing whitespace included.
 
-    Without what completions do not repeat (`<think>` of some templates). Templates without a generation prompt of
-    their own end a prompt with what follows the user's content.
+    None without a template, and where it refuses a lone question. Without what completions do not repeat (`<think>` of
+    some templates). Templates without a generation prompt of their own end a prompt with what follows the user's
+    content.
     """
     if not getattr(tokenizer, "chat_template", None):
         return None
     user: Message = {"role": "user", "content": _SENTINEL}
-    without, prompt = (_rendered(tokenizer, [user], add_generation_prompt=asked) for asked in (False, True))
-    answered = _rendered(tokenizer, [user, {"role": "assistant", "content": "."}])
+    try:
+        without, prompt = (_rendered(tokenizer, [user], add_generation_prompt=asked) for asked in (False, True))
+        answered = _rendered(tokenizer, [user, {"role": "assistant", "content": "."}])
+    except InvalidRowError:
+        return None
     prompt = prompt[: _common_prefix(prompt, answered)]
     pattern = prompt[len(without) :] if prompt.startswith(without) else ""
     return pattern if pattern.strip() else prompt.split(_SENTINEL)[-1]
@@ -134,8 +150,8 @@ def prompt_boundary_ids(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     return list(tokenizer.encode(pattern.rstrip(), add_special_tokens=False)) or None
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], **options: Any) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[Message], add_generation_prompt: bool = False) -> str:
+    return render(tokenizer, messages, Judgment(messages), add_generation_prompt)
 
 
 def _unspellable_texts(tokenizer: PreTrainedTokenizerBase, pattern: list[int]) -> list[str] | None:
@@ -214,8 +230,8 @@ class ChatTokenizer:
                 self._special(prompt, add_special_tokens=True), prompt, "", "", str(self.tokenizer.eos_token or "")
             )
         text = self._render(prompt, judgment, add_generation_prompt=True)
-        probe = self._render([*prompt, {"role": "assistant", "content": _SENTINEL}], judgment)
-        if self._guarded:
+        probe = self._answered(prompt, judgment)
+        if self._guarded and probe:
             text = text[: _common_prefix(text, probe)]
         lead, sentinel, tail = probe.removeprefix(text).partition(_SENTINEL) if probe.startswith(text) else ("",) * 3
         lead = lead if sentinel else ""
@@ -275,17 +291,15 @@ class ChatTokenizer:
             return [{"role": role, "content": value}]
         return value
 
+    def _answered(self, prompt: list[Message], judgment: Judgment) -> str:
+        """The prompt with an answer; empty where the template refuses an answer here, as behind a call of a tool."""
+        try:
+            return self._render([*prompt, {"role": "assistant", "content": _SENTINEL}], judgment)
+        except InvalidRowError:
+            return ""
+
     def _render(self, messages: list[Message], judgment: Judgment, add_generation_prompt: bool = False) -> str:
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise ConfigError(
-                "the row holds messages but the tokenizer has no chat template: set one, or use plain text"
-            )
-        kwargs: dict[str, Any] = dict(judgment.chat_template_kwargs or {})
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, tools=judgment.tools, tokenize=False, add_generation_prompt=add_generation_prompt, **kwargs
-            )
-        )
+        return render(self.tokenizer, messages, judgment, add_generation_prompt)
 
     def _special(self, text: str, add_special_tokens: bool = False, **options: bool) -> list[int]:
         if not text:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from vrm.choices import OnOverlong
+from vrm.choices import OnBadRows, OnOverlong
 from vrm.data.chat import ChatTokenizer
+from vrm.data.problems import InvalidRowError, Problem
 from vrm.data.schema import Judgment
 from vrm.errors import OverlongError, check_choice
 
@@ -50,7 +51,10 @@ class TokenizedJudgment:
 
 @dataclass
 class OverlongReport:
-    """Counts of judgments over the limit; `total` counts all that were tokenized."""
+    """Counts of judgments over the limit, and of those that the chat template refuses.
+
+    `total` counts all that were to be tokenized; `refusals` are the problems of the refused ones.
+    """
 
     limit: int
     total: int = 0
@@ -58,12 +62,27 @@ class OverlongReport:
     completion_truncated: int = 0
     dropped: int = 0
     dropped_identical: int = 0
+    refused: int = 0
     examples: list[str] = field(default_factory=list)
+    refusals: list[Problem] = field(default_factory=list)
 
     def add(self, row: TokenizedJudgment) -> None:
         """Count a row that is judged, and whether it was cut."""
         self.prompt_truncated += row.prompt_cut > 0
         self.completion_truncated += any(row.completions_cut)
+
+    def refuse(self, error: InvalidRowError) -> None:
+        """Count a row that is left out, as the chat template refuses it."""
+        self.total += 1
+        self.refused += 1
+        self.refusals.extend(error.problems)
+
+    def warnings(self) -> list[str]:
+        """What a user should know of the rows beside the counts, a line each; none where all is well."""
+        if not self.refused:
+            return []
+        count, first = (f"{self.refused:,} rows", "the first: ") if self.refused > 1 else ("1 row", "")
+        return [f"{count} left out; {first}{self.refusals[0]}"]
 
     def render(self) -> str:
         """The counts in one line of words."""
@@ -74,9 +93,11 @@ class OverlongReport:
             "dropped because the sides became identical": self.dropped_identical,
         }
         overlong = [f"{count} {name}" for name, count in counts.items() if count]
+        refused = f"; {self.refused} left out, refused by the chat template" if self.refused else ""
         if not overlong:
-            return f"{self.total} judgments, all within {self.limit} tokens"
-        return f"{self.total} judgments, limit {self.limit} tokens: {', '.join(overlong)}"
+            every = "others" if self.refused else "all"
+            return f"{self.total} judgments, {every} within {self.limit} tokens{refused}"
+        return f"{self.total} judgments, limit {self.limit} tokens: {', '.join(overlong)}{refused}"
 
 
 class JudgmentTokenizer:
@@ -87,25 +108,37 @@ class JudgmentTokenizer:
         max_tokens: limit of one row.
         on_overlong: one of `vrm.choices.OnOverlong`.
         report: where counts go; a fresh one if None.
+        on_bad_rows: one of `vrm.choices.OnBadRows`, for rows that the chat template refuses.
 
     Raises:
         ConfigError: for an unknown policy.
     """
 
     def __init__(
-        self, chat: ChatTokenizer, max_tokens: int, on_overlong: str = "error", report: OverlongReport | None = None
+        self,
+        chat: ChatTokenizer,
+        max_tokens: int,
+        on_overlong: str = "error",
+        report: OverlongReport | None = None,
+        on_bad_rows: str = "error",
     ) -> None:
         check_choice("on_overlong", on_overlong, OnOverlong)
+        check_choice("on_bad_rows", on_bad_rows, OnBadRows)
         self.chat, self.max_tokens, self.on_overlong = chat, max_tokens, on_overlong
+        self.on_bad_rows = on_bad_rows
         self.report = report or OverlongReport(max_tokens)
         self._special = frozenset(chat.tokenizer.all_special_ids)
 
     def __call__(self, judgment: Judgment) -> TokenizedJudgment | None:
-        """Tokenize one judgment; None if it was dropped (and counted)."""
-        return self.fit(self.whole(judgment))
+        """Tokenize one judgment; None if it was left out (and counted).
+
+        Raises:
+            InvalidRowError, OverlongError: where the policies say so.
+        """
+        return self._by_policy(judgment, self.on_bad_rows)
 
     def whole(self, judgment: Judgment) -> TokenizedJudgment:
-        """Tokenize one judgment, however long it is."""
+        """Tokenize one judgment, however long it is; InvalidRowError where the chat template refuses it."""
         prompt = self.chat.prompt(judgment)
         completions = [self.chat.completion(prompt, text, judgment) for text in judgment.completions]
         return TokenizedJudgment(prompt.ids, completions, judgment)
@@ -118,12 +151,22 @@ class JudgmentTokenizer:
             self.report.add(fitted)
         return fitted
 
-    def many(self, judgments: Iterable[Judgment]) -> Iterator[TokenizedJudgment]:
-        """Tokenize many, leaving out the dropped."""
+    def many(self, judgments: Iterable[Judgment], on_bad_rows: str | None = None) -> Iterator[TokenizedJudgment]:
+        """Tokenize many, leaving out the dropped; `on_bad_rows` in place of the tokenizer's own policy."""
         for judgment in judgments:
-            tokenized = self(judgment)
+            tokenized = self._by_policy(judgment, on_bad_rows or self.on_bad_rows)
             if tokenized is not None:
                 yield tokenized
+
+    def _by_policy(self, judgment: Judgment, on_bad_rows: str) -> TokenizedJudgment | None:
+        try:
+            whole = self.whole(judgment)
+        except InvalidRowError as error:
+            if on_bad_rows == OnBadRows.ERROR:
+                raise
+            self.report.refuse(error)
+            return None
+        return self.fit(whole)
 
     def _shorten(self, whole: TokenizedJudgment) -> TokenizedJudgment | None:
         row = whole.judgment

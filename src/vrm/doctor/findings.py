@@ -18,7 +18,8 @@ class Thresholds:
     """Above which share a finding is an error or a warning; the one place where this is decided.
 
     Attributes:
-        bad_rows: error; of rows that cannot be used. Any is a warning: training stops at them by default.
+        bad_rows: error; of rows that cannot be used, and of those that the chat template refuses. Any is a warning:
+            training stops at them by default.
         cut_to_identical: error; of pairs whose sides are the same after truncation. Any is a warning.
         contradictory_pairs: error; of labelled pairs that are also judged the other way round. Any is a warning.
         shared_prompts: error; of the smaller file's prompts that are in the other file too. Any at all by default.
@@ -99,6 +100,7 @@ ERRORS = (
     "bad_rows",
     "nothing_to_learn",
     "contradictory_pairs",
+    "template_refuses",
     "cut_to_identical",
     "shared_prompts",
     "near_shared_prompts",

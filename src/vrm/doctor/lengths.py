@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from vrm.choices import EMBEDDED
 from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
+from vrm.data.problems import InvalidRowError
 from vrm.data.style import text_length
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
 from vrm.doctor.findings import Check, DoctorSettings, percent
@@ -175,7 +177,7 @@ def model_reading(engine: RewardEngine, name: str, limit: int | None = None) -> 
 def check_tokens(
     rows: FileRows, settings: DoctorSettings, reading: Reading | str
 ) -> tuple[list[Finding], dict[str, Any]]:
-    """Sides that truncation makes identical and rows over the limit; and quantiles of lengths in tokens.
+    """Rows that are refused, sides that truncation makes identical, rows over the limit; and quantiles of lengths.
 
     Args:
         rows: of one file.
@@ -188,7 +190,7 @@ def check_tokens(
     except ConfigError as error:
         # Rows of messages and a tokenizer without a chat template.
         reading = str(error)
-    checks = (Check.of(name, rows, settings) for name in ("cut_to_identical", "over_limit"))
+    checks = (Check.of(name, rows, settings) for name in ("template_refuses", "cut_to_identical", "over_limit"))
     return [check.not_run(f"No lengths in tokens: {reading}.") for check in checks], {}
 
 
@@ -198,9 +200,14 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
     looked = evenly(range(len(rows)), settings.sample)
     prompts, first, second, totals = [], [], [], []
     over, identical, dropped = [], [], 0
+    refused: dict[int, str] = {}
     for row in looked:
         judgment = rows.judgments[row]
-        whole = tokenize.whole(judgment)
+        try:
+            whole = tokenize.whole(judgment)
+        except InvalidRowError as error:
+            refused[row] = error.reason
+            continue
         prompt, completions = len(whole.prompt), list(map(len, whole.completions))
         prompts.append(prompt)
         totals.append(whole.longest)
@@ -212,13 +219,15 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
         dropped += whole.longest - prompt + min(prompt, MIN_PROMPT) > reading.limit
         if tokenize.fit(whole) is None:
             identical.append(row)
-    length = dict(zip(looked, totals, strict=True))
+    read = [row for row in looked if row not in refused]
+    length = dict(zip(read, totals, strict=True))
     longest_first = sorted(over, key=lambda row: -length[row])
     sampled = f" of a sample of {len(looked):,}" if len(looked) < len(rows) else ""
     limit = {"limit": reading.limit, "tokenizer": reading.name}
     cut = Check.of("cut_to_identical", rows, settings, identical, len(first))
-    long = Check.of("over_limit", rows, settings, longest_first, len(looked))
+    long = Check.of("over_limit", rows, settings, longest_first, len(read))
     findings = [
+        _refusals(Check.of("template_refuses", rows, settings, refused, len(looked)), refused, sampled, settings),
         cut.by_share(
             f"{plural(cut.count, 'comparison')}{sampled} ({cut.percent}) would have identical sides if rows were cut "
             f"to {reading.limit:,} tokens ({reading.name}).",
@@ -239,3 +248,16 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
     ]
     named = {"prompt": prompts, "chosen": first, "rejected": second, "row": totals}
     return findings, {name: quantiles(values) for name, values in named.items() if values}
+
+
+def _refusals(check: Check, refused: Mapping[int, str], sampled: str, settings: DoctorSettings) -> Finding:
+    reasons = Counter(refused.values())
+    words = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
+    return check.by_share(
+        f"{plural(check.count, 'row')}{sampled} cannot be read by this model ({check.percent})"
+        + (f": {words}." if words else "."),
+        "Change their messages to what the template takes: vrm train stops at them unless on_bad_rows is skip.",
+        error=settings.thresholds.bad_rows,
+        warning=0.0,
+        details={"reasons": dict(reasons)},
+    )

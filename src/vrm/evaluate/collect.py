@@ -18,6 +18,7 @@ from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.statistics import without_unknown
 from vrm.data.style import style_measures, text_length
+from vrm.errors import DataError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.rater import RaterOffset, rater_offset
@@ -107,6 +108,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
     """Run the engine over judgments. Every ordered pair of a ranked list counts as a pair, under its prompt.
 
     Raises:
+        DataError: the chat template refuses every row.
         NumericsError: if a reward is not finite.
     """
     config = engine.model.config
@@ -131,6 +133,8 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
             labels = targets(known)
             _collect_ratings(batch, labels["ratings"][:, : batch.mask.shape[1]], names, collected)
             _collect_votes(batch, labels["votes"], collected)
+    if engine.report.refused and not collected.judgments:
+        raise DataError(f"nothing to judge: {engine.report.warnings()[0]}")
     return collected
 
 

@@ -37,6 +37,7 @@ class RewardEngine:
         options: precision, token budget, and a feature cache if features should be kept.
         on_overlong: what to do with rows over the model's limit; see `vrm.choices.OnOverlong`.
         steering: applied to every judgment.
+        on_bad_rows: what to do with rows that the chat template refuses; see `vrm.choices.OnBadRows`.
 
     Raises:
         ConfigError: for steering that names unknown objectives, or that this head cannot follow.
@@ -56,12 +57,13 @@ class RewardEngine:
         options: ExtractionOptions | None = None,
         on_overlong: str = "truncate",
         steering: Steering | None = None,
+        on_bad_rows: str = "error",
     ) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
         self.options = options or ExtractionOptions()
         self.report = OverlongReport(model.config.max_input_tokens)
         chat = ChatTokenizer(tokenizer, wrap_text=model.config.conversational)
-        self.tokenize = JudgmentTokenizer(chat, model.config.max_input_tokens, on_overlong, self.report)
+        self.tokenize = JudgmentTokenizer(chat, model.config.max_input_tokens, on_overlong, self.report, on_bad_rows)
         self.steering = steering
         if steering is not None:
             steering.check(model.config)
@@ -101,7 +103,7 @@ class RewardEngine:
         """Judge a few judgments at once.
 
         Raises:
-            DataError: if every one of them was dropped as overlong, or none was given.
+            DataError: if every one of them was left out, or none was given.
         """
         tokenized = list(self.tokenize.many(judgments))
         if not tokenized:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vrm.choices import OnBadRows
@@ -161,12 +161,17 @@ class Scorer:
         return prepared, None
 
     def _prepare_row(self, row: ScoringRow) -> _Prepared:
+        tokenized = None
+        if row.judgment is not None:
+            try:
+                tokenized = self.engine.tokenize(row.judgment)
+            except InvalidRowError as error:  # the chat template refuses it
+                row = replace(row, judgment=None, error=error)
         if row.judgment is None:
             assert row.error is not None
             if self.options.on_bad_rows == OnBadRows.ERROR:
                 raise row.error
             return _Prepared(row, message=str(row.error))
-        tokenized = self.engine.tokenize(row.judgment)
         if tokenized is None:
             where = f"{row.judgment.file}:{row.line}"
             limit, policy = self.engine.tokenize.max_tokens, self.engine.tokenize.on_overlong

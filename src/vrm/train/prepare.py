@@ -97,7 +97,8 @@ def _tokenized(
 
     Rows without completions teach only heads with objectives; other heads leave them out, as `say_unused` tells.
     """
-    tokenize = JudgmentTokenizer(ChatTokenizer(tokenizer), model.max_input_tokens, config.data.on_overlong, report)
+    policies = config.data.on_overlong, report, config.data.on_bad_rows
+    tokenize = JudgmentTokenizer(ChatTokenizer(tokenizer), model.max_input_tokens, *policies)
     quiet = not is_main_process() or len(data.train) < LONG_READ
     shown = tqdm(data.train, desc="tokenize", unit="row", file=sys.stderr, disable=quiet)
     train, evaluation = (
@@ -105,7 +106,8 @@ def _tokenized(
         for rows in (shown, data.eval)
     )
     if not train:
-        raise ConfigError(f"no training rows remain that head '{model.head}' can learn from: {report.render()}")
+        why = "; ".join([report.render(), *report.warnings()])
+        raise ConfigError(f"no training rows remain that head '{model.head}' can learn from: {why}")
     return train, evaluation
 
 

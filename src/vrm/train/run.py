@@ -80,7 +80,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     parameters = model.backbone.num_parameters(exclude_embeddings=True)
     compiled, notice = compiles(config, len(data.train), parameters, training_device().type)
     prepared = prepare_rows(config, data, model, tokenizer, resume)
-    say(f"training and evaluation rows: {prepared.overlong.render()}")
+    say("\n".join([f"training and evaluation rows: {prepared.overlong.render()}", *prepared.overlong.warnings()]))
     say_unused(model.config, data)
     trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == Tuning.LORA else model
     if config.model.gradient_checkpointing:

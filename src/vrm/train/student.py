@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
+from vrm.data.rendering import render
 from vrm.data.schema import Judgment, Message, Text
 from vrm.errors import ConfigError
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -51,14 +52,7 @@ def loader_texts(tokenizer: PreTrainedTokenizerBase, judgment: Judgment, convers
         return [f"{judgment.prompt}{text}{tokenizer.eos_token or ''}" for text in judgment.completions]
     prompt = _messages(judgment.prompt, "user")
     return [
-        str(
-            tokenizer.apply_chat_template(
-                [*prompt, *_messages(completion, "assistant")],
-                tools=judgment.tools,
-                tokenize=False,
-                **(judgment.chat_template_kwargs or {}),
-            )
-        )
+        render(tokenizer, [*prompt, *_messages(completion, "assistant")], judgment)
         for completion in judgment.completions
     ]
 

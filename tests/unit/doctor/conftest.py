@@ -65,7 +65,7 @@ def find(file_rows: Callable[..., FileRows], tiny_reading: Reading) -> Callable[
         rows = [file_rows(entry, f"file{index}") for index, entry in enumerate(files)]
         if "shared" in name:
             found = check_across(rows, settings)
-        elif name in ("cut_to_identical", "over_limit"):
+        elif name in ("template_refuses", "cut_to_identical", "over_limit"):
             found, _ = check_tokens(rows[0], settings, reading)
         elif name == "languages":
             found = [check_languages(rows[0], settings, isinstance(reading, Reading) and reading.english_only)]

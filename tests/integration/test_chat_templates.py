@@ -1,0 +1,113 @@
+"""What a chat template refuses, in every command that reads rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from vrm.cli.main import main
+from vrm.data.schema import Message
+
+pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWarning")
+
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+REFUSAL = "rows.jsonl:3: the model's chat template refuses these messages: System role not supported"
+
+
+def run(*arguments, code=0):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert (stop.value.code or 0) == code
+
+
+def user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def answer(text: str) -> list[Message]:
+    return [{"role": "assistant", "content": text}]
+
+
+def with_template(source, target, prelude):
+    """A copy of a model directory with something before its chat template."""
+    shutil.copytree(source, target)
+    template = target / "chat_template.jinja"
+    template.write_text(prelude + template.read_text(encoding="utf-8"), encoding="utf-8")
+    return target
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Twelve pairs; the third begins with a system turn."""
+    pairs = [
+        ([user(f"what {word}")], answer(f"help {word}"), answer("no")) for word in ["plan", "city", "doctor", "water"]
+    ]
+    pairs *= 3
+    prompt, *sides = pairs[2]
+    pairs[2] = ([{"role": "system", "content": "short"}, *prompt], *sides)
+    path = tmp_path / "rows.jsonl"
+    named = [dict(zip(("prompt", "chosen", "rejected"), pair, strict=True)) for pair in pairs]
+    path.write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(tiny_decoder_dir, tmp_path):
+    return with_template(tiny_decoder_dir, tmp_path / "model", NO_SYSTEM)
+
+
+def test_a_refused_row_stops_every_command_with_its_place_and_the_words_of_the_template(model, rows, capsys):
+    commands = [
+        ("score", model, rows),
+        ("explain", model, rows, "--line", 3),
+        ("evaluate", model, rows),
+        ("compare", model, model, rows),
+        ("audit", model, rows),
+        ("distill-linear", model, rows, "-o", rows.parent / "student"),
+    ]
+    for command in commands:
+        run(*command, code=1)
+        assert capsys.readouterr().err.splitlines()[-1].endswith(REFUSAL), command[0]
+
+
+def test_skipped_rows_are_counted(model, rows, capsys):
+    run("score", model, rows, "--on-bad-rows", "skip")
+    output = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(output) == 12
+    assert output[2]["error"].endswith(REFUSAL)
+    assert [row["line"] for row in output if "error" in row] == [3]
+    for command in (("evaluate", model), ("compare", model, model), ("audit", model)):
+        run(*command, rows, "--on-bad-rows", "skip", "--resamples", 20)
+        captured = capsys.readouterr()
+        assert f"1 row left out; {rows.parent / REFUSAL}" in captured.err
+        assert "1 left out, refused by the chat template" in captured.out
+
+
+def test_the_doctor_counts_them(model, rows, capsys):
+    run("doctor", rows, "--model", model, "--json", "-", code=1)
+    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    found = findings["template_refuses"]
+    assert (found["severity"], found["count"], found["total"]) == ("error", 1, 12)
+    assert found["places"] == [f"{rows}:3"]
+    assert "System role not supported" in found["message"]
+
+
+def test_training_stops_at_them_or_leaves_them_out(tiny_decoder_backbone, rows, tmp_path, capsys):
+    backbone = with_template(tiny_decoder_backbone, tmp_path / "backbone", NO_SYSTEM)
+    config = {
+        "output_dir": str(tmp_path / "run"),
+        "data": {"train": str(rows), "held_out": 0.0},
+        "model": {"backbone": str(backbone), "num_free_objectives": 1, "hidden_size_head": 8, "max_input_tokens": 128},
+        "train": {"epochs": 1, "batch_size": 8, "precision": "float32"},
+    }
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    run("train", path, code=1)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(REFUSAL)
+    run("train", path, "--set", "data.on_bad_rows=skip")
+    assert f"1 row left out; {rows.parent / REFUSAL}" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (summary["rows"]["train"], summary["overlong"]["refused"]) == (11, 1)
