@@ -15,7 +15,7 @@ from vrm.serve.settings import ServeSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 URL = "http://127.0.0.1:5000"
-REQUESTS = re.findall(rf"curl -s {URL}(\S+) -H 'Content-Type: application/json' -d '(.*?)'\n", PAGE, re.DOTALL)
+REQUESTS = re.findall(rf"curl -sS {URL}(\S+) -H 'Content-Type: application/json' -d '(.*?)'\n", PAGE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")

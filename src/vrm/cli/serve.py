@@ -135,7 +135,7 @@ def _run(
 
 
 def _check_installed() -> None:
-    for package in ("fastapi", "uvicorn", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "prometheus_client", "markdown_it"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "serve", "vrm serve")
 

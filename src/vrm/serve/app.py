@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Response, Security
+from fastapi import FastAPI, HTTPException, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from vrm import __version__
 from vrm.errors import ConfigError, NumericsError
+from vrm.serve.docs import CONTENT_SECURITY_POLICY, docs_page
 from vrm.serve.errors import RequestError, error_response, invalid_body, plain_error
 from vrm.serve.metrics import CONTENT_TYPE
 from vrm.serve.middleware import Gate, Observe, UnderPrefix, WithoutBody
@@ -77,12 +78,15 @@ def create_app(service: Service) -> FastAPI:
             limit=config.max_input_tokens,
         ),
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
+        redoc_url=None,
     )
     app.state.service = service
     protected = [] if settings.token is None else [Security(HTTPBearer(auto_error=False))]
     for router in (native_router, openai_router, openrlhf_router, slime_router, vllm_router):
         app.include_router(router(service), dependencies=protected)
     _add_operation(app, service)
+    _add_page(app)
     _add_errors(app)
     _check_prefix(app, settings.root_path)
     # The last one added is the outermost.
@@ -149,6 +153,14 @@ def _add_operation(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Requests, latencies, the queue, sizes of batches, and tokens, in Prometheus's text format."""
         return Response(service.metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/redoc", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        page = docs_page(app.openapi(), str(request.base_url))
+        return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from vrm.data import json_text
 from vrm.serve.errors import RequestError
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -26,7 +27,8 @@ class JsonRequest(Request):
         """The body's JSON.
 
         Raises:
-            RequestError: it is in another encoding (400, or 415 if the header says so too) or no JSON (400).
+            RequestError: it is in another encoding (415 if the header names it, else 400), no JSON (400), or has a key
+                twice (400).
         """
         if not hasattr(self, "_value"):
             self._value = _parsed(await self.body(), _charset(self))
@@ -76,7 +78,10 @@ def _check_not_compressed(body: bytes, declared: str) -> None:
 
 def _parsed(body: bytes, charset: str) -> Any:
     try:
-        return json.loads(body.decode(json.detect_encoding(body)))
+        value, suspect = json_text.loads(body.decode(json.detect_encoding(body)))
+        repeated = (
+            [fault for fault in json_text.faults(value) if fault[1] == json_text.DUPLICATE_KEY] if suspect else []
+        )
     except UnicodeDecodeError as error:
         raise _not_unicode(error, charset) from None
     except json.JSONDecodeError as error:
@@ -85,6 +90,9 @@ def _parsed(body: bytes, charset: str) -> Any:
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
         raise RequestError(f"body: {reason}", status=400) from None
+    for place, _, reason in repeated:
+        raise RequestError(f"{place[:200]}: {reason.rstrip('.')}", place[:200], status=400)
+    return value
 
 
 def _not_unicode(error: UnicodeDecodeError, charset: str) -> RequestError:

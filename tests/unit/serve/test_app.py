@@ -332,7 +332,15 @@ def test_the_openapi_page_explains_itself(client):
     for operation in operations:
         assert operation["summary"]
         assert operation["description"]
-    bodies = ("ScoreRequest", "ExplainRequest", "GetRewardRequest", "SlimeRequest", "PairsRequest")
+    bodies = (
+        "ScoreRequest",
+        "ExplainRequest",
+        "GetRewardRequest",
+        "SlimeRequest",
+        "PairsRequest",
+        "ClassifyRequest",
+        "PoolingRequest",
+    )
     for name in bodies:
         schema = document["components"]["schemas"][name]
         assert schema["examples"], name
@@ -347,6 +355,8 @@ def test_the_openapi_page_explains_itself(client):
         ("/get_reward", "GetRewardRequest"),
         ("/slime/reward", "SlimeRequest"),
         ("/score", "PairsRequest"),
+        ("/classify", "ClassifyRequest"),
+        ("/pooling", "PoolingRequest"),
     ],
 )
 def test_the_documents_examples_work(client, path, schema):

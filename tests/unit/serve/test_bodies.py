@@ -139,6 +139,25 @@ def test_what_is_no_json_is_named_with_its_place(client, body, words):
     assert refused(client, "/v1/score", body) == (400, words, None)
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"prompt": "p", "completions": ["a"], "prompt": "q"}', "prompt"),
+        (b'{"prompt": [{"role": "user", "content": "a", "content": "b"}], "completions": ["a"]}', "prompt[0].content"),
+        (b'{"prompt": "p", "completions": ["a"], "emphasis": {"safety": 1, "safety": 2}}', "emphasis.safety"),
+    ],
+)
+def test_a_key_given_twice_is_named(client, body, param):
+    key = param.rpartition(".")[2]
+    words = f"{param}: the key '{key}' is given twice; keep one of them"
+    assert refused(client, "/v1/score", body) == (400, words, param)
+
+
+def test_deep_bodies_with_a_key_twice_are_no_failure(client):
+    body = b'{"a": ' * 900 + b'{"b": 1, "b": 2}' + b"}" * 900
+    assert refused(client, "/v1/score", body)[0] == 400
+
+
 # Text parts
 
 

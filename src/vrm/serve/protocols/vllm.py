@@ -33,6 +33,19 @@ class VllmRequest(Body):
 class PoolingRequest(VllmRequest):
     """One conversation, or texts that the reward model's chat template has formatted."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "messages": [
+                        {"role": "user", "content": "How do I boil an egg?"},
+                        {"role": "assistant", "content": "Ten minutes in boiling water."},
+                    ]
+                }
+            ]
+        }
+    )
+
     input: Texts | None = Field(None, description="Each text holds the generation prompt exactly once.")
     messages: list[Message] | None = Field(
         None, min_length=2, description="A conversation that ends with the assistant."
