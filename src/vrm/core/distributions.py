@@ -181,8 +181,14 @@ class SemanticFeatures(BatchRecord):
     def variance_along(self, direction: Tensor) -> Tensor:
         """a^T Cov[z] a for directions (..., num_features), broadcast against `loc`; (...,)."""
         if self.full:
-            return torch.einsum("...i,...ij,...j->...", direction, self.variance, direction)
+            return self.covariance_along(direction, direction)
         return (direction.square() * self.variance).sum(-1)
+
+    def covariance_along(self, one: Tensor, other: Tensor) -> Tensor:
+        """a^T Cov[z] b for directions (..., num_features), broadcast against `loc`; (...,)."""
+        if self.full:
+            return torch.einsum("...i,...ij,...j->...", one, self.variance, other)
+        return (one * self.variance * other).sum(-1)
 
     def completion(self, index: int) -> SemanticFeatures:
         """The features of one completion, from features (batch, num_completions, ...)."""

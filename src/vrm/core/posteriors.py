@@ -37,12 +37,14 @@ class Posteriors(TensorRecord):
         features: semantic features, (batch, num_completions, num_features).
         decoder: A, (num_objectives, num_features).
         rating_model: the parameters of (5).
+        tie_threshold: c > 0 of (15), a scalar; None where the model has seen no ties, for c = 0.
     """
 
     weights: ObjectiveWeights
     features: SemanticFeatures
     decoder: Tensor
     rating_model: RatingModel
+    tie_threshold: Tensor | None = None
 
     @classmethod
     def concatenate(cls, parts: Sequence[Posteriors]) -> Posteriors:

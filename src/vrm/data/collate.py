@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vrm.data.schema import Judgment, Text
 from vrm.labels import KINDS, LabelSpace, label_tensors
+from vrm.labels.judgments import VOTES
 
 
 def target_keys() -> tuple[str, ...]:
@@ -46,7 +47,7 @@ class TargetEncoder(LabelSpace):
         return {"mask": mask, **self._labels(rows, width), "offsets": offsets}
 
     def _labels(self, rows: Sequence[Judgment], width: int) -> dict[str, Tensor]:
-        sizes = {"completions": width, "objectives": len(self.objectives)}
+        sizes = {"completions": width, "objectives": len(self.objectives), "outcomes": len(VOTES)}
         filled = {}
         for kind in KINDS.values():
             labelled = [(index, row) for index, row in enumerate(rows) if kind.has(row)]

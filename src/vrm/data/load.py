@@ -13,6 +13,7 @@ from vrm.choices import OnBadRows
 from vrm.data.columns import check_mapping, unknown_columns
 from vrm.data.parse import parse_row
 from vrm.data.problems import InvalidRowError, OnError, one_problem
+from vrm.data.raters import by_raters
 from vrm.data.read_text import Rows
 from vrm.data.readers import Location, locate, read_location
 from vrm.data.schema import Judgment
@@ -81,6 +82,7 @@ def load_judgments(
     objectives: Collection[str] | None = None,
     on_bad_rows: str = "error",
     seed: int = 0,
+    group_raters: bool = True,
 ) -> LoadResult:
     """Read and check all rows of all sources.
 
@@ -90,6 +92,7 @@ def load_judgments(
         on_bad_rows: `error` checks everything and then raises if anything was wrong; `skip` leaves bad rows out and
             counts them in the report.
         seed: chooses the prompts that fractional weights take.
+        group_raters: whether rows of one pair by several annotators become one row with `judgments` (15).
 
     Raises:
         ConfigError: an argument is not allowed.
@@ -106,7 +109,7 @@ def load_judgments(
     located = locate_sources(sources)
     report = ValidationReport()
     by_source = {
-        name: list(_judgments(source, location, name, objectives, report))
+        name: _grouped(_judgments(source, location, name, objectives, report), name, group_raters, report)
         for name, (source, location) in located.items()
     }
     if on_bad_rows == OnBadRows.ERROR and not report.ok:
@@ -168,6 +171,12 @@ def _judgments(
         report.add_good(judgment, name)
         yield judgment
     _check_mapped(source, file, seen, refuse)
+
+
+def _grouped(rows: Iterator[Judgment], name: str, group_raters: bool, report: ValidationReport) -> list[Judgment]:
+    if not group_raters:
+        return list(rows)
+    return by_raters(rows, lambda group, judgment: report.add_group(group, judgment, name))
 
 
 def _check_mapped(source: Source, file: str, seen: set[str], refuse: Callable[[InvalidRowError], None]) -> None:

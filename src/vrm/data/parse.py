@@ -10,6 +10,7 @@ from vrm.data import fields, texts
 from vrm.data.columns import SCORING_COLUMNS, rename, row_columns
 from vrm.data.fields import RowCheck
 from vrm.data.problems import show
+from vrm.data.raters import pooled
 from vrm.data.schema import Judgment, Text
 from vrm.labels import KINDS, Layout, has_label, label_columns
 
@@ -53,7 +54,7 @@ def parse_row(
     prompt, completions = _READ_TEXTS[layout](check, columns)
     texts.check_texts(check, prompt, completions)
     _check_choice(check, completions, layout)
-    parts = {"prompt": prompt, "completions": _values(completions), **_labels(check, columns, layout)}
+    parts = {"prompt": prompt, "completions": _values(completions), **pooled(_labels(check, columns, layout))}
     _check_duplicates(check, completions, parts.get("scores") or [])
     judgment = Judgment(**parts, **_shared(check, columns), file=file, line=line)
     # A row whose labels are at fault has been reported already; this is for rows that never had one.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from vrm.labels.judgments import RaterJudgment, mean_preference
+
 Message: TypeAlias = dict[str, Any]
 """One chat message: `role`, `content`, and whatever else the chat template reads (`tool_calls`, `name`, ...)."""
 
@@ -14,13 +16,13 @@ Text: TypeAlias = str | list[Message]
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
-    """What one judge said about the completions of one prompt; every part but the prompt may be missing.
+    """What was said about the completions of one prompt; every part but the prompt may be missing.
 
     Attributes:
         prompt: text or messages. Prompt and completions of one row have the same format.
         completions: none (votes only), two (a comparison, chosen first) or more (a ranked list).
         preference: probability in [0, 1] that the first of two completions is preferred; None without a label.
-            A comparison that carries no `preference` column has 1.0.
+            A comparison that carries no `preference` column has 1.0. Of several judgments it is their mean.
         margin: target margin t of equation (4), in units of reward.
         scores: for ranked lists, one number a completion, higher is better, ties allowed.
         ratings: one mapping {objective: number} a completion (possibly empty), or None.
@@ -33,6 +35,7 @@ class Judgment:
         file: where the row was read from.
         line: 1-based line (or row) number in `file`.
         labels: labels of kinds that `vrm.labels.register_kind` added, by the names that they give them.
+        judgments: what several raters said of the pair (15), `completions` in their order; None for one judge.
 
     Example:
         >>> from vrm import Judgment
@@ -56,6 +59,11 @@ class Judgment:
     file: str = "<memory>"
     line: int = 0
     labels: dict[str, Any] = field(default_factory=dict)
+    judgments: list[RaterJudgment] | None = None
+
+    def __post_init__(self) -> None:
+        if self.judgments and self.preference is None:
+            object.__setattr__(self, "preference", mean_preference(self.judgments))
 
     @property
     def is_comparison(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -46,6 +47,8 @@ class ValidationReport:
         kinds: number of good rows of each kind (see `kinds_of`).
         ignored: {column: number of rows}, columns that hold something and are not read.
         recipes: {source: what its recipe did}, for the sources that have one.
+        grouped: rows of several raters of one pair that were made one row each (see `vrm.data.raters`), by source.
+        groups: the rows that they were made into, by source.
     """
 
     good: Counter[str] = field(default_factory=Counter)
@@ -54,6 +57,8 @@ class ValidationReport:
     kinds: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     recipes: dict[str, RecipeCounts] = field(default_factory=dict)
+    grouped: Counter[str] = field(default_factory=Counter)
+    groups: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -69,6 +74,14 @@ class ValidationReport:
         """Count a usable row."""
         self.good[source] += 1
         self.kinds.update(kinds_of(judgment))
+
+    def add_group(self, rows: Sequence[Judgment], judgment: Judgment, source: str) -> None:
+        """Count rows, which `add_good` has counted, that were made into one."""
+        self.grouped[source] += len(rows)
+        self.groups[source] += 1
+        self.kinds.subtract(kind for row in rows for kind in kinds_of(row))
+        self.kinds.update(kinds_of(judgment))
+        self.kinds = +self.kinds
 
     def add_bad(self, error: InvalidRowError, source: str) -> None:
         """Count a bad row, or (line 0) a fault of the whole file, and keep its problems."""
@@ -105,6 +118,7 @@ class ValidationReport:
             "bad": dict(self.bad),
             "kinds": dict(self.kinds),
             "ignored_columns": dict(self.ignored),
+            "grouped": {name: {"rows": count, "pairs": self.groups[name]} for name, count in self.grouped.items()},
             "recipes": {name: asdict(counts) for name, counts in self.recipes.items()},
             "reasons": self.reasons(),
             "problems": list(map(asdict, self.problems)),
@@ -116,6 +130,9 @@ class ValidationReport:
             lines.append(f"  {source}: {self.good[source]:,} good, {self.bad[source]:,} bad")
             if source in self.recipes:
                 lines += self.recipes[source].lines()
+            if source in self.grouped:
+                pairs = f"{self.groups[source]:,} pair{'' if self.groups[source] == 1 else 's'}"
+                lines.append(f"    {self.grouped[source]:,} rows of several raters were grouped into {pairs}")
         return lines
 
 
@@ -142,6 +159,6 @@ def kinds_of(judgment: Judgment) -> list[str]:
     if not names:
         without_outcome = "rated lists" if judgment.ratings else "unranked lists"
         names.append(without_outcome if judgment.completions else "votes only")
-    if judgment.is_comparison and judgment.preference == 0.5:
+    if judgment.is_comparison and not judgment.judgments and judgment.preference == 0.5:
         names.append("ties")
     return names + [kind.counted for kind in present if kind.beside]

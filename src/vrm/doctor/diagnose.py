@@ -81,7 +81,7 @@ def _load(sources: Mapping[str, tuple[Source, Location]], progress: Progress) ->
     for name, (source, _) in sources.items():
         progress(f"{name}: reading")
         try:
-            result = load_judgments(source, on_bad_rows="skip")
+            result = load_judgments(source, on_bad_rows="skip", group_raters=False)
             judgments, report = [row for rows in result.by_source.values() for row in rows], result.report
         except InvalidDataError as error:
             # Not one usable row: a finding as well.

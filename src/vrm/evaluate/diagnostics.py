@@ -225,6 +225,7 @@ def _preferred_first(collected: Collected, index: int) -> Judgment:
         scores=None,
         ratings=None,
         objective_votes=None,
+        judgments=None,
     )
 
 

@@ -46,6 +46,8 @@ class VRMConfig(PretrainedConfig):
         rating_std: by objective, of the training ratings.
         objectives_with_votes: names that votes were trained on.
         objectives_with_ratings: names that ratings were trained on.
+        models_ties: whether it has a tie threshold (15), learned where several raters of a pair may tie; without one
+            nobody ties.
         nuisance: offset of (14) that comparisons were trained with, as `vrm.inference.rater` reads it; rewards leave it
             out, rater metrics add it.
 
@@ -91,6 +93,7 @@ class VRMConfig(PretrainedConfig):
         objectives_with_votes: list[str] | None = None,
         objectives_with_ratings: list[str] | None = None,
         nuisance: dict[str, Any] | None = None,
+        models_ties: bool = False,
         **kwargs: Any,
     ) -> None:
         self.backbone_config = _as_config(backbone_config)
@@ -114,7 +117,7 @@ class VRMConfig(PretrainedConfig):
         self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
         self.objectives_with_votes = list(objectives_with_votes or [])
         self.objectives_with_ratings = list(objectives_with_ratings or [])
-        self.nuisance = nuisance
+        self.nuisance, self.models_ties = nuisance, bool(models_ties)
         # Transformers 5 has no default pad id and two labels; both would break the generic loaders.
         kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
         kwargs.setdefault("num_labels", 1)

@@ -176,6 +176,7 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
         "rating_std": {name: values.standard_deviation or 1.0 for name, values in statistics.items()},
         "objectives_with_ratings": [name for name in objectives if name in rated],
         "objectives_with_votes": [name for name in objectives if name in voted],
+        "models_ties": any(judgment.preference == 0.5 for row in data.train for judgment in row.judgments or []),
         "conversational": all(not isinstance(row.prompt, str) for row in data.train),
     }
 

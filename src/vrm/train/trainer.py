@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import EvalPrediction, Trainer
 
+from vrm.core.disagreement import pair_votes, preference_of
 from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
 from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import warn_if_prompt_ignored
@@ -163,17 +164,18 @@ class VRMTrainer(Trainer):
     ) -> None:
         judgments = Judgments(**batch)
         observed = {name: likelihood.observed(judgments) for name, likelihood in likelihoods().items()}
-        pairs = observed["comparison"]
+        several, preference = observed["judgments"], _preference(batch)
+        pairs = observed["comparison"] | several
         everyone = torch.ones_like(pairs)
         for name, values in terms.items():
             self._add(name, values, observed.get(name, everyone))
             self._add(f"weighted/{name}", parts[name], everyone)
         margin = output.logits[:, 0] - output.logits[:, 1] if output.logits.shape[1] > 1 else output.logits[:, 0]
-        labelled = pairs & (batch["preference"] != 0.5)
+        labelled = pairs & (preference != 0.5)
         if "offsets" in batch:
             # What the comparison was trained on; zero without a nuisance offset.
             margin = margin + batch["offsets"][:, 0] - batch["offsets"][:, 1]
-        signed = torch.where(batch["preference"] >= 0.5, margin, -margin)
+        signed = torch.where(preference >= 0.5, margin, -margin)
         self._add("accuracy", (signed > 0).float() + 0.5 * (signed == 0), labelled)
         self._add("margin", signed, labelled)
 
@@ -238,11 +240,11 @@ class VRMTrainer(Trainer):
         return loss, columns, torch.cat(labels)[order]
 
     @torch.no_grad()
-    def _predict(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+    def _predict(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         with self.compute_loss_context_manager():
             loss, output = self.compute_loss(model, inputs, return_outputs=True)
         predictions = _predictions(output, inputs, self._head().prior_concentration, self.rater_metrics)
-        return loss.detach(), predictions, inputs["preference"]
+        return loss.detach(), predictions, _preference(inputs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As in `Trainer`; warns if the prompt is ignored by a head that could use it."""
@@ -285,59 +287,77 @@ def _touch(output: VRMOutput) -> Tensor:
     return torch.stack(parts).sum()
 
 
+def _preference(batch: Mapping[str, Tensor]) -> Tensor:
+    """(batch,) labels of comparisons and, of pairs with several judgments, the raters' share; else NaN."""
+    counts = batch["vote_counts"]
+    return torch.where(counts.sum(-1) > 0, preference_of(counts), batch["preference"])
+
+
 @torch.no_grad()
 def _predictions(
     output: VRMOutput, batch: dict[str, Tensor], prior: Tensor, rater: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Columns of each judgment, (batch, 4), and the KL of z, (batch, num_features).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns of each judgment, (batch, 4), the KL of z, (batch, num_features), and columns of several judgments.
 
-    The columns are the mean margin, log P(a > b), log P(b > a), and the KL of the weights to `prior`. With `rater`
-    margin and probabilities include the nuisance offset, and three further columns are those without it.
+    The columns are the mean margin, log P(a > b), log P(b > a), and the KL of the weights to `prior`. Those of several
+    judgments, (batch, 2), are their number, 0 where there are none, and their log-likelihood (15). With `rater` margin,
+    probabilities and log-likelihood include the nuisance offset, and further columns are those without it.
     """
     posteriors = output.posteriors
     first, second = posteriors.features.completion(0), posteriors.features.completion(1)
+    pair = posteriors.weights, first, second, posteriors.decoder
     margin = output.logits[:, 0] - output.logits[:, 1]
+    counts = batch["vote_counts"]
 
-    def judged(target: Tensor) -> list[Tensor]:
-        logs = log_probabilities(posteriors.weights, first, second, posteriors.decoder, target_margin=target)
-        return [margin - target, *logs]
+    def judged(target: Tensor) -> tuple[list[Tensor], Tensor]:
+        logs = log_probabilities(*pair, target_margin=target)
+        votes = pair_votes(*pair, posteriors.tie_threshold, target)
+        return [margin - target, *logs], votes.log_likelihood(counts)
 
-    quality = judged(torch.zeros_like(margin))
+    quality, together = judged(torch.zeros_like(margin))
     kl_to_prior = kl_objective_weights(posteriors.weights, prior)
-    columns = [*quality, kl_to_prior]
+    columns, several = [*quality, kl_to_prior], [together]
     if rater:
         offsets = batch["offsets"]
         target = offset_margin(torch.zeros_like(margin), offsets[:, 0], offsets[:, 1])
-        columns = [*judged(target), kl_to_prior, *quality]
+        of_raters, together = judged(target)
+        columns, several = [*of_raters, kl_to_prior, *quality], [together, *several]
     per_feature = (gaussian_kl_per_feature(posteriors.features) * batch["mask"].unsqueeze(-1)).sum(1)
     count = batch["mask"].sum(1, keepdim=True).clamp_min(1)
-    return torch.stack(columns, -1), per_feature / count
+    return torch.stack(columns, -1), per_feature / count, torch.stack([counts.sum(-1), *several], -1)
 
 
 def compute_preference_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """Accuracy, NLL (8), calibration error, mean margin, KL of the weights to their prior, active units.
 
-    Where the predictions have columns with and without a nuisance offset, those without give `quality_...` metrics.
+    The NLL is that of a judgment, and of a pair with several their joint one (15). Where the predictions have columns
+    with and without a nuisance offset, those without give `quality_...` metrics.
     """
-    (values, per_feature), preference = prediction.predictions, np.asarray(prediction.label_ids)
+    (values, per_feature, *several), preference = prediction.predictions, np.asarray(prediction.label_ids)
     active = per_feature.mean(0) > ACTIVE_UNIT_KL
     metrics = {"kl_to_prior": float(values[:, 3].mean()), "active_units": float(active.sum())}
-    metrics |= _pair_metrics(values[:, :3], preference)
+    together = several[0] if several else np.zeros((len(values), 3))
+    metrics |= _pair_metrics(values[:, :3], preference, together[:, :2])
     if values.shape[1] > 4:
-        quality = _pair_metrics(values[:, 4:7], preference)
+        quality = _pair_metrics(values[:, 4:7], preference, together[:, ::2])
         metrics |= {f"quality_{name}": value for name, value in quality.items()}
     return metrics
 
 
-def _pair_metrics(columns: np.ndarray, preference: np.ndarray) -> dict[str, float]:
-    """Metrics of the comparisons among rows of margin, log P(a > b) and log P(b > a)."""
+def _pair_metrics(columns: np.ndarray, preference: np.ndarray, several: np.ndarray) -> dict[str, float]:
+    """Metrics of the comparisons among rows of margin, log P(a > b) and log P(b > a).
+
+    `several`, (rows, 2), is the number of judgments and their log-likelihood for pairs with several.
+    """
     pairs = ~np.isnan(preference)
     if not pairs.any():
         return {}
     margin, log_first, log_second = columns[pairs].astype(np.float64).T
     label = preference[pairs].astype(np.float64)
+    judgments, together = several[pairs].astype(np.float64).T
+    losses = np.where(judgments > 0, -together, cross_entropy_rows(log_first, label, log_second))
     metrics = {
-        "nll": float(cross_entropy_rows(log_first, label, log_second).mean()),
+        "nll": float(losses.sum() / np.maximum(judgments, 1).sum()),
         "margin": float(np.where(label >= 0.5, margin, -margin).mean()),
     }
     if (label != 0.5).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -59,11 +60,16 @@ def _preference(judgments: Judgments) -> Tensor:
     return judgments.preference.nan_to_num(0.5)
 
 
-def _margins(judgments: Judgments, latents: Latents) -> MarginGivenWeights:
+def target_margin(judgments: Judgments) -> Tensor | float:
+    """t of every row's two completions, (batch,) or 0, lowered by the offsets of (14) where there are any."""
     target = judgments.labels.get("margin")
-    if target is None:
-        target = judgments.preference.new_zeros(len(judgments.mask))
-    if judgments.offsets is not None:
-        target = offset_margin(target, judgments.offsets[:, 0], judgments.offsets[:, 1])
+    if judgments.offsets is None:
+        return 0.0 if target is None else target
+    first, second = judgments.offsets[:, 0], judgments.offsets[:, 1]
+    return offset_margin(torch.zeros_like(first) if target is None else target, first, second)
+
+
+def _margins(judgments: Judgments, latents: Latents) -> MarginGivenWeights:
     features, decoder = latents.posteriors.features, latents.posteriors.decoder
-    return margin_given_weights(latents.weight_samples, features.completion(0), features.completion(1), decoder, target)
+    first, second = features.completion(0), features.completion(1)
+    return margin_given_weights(latents.weight_samples, first, second, decoder, target_margin(judgments))

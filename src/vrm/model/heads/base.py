@@ -22,6 +22,7 @@ class HeadSettings(Protocol):
     head_dropout: float
     prior_concentration: float
     initial_log_variance: float
+    models_ties: bool
 
     @property
     def num_objectives(self) -> int:
@@ -110,6 +111,8 @@ class JudgmentHead(nn.Module):
         prior = torch.full((self.num_objectives,), config.prior_concentration, dtype=torch.float32)
         self.register_buffer("prior_concentration", prior)
         self.initial_log_variance = config.initial_log_variance
+        # c0 of (15). Models of data without ties, and those saved before it, have none: their c is 0.
+        self.raw_tie_threshold = nn.Parameter(torch.zeros(())) if config.models_ties else None
 
     def feature_network(self, config: HeadSettings, outputs: int) -> nn.Module:
         """The network from a completion's input to means, and log variances where features have them."""
@@ -129,6 +132,8 @@ class JudgmentHead(nn.Module):
         last.weight.mul_(0.1)
         if self.has_feature_uncertainty:
             last.bias[self.num_features :].fill_(self.initial_log_variance)
+        if self.raw_tie_threshold is not None:
+            self.raw_tie_threshold.zero_()
         if self.is_scalar:
             self.decoder.fill_(1.0)
         else:
@@ -150,6 +155,7 @@ class JudgmentHead(nn.Module):
                 self.semantic_features(completion_features),
                 self.decoder,
                 self.rating_model(),
+                self.tie_threshold(),
             )
 
     def objective_weights(self, prompt_features: Tensor) -> ObjectiveWeights:
@@ -168,6 +174,10 @@ class JudgmentHead(nn.Module):
         """Parameters of (5): a neutral model, which nothing trains, where there are no objectives to rate."""
         one = self.prior_concentration.new_ones(self.num_objectives)
         return RatingModel(one[0], torch.zeros_like(one), one)
+
+    def tie_threshold(self) -> Tensor | None:
+        """c = softplus(c0) of (15), a scalar; None for 0."""
+        return None if self.raw_tie_threshold is None else nn.functional.softplus(self.raw_tie_threshold)
 
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the head's inputs by a sample of training inputs, each (rows, feature_size).

@@ -15,54 +15,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from vrm.errors import ConfigError, DataError
+from vrm.labels.base import Check, Layout, Pair, Row, objective_votes
+from vrm.labels.judgments import RaterJudgment, mean_preference, parse_judgments, vote_counts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vrm.core.likelihoods.base import Likelihood
 
-Pair: TypeAlias = tuple[int, int, float]
-"""Positions of two completions, and the probability in [0, 1] that the first is preferred."""
 
-Row: TypeAlias = Any
-"""A `vrm.data.schema.Judgment`, which lies above this module."""
-
-
-class Layout(Enum):
-    """How a row holds its completions, which decides the columns that it may have."""
-
-    PAIR = "chosen and rejected"
-    LIST = "completions"
-    PROMPT_ONLY = "no completions"
-
-
-class Check(Protocol):
-    """What a parser is given to check values with (a `vrm.data.fields.RowCheck`); it collects the row's problems.
-
-    Attributes:
-        problems: what is wrong so far.
-        count: number of completions, where a list has them.
-    """
-
-    problems: list[Any]
-    count: int | None
-
-    def note(self, field: str, kind: str, reason: str) -> None:
-        """Note a problem of a column, or of a place inside it."""
-
-    def number(self, field: str, value: object) -> float | None:
-        """A finite number, or None with a problem noted."""
-
-    def objective_numbers(self, field: str, value: object) -> dict[str, float] | None:
-        """A mapping {known objective: finite number}, or None with a problem noted."""
-
-    def entries(self, field: str, value: object) -> list[tuple[str, Any]]:
-        """The entries of a list that has one a completion, with their fields; empty with a problem noted."""
+__all__ = [
+    "Check",
+    "Column",
+    "Kind",
+    "LabelSpace",
+    "LabelTensor",
+    "Layout",
+    "RaterJudgment",
+    "decided_pairs",
+    "has_label",
+    "label_columns",
+    "label_tensors",
+    "labelled_pairs",
+    "likelihoods",
+    "multipliers",
+    "register_kind",
+]
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,7 @@ class LabelTensor:
 
     Attributes:
         name: its key in a batch and in `vrm.core.likelihoods.base.Judgments`.
-        axes: those after the batch's: "completions", "objectives".
+        axes: those after the batch's: "completions", "objectives", or "outcomes" (of a vote, see (15)).
         missing: what rows without the label hold, and what pads the others.
         values: of a row that has the label: a number, or nested lists by `axes` that may be shorter.
         finish: changes the filled tensor of a batch.
@@ -275,15 +257,7 @@ def _rating_values(row: Row, space: LabelSpace) -> list[list[float]] | None:
 def _parse_votes(check: Check, columns: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     if "objective_votes" not in columns:
         return {}
-    before = len(check.problems)
-    votes = check.objective_numbers("objective_votes", columns["objective_votes"])
-    for name, count in (votes or {}).items():
-        if count < 0:
-            reason = f"{count} is negative; votes are counts or weights >= 0."
-            check.note(f"objective_votes.{name}", "negative vote", reason)
-    if votes and len(check.problems) == before and not any(votes.values()):
-        check.note("objective_votes", "all votes zero", "all votes are 0; leave the column out if nobody voted.")
-    return {"objective_votes": votes or None}
+    return {"objective_votes": objective_votes(check, "objective_votes", columns["objective_votes"])}
 
 
 def _vote_values(row: Row, space: LabelSpace) -> list[float] | None:
@@ -304,7 +278,7 @@ KINDS: dict[str, Kind] = {
             Column("margin", (Layout.PAIR,), is_number=True),
         ),
         parse=_parse_comparison,
-        has=lambda row: row.is_comparison,
+        has=lambda row: row.is_comparison and not row.judgments,
         tensors=(
             LabelTensor("preference", (), math.nan, lambda row, space: row.preference),
             LabelTensor("margin", (), 0.0, lambda row, space: row.margin),
@@ -313,6 +287,18 @@ KINDS: dict[str, Kind] = {
         counted="comparisons",
         title="Log-likelihood of comparisons",
         pairs=lambda row: [(0, 1, float(row.preference or 0.0))],
+    ),
+    "judgments": Kind(
+        "judgments",
+        columns=(Column("judgments", (Layout.PAIR,)),),
+        parse=parse_judgments,
+        has=lambda row: bool(row.judgments),
+        tensors=(LabelTensor("vote_counts", ("outcomes",), 0.0, lambda row, space: vote_counts(row.judgments)),),
+        likelihood=_of_the_equations("judgments"),
+        counted="pairs with several judgments",
+        title="Log-likelihood of several judgments",
+        unit="nats a pair",
+        pairs=lambda row: [(0, 1, mean_preference(row.judgments))],
     ),
     "ranking": Kind(
         "ranking",
