@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -166,13 +166,14 @@ def near_copies(
 
 
 def check_duplicates(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
-    """Repeated prompts, repeated rows, and near copies of both."""
+    """Repeated prompts and rows, near copies of both, and completions that stand under several prompts."""
     repeated = _repeated_rows(rows)
     return [
         _repeated_prompts(rows, settings),
         _near_prompts(rows, settings),
         _duplicate_rows(rows, settings, repeated),
         _near_rows(rows, settings, repeated),
+        _repeated_completions(rows, settings),
     ]
 
 
@@ -256,6 +257,40 @@ def _near_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int, int
         "Look at some: templates and edits count as one judgment, not as several.",
         warning=settings.thresholds.duplicate_rows,
         details={"jaccard": settings.thresholds.near, "search_cut_short": unfinished},
+    )
+
+
+def _repeated_completions(rows: FileRows, settings: DoctorSettings) -> Finding:
+    """Completions that stand under several prompts, and how often they are preferred to a text that does not."""
+    under: dict[str, set[str]] = defaultdict(set)
+    for prompt, keys in zip(rows.prompts, rows.completions, strict=True):
+        for key in keys:
+            under[key].add(prompt)
+    stock = {key: len(prompts) for key, prompts in under.items() if len(prompts) > 1}
+    again = [row for row, keys in enumerate(rows.completions) for key in keys if key in stock]
+    # The most frequent text first: what to look at if one dominates.
+    again.sort(key=lambda row: -max(stock.get(key, 0) for key in rows.completions[row]))
+    won = lost = 0
+    for pair in rows.pairs:
+        first, second = (rows.completions[pair.row][side] in stock for side in (pair.first, pair.second))
+        if first != second:
+            won += pair.sign == (1 if first else -1)
+            lost += pair.sign == (-1 if first else 1)
+    check = Check.of("repeated_completions", rows, settings, again, sum(map(len, rows.completions)))
+    message = (
+        f"{plural(len(stock), 'completion stands', 'completions stand')} under several prompts ({check.percent} of all "
+        "completions)"
+    )
+    if stock:
+        message += (
+            f", the most frequent under {max(stock.values()):,}; they win {won:,} and lose {lost:,} pairs with others"
+        )
+    return check.by_share(
+        message + ".",
+        "A model can learn such texts by heart in place of what makes a completion good. Keep each under few prompts, "
+        "unless short answers (yes, no, a number) are what is judged.",
+        warning=settings.thresholds.repeated_completions,
+        details={"texts": len(stock), "largest": max(stock.values(), default=0), "won": won, "lost": lost},
     )
 
 

@@ -25,6 +25,7 @@ class Thresholds:
         shared_prompts: error; of the smaller file's prompts that are in the other file too. Any at all by default.
         near_shared_prompts: error; the same for near copies. Any is a warning.
         duplicate_rows: warning; of rows that repeat an earlier row's pair and label, exactly or nearly.
+        repeated_completions: warning; of completions whose text also stands under another prompt.
         near_duplicate_prompts: warning; of prompts that are near copies of another prompt of the file.
         case_only: warning; of pairs whose sides differ in case, white space or Unicode form alone.
         longer_wins: warning; distance of the "longer wins" rate from 1/2, if its interval leaves 1/2 out.
@@ -45,6 +46,7 @@ class Thresholds:
     shared_prompts: float = 0.0
     near_shared_prompts: float = 0.05
     duplicate_rows: float = 0.01
+    repeated_completions: float = 0.01
     near_duplicate_prompts: float = 0.01
     case_only: float = 0.01
     longer_wins: float = 0.10

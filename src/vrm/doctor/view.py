@@ -44,8 +44,7 @@ def _findings_table(report: DoctorReport) -> Table:
     findings = table("Findings", columns, show_lines=True)
     for finding in report.findings:
         if finding.severity in _STYLES:
-            counted = finding.count or finding.severity == Severity.ERROR
-            share = f"{100 * finding.share:.1f} %" if finding.total and counted else ""
+            share = "" if finding.shown_share is None else f"{100 * finding.shown_share:.1f} %"
             name = f"{escape(finding.name)}\n[dim]{escape(', '.join(finding.files))}[/]"
             findings.add_row(f"[{_STYLES[finding.severity]}]{finding.severity}[/]", name, share, _text(finding))
     return findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -53,6 +54,15 @@ class Finding:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "share", self.count / self.total if self.total else 0.0)
+
+    @property
+    def shown_share(self) -> float | None:
+        """The share as tables show it: the estimate of a rate that was estimated; None where nothing was counted."""
+        rate = self.details.get("rate", self.details.get("noise"))
+        estimate = rate.get("estimate") if isinstance(rate, Mapping) else getattr(rate, "estimate", None)
+        if estimate is not None:
+            return float(estimate)
+        return self.share if self.total and (self.count or self.severity == Severity.ERROR) else None
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ _IN_TEXTS = (
     "near_duplicate_prompts",
     "duplicate_rows",
     "near_duplicate_rows",
+    "repeated_completions",
     "longer_wins",
     "case_only",
 )

@@ -95,3 +95,40 @@ def test_lists_are_near_copies_in_any_of_two_orders(find):
     row = {"prompt": f"So {LONG}?", "completions": list(tails), "scores": [2, 1, 0]}
     near = {**row, "completions": [f"{tail} hm" for tail in tails[:2]] + [tails[2]], "scores": [1, 2, 0]}
     assert find("near_duplicate_rows", [row, near]).count == 1
+
+
+STOCK = ["I am sorry, I cannot help with that.", "As a language model I do not know.", "Please ask somebody else."]
+
+
+def stocked(count, times=20):
+    """Rows of different prompts, of which the first three times `times` are answered with one of three texts."""
+    return [
+        pair(
+            f"What is to be said about the number {n}?",
+            f"The number {n} follows {n - 1} and is followed by {n + 1}.",
+            STOCK[n % 3] if n < 3 * times else f"Nobody knows the number {n} well.",
+        )
+        for n in range(count)
+    ]
+
+
+def test_completions_that_stand_under_many_prompts_are_found(find):
+    found = find("repeated_completions", stocked(100))
+    assert (found.count, found.total, found.severity) == (60, 200, "warning")
+    assert found.details == {"texts": 3, "largest": 20, "won": 0, "lost": 60}
+    assert "3 completions stand under several prompts (30.0 %" in found.message
+    assert "the most frequent under 20; they win 0 and lose 60 pairs with others" in found.message
+    assert found.places
+
+
+def test_few_such_completions_are_a_remark_and_none_is_none(find):
+    assert find("repeated_completions", stocked(200, times=1)).severity == "ok"
+    rows = stocked(200, times=1)
+    rows[0]["rejected"] = rows[1]["rejected"] = "no"
+    found = find("repeated_completions", rows)
+    assert (found.count, found.severity, found.details["largest"]) == (2, "info", 2)
+
+
+def test_the_same_completion_under_one_prompt_is_the_other_checks(find):
+    rows = [pair("Why?", f"Because of {n}.", "No.") for n in range(5)]
+    assert find("repeated_completions", rows).severity == "ok"

@@ -29,6 +29,46 @@ def test_what_cannot_be_told(text):
     assert language_of(text) == UNSURE
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Explain `async def main():`",
+        "Implement list.sort()",
+        "Implement null pointer exception",
+        "Implement quicksort in C++",
+        "Debug a Python decorator",
+        "Debug unit tests for parse_json()",
+        "Optimize pandas merge",
+        "Document lambda x: x * 2",
+        "kubectl get pods -n kube-system",
+        "def is_palindrome(s: str) -> bool:",
+        "HTTP 404 vs 410",
+        "SELECT name FROM t GROUP BY name HAVING COUNT(*) > 1",
+        "public static void main(String[] args)",
+        "How do I sort a dict in Python?",
+        "Write a function that reverses a list:\n```python\ndef umkehren(liste):\n    return liste[::-1]\n```",
+        "okay, how do i start?",
+    ],
+)
+def test_english_with_code_is_no_other_language(text):
+    assert language_of(text) in ("en", UNSURE)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Wie sortiere ich eine Liste in Python?", "de"),
+        ("Schreibe eine Funktion, die Primzahlen findet: def prim(n):", "de"),
+        ("Explique cette fonction : def f(x): return x+1", "fr"),
+        ("Как отсортировать список в Python?", "ru"),
+        ("Pythonでリストを並べ替える方法は、3つありますか？", "ja"),
+        ("如何在Python中对列表list.sort()进行排序，并且保持原来的顺序不变？", "zh"),
+    ],
+)
+def test_other_languages_with_code_are_told(text, expected):
+    assert language_of(text) == expected
+
+
 def rows(*prompts):
     return [pair(prompt, f"a{n}", f"b{n}") for n, prompt in enumerate(prompts)]
 

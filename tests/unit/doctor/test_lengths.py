@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from vrm.doctor.lengths import quantiles
+from vrm.doctor.view import print_report
 
 from .conftest import pair
 
@@ -77,3 +81,14 @@ def test_sides_that_differ_in_case_alone(find, clean):
     assert find("case_only", clean).severity == "ok"
     many = [pair(f"Q{n}?", "yes", "no") for n in range(200)]
     assert find("case_only", [*many, pair("Why?", "Because.", "BECAUSE.")]).severity == "info"
+
+
+def test_the_share_of_an_estimated_rate_is_shown(look):
+    rows = [pair(f"What about {n}?", f"a{'a' * (n % 4)}", f"b{'b' * ((n + 1) % 4)}") for n in range(40)]
+    report = look(rows)
+    (found,) = (finding for finding in report.findings if finding.name == "longer_wins")
+    assert found.shown_share == found.details["rate"]["estimate"]
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_report(console, report)
+    line = next(line for line in console.export_text().splitlines() if "longer_wins" in line)
+    assert f"{100 * found.shown_share:.1f} %" in line

@@ -77,7 +77,7 @@ def _row(view: View, finding: Finding, several: bool) -> list[Cell]:
         Cell(f"{finding.severity}{allowed}", tone=tone, strong=tone == "bad"),
         Cell(finding.message or _name(finding)),
         Cell(whole(finding.count) if finding.count else NONE),
-        Cell(percent(finding.share if finding.count and finding.total else None)),
+        Cell(percent(finding.shown_share)),
         *[Cell(files)] * several,
         Cell(", ".join(places[:MAX_PLACES]) + more),
         Cell(finding.advice),
