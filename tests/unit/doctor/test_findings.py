@@ -97,4 +97,4 @@ def test_every_error_can_be_allowed(look, clean):
     assert [f.name for f in look(categorized[:6], categorized[6:], split_by="category").of("error")] == [
         "shared_categories"
     ]
-    assert seen | {"shared_categories"} == set(ERRORS)
+    assert seen | {"shared_categories", "template_refuses"} == set(ERRORS)

@@ -87,7 +87,7 @@ def test_the_share_of_an_estimated_rate_is_shown(look):
     rows = [pair(f"What about {n}?", f"a{'a' * (n % 4)}", f"b{'b' * ((n + 1) % 4)}") for n in range(40)]
     report = look(rows)
     (found,) = (finding for finding in report.findings if finding.name == "longer_wins")
-    assert found.shown_share == found.details["rate"]["estimate"]
+    assert found.shown_share == found.details["rate"].estimate
     console = Console(width=100, record=True, file=io.StringIO())
     print_report(console, report)
     line = next(line for line in console.export_text().splitlines() if "longer_wins" in line)
