@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vrm.data import fields, texts
 from vrm.data.fields import RowCheck
 from vrm.data.formatted import FormattedTokenizer
+from vrm.data.problems import InvalidRowError
 from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
-from vrm.errors import BoundaryError, OverlongError, VrmError
+from vrm.errors import OverlongError, VrmError
 from vrm.inference.engine import RewardEngine
-from vrm.serve.errors import RequestError
+from vrm.serve.errors import RequestError, size_of
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
 from vrm.wire.schema import JudgmentRequest, Message
@@ -162,10 +163,10 @@ class RequestTokenizer:
                 or it does not fit into the model.
         """
         if isinstance(item, Conversation):
-            whole = _tokenized(lambda: self._tokenizer.whole(item.judgment), item.prompt_param)
+            whole = self._tokenized(lambda: self._tokenizer.whole(item.judgment), item)
             return self._fitted(whole, item.prompt_param, item.completions_param)
         check_text(item.text, 2 * self._settings.max_characters, item.param)
-        whole = _tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item.param)
+        whole = self._tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item)
         return self._fitted(whole, item.param, item.param)
 
     def _fitted(self, whole: TokenizedJudgment, prompt_param: str, param: str) -> TokenizedJudgment:
@@ -186,17 +187,52 @@ class RequestTokenizer:
             self._metrics.truncated.inc()
         return fitted
 
+    def _tokenized(
+        self, tokenize: Callable[[], TokenizedJudgment], item: Conversation | Formatted
+    ) -> TokenizedJudgment:
+        param = item.prompt_param if isinstance(item, Conversation) else item.param
+        try:
+            return tokenize()
+        except InvalidRowError as error:
+            # A template's words may quote the messages.
+            reason = _without_texts(error.reason, item, str(self._tokenizer.chat.tokenizer.chat_template))
+        except VrmError as error:
+            reason = str(error)
+        except Exception as error:
+            if any(not _encodable(text) for text in _texts_of(item)):
+                reason = "a text holds half of a surrogate pair; repair the text's encoding"
+                raise RequestError(f"{param}: {reason}", param, status=400) from None
+            reason = f"the model's tokenizer cannot read these texts ({type(error).__name__})"
+        raise RequestError(f"{param}: {reason}", param) from None
 
-def _tokenized(tokenize: Callable[[], TokenizedJudgment], param: str) -> TokenizedJudgment:
+
+def _without_texts(reason: str, item: Conversation | Formatted, template: str) -> str:
+    for text in sorted(_texts_of(item), key=len, reverse=True):
+        # Short texts may be words of the template itself.
+        if text.strip() and text in reason and text not in template:
+            reason = reason.replace(text, f"({size_of(text)})")
+    return reason
+
+
+def _texts_of(item: Conversation | Formatted) -> Iterator[str]:
+    if isinstance(item, Formatted):
+        return iter((item.text,))
+    return _strings([item.judgment.prompt, item.judgment.completions, item.judgment.tools])
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings([*value, *value.values()])
+    elif isinstance(value, Sequence):
+        for entry in value:
+            yield from _strings(entry)
+
+
+def _encodable(text: str) -> bool:
     try:
-        return tokenize()
-    except BoundaryError as error:
-        raise RequestError(f"{param}: {error}", param) from None
-    except VrmError as error:
-        raise RequestError(str(error), param) from None
-    except Exception as error:
-        # Templates are programs: they may fail in any way, and their errors may quote the text.
-        reason = type(error).__name__
-        raise RequestError(
-            f"{param}: the model's chat template cannot render these messages ({reason})", param
-        ) from None
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
