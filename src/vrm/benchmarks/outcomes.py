@@ -18,6 +18,8 @@ from vrm.metrics import (
     bootstrap_mean,
     bootstrap_rows,
     field_values,
+    share_interval,
+    widened,
 )
 from vrm.results.benchmarks import FigureResult
 
@@ -91,6 +93,12 @@ class Figure:
         total = float((weights * sums[there] / counts[there]).sum())
         return total if self.total else total / float(weights.sum())
 
+    def worth(self, counts: Array) -> float:
+        """How many examples of a plain mean have its variance, from the terms' numbers of examples (terms,)."""
+        there = counts > 0
+        weights = np.array([term.weight for term in self.terms])[there]
+        return float(weights.sum() ** 2 / (weights**2 / counts[there]).sum())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
@@ -123,16 +131,19 @@ class Outcomes:
         return np.flatnonzero(known)
 
     def interval(self, figure: Figure, options: ResampleOptions = DEFAULT_RESAMPLING) -> Interval:
-        """A figure with its bootstrap interval over prompts."""
+        """A figure with its interval over prompts: that of a share, else by bootstrap."""
         rows = self.counted(figure)
         if not rows.size:
             return Interval.unknown(options.confidence)
         groups = [self.groups[row] for row in rows]
         if len(figure.terms) == 1 and not figure.total:
             values = self.credit[figure.terms[0].measure][rows]
+            if values.min() >= 0.0 and values.max() <= 1.0:
+                return share_interval(values, groups, options.confidence)
             return bootstrap_mean(values, groups, options)
         sums, counts = self._by_group(figure, rows)
-        return bootstrap_rows(lambda times: figure.combine(times @ sums, times @ counts), len(sums), None, options)
+        mean = bootstrap_rows(lambda times: figure.combine(times @ sums, times @ counts), len(sums), None, options)
+        return mean if figure.total else widened(mean, figure.worth(counts.sum(0)))
 
     def _by_group(self, figure: Figure, rows: Indices) -> tuple[Array, Array]:
         """Sums and numbers of examples of each term, (groups, terms) both: what resampling groups needs to know."""

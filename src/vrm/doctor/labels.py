@@ -11,7 +11,7 @@ import numpy as np
 
 from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, Pair
-from vrm.metrics import Interval, bootstrap_mean
+from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import plural
 
@@ -149,7 +149,7 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
             "needed), and texts alone do not tell which label is wrong."
         )
     rates = [disagreement_rate(first, second) for first, second in repeated]
-    d = bootstrap_mean(rates)
+    d = share_interval(rates)
     noise = Interval(*(noise_from_disagreement(value) for value in (d.estimate, d.low, d.high)), d.confidence)
     high = noise.estimate > settings.thresholds.label_noise
     return check.finding(

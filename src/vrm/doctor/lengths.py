@@ -18,7 +18,7 @@ from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
 from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, Pair, evenly
 from vrm.errors import ConfigError, MissingExtraError
-from vrm.metrics import Interval, bootstrap_mean, pairwise_hits
+from vrm.metrics import Interval, pairwise_hits, share_interval
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import plural
 
@@ -63,7 +63,7 @@ def _of_sides(rows: FileRows, pair: Pair) -> tuple[int, int]:
 def _rate(rows: FileRows, pairs: Sequence[Pair]) -> Interval:
     lengths = (_of_sides(rows, pair) for pair in pairs)
     hits = pairwise_hits([first - second for first, second in lengths], [pair.preference for pair in pairs])
-    return bootstrap_mean(hits, [rows.prompts[pair.row] for pair in pairs])
+    return share_interval(hits, [rows.prompts[pair.row] for pair in pairs])
 
 
 def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from vrm.data.schema import Judgment
 from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, evenly
-from vrm.metrics import Interval, bootstrap_mean
+from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import plural
 
@@ -64,7 +64,7 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
             "knows too little about these rows to say which labels are wrong."
         )
         return unjudged.not_run(message, {"mean_probability": mean})
-    share = bootstrap_mean(against.astype(np.float64), [rows.prompts[row] for row in judged])
+    share = share_interval(against.astype(np.float64), [rows.prompts[row] for row in judged])
     # The most confident first: those are to be looked at.
     order = [judged[index] for index in np.argsort(probabilities, kind="stable") if against[index]]
     sampled = f" of a sample of {len(judged):,}" if len(judged) < len(wanted) else ""

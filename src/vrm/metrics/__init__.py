@@ -40,7 +40,6 @@ from vrm.metrics.calibration import cross_entropy_rows as cross_entropy_rows
 from vrm.metrics.calibration import expected_calibration_error as expected_calibration_error
 from vrm.metrics.calibration import negative_log_likelihood as negative_log_likelihood
 from vrm.metrics.calibration import reliability_bins as reliability_bins
-from vrm.metrics.calibration import wilson_interval as wilson_interval
 from vrm.metrics.intervals import DEFAULT_RESAMPLING as DEFAULT_RESAMPLING
 from vrm.metrics.intervals import Interval as Interval
 from vrm.metrics.intervals import McNemar as McNemar
@@ -60,6 +59,9 @@ from vrm.metrics.selection import auroc_interval as auroc_interval
 from vrm.metrics.selection import selective_accuracy as selective_accuracy
 from vrm.metrics.selection import selective_area_interval as selective_area_interval
 from vrm.metrics.selection import thinned as thinned
+from vrm.metrics.shares import share_interval as share_interval
+from vrm.metrics.shares import widened as widened
+from vrm.metrics.shares import wilson_interval as wilson_interval
 from vrm.metrics.style_control import LogisticFit as LogisticFit
 from vrm.metrics.style_control import StyleControlledAccuracy as StyleControlledAccuracy
 from vrm.metrics.style_control import StyleEffect as StyleEffect

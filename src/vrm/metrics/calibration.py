@@ -7,17 +7,16 @@ prediction of 0 for what did happen has an infinite log loss. Where probabilitie
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from vrm.choices import Binning
 from vrm.errors import DataError, check_choice
-from vrm.metrics._arrays import Array, Indices, fraction, log_probabilities, probabilities, same_length, whole_number
+from vrm.metrics._arrays import Array, Indices, log_probabilities, probabilities, same_length, whole_number
 from vrm.metrics.intervals import Interval
+from vrm.metrics.shares import wilson_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,26 +217,3 @@ def reliability_bins(calibration: CalibrationError, confidence: float = 0.95) ->
         for index, count in enumerate(calibration.count)
         if count
     )
-
-
-def wilson_interval(mean: float, count: int, confidence: float = 0.95) -> Interval:
-    """Interval of a proportion from `count` trials (Wilson 1927); never empty, also at 0 and 1.
-
-    For values in [0, 1] that are not only 0 and 1, such as soft labels, it is too wide rather than too short, since no
-    variable in [0, 1] of this mean varies more than one of zeros and ones.
-
-    Args:
-        mean: in [0, 1].
-        count: at least 1.
-        confidence: in (0, 1).
-
-    Raises:
-        DataError: `mean` or `count` is out of range.
-        ConfigError: `confidence` is out of range.
-    """
-    if not 0.0 <= mean <= 1.0 or count < 1:
-        raise DataError(f"a proportion needs a mean in [0, 1] and at least one trial, got {mean!r} of {count!r}.")
-    z = NormalDist().inv_cdf(0.5 + fraction("confidence", confidence) / 2.0)
-    centre = (mean + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(mean * (1 - mean) / count + z * z / (4 * count * count))
-    return Interval(mean, max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean)), confidence)

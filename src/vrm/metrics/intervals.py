@@ -15,7 +15,17 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from vrm.errors import DataError
-from vrm.metrics._arrays import Array, Groups, Indices, fraction, group_codes, matrix, same_length, vector, whole_number
+from vrm.metrics._arrays import (
+    Array,
+    Groups,
+    Indices,
+    fraction,
+    group_codes,
+    matrix,
+    same_length,
+    vector,
+    whole_number,
+)
 
 _CHUNK = 2_000_000
 """Draws of groups, or of signs, held in memory at once."""

@@ -21,6 +21,7 @@ from vrm.metrics._arrays import (
 )
 from vrm.metrics.accuracy import pairwise_hits
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_rows
+from vrm.metrics.shares import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def selective_area_interval(
         return Interval.unknown(options.confidence)
     codes, credit = tied_groups(certain[judged]), hits[judged]
     labels = group_codes(groups, len(hits))[judged]
-    return bootstrap_rows(lambda times: float(_curve(codes, credit, times).mean()), len(credit), labels, options)
+    area = bootstrap_rows(lambda times: float(_curve(codes, credit, times).mean()), len(credit), labels, options)
+    return widened(area, len(np.unique(labels)))
 
 
 def thinned(selective: SelectiveAccuracy) -> SelectiveAccuracy:
@@ -151,6 +153,8 @@ def auroc_interval(
 ) -> Interval:
     """`auroc` with its bootstrap interval over groups; resamples without one of the kinds are left out.
 
+    Where no resample differs, the interval is that of a share of the rarer kind's rows.
+
     Args:
         signal: (n,) any scale.
         positive: (n,) 1 or 0.
@@ -168,7 +172,9 @@ def auroc_interval(
         own = _weighted_auroc(codes, kinds, times)
         return own if others is None else own - _weighted_auroc(others, kinds, times)
 
-    return bootstrap_rows(excess, len(codes), groups, options)
+    interval = bootstrap_rows(excess, len(codes), groups, options)
+    fewest = min(int(kinds.sum()), int((1.0 - kinds).sum()))
+    return widened(interval, fewest) if others is None else interval
 
 
 def _checked(signal: ArrayLike, positive: ArrayLike) -> tuple[Indices, Array]:

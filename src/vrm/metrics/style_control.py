@@ -21,6 +21,7 @@ from vrm.errors import DataError
 from vrm.metrics._arrays import Array, Groups, group_codes, matrix, probabilities, same_length, vector
 from vrm.metrics.accuracy import Accuracy, pairwise_accuracy, pairwise_hits, preferred_sign
 from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_totals
+from vrm.metrics.shares import widened
 
 RIDGE = 1.0
 """Penalty of `fit_logistic`."""
@@ -181,8 +182,11 @@ def style_controlled_accuracy(
     ties = np.isnan(hits)
     right, wrong = (_weighted(hits[sides == side], weights[sides == side]) for side in (1.0, -1.0))
     missing = [name for name, part in (("right", right), ("wrong", wrong)) if math.isnan(part.value)]
+    interval = balanced_mean_interval(np.where(ties, 0.0, hits), sides, weights, groups, options)
+    sizes = right.count, wrong.count
     return StyleControlledAccuracy(
-        balanced_mean_interval(np.where(ties, 0.0, hits), sides, weights, groups, options),
+        # Of as many rows as the mean of two shares is worth.
+        widened(interval, 4.0 * sizes[0] * sizes[1] / max(sum(sizes), 1)),
         style_right=right,
         style_wrong=wrong,
         style_wins=pairwise_accuracy(log_odds, wanted),

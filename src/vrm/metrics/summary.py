@@ -26,8 +26,9 @@ from vrm.metrics.calibration import (
     expected_calibration_error,
     log_pair,
 )
-from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions, bootstrap_mean
+from vrm.metrics.intervals import DEFAULT_RESAMPLING, Interval, ResampleOptions
 from vrm.metrics.selection import selective_accuracy
+from vrm.metrics.shares import share_interval
 
 Result = TypeVar("Result")
 
@@ -78,7 +79,7 @@ class PreferenceSummary:
         count: pairs, ties included.
         ties: pairs of preference 0.5; accuracies leave them out.
         prompts: distinct prompts (groups).
-        accuracy: pairwise accuracy, its interval by bootstrap over prompts.
+        accuracy: pairwise accuracy, its interval that of `share_interval` over prompts.
         length_controlled: mean of the accuracies where the preferred is the longer and where it is the shorter.
         longer_wins: accuracy of "the longer completion wins".
         negative_log_likelihood: in nats, on soft labels.
@@ -145,7 +146,7 @@ def preference_summary(
 
     Args:
         pairs: from `pair_predictions`.
-        options: of the bootstrap.
+        options: its `confidence` is that of the interval.
         bins: of the calibration error, at least 1.
 
     Raises:
@@ -198,4 +199,4 @@ def _accuracy_interval(pairs: PairPredictions, options: ResampleOptions) -> Inte
     judged = ~np.isnan(hits)
     if not judged.any():
         return Interval.unknown(options.confidence)
-    return bootstrap_mean(hits[judged], pairs.groups[judged], options)
+    return share_interval(hits[judged], pairs.groups[judged], options.confidence)

@@ -41,7 +41,7 @@ def test_summary_holds_what_the_single_metrics_give(inputs):
     judged = preference != 0.5
     hits, groups = metrics.pairwise_hits(margins, preference)[judged], np.array(inputs["groups"])[judged]
     assert (summary.count, summary.ties, summary.prompts) == (300, 20, 100)
-    assert summary.accuracy == metrics.bootstrap_mean(hits, groups, ResampleOptions(0.9, 200, 3))
+    assert summary.accuracy == metrics.share_interval(hits, groups, 0.9)
     assert summary.length_controlled == metrics.length_controlled_accuracy(margins, preference, *inputs["lengths"])
     assert summary.longer_wins == metrics.longer_wins(preference, *inputs["lengths"])
     assert summary.negative_log_likelihood == pytest.approx(metrics.negative_log_likelihood(probability, preference))
