@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vrm.metrics import ResampleOptions, bootstrap_mean
+from vrm.metrics import ResampleOptions, bootstrap_mean, share_interval
 
 REPLICATES, PROMPTS = 400, 80
 
@@ -48,3 +48,18 @@ def test_resampling_rows_would_cover_too_rarely(samples):
         for seed, (hits, _) in enumerate(samples)
     ]
     assert _coverage(intervals) < 0.85
+
+
+@pytest.mark.parametrize(("prompts", "pairs", "shared"), [(12, 1, 0.0), (50, 1, 0.0), (10, 4, 0.5), (30, 5, 0.5)])
+@pytest.mark.parametrize("accuracy", [0.5, 0.9, 0.97])
+def test_intervals_of_shares_cover_also_near_the_edge(prompts, pairs, shared, accuracy):
+    """Where resampling prompts is sure of 100 % far too often."""
+    rng = np.random.default_rng(7)
+    groups = np.repeat(np.arange(prompts), pairs)
+    covered = 0
+    for _ in range(REPLICATES):
+        together = rng.random(prompts)[groups]
+        uniform = np.where(rng.random(len(groups)) < shared, together, rng.random(len(groups)))
+        interval = share_interval((uniform < accuracy).astype(float), groups)
+        covered += interval.low <= accuracy <= interval.high
+    assert covered / REPLICATES > 0.88

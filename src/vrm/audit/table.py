@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from vrm.audit.edits import EDITS, Edit
 from vrm.metrics import Interval
 from vrm.results.audit import AuditReport, EditKind, EditResult, Verdict
-from vrm.results.formats import table
+from vrm.results.formats import few_words, table
 
 WIDE = 124
 """Columns of the terminal from which intervals stand beside their estimates and not under them."""
@@ -102,6 +102,9 @@ def _length_table(report: AuditReport) -> Table:
 def _notes(report: AuditReport) -> Iterator[str]:
     """What was left out of the table, and why."""
     yield f"{report.completions} completions of {report.judgments} judgments, {report.pairs} labelled pairs."
+    few = few_words(report.prompts)
+    if few:
+        yield few
     skipped = [
         f"{result.name} {result.not_applicable}{_needs(result)}" for result in report.edits if result.not_applicable
     ]

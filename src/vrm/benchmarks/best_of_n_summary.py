@@ -12,7 +12,7 @@ from vrm.benchmarks.base import LoadedBenchmark
 from vrm.benchmarks.summary import reading_lines
 from vrm.metrics import ORACLE
 from vrm.results.benchmarks import BestOfNFigures, PickCurve
-from vrm.results.formats import number, signed, table, with_span
+from vrm.results.formats import few_words, number, signed, table, with_span
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ class BestOfNSummary(BestOfNFigures):
         """Print the curves, what each pick is worth at their end, what it hides, and what was odd about the rows."""
         for part in (self._curves(loaded), self._end(), self._over_optimization()):
             console.print(part)
-        for line in (*self._notes(), *reading_lines(loaded)):
+        for line in filter(None, (*self._notes(), few_words(self.prompts), *reading_lines(loaded))):
             console.print(line, markup=False, highlight=False)
 
     def _curves(self, loaded: LoadedBenchmark) -> Table:

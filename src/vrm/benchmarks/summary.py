@@ -14,7 +14,7 @@ from vrm.benchmarks.outcomes import Figure
 from vrm.data.style import text_length
 from vrm.metrics import ResampleOptions, field_values, length_controlled_accuracy
 from vrm.results.benchmarks import BenchmarkFigures, FigureResult, LengthControlledRow
-from vrm.results.formats import percent, span, table, with_span
+from vrm.results.formats import few_words, percent, span, table, with_span
 
 NO_REWARDS = "Without rewards (overlong and dropped, or an empty text without a token), in no figure"
 
@@ -36,7 +36,7 @@ class BenchmarkSummary(BenchmarkFigures):
             lines.append(f"Ties by their label, not in accuracy and lc: {self.ties}.")
         if self.scored < self.examples:
             lines.append(f"{NO_REWARDS}: {self.examples - self.scored}.")
-        for line in [*lines, *reading_lines(loaded)]:
+        for line in filter(None, [*lines, few_words(self.prompts), *reading_lines(loaded)]):
             console.print(line, markup=False)
 
 
@@ -147,7 +147,7 @@ def _caption(figures: Sequence[FigureResult], columns: int) -> str:
     confidence = f"{100 * figures[0].confidence:g}" if figures else "95"
     longer = "longer" if columns <= _INLINE else "in parentheses"
     return (
-        f"in %, {confidence} % interval by bootstrap over prompts; n: examples; lc: length-controlled, the mean of the "
+        f"in %, {confidence} % interval over prompts; n: examples; lc: length-controlled, the mean of the "
         f"accuracies on the pairs whose better side is the longer and the shorter; {longer}: what 'the longer wins' "
         "scores"
     )

@@ -153,11 +153,14 @@ def _true(corpus: PlantedCorpus, domain: str) -> list[float]:
 
 
 def _accuracy_table(heads: dict[str, dict[str, Evaluation]]) -> Table:
-    from vrm.results.formats import number, percent, table, with_span
+    from vrm.results.formats import number, percent, plural, table, with_span
 
     measures = [f"{split}\n{name}" for split in ("test", "reversed") for name in ("accuracy", "NLL", "ECE")]
     title = "Quickstart corpus: the shortcut agrees with the label in 4 of 5 training pairs"
-    accuracies = table(title, ["head", *measures], wrap=True)
+    counts = (evaluation.pairs for evaluation in heads[HEADS[0]].values())
+    numbers = " and ".join(plural(pairs.count - pairs.ties, "pair") for pairs in counts if pairs is not None)
+    caption = f"accuracy in %, 95 % intervals over prompts, of {numbers}"
+    accuracies = table(title, ["head", *measures], caption, wrap=True)
     for head, evaluations in heads.items():
         cells = []
         for split in SPLITS:

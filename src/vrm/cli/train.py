@@ -29,6 +29,7 @@ def train(
     quiet_libraries()
     from vrm.metrics import json_ready
     from vrm.results import to_text
+    from vrm.results.formats import few_words, held_out_accuracy
     from vrm.train.processes import is_main_process
     from vrm.train.run import run_training
 
@@ -41,7 +42,11 @@ def train(
     console = results()
     for name in ("accuracy", "nll", "calibration_error", "kl_to_prior", "active_units"):
         if name in result.metrics:
-            console.print(f"{name:<18} {result.metrics[name]:.4g}")
+            value = held_out_accuracy(result.metrics) if name == "accuracy" else f"{result.metrics[name]:.4g}"
+            console.print(f"{name:<18} {value}", markup=False)
+    few = few_words(int(result.metrics["pairs"]), "held-out pair") if "pairs" in result.metrics else ""
+    if few:
+        note(few)
     seconds = result.summary.seconds
     note(f"trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all")
     console.print(f"{'model':<18} {result.model_dir}", soft_wrap=True)

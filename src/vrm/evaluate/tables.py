@@ -17,7 +17,7 @@ from vrm.results.evaluation import (
     StyleReport,
     VoteSummary,
 )
-from vrm.results.formats import largest, number, percent, signed, span, table, with_span
+from vrm.results.formats import few_words, largest, number, percent, plural, signed, span, table, with_span
 
 RANKINGS = {
     "probability": "probability",
@@ -41,13 +41,16 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
     """Print what was measured, part by part."""
     if evaluation.pairs is not None:
         console.print(_pairs_table(evaluation, title))
+        few = few_words(evaluation.pairs.prompts)
+        if few:
+            console.print(few)
         if evaluation.pairs.ties:
             console.print(f"{evaluation.pairs.ties} ties count in NLL and Brier, not in accuracies.")
         if evaluation.pairs_from_lists:
             console.print(f"{evaluation.pairs_from_lists} of the pairs are from ranked lists.")
         console.print(details_table(evaluation))
     if evaluation.rater is not None:
-        console.print(_rater_line(evaluation.rater))
+        console.print(_rater_line(evaluation.rater, evaluation.pairs))
     if evaluation.ratings is not None:
         console.print(_ratings_table(evaluation.ratings))
     if evaluation.votes is not None:
@@ -58,17 +61,23 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
     console.print(evaluation.overlong, markup=False)
 
 
-def _rater_line(rater: RaterSummary) -> str:
+def _judged(pairs: PreferenceSummary | None) -> str:
+    """Of how many pairs an accuracy is."""
+    return plural(0 if pairs is None else pairs.count - pairs.ties, "pair")
+
+
+def _rater_line(rater: RaterSummary, pairs: PreferenceSummary | None) -> str:
+    accuracy = f"{with_span(rater.accuracy)} of {_judged(pairs)}"
     return (
         f"With the nuisance offset that training explained labels by ({', '.join(rater.measures)}, factor "
-        f"{rater.factor:g}): accuracy {with_span(rater.accuracy)}, NLL {number(rater.negative_log_likelihood)}. "
+        f"{rater.factor:g}): accuracy {accuracy}, NLL {number(rater.negative_log_likelihood)}. "
         "All else leaves it out."
     )
 
 
 def _pairs_table(evaluation: Evaluation, title: str) -> Table:
     caption = (
-        "accuracy in %, 95 % interval by bootstrap over prompts; lc: mean of the accuracies where the chosen is the "
+        "accuracy in %, 95 % interval over prompts; lc: mean of the accuracies where the chosen is the "
         "longer and the shorter; sure: accuracy on the most certain half; longer: what 'the longer wins' scores"
     )
     columns = ["", "pairs", "accuracy", "lc", "sure", "longer", "NLL", "Brier", "ECE"]
@@ -154,9 +163,13 @@ def _add_style(details: Table, style: StyleReport) -> None:
     details.add_row("style-controlled accuracy", percent(estimate.estimate), span(estimate), beside)
 
 
+def _at_random(pairs: PreferenceSummary) -> str:
+    return f"at random: {percent(pairs.accuracy.estimate)} of {_judged(pairs)}"
+
+
 def _add_selective(details: Table, evaluation: Evaluation) -> None:
     details.add_section()
-    beside = "" if evaluation.pairs is None else f"at random: {percent(evaluation.pairs.accuracy.estimate)}"
+    beside = "" if evaluation.pairs is None else _at_random(evaluation.pairs)
     for name, curve in evaluation.selective.items():
         details.add_row(f"area by {RANKINGS[name]}", percent(curve.area.estimate), span(curve.area), beside)
         beside = ""

@@ -27,7 +27,7 @@ from vrm.results import (
     read_document,
     read_object,
 )
-from vrm.results.formats import plural
+from vrm.results.formats import FEW_PROMPTS, few_words, held_out_accuracy, plural
 
 if TYPE_CHECKING:
     from vrm.model.configuration_vrm import VRMConfig
@@ -291,6 +291,8 @@ def _results(facts: CardFacts) -> str:
     if facts.run is not None and facts.run.metrics:
         metrics = facts.run.metrics
         shown = {name: number(metrics[name]) for name in ("accuracy", "nll", "calibration_error") if name in metrics}
+        if "accuracy" in shown:
+            shown["accuracy"] = held_out_accuracy(metrics)
         figures = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
         parts.append(f"On the dev fold, which chose the checkpoint and so flatters it: {figures or 'no comparisons'}.")
     for document in facts.results:
@@ -299,15 +301,23 @@ def _results(facts: CardFacts) -> str:
         packages = ("vrm", "torch", "transformers")
         versions = ", ".join(f"{name} {document.versions.get(name, UNKNOWN)}" for name in packages)
         caption = (
-            "Accuracy with 95 % intervals by bootstrap over prompts; length-controlled: mean of the accuracies where "
-            "the chosen is the longer and the shorter; ECE: expected calibration error; a dash: not measured."
+            "n: pairs or examples. Accuracy with 95 % intervals over prompts; length-controlled: mean of the accuracies "
+            "where the chosen is the longer and the shorter; ECE: expected calibration error; a dash: not measured."
         )
-        parts += [_result_table(document), f"{caption}{steered} Measured with {versions}."]
+        parts += [_result_table(document), f"{caption}{steered} Measured with {versions}.", *_few(document)]
     if parts and facts.rounded_to is not None:
         parts.append(f"All of this was measured before the backbone's weights were stored as {facts.rounded_to}.")
     if not facts.results:
         parts.append("No results on other data were given when this card was written.")
     return "\n\n".join(parts)
+
+
+def _few(document: EvaluationDocument) -> list[str]:
+    """A warning for the fewest prompts behind a file or benchmark; none where there are enough."""
+    prompts = [entry.pairs.prompts for entry in document.files.values() if entry.pairs is not None]
+    prompts += [entry.prompts for entry in document.benchmarks.values() if isinstance(entry, BenchmarkEntry)]
+    words = few_words(min(prompts, default=FEW_PROMPTS))
+    return [words] if words else []
 
 
 def _steering(document: EvaluationDocument) -> str:

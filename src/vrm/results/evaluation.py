@@ -204,7 +204,7 @@ class RaterSummary:
     Attributes:
         measures: names of the nuisances.
         factor: of the offset, in [0, 1].
-        accuracy: of the margin with the offset; ties left out, its interval by bootstrap over prompts.
+        accuracy: of the margin with the offset; ties left out, its interval over prompts.
         negative_log_likelihood: of all pairs in nats, probabilities by (8) with the offset.
     """
 

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Column, Table
 
-from vrm.metrics import Interval
+from vrm.metrics import Interval, wilson_interval
 
 Group = TypeVar("Group")
 
@@ -20,7 +20,7 @@ ALPHA = 0.05
 """Level of every test."""
 
 FEW_PROMPTS = 50
-"""Prompts under which bootstrap intervals are too short."""
+"""Prompts under which figures tell little, and bootstrap intervals are too short."""
 
 
 NAME_WIDTH = 16
@@ -67,6 +67,25 @@ def p_words(p_value: float) -> str:
     if math.isnan(p_value):
         return "p unknown"
     return "p < 0.001" if p_value < 0.001 else f"p = {number(p_value, 3 if p_value < 0.1 else 2)}"
+
+
+def held_out_accuracy(metrics: Mapping[str, float]) -> str:
+    """`0.917 [0.646, 0.985] of 12 pairs`, of the metrics of a training run; pairs are taken as independent.
+
+    Runs of before counted no pairs: their accuracy stands alone.
+    """
+    accuracy, pairs = metrics["accuracy"], int(metrics.get("pairs", 0))
+    if not pairs or math.isnan(accuracy):
+        return number(accuracy)
+    interval = wilson_interval(accuracy, pairs)
+    return f"{number(accuracy)} [{number(interval.low)}, {number(interval.high)}] of {plural(pairs, 'pair')}"
+
+
+def few_words(count: int, noun: str = "prompt") -> str:
+    """A warning where there are few of what figures rest on; empty where there are enough."""
+    if count >= FEW_PROMPTS:
+        return ""
+    return f"Only {plural(count, noun)}: with so few, figures of other data may be far from these; mind the intervals."
 
 
 def leaves_out_zero(interval: Interval) -> bool:

@@ -36,8 +36,10 @@ class ProgressBar(TrainerCallback):
     ) -> None:
         """Print the main metrics."""
         if self._bar is not None and metrics:
-            shown = {name.removeprefix("eval_"): metrics[name] for name in _SHOWN if name in metrics}
-            text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            shown = {name.removeprefix("eval_"): f"{metrics[name]:.4g}" for name in _SHOWN if name in metrics}
+            if "eval_pairs" in metrics:
+                shown["accuracy"] += f" (of {metrics['eval_pairs']:.0f})"
+            text = "  ".join(f"{name} {value}" for name, value in shown.items())
             tqdm.write(f"step {state.global_step}: {text}", file=sys.stderr)
 
     def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:

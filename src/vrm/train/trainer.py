@@ -361,6 +361,7 @@ def _pair_metrics(columns: np.ndarray, preference: np.ndarray, several: np.ndarr
         "margin": float(np.where(label >= 0.5, margin, -margin).mean()),
     }
     if (label != 0.5).any():
-        metrics["accuracy"] = float(pairwise_accuracy(margin, label).value)
+        accuracy = pairwise_accuracy(margin, label)
+        metrics |= {"accuracy": float(accuracy.value), "pairs": float(accuracy.count)}
         metrics["calibration_error"] = float(expected_calibration_error(np.exp(log_first), label).value)
     return metrics

@@ -55,7 +55,9 @@ def test_rows_hold_the_numbers_of_the_evaluation(evaluation):
     assert beside.startswith(f"'style wins': {100 * style.style_wins.value:.1f};")
     area = evaluation.selective["margin_over_sd"].area.estimate
     assert cells(out, "area by |margin| / sd")[1] == f"{100 * area:.1f}"
-    assert cells(out, "area by probability")[3] == f"at random: {100 * evaluation.pairs.accuracy.estimate:.1f}"
+    assert (
+        cells(out, "area by probability")[3] == f"at random: {100 * evaluation.pairs.accuracy.estimate:.1f} of 45 pairs"
+    )
     assert cells(out, "AUROC: 15 ties")[0] == "AUROC: 15 ties from 45 others"
     assert cells(out, "AUROC: 30 pairs in dispute")[0] == "AUROC: 30 pairs in dispute from 30 others"
     signal = evaluation.disagreement.ties.signals["total_sd"]

@@ -105,6 +105,6 @@ def test_one_line_below_the_table_says_it(make_tiny_model):
     assert "(log_length, factor 0.5)" in line
     interval = found.accuracy
     ends = f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-    assert f"accuracy {100 * interval.estimate:.1f} {ends}, NLL" in line
+    assert f"accuracy {100 * interval.estimate:.1f} {ends} of 12 pairs, NLL" in line
     assert f"NLL {found.negative_log_likelihood:.3f}" in line
     assert "nuisance" not in printed()

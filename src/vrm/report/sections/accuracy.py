@@ -31,7 +31,7 @@ GROUPINGS: dict[str, Callable[[Evaluation], dict[str, PreferenceSummary]]] = {
 }
 
 CAPTION = (
-    "Accuracy in %, ties left out and equal rewards counted half, with 95 % bootstrap intervals over prompts. Bold: "
+    "Accuracy in %, ties left out and equal rewards counted half, with 95 % intervals over prompts. Bold: "
     "better than every other model on the file, by the interval of the paired difference where a comparison was given "
     "and else by intervals that do not overlap; no bold means that the data cannot tell. Length-controlled: mean of "
     "the accuracies where the chosen completion is the longer and where it is the shorter. Longer wins: what always "

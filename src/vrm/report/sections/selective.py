@@ -79,7 +79,7 @@ def _line(curve: SelectiveCurve, label: str, series: int) -> Line:
 
 def _table(datasets: dict[str, list[Measurement]]) -> Table:
     shown = [key for key in RANKINGS if any(key in _curves(e) for measured in datasets.values() for e in measured)]
-    columns = [Column("model", False), Column("accuracy, %"), Column("surest half, %")]
+    columns = [Column("model", False), Column("pairs"), Column("accuracy, %"), Column("surest half, %")]
     columns += [Column(f"area {RANKINGS[key]}, %") for key in shown]
     parts = [(name, [_row(entry, shown) for entry in measured]) for name, measured in datasets.items()]
     return Table.in_parts(columns, parts, "Area: mean accuracy over all coverages, with 95 % intervals over prompts.")
@@ -89,6 +89,7 @@ def _row(entry: Measurement, shown: list[str]) -> list[Cell]:
     accuracy, pairs, curves = accuracy_of(entry), entry.file.pairs, _curves(entry)
     return [
         Cell(entry.model),
+        Cell(whole(pairs.count - pairs.ties if pairs else None)),
         Cell(percent(accuracy.estimate if accuracy else None)),
         Cell(percent(pairs.accuracy_most_certain_half if pairs else None)),
         *(percent_cell(curves[key].area if key in curves else None) for key in shown),
