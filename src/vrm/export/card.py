@@ -302,7 +302,8 @@ def _results(facts: CardFacts) -> str:
         versions = ", ".join(f"{name} {document.versions.get(name, UNKNOWN)}" for name in packages)
         caption = (
             "n: pairs or examples. Accuracy with 95 % intervals over prompts; length-controlled: mean of the "
-            "accuracies where the chosen is the longer and the shorter; ECE: expected calibration error; a dash: not measured."
+            "accuracies where the chosen is the longer and the shorter; ECE: expected calibration error; a dash: not "
+            "measured."
         )
         parts += [_result_table(document), f"{caption}{steered} Measured with {versions}.", *_few(document)]
     if parts and facts.rounded_to is not None:
