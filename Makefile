@@ -28,7 +28,7 @@ help:
 	@sed -n 's/^#   make/  make/p' Makefile
 
 quickstart: install
-	$(BIN)/vrm quickstart
+	$(BIN)/vrm quickstart --overwrite
 
 install: $(VENV)/.stamp-run
 

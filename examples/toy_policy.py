@@ -222,4 +222,4 @@ def train_reward_model(head: str, output: Path, seed: int, epochs: int = 6, rows
             "evals": epochs,
         },
     }
-    return run_training(parse_config(config)).model_dir
+    return run_training(parse_config(config), overwrite=True).model_dir

@@ -55,7 +55,7 @@ def run(head: str, measures: list[str], corpus: PlantedCorpus, output: Path, see
     config = quickstart_config(head, output, seed)
     config.output_dir = str(output / ("with" if measures else "without") / head)
     config.nuisance = NuisanceConfig(measures=measures)
-    result = run_training(config)
+    result = run_training(config, overwrite=True)
     engine = RewardEngine.from_pretrained(
         result.model_dir, options=ExtractionOptions(cache=str(output / "features")), on_overlong="error"
     )

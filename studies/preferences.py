@@ -38,7 +38,7 @@ def run(head: str, seed: int, data: Path, output: Path, base: Path, overrides: l
     folds = sorted(str(path) for path in data.glob("*.train.jsonl.gz"))
     settings = [f"data.train={json.dumps(folds)}", f"output_dir={target}", f"model.head={head}", f"seed={seed}"]
     config = parse_config(load_config(base, [*settings, *overrides]).model_dump())
-    result = run_training(config)
+    result = run_training(config, overwrite=True)
     options = ExtractionOptions(config.train.precision, config.features.token_budget, config.features.cache)
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
     figures: dict[str, Any] = {"held_out": result.metrics, "seconds": result.summary.seconds, "dev": {}}

@@ -130,13 +130,14 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         temporary.mkdir()
         try:
             yield temporary
-            follow_umask(*(file for file in temporary.rglob("*") if file.is_file()))
-            _swap(temporary, target)
+            replace_folder(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _swap(temporary: Path, target: Path) -> None:
+def replace_folder(temporary: Path, target: Path) -> None:
+    """Put a folder that is written in the place of another beside it, if there is one; its files follow the umask."""
+    follow_umask(*(file for file in temporary.rglob("*") if file.is_file()))
     old = _beside(target)
     if target.exists():
         target.rename(old)

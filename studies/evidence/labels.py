@@ -37,7 +37,7 @@ def measure(head: str, labels: str, seed: int, output: Path) -> dict[str, float]
     config = quickstart_config(head, target, seed)
     config.output_dir = str(target / f"{head}-{labels}")
     config.loss.ratings, config.loss.votes = LABELS[labels]
-    result = run_training(config)
+    result = run_training(config, overwrite=True)
     options = ExtractionOptions("auto", cache=str(target / "features"))
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
     found = {}

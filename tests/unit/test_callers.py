@@ -40,6 +40,7 @@ CALLED_FROM_OUTSIDE = {
     "vrm.train.callbacks.ProgressBar.on_step_end": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_train_begin": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_train_end": TRAINER,
+    "vrm.train.checkpoints.BestOfThisFolder.on_train_begin": TRAINER,
     "vrm.train.trainer.VRMTrainer.create_optimizer": TRAINER,
     "vrm.train.trainer.VRMTrainer.get_batch_samples": TRAINER,
     "vrm.train.trainer.VRMTrainer.prediction_step": TRAINER,

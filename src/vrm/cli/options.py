@@ -67,6 +67,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document 
 LicenseOption = Annotated[
     str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card, such as apache-2.0.")
 ]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 ReplaceModelOption = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
 
 

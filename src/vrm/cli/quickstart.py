@@ -29,6 +29,7 @@ def quickstart(
         "runs/quickstart"
     ),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the corpus, initial weights and samples.")] = 0,
+    overwrite: options.OverwriteOption = False,
     as_json: options.JsonFlag = False,
 ) -> None:
     """Train on the built-in corpus, compare with baselines, explain one pair, write a report.
@@ -36,6 +37,7 @@ def quickstart(
     Trains the heads bt, mlp, gated and vrm on frozen features of the embedded backbone; one to two minutes on 2 cores.
     """
     started = time.perf_counter()
+    _check_output(output, overwrite)
     quiet_libraries()
     from vrm.data.planted import planted_corpus, write_planted
     from vrm.results import QuickstartDocument, to_text
@@ -65,6 +67,16 @@ def quickstart(
     if report is not None:
         console.print(f"The same and more as one page: {report}", markup=False, soft_wrap=True)
     note(f"{time.perf_counter() - started:.0f} s in all")
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    from vrm.errors import ConfigError
+
+    there = [name for name in ("results.json", *HEADS) if (output / name).exists()]
+    if there and not overwrite:
+        raise ConfigError(
+            f"{output} holds results ({', '.join(there)}): choose another --output, or replace them with --overwrite"
+        )
 
 
 def _write_report(output: Path) -> Path | None:
@@ -122,7 +134,7 @@ def _train_and_measure(
     from vrm.train.run import run_training
 
     note(f"head {head}")
-    result = run_training(quickstart_config(head, output, seed))
+    result = run_training(quickstart_config(head, output, seed), overwrite=True)
     options = ExtractionOptions(precision="auto", cache=str(output / "features"))
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
     return engine, {split: evaluate_judgments(engine, getattr(corpus, split)) for split in SPLITS}

@@ -19,13 +19,20 @@ def train(
         typer.Option("--set", metavar="A.B=VALUE", help="Replace a key of the configuration; may be repeated."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of output_dir.")] = False,
+    overwrite: options.OverwriteOption = False,
     as_json: options.JsonFlag = False,
 ) -> None:
     """Train a reward model from a configuration file.
 
-    Writes OUTPUT_DIR/model (weights, tokenizer, chat template), run.json, history.jsonl and checkpoints.
+    Writes OUTPUT_DIR/model (weights, tokenizer, chat template), run.json, history.jsonl and checkpoints. A run that is
+    there already is kept, unless --overwrite replaces it.
     """
+    if resume and overwrite:
+        raise typer.BadParameter("a run is continued or replaced, not both", param_hint="--resume")
     run_config = load_config(config, overrides)
+    from vrm.train.output import check_output
+
+    check_output(Path(run_config.output_dir), resume, overwrite)
     quiet_libraries()
     from vrm.metrics import json_ready
     from vrm.results import to_text
@@ -33,7 +40,7 @@ def train(
     from vrm.train.processes import is_main_process
     from vrm.train.run import run_training
 
-    result = run_training(run_config, resume=resume)
+    result = run_training(run_config, resume=resume, overwrite=overwrite)
     if not is_main_process():
         return
     if as_json:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +19,7 @@ from vrm.errors import check_choice
 from vrm.inference.feature_store import FeatureStore, content_key
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.checkpoint import tensors_sha256
+from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.model.packing import PROMPT, packed_passes, padded_passes, trees_of
 from vrm.model.padding import pad_right
@@ -44,6 +48,25 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 def backbone_fingerprint(model: VRMForSequenceClassification) -> str:
     """SHA-256 over the backbone's parameters, by name and content; changes when the backbone is fine-tuned."""
     return tensors_sha256(model.backbone.state_dict())
+
+
+_NO_SETTINGS = {
+    "_name_or_path", "architectures", "dtype", "gradient_checkpointing", "id2label", "label2id", "output_attentions",
+    "output_hidden_states", "problem_type", "return_dict", "torch_dtype", "transformers_version", "use_cache",
+}  # fmt: skip
+"""Keys of a backbone's configuration that its hidden states do not depend on."""
+
+
+def backbone_settings(config: VRMConfig) -> str:
+    """SHA-256 over what the backbone's configuration says of its computation: equal weights may be read differently."""
+
+    def settings(values: Any) -> Any:
+        if isinstance(values, dict):
+            return {str(key): settings(value) for key, value in values.items() if key not in _NO_SETTINGS}
+        return values
+
+    text = json.dumps(settings(config.backbone_config.to_diff_dict()), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -122,6 +145,7 @@ class FeatureExtractor:
             return FeatureStore(config.feature_size)
         fingerprint = {
             "backbone": backbone_fingerprint(self.model),
+            "settings": backbone_settings(config),
             "layers": config.feature_layers,
             "poolings": config.poolings if config.backbone_kind == BackboneKind.ENCODER else ["last"],
             "dtype": str(self.dtype),

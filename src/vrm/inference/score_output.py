@@ -22,7 +22,7 @@ from vrm.files import write_text, writing
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import resolve_precision
 from vrm.inference.score import ScoreCounts, Scorer, ScoringRow
-from vrm.model.checkpoint import tensors_sha256
+from vrm.model.checkpoint import tensors_sha256, tokenizer_sha256
 
 STANDARD_STREAM = "-"
 _BLOCK = 1 << 20
@@ -239,11 +239,10 @@ def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | N
 
 
 def model_fingerprint(engine: RewardEngine) -> str:
-    """SHA-256 over weights, configuration, vocabulary and chat template: all that rewards come from."""
+    """SHA-256 over weights, configuration, tokenizer and chat template: all that rewards come from."""
     config = {key: value for key, value in engine.model.config.to_dict().items() if key != "_name_or_path"}
     template = getattr(engine.tokenizer, "chat_template", None)
-    vocabulary = sorted(engine.tokenizer.get_vocab().items())
-    rest = json.dumps([config, template, vocabulary], sort_keys=True, default=str)
+    rest = json.dumps([config, template, tokenizer_sha256(engine.tokenizer)], sort_keys=True, default=str)
     return tensors_sha256(engine.model.state_dict(), rest.encode())[:16]
 
 

@@ -116,6 +116,15 @@ def weights_sha256(model: str) -> str | None:
     return digest.hexdigest() if files else None
 
 
+def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 over what turns text into ids: vocabulary, merges, normalization, added and special tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
+    # These two are of the last call, not of the tokenizer.
+    rules |= {"truncation": None, "padding": None, "special": tokenizer.special_tokens_map}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def tensors_sha256(tensors: Mapping[str, Tensor], *first: bytes) -> str:
     """SHA-256 over some bytes, then over tensors by name and content, in the order of their names."""
     digest = hashlib.sha256(b"".join(first))

@@ -27,9 +27,9 @@ from vrm.inference.rater import RaterOffset, nuisance_table
 from vrm.labels import labelled_pairs
 from vrm.metrics.intervals import bootstrap_mean
 from vrm.model.heads.base import InputNorm
+from vrm.train.output import NUISANCE
 from vrm.train.processes import is_main_process
 
-FILE = "nuisance.json"
 """Under `output_dir`: what was fitted, which `--resume` reads."""
 
 FIT_PAIRS = 10_000
@@ -222,7 +222,7 @@ def offset_of_run(
         ConfigError: no training row compares completions, or a factor is to be chosen and no evaluation row does.
         CheckpointError: on resume, if the file is not there.
     """
-    path = Path(config.output_dir) / FILE
+    path = Path(config.output_dir) / NUISANCE
     if not config.nuisance.measures:
         return None
     if resume:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,26 +9,35 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
 from vrm.choices import Tuning
-from vrm.config import RunConfig, with_new_keys
+from vrm.config import RunConfig
 from vrm.core.losses import LossWeights
-from vrm.errors import ConfigError
 from vrm.files import new_folder, write_text
 from vrm.labels import multipliers
 from vrm.model.checkpoint import save_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.results import to_text
+from vrm.results import from_json, read_object, to_text
 from vrm.results.base import versions
 from vrm.results.header import overlong_counts
 from vrm.results.run import RowCounts, RunDocument
 from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar
+from vrm.train.checkpoints import BestOfThisFolder, whole_checkpoint
 from vrm.train.compilation import compile_backbone, compiles
+from vrm.train.inputs import compare_inputs, run_inputs
 from vrm.train.loss import DEFAULT_SAMPLES, TrainingLoss
-from vrm.train.passes import flat, passes_of
+from vrm.train.output import (
+    HISTORY,
+    MODEL,
+    SUMMARY,
+    begin_output,
+    check_output,
+    compare_configuration,
+    is_finished,
+)
+from vrm.train.passes import passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
 from vrm.train.setup import RunData, build_model, load_data, with_adapters
@@ -52,17 +59,23 @@ class TrainResult:
     summary: RunDocument
 
 
-def run_training(config: RunConfig, resume: bool = False, data: RunData | None = None) -> TrainResult:
+def run_training(
+    config: RunConfig, resume: bool = False, data: RunData | None = None, overwrite: bool = False
+) -> TrainResult:
     """Train as configured; writes `<output_dir>/model`, `run.json`, `history.jsonl` and checkpoints.
 
     Args:
         config: the run.
-        resume: go on from the last checkpoint in `output_dir`; the weights are those of an uninterrupted run.
+        resume: go on from the last whole checkpoint in `output_dir`; the weights are those of an uninterrupted run.
+            Nothing is done where the run is finished.
         data: rows to use in place of those that `config.data` names (built-in corpora).
+        overwrite: replace a run that is in `output_dir`, finished or not.
 
     Raises:
-        ConfigError, DataError: before anything is trained.
+        ConfigError, DataError: before anything is trained; ConfigError too where `output_dir` holds another run, or
+            where its inputs are not those that the run to be resumed was started with.
         NumericsError: if the loss is not finite; the batch is saved.
+        OutputError: if the disk is full, say.
 
     Example:
         >>> from vrm import load_config, run_training
@@ -72,11 +85,63 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
     """
     started = time.perf_counter()
     output = Path(config.output_dir)
-    _check_output(output, resume)
-    _keep_configuration(config, resume)
+    checkpoint = _starting_point(config, resume, overwrite)
     data = data or load_data(config.data, config.seed)
     say(data.report)
     model, tokenizer = build_model(config, data)
+    if is_main_process():
+        inputs = run_inputs(config, data, model, tokenizer)
+        if resume:
+            compare_inputs(output, inputs)
+        else:
+            begin_output(config, inputs)
+    if resume and is_finished(output):
+        say(f"the run in {output} is finished: nothing is left to do")
+        summary = from_json(RunDocument, read_object(output / SUMMARY), output / SUMMARY)
+        return TrainResult(output / MODEL, summary.metrics, summary)
+    trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume)
+    trainer = _trainer(config, trained, prepared)
+    trained_from = time.perf_counter()
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    train_seconds = time.perf_counter() - trained_from
+    metrics = trainer.evaluate() if prepared.eval is not None else {}
+    metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
+    final = trainer.accelerator.unwrap_model(trained)
+    final = final.merge_and_unload() if config.model.tuning == Tuning.LORA else final
+    _store_reward_scale(final, trainer, prepared)
+    summary = _summary(config, final, prepared, metrics)
+    seconds = {"train": train_seconds, "total": time.perf_counter() - started}
+    summary = replace(summary, compiled=compiled, seconds=seconds)
+    if trainer.is_world_process_zero():
+        with new_folder(output / MODEL) as folder:
+            save_model(final, tokenizer, folder)
+        write_text(output / SUMMARY, to_text(summary))
+    return TrainResult(output / MODEL, metrics, summary)
+
+
+def _starting_point(config: RunConfig, resume: bool, overwrite: bool) -> Path | None:
+    """The checkpoint to go on from; None for a new run, and where the run to be resumed is finished."""
+    output = Path(config.output_dir)
+    check_output(output, resume, overwrite)
+    if not resume:
+        return None
+    compare_configuration(config)
+    if is_finished(output):
+        return None
+    checkpoint, note = whole_checkpoint(output)
+    if note:
+        say(note)
+    return checkpoint
+
+
+def _prepared(
+    config: RunConfig,
+    data: RunData,
+    model: VRMForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    resume: bool,
+) -> tuple[Any, PreparedRows, bool]:
+    """The model as it is trained, its rows, and whether its backbone is compiled."""
     parameters = model.backbone.num_parameters(exclude_embeddings=True)
     compiled, notice = compiles(config, len(data.train), parameters, training_device().type)
     prepared = prepare_rows(config, data, model, tokenizer, resume)
@@ -90,40 +155,7 @@ def run_training(config: RunConfig, resume: bool = False, data: RunData | None =
         compiled, notice = problem is None, problem or notice
     if notice:
         say(notice)
-    trainer = _trainer(config, trainable, prepared)
-    trained_from = time.perf_counter()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if resume else None)
-    train_seconds = time.perf_counter() - trained_from
-    metrics = trainer.evaluate() if prepared.eval is not None else {}
-    metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
-    final = trainer.accelerator.unwrap_model(trainable)
-    final = final.merge_and_unload() if config.model.tuning == Tuning.LORA else final
-    _store_reward_scale(final, trainer, prepared)
-    summary = _summary(config, final, prepared, metrics)
-    seconds = {"train": train_seconds, "total": time.perf_counter() - started}
-    summary = replace(summary, compiled=compiled, seconds=seconds)
-    if trainer.is_world_process_zero():
-        with new_folder(output / "model") as folder:
-            save_model(final, tokenizer, folder)
-        write_text(output / "run.json", to_text(summary))
-    return TrainResult(output / "model", metrics, summary)
-
-
-def _check_output(output: Path, resume: bool) -> None:
-    last = get_last_checkpoint(str(output)) if output.is_dir() else None
-    if resume and last is None:
-        raise ConfigError(f"--resume: there is no checkpoint in {output}")
-    finished = output / "run.json"
-    if not resume and last is not None and is_main_process():
-        if not finished.exists():
-            raise ConfigError(
-                f"{output} holds an unfinished run: continue it with --resume, or choose another output_dir"
-            )
-        # A finished run is replaced; its checkpoints would be what --resume goes on from if this one is interrupted.
-        finished.unlink()
-        for checkpoint in output.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-            shutil.rmtree(checkpoint)
-    output.mkdir(parents=True, exist_ok=True)
+    return trainable, prepared, compiled
 
 
 def _trainer(config: RunConfig, model: Any, data: PreparedRows) -> VRMTrainer:
@@ -135,7 +167,7 @@ def _trainer(config: RunConfig, model: Any, data: PreparedRows) -> VRMTrainer:
         loss.num_nodes,
         loss.kl_warmup,
     )
-    callbacks = [ProgressBar(), HistoryWriter(Path(config.output_dir) / "history.jsonl")]
+    callbacks = [ProgressBar(), HistoryWriter(Path(config.output_dir) / HISTORY), BestOfThisFolder()]
     if config.train.early_stopping and data.eval is not None:
         callbacks.append(EarlyStoppingCallback(config.train.early_stopping))
     trainer = VRMTrainer(
@@ -198,30 +230,3 @@ def _summary(
         metrics=metrics,
         versions=versions(),
     )
-
-
-FILE = "config.json"
-FREE = ("output_dir", "train.logging_steps", "train.report_to", "features.cache", "features.token_budget")
-"""Keys that may change between start and `--resume`: the weights do not depend on them."""
-
-
-def _keep_configuration(config: RunConfig, resume: bool) -> None:
-    """Write the configuration into `output_dir`, or on `--resume` compare it with the one written there.
-
-    Raises:
-        ConfigError: naming every key that is another than when the run was started.
-    """
-    path = Path(config.output_dir) / FILE
-    now = json.loads(config.model_dump_json())
-    if resume and path.exists():
-        stored, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
-        before, after = flat(stored), flat(now)
-        changed = [key for key in {**before, **after} if key not in FREE and before.get(key) != after.get(key)]
-        if changed:
-            lines = "\n".join(f"  {key}: {after.get(key)!r} now, {before.get(key)!r} before" for key in changed)
-            raise ConfigError(
-                f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
-                "Give the same one, or choose another output_dir"
-            )
-    elif is_main_process():
-        write_text(path, json.dumps(now, indent=2) + "\n")

@@ -253,23 +253,6 @@ def test_batches_must_divide(make_config):
         training_arguments(config, 100, None)
 
 
-def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_replaced(make_config, run_data, rows):
-    config = make_config()
-    data = run_data(rows(16), rows(8, seed=1))
-    with pytest.raises(ConfigError, match="--resume: there is no checkpoint"):
-        run_training(config, resume=True, data=data)
-    first = run_training(config, data=data)
-    run_json, output = Path(config.output_dir) / "run.json", Path(config.output_dir)
-    stale = output / "checkpoint-900"
-    stale.mkdir()
-    again = run_training(config, data=data)
-    assert not stale.exists()
-    assert again.metrics["nll"] == pytest.approx(first.metrics["nll"], abs=1e-6)
-    run_json.unlink()
-    with pytest.raises(ConfigError, match="unfinished run: continue it with --resume"):
-        run_training(config, data=data)
-
-
 def test_evaluation_labels_on_objectives_that_were_not_trained_are_left_out(make_config, rows, tmp_path):
     held = [replace(row, objective_votes={"speed": 1.0, "care": 1.0}) for row in rows(4, seed=1)]
     only = Judgment("what", objective_votes={"speed": 1.0})

@@ -1,0 +1,111 @@
+"""Checkpoints of a run: which of them are whole, and which one `--resume` goes on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from vrm.errors import ConfigError
+from vrm.train.output import CHECKPOINT, checkpoints, step_of
+
+STATE = "trainer_state.json"
+WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+OPTIMIZER = ("optimizer.pt", "scheduler.pt")
+
+
+def checkpoint_of(output: str | Path, step: int) -> Path:
+    """Where the checkpoint of a step is written."""
+    return Path(output, f"{CHECKPOINT}-{step}")
+
+
+def whole_checkpoint(output: Path) -> tuple[Path, str]:
+    """The latest whole checkpoint of a run, and a note on later ones that are not; the note is empty if there is none.
+
+    Raises:
+        ConfigError: if no checkpoint is whole.
+    """
+    passed_over: list[str] = []
+    for checkpoint in checkpoints(output):
+        flaw = _flaw(checkpoint)
+        if flaw is None:
+            return checkpoint, f"{', '.join(passed_over)}; going on from {checkpoint.name}" if passed_over else ""
+        passed_over.append(f"{checkpoint.name} is incomplete ({flaw})")
+    raise ConfigError(
+        f"--resume: no checkpoint in {output} is whole: {', '.join(passed_over)}; start anew with --overwrite"
+    )
+
+
+def _flaw(checkpoint: Path) -> str | None:
+    """Which file of a checkpoint is missing or cut; the best checkpoint, which the run ends with, counts too."""
+    names = {file.name for file in checkpoint.iterdir()}
+    for name in (STATE, *OPTIMIZER):
+        if name not in names:
+            return f"{name} is missing"
+    if not any(name.startswith("rng_state") for name in names):
+        return "rng_state.pth is missing"
+    flaw = _broken_file(checkpoint)
+    if flaw is not None:
+        return flaw
+    best = _best_step(checkpoint)
+    if best is None or best == step_of(checkpoint):
+        return None
+    kept = checkpoint_of(checkpoint.parent, best)
+    flaw = _broken_file(kept) if kept.is_dir() else "it is missing"
+    return flaw and f"its best one, {kept.name}: {flaw}"
+
+
+def _best_step(checkpoint: Path) -> int | None:
+    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    recorded = state.get("best_model_checkpoint")
+    return step_of(Path(recorded)) if recorded else None
+
+
+def _broken_file(checkpoint: Path) -> str | None:
+    files = sorted(file for file in checkpoint.iterdir() if file.is_file())
+    if not any(file.name in WEIGHTS or file.name.endswith(".index.json") for file in files):
+        return f"{WEIGHTS[0]} is missing"
+    return next((f"{file.name} is cut or damaged" for file in files if not _is_whole(file)), None)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a file ends where its own table of contents says; files of other kinds are taken as they are."""
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt"):
+                return True
+        if file.suffix in (".pt", ".pth"):
+            with zipfile.ZipFile(file):
+                return True
+        if file.suffix == ".json":
+            json.loads(file.read_text(encoding="utf-8"))
+    except (SafetensorError, zipfile.BadZipFile, ValueError, EOFError):
+        return False
+    return True
+
+
+def forget_old(output: Path, best: str | None, limit: int) -> None:
+    """Remove checkpoints until `limit` are left, the oldest first, but never the latest and the best."""
+    latest, *others = checkpoints(output)
+    kept = {latest.name, *([Path(best).name] if best else [])}
+    for checkpoint in others:
+        if checkpoint.name not in kept and len(kept) < limit:
+            kept.add(checkpoint.name)
+        elif checkpoint.name not in kept:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+class BestOfThisFolder(TrainerCallback):
+    """A run that goes on in a folder that was copied or moved has its best checkpoint there, not where it was."""
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Name the best checkpoint by the folder that the run goes on in."""
+        if state.best_global_step:
+            place = checkpoint_of(args.output_dir, state.best_global_step)
+            if place.is_dir():
+                state.best_model_checkpoint = str(place)

@@ -1,0 +1,135 @@
+"""The output directory of a run: what stands in it, whether it may be written to, under which configuration.
+
+Loads no torch, so that a directory that must not be written to is refused at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vrm.config import RunConfig, with_new_keys
+from vrm.errors import ConfigError
+from vrm.files import write_text
+
+CONFIG = "config.json"
+INPUTS = "run_inputs.json"
+NUISANCE = "nuisance.json"
+HISTORY = "history.jsonl"
+SUMMARY = "run.json"
+MODEL = "model"
+CHECKPOINT = "checkpoint"
+FREE = ("output_dir", "train.logging_steps", "train.report_to", "features.cache", "features.token_budget")
+"""Keys that may change between start and `--resume`: the weights do not depend on them."""
+
+
+def check_output(output: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a directory that holds another run, or something else than a run, before anything is read.
+
+    Raises:
+        ConfigError: if it must not be written to; it says what may be done.
+    """
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"output_dir: {output} is a file; name a directory")
+    if not _is_ours(output / CONFIG):
+        raise ConfigError(
+            f"output_dir: {output} holds something else than a run (its config.json is not one of `vrm train`); "
+            "choose another output_dir"
+        )
+    if resume and not is_finished(output) and not checkpoints(output):
+        raise ConfigError(f"--resume: there is no checkpoint in {output}")
+    if resume or overwrite:
+        return
+    if is_finished(output) or (output / MODEL / "config.json").exists():
+        raise ConfigError(
+            f"{output} holds a finished run: choose another output_dir, or replace the run with --overwrite"
+        )
+    if checkpoints(output):
+        raise ConfigError(
+            f"{output} holds an unfinished run: continue it with --resume, replace it with --overwrite, or choose "
+            "another output_dir"
+        )
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether there is no such file, or `vrm train` can have written it."""
+    if not file.exists():
+        return True
+    try:
+        return "output_dir" in json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        # Cut short by a crash of an older version, say; a model's would not be.
+        return True
+
+
+def is_finished(output: Path) -> bool:
+    """Whether a run has come to its end there."""
+    return (output / SUMMARY).exists()
+
+
+def checkpoints(output: Path) -> list[Path]:
+    """Checkpoints of a run, whole or not, the latest first."""
+    found = (path for path in output.glob(f"{CHECKPOINT}-*") if path.is_dir())
+    return sorted((path for path in found if path.name.rpartition("-")[2].isdigit()), key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Optimizer steps that a checkpoint was written after."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _clear(output: Path) -> None:
+    """Remove what a run has left, but for cached features, which are found by content."""
+    # What says that the run is finished goes first: what is half removed is then an unfinished run.
+    for name in (SUMMARY, HISTORY, NUISANCE, CONFIG, INPUTS):
+        (output / name).unlink(missing_ok=True)
+    for folder in (output / MODEL, *checkpoints(output)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def compare_configuration(config: RunConfig) -> None:
+    """Check on `--resume` that the configuration is that of the start; a directory without one is taken as it is.
+
+    Raises:
+        ConfigError: naming every key that is another than when the run was started.
+    """
+    path = Path(config.output_dir) / CONFIG
+    if not path.exists():
+        return
+    try:
+        stored, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise ConfigError(f"--resume: {path} is no configuration; start anew with --overwrite") from None
+    before, after = flat(stored), flat(_values(config))
+    changed = [key for key in {**before, **after} if key not in FREE and before.get(key) != after.get(key)]
+    if changed:
+        lines = "\n".join(f"  {key}: {after.get(key)!r} now, {before.get(key)!r} before" for key in changed)
+        raise ConfigError(
+            f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
+            "Give the same one, or choose another output_dir"
+        )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested dictionaries by dotted name."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return named
+
+
+def _values(config: RunConfig) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(config.model_dump_json())
+    return values
+
+
+def begin_output(config: RunConfig, inputs: dict[str, Any]) -> None:
+    """Make the directory of a new run, without what another run has left there, and write what it starts with."""
+    output = Path(config.output_dir)
+    if (output / CONFIG).exists() or is_finished(output):
+        _clear(output)
+    write_text(output / INPUTS, json.dumps(inputs, indent=2) + "\n")
+    write_text(output / CONFIG, json.dumps(_values(config), indent=2) + "\n")
