@@ -8,10 +8,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vrm.errors import ConfigError
+from vrm.files import replace_folder, writing
 from vrm.train.output import CHECKPOINT, checkpoints, step_of
 
 STATE = "trainer_state.json"
@@ -98,6 +101,44 @@ def forget_old(output: Path, best: str | None, limit: int) -> None:
             kept.add(checkpoint.name)
         elif checkpoint.name not in kept:
             shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+class WholeCheckpoints:
+    """For a `transformers.Trainer`: a checkpoint gets its name when all processes have written it."""
+
+    args: TrainingArguments
+    state: TrainerState
+    accelerator: Accelerator
+    _beside: Path | None = None
+    """Where a checkpoint is while it is written."""
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._beside or super()._get_output_dir(trial))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As in `Trainer`, beside its place."""
+        place = checkpoint_of(self.args.output_dir, self.state.global_step)
+        self._beside, first = place.parent / f".vrm-{place.name}", self.state.is_world_process_zero
+        if first:
+            shutil.rmtree(self._beside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        try:
+            with writing(place):
+                super()._save_checkpoint(model, trial)
+                written = self._beside / place.name
+                if self.state.best_global_step == self.state.global_step:
+                    self.state.best_model_checkpoint = str(place)
+                self.accelerator.wait_for_everyone()
+                if first:
+                    self.state.save_to_json(str(written / STATE))
+                    replace_folder(written, place)
+                    if self.args.save_total_limit:
+                        forget_old(place.parent, self.state.best_model_checkpoint, self.args.save_total_limit)
+        finally:
+            if first:
+                shutil.rmtree(self._beside, ignore_errors=True)
+            self._beside = None
+        self.accelerator.wait_for_everyone()
 
 
 class BestOfThisFolder(TrainerCallback):

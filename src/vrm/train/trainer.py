@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,12 +22,12 @@ from vrm.core.predictive import log_probabilities
 from vrm.core.quadrature import offset_margin
 from vrm.data.collate import target_keys
 from vrm.errors import NumericsError
-from vrm.files import follow_umask, replace_folder, writing
+from vrm.files import follow_umask, writing
 from vrm.labels import likelihoods
 from vrm.metrics.accuracy import pairwise_accuracy
 from vrm.metrics.calibration import cross_entropy_rows, expected_calibration_error
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
-from vrm.train.checkpoints import STATE, checkpoint_of, forget_old
+from vrm.train.checkpoints import WholeCheckpoints
 from vrm.train.loss import TrainingLoss
 from vrm.train.output import flat
 from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, passes_of, positions_of
@@ -37,7 +36,7 @@ ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""
 
 
-class VRMTrainer(Trainer):
+class VRMTrainer(WholeCheckpoints, Trainer):
     """Trains a `VRMForSequenceClassification` on batches of `PassCollator`, `JudgmentCollator` or `FeatureDataset`.
 
     A batch of several passes is one batch: gradients are summed over them, each judgment with the same weight, and
@@ -57,9 +56,6 @@ class VRMTrainer(Trainer):
             and the quality metrics without them stand beside them as `quality_...`.
         **kwargs: as for `transformers.Trainer`.
     """
-
-    _beside: Path | None = None
-    """Where a checkpoint is while it is written."""
 
     def __init__(
         self,
@@ -271,34 +267,6 @@ class VRMTrainer(Trainer):
             missing = [key for key in load_result.missing_keys if not key.startswith("backbone.")]
             load_result = type(load_result)(missing, load_result.unexpected_keys)
         super()._issue_warnings_after_load(load_result)
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._beside or super()._get_output_dir(trial))
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As in `Trainer`, but a checkpoint gets its name when all processes have written it."""
-        place = checkpoint_of(self.args.output_dir, self.state.global_step)
-        self._beside, first = place.parent / f".vrm-{place.name}", self.is_world_process_zero()
-        if first:
-            shutil.rmtree(self._beside, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        try:
-            with writing(place):
-                super()._save_checkpoint(model, trial)
-                written = self._beside / place.name
-                if self.state.best_global_step == self.state.global_step:
-                    self.state.best_model_checkpoint = str(place)
-                self.accelerator.wait_for_everyone()
-                if first:
-                    self.state.save_to_json(str(written / STATE))
-                    replace_folder(written, place)
-                    if self.args.save_total_limit:
-                        forget_old(place.parent, self.state.best_model_checkpoint, self.args.save_total_limit)
-        finally:
-            if first:
-                shutil.rmtree(self._beside, ignore_errors=True)
-            self._beside = None
-        self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if not self.save_backbone:
