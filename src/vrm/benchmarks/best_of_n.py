@@ -8,7 +8,7 @@ scores themselves. See docs/best-of-n.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +53,7 @@ class BestOfNBenchmark(Benchmark):
         kappas: >= 0, standard deviations to subtract; 0 is the mean reward itself and is always there.
         max_n: end of the curves; rows with fewer completions are then left out of them and counted. None ends them at
             the fewest completions of any row.
+        mapping: {schema's column: the file's column}, where they differ.
         on_bad_rows: `error` refuses a file with faults, naming all of them; `skip` leaves such rows out and counts
             them.
 
@@ -63,6 +64,7 @@ class BestOfNBenchmark(Benchmark):
     kappas: tuple[float, ...] = KAPPAS
     max_n: int | None = None
     on_bad_rows: str = "error"
+    mapping: Mapping[str, str] | None = None
     name: str = "bon"
     title: str = "Best-of-n"
     description: str = "prompts with many completions and a gold score (bon=FILE)"
@@ -92,9 +94,9 @@ class BestOfNBenchmark(Benchmark):
             report.add_bad(error, location.label)
             unusual.add(error.problems[0].kind, error.file, error.line, error.field, action=LEFT_OUT)
 
-        for line, columns in read_location(location, on_error=refuse):
+        for line, columns in read_location(location, mapping=self.mapping, on_error=refuse):
             try:
-                judgment = parse_scoring_row(columns, file=location.label, line=line, gold=True)
+                judgment = parse_scoring_row(columns, file=location.label, line=line, gold=True, mapping=self.mapping)
             except InvalidRowError as error:
                 refuse(error)
                 continue

@@ -8,7 +8,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
-from vrm.cli.console import Meter, check_results_have_a_place, note, results, warn_of_rows, write_json
+from vrm.cli.console import Meter, check_results_have_a_place, results, warn_of_rows, write_json
 
 if TYPE_CHECKING:
     from vrm.audit import AuditReport, Edit
@@ -38,6 +38,7 @@ def audit(
     list_edits: _ListEdits = False,
     limit: _Limit = None,
     recipe: options.RecipeOption = None,
+    column: options.ColumnOption = None,
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
     kappa: Annotated[
@@ -58,12 +59,8 @@ def audit(
     does, the worst first, and the correlation of rewards and labels with length.
     """
     check_results_have_a_place(json_file)
-    from vrm.data.load import Source, load_judgments
-
-    edits = _edits(edit)
-    loaded = load_judgments(Source(file, recipe=recipe, limit=limit), on_bad_rows=on_bad_rows)
-    if not loaded.report.ok:
-        note(loaded.report.render())
+    rows, edits = options.RowOptions(recipe, options.columns(column), on_bad_rows), _edits(edit)
+    loaded = rows.load(file, limit)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     steering = options.steering(emphasize, without)
     engine = options.load_engine(model, **settings, steering=steering, cache=cache, on_bad_rows=on_bad_rows)
@@ -73,6 +70,7 @@ def audit(
     warn_of_rows(file, engine.report)
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "recipe": recipe, "limit": limit}
+        settings["columns"] = rows.columns
         write_json(json_file, _document(model, file, engine, settings, loaded.report, report))
     if str(json_file) != "-":
         print_audit(results(), report, file)

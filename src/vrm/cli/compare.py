@@ -33,6 +33,7 @@ def compare(
     ],
     json_file: options.JsonFileOption = None,
     recipe: options.RecipeOption = None,
+    column: options.ColumnOption = None,
     on_bad_rows: options.BadRowsOption = OnBadRows.ERROR,
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
     precision: options.PrecisionOption = Precision.FLOAT32,
@@ -49,7 +50,8 @@ def compare(
     from vrm.metrics import ResampleOptions
     from vrm.results.header import measured_model
 
-    material = _load(targets, recipe, on_bad_rows)
+    rows = options.RowOptions(recipe, options.columns(column), on_bad_rows)
+    material = _load(targets, rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     judged: list[dict[str, Any]] = []
     models = []
@@ -62,25 +64,26 @@ def compare(
     resampling = ResampleOptions(resamples=resamples)
     compared = {target: _compare(judged[0][target][0], judged[1][target][0], resampling) for target in material}
     if json_file is not None:
-        settings |= {"resamples": resamples, "recipe": recipe, "on_bad_rows": on_bad_rows}
+        settings |= {"resamples": resamples, "recipe": recipe, "columns": rows.columns}
+        settings["on_bad_rows"] = on_bad_rows
         overlong = {target: {"a": judged[0][target][1], "b": judged[1][target][1]} for target in material}
         write_json(json_file, _document(models, settings, material, overlong, compared))
     if str(json_file) != "-":
         _print(models, compared, judged)
 
 
-def _load(targets: list[str], recipe: str | None, on_bad_rows: str) -> dict[str, Input]:
+def _load(targets: list[str], rows: options.RowOptions) -> dict[str, Input]:
     """Everything that is to be judged, by its argument, read before a model is loaded."""
-    from vrm.cli.evaluate import check_recipe, configure_best_of_n, find_input
+    from vrm.cli.evaluate import check_rows, configure_best_of_n, find_input
 
     twice = sorted({target for target in targets if targets.count(target) > 1})
     if twice:
         raise typer.BadParameter(f"{', '.join(twice)}: given twice", param_hint="FILE_OR_BENCHMARK")
     material = {target: find_input(target) for target in targets}
-    check_recipe(material.values(), recipe)
-    configure_best_of_n(material.values(), None, None, on_bad_rows)
+    check_rows(material.values(), rows)
+    configure_best_of_n(material.values(), None, None, rows)
     for given in material.values():
-        given.load(recipe, on_bad_rows)
+        given.load(rows)
     return material
 
 

@@ -73,7 +73,7 @@ def distill_linear(
         raise typer.BadParameter("it is of --tuning full; the head alone is fitted in closed form", param_hint=option)
     if held_out == 0.0:
         raise typer.BadParameter("without held-out prompts the agreement cannot be measured", param_hint="--held-out")
-    rows = _read(sources, options.pairs(column, "--column"))
+    rows = _read(sources, options.columns(column))
     engine = options.load_engine(teacher, device=device, on_overlong=OnOverlong.DROP)
     from vrm.export.directory import new_directory
     from vrm.results import to_text
@@ -91,11 +91,9 @@ def distill_linear(
 
 
 def _read(sources: Sequence[str], mapping: dict[str, str]) -> list[Judgment]:
-    from vrm.data.columns import check_mapping
     from vrm.data.readers import locate
     from vrm.inference.score import read_scoring_rows
 
-    check_mapping(mapping)
     for source in sources:
         locate(source)  # a wrong path is found before anything is read
     judgments = []

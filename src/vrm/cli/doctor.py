@@ -58,6 +58,7 @@ def doctor(
     examples: ExamplesOption = 3,
     split_by: SplitByOption = SplitBy.PROMPT,
     recipe: options.RecipeOption = None,
+    column: options.ColumnOption = None,
     tokenizer: TokenizerOption = None,
     max_input_tokens: LimitOption = None,
     model: ModelOption = None,
@@ -72,17 +73,18 @@ def doctor(
     check_results_have_a_place(json_file)
     if model is not None and tokenizer is not None:
         raise typer.BadParameter("a model has its own tokenizer; give one of the two", param_hint="--tokenizer")
-    from vrm.data.load import Source
     from vrm.doctor import DoctorSettings, diagnose
     from vrm.doctor.view import print_report
 
     settings = DoctorSettings(
         allow=tuple(allow or ()), examples=examples, split_by=split_by, sample=sample, model_rows=model_rows
     )
+    rows = options.RowOptions(recipe, options.columns(column))
+    sources = [rows.source(file) for file in files]
     reading, engine = _reading(model, tokenizer, max_input_tokens, device)
     with Meter("doctor") as meter:
         report = diagnose(
-            [Source(file, recipe=recipe) for file in files],
+            sources,
             settings=settings,
             reading=reading,
             engine=engine,

@@ -93,6 +93,7 @@ def evaluate(
     json_file: JsonOption = None,
     rewards: RewardsOption = None,
     recipe: options.RecipeOption = None,
+    column: options.ColumnOption = None,
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
     on_bad_rows: BadRowsOption = OnBadRows.ERROR,
@@ -111,10 +112,11 @@ def evaluate(
     """
     check_results_have_a_place(json_file)
     inputs = [find_input(argument) for argument in files]
-    _check(inputs, recipe, rewards)
-    configure_best_of_n(inputs, kappas, max_n, on_bad_rows)
+    rows = options.RowOptions(recipe, options.columns(column), on_bad_rows)
+    _check(inputs, rows, rewards)
+    configure_best_of_n(inputs, kappas, max_n, rows)
     for item in inputs:
-        item.load(recipe, on_bad_rows)
+        item.load(rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     steering = options.steering(emphasize, without)
     engine = options.load_engine(model, **settings, steering=steering, cache=cache, on_bad_rows=on_bad_rows)
@@ -124,7 +126,8 @@ def evaluate(
         item.measure(engine, resamples, mistakes, _rewards_path(item, rewards, json_file))
         warn_of_rows(item.name, engine.report)
     if json_file is not None:
-        settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples, "recipe": recipe}
+        settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples}
+        settings |= {"recipe": recipe, "columns": rows.columns}
         write_json(json_file, _document(model, engine, settings, inputs))
     if str(json_file) != "-":
         for item in inputs:
@@ -142,17 +145,9 @@ class Input:
     entry: Any = None
     print: Callable[[], None] = lambda: None
 
-    def load(self, recipe: str | None, on_bad_rows: str) -> None:
+    def load(self, rows: options.RowOptions) -> None:
         """Read it, before a model is loaded."""
-        if self.benchmark is not None:
-            self.loaded = self.benchmark.load(self.path)
-            return
-        from vrm.data.load import Source, load_judgments
-
-        result = load_judgments(Source(self.name, recipe=recipe), on_bad_rows=on_bad_rows)
-        self.loaded = result
-        if not result.report.ok:
-            note(result.report.render())
+        self.loaded = rows.load(self.name) if self.benchmark is None else self.benchmark.load(self.path)
 
     def measure(self, engine: RewardEngine, resamples: int, mistakes: int, rewards: Path | None) -> None:
         """Compute what is printed and written, and write the rewards of a benchmark's examples to `rewards`."""
@@ -235,25 +230,29 @@ def find_input(argument: str) -> Input:
     return Input(argument)
 
 
-def _check(inputs: list[Input], recipe: str | None, rewards: Path | None) -> None:
+def _check(inputs: list[Input], rows: options.RowOptions, rewards: Path | None) -> None:
     """Refuse what would be ignored, or would overwrite itself."""
     names = [item.name for item in inputs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise typer.BadParameter(f"{', '.join(twice)}: given twice", param_hint="BENCHMARK[=PATH]|FILE")
-    check_recipe(inputs, recipe)
+    check_rows(inputs, rows)
     if rewards is not None and not any(item.benchmark for item in inputs):
         raise typer.BadParameter("rewards are written of benchmarks, and none is given", param_hint="--rewards")
 
 
-def check_recipe(inputs: Iterable[Input], recipe: str | None) -> None:
-    """Refuse a recipe that nothing would use."""
-    if recipe is not None and all(item.benchmark for item in inputs):
+def check_rows(inputs: Iterable[Input], rows: options.RowOptions) -> None:
+    """Refuse a recipe or columns that nothing would use."""
+    if any(item.benchmark is None for item in inputs):
+        return
+    if rows.recipe is not None:
         raise typer.BadParameter("recipes are for files of judgments, and none is given", param_hint="--recipe")
+    if rows.columns and all(item.name != "bon" for item in inputs):
+        raise typer.BadParameter("it is of files of judgments and bon, and none is given", param_hint="--column")
 
 
 def configure_best_of_n(
-    inputs: Iterable[Input], kappas: list[float] | None, max_n: int | None, on_bad_rows: str
+    inputs: Iterable[Input], kappas: list[float] | None, max_n: int | None, rows: options.RowOptions
 ) -> None:
     """Give the benchmark `bon` its options, which no other input has."""
     best_of_n = [item for item in inputs if item.benchmark is not None and item.name == "bon"]
@@ -265,7 +264,7 @@ def configure_best_of_n(
         from vrm.benchmarks.best_of_n import KAPPAS, BestOfNBenchmark
 
         item.benchmark = BestOfNBenchmark(
-            kappas=tuple(kappas) if kappas else KAPPAS, max_n=max_n, on_bad_rows=on_bad_rows
+            kappas=tuple(kappas) if kappas else KAPPAS, max_n=max_n, on_bad_rows=rows.on_bad_rows, mapping=rows.columns
         )
 
 

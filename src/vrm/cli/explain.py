@@ -50,7 +50,7 @@ def explain(
     """
     require_stdout("send it to a file")
     _check_arguments(source, prompt, completion, line)
-    mapping = options.pairs(column, "--column")
+    mapping = options.columns(column)
     judgment, notes = _typed(prompt, completion) if source is None else _row(source, line, mapping)
     engine = options.load_engine(
         model,
@@ -87,11 +87,9 @@ def _typed(prompt: str | None, completions: list[str] | None) -> tuple[Judgment,
 
 
 def _row(source: str, line: int | None, mapping: dict[str, str]) -> tuple[Judgment, tuple[str, ...]]:
-    from vrm.data.columns import check_mapping
     from vrm.errors import DataError
     from vrm.inference.score import read_scoring_rows
 
-    check_mapping(mapping)
     for row in read_scoring_rows(source, mapping):
         if line is not None and row.line < line:
             continue

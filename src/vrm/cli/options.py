@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from vrm.data.load import LoadResult, Source
     from vrm.inference.engine import RewardEngine
     from vrm.inference.steering import Steering
 
@@ -86,6 +88,51 @@ def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
             raise typer.BadParameter(f"{name!r} is given twice", param_hint=option)
         given[name] = right
     return given
+
+
+def columns(values: Sequence[str] | None) -> dict[str, str]:
+    """{schema's column: the input's column} from `--column`.
+
+    Raises:
+        typer.BadParameter: for values that are not of the form NAME=COLUMN.
+        ConfigError: for a NAME that is not a column of the schema, or a COLUMN that two of them take.
+    """
+    from vrm.data.columns import check_mapping
+
+    mapping = pairs(values, "--column")
+    check_mapping(mapping)
+    return mapping
+
+
+@dataclass(frozen=True, slots=True)
+class RowOptions:
+    """How a command reads files of judgments.
+
+    Attributes:
+        recipe: of `--recipe`.
+        columns: of `--column`, {schema's column: the file's column}.
+        on_bad_rows: of `--on-bad-rows`.
+    """
+
+    recipe: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    on_bad_rows: str = OnBadRows.ERROR
+
+    def source(self, file: str, limit: int | None = None) -> Source:
+        """A file of judgments; raises ConfigError where recipe and columns are both given."""
+        from vrm.data.load import Source
+
+        return Source(file, recipe=self.recipe, mapping=self.columns, limit=limit)
+
+    def load(self, file: str, limit: int | None = None) -> LoadResult:
+        """Its rows, before a model is loaded; what was wrong with those that are skipped goes to stderr."""
+        from vrm.cli.console import note
+        from vrm.data.load import load_judgments
+
+        loaded = load_judgments(self.source(file, limit), on_bad_rows=self.on_bad_rows)
+        if not loaded.report.ok:
+            note(loaded.report.render())
+        return loaded
 
 
 def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[str, float]:

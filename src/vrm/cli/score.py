@@ -78,13 +78,11 @@ def score(
     """
     if output is None or output == "-":
         require_stdout("give -o FILE")
-    from vrm.data.columns import check_mapping
     from vrm.data.readers import locate
     from vrm.inference.score import ScoreOptions, Scorer, read_scoring_rows
     from vrm.inference.score_output import open_sink, scoring_settings, write_scores
 
-    mapping = options.pairs(column, "--column")
-    check_mapping(mapping)
+    mapping = options.columns(column)
     wanted = ScoreOptions(reward_scale, kappa, tuple(keep or ()), on_bad_rows)
     locate(source)  # a wrong path is found before the model is loaded
     _check_different(source, output)

@@ -13,6 +13,9 @@ SHARED_COLUMNS = ("tools", "chat_template_kwargs", "annotator", "source", "categ
 SCORING_COLUMNS = ("prompt", "completion", "completions", "chosen", "rejected", *SHARED_COLUMNS)
 """Columns that are read from rows to be scored; labels are not."""
 
+GOLD_COLUMN = "gold"
+"""One number a completion, of rows for best-of-n."""
+
 
 def row_columns() -> tuple[str, ...]:
     """Columns of rows that a model learns from or is evaluated on."""
@@ -27,13 +30,17 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
+SHAREGPT = "That is ShareGPT's form: the recipe sharegpt reads such rows."
+"""What messages say of rows with turns of `from` and `value`."""
+
+
 def check_mapping(mapping: Mapping[str, str] | None) -> None:
     """Check that a mapping renames columns which the schema has, no two of them to the same one.
 
     Raises:
         ConfigError: a key is not a column of the schema, a value is not a column name, or two keys share a value.
     """
-    allowed = {*row_columns(), *SCORING_COLUMNS}
+    allowed = {*row_columns(), *SCORING_COLUMNS, GOLD_COLUMN}
     used: dict[str, str] = {}
     for ours, theirs in (mapping or {}).items():
         if ours not in allowed:
@@ -59,8 +66,16 @@ def rename(row: Mapping[str, Any], mapping: Mapping[str, str] | None, columns: C
     return {ours: value for ours, value in renamed if value is not None}
 
 
-def unknown_columns(row: Mapping[str, Any], mapping: Mapping[str, str] | None = None) -> list[str]:
-    """Names of the row's columns that are not read although they hold something."""
+def unknown_columns(
+    row: Mapping[str, Any], mapping: Mapping[str, str] | None = None, columns: Iterable[str] | None = None
+) -> list[str]:
+    """Names of the row's columns that are not read although they hold something.
+
+    Args:
+        row: {column: value}.
+        mapping: {schema's column: the row's column}, where they differ.
+        columns: what is read; None for `row_columns`.
+    """
     names = mapping or {}
-    known = {names.get(ours, ours) for ours in row_columns()}
+    known = {names.get(ours, ours) for ours in (row_columns() if columns is None else columns)}
     return [str(name) for name, value in row.items() if name not in known and value is not None]

@@ -6,12 +6,13 @@ import math
 import numbers
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vrm.choices import Role
-from vrm.data.columns import suggestion
+from vrm.data.columns import SHAREGPT, suggestion
 from vrm.data.json_text import DUPLICATE_KEY, faults, loads
-from vrm.data.problems import InvalidRowError, Problem, show
+from vrm.data.problems import InvalidRowError, Problem, other_names, show
 from vrm.data.schema import Message, Text
 from vrm.data.style import says_nothing
 from vrm.errors import DataError
@@ -53,10 +54,19 @@ class RowCheck:
         theirs = self.mapping.get(name, name) + field[len(name) :]
         self.problems.append(Problem(self.file, self.line, theirs, kind, reason))
 
-    def finish(self) -> None:
-        """Raise `InvalidRowError` if there are problems."""
-        if self.problems:
-            raise InvalidRowError(self.problems)
+    def finish(self, unread: Collection[str] = ()) -> None:
+        """Raise `InvalidRowError` if there are problems.
+
+        Args:
+            unread: columns of the row that are not read, one of which may be what is missing.
+        """
+        if not self.problems:
+            return
+        hint = other_names(self.problems, unread)
+        if hint:
+            first, *others = self.problems
+            self.problems = [replace(first, reason=f"{first.reason} {hint}"), *others]
+        raise InvalidRowError(self.problems)
 
     def wrong_type(self, field: str, value: object, needed: str) -> None:
         """Note a value that is something else than `needed`."""
@@ -147,6 +157,9 @@ def text(check: RowCheck, field: str, value: object) -> Text | None:
     """A text, or a list of messages in the form that chat templates read (nulls removed, text parts joined)."""
     if isinstance(value, str):
         return value if _encodable(check, field, value) else None
+    if isinstance(value, Mapping) and is_sharegpt(value):
+        check.note(field, "wrong type", f"{show(value)} is a turn of 'from' and 'value'. {SHAREGPT}")
+        return None
     if not isinstance(value, Sequence) or isinstance(value, bytes):
         check.wrong_type(field, value, "a text or a list of messages")
         return None
@@ -162,12 +175,21 @@ def message(check: RowCheck, field: str, value: object) -> Message | None:
         return None
     # Columnar files give every message every key; null means that this one had none.
     given: Message = {key: entry for key, entry in value.items() if entry is not None}
+    if is_sharegpt(given):
+        reason = f"{show(given)} has 'from' and 'value' in place of 'role' and 'content'. {SHAREGPT}"
+        check.note(field, "bad message", reason)
+        return None
     before = len(check.problems)
     _check_role(check, field, given.get("role"))
     content = _content(check, f"{field}.content", given)
     if len(check.problems) > before:
         return None
     return {**given, "content": content}
+
+
+def is_sharegpt(message: Mapping[Any, Any]) -> bool:
+    """Whether this is a turn of ShareGPT's: `from` and `value`, without a role."""
+    return "from" in message and "value" in message and "role" not in message
 
 
 def _check_role(check: RowCheck, field: str, role: object) -> None:

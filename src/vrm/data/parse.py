@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vrm.data import fields, texts
-from vrm.data.columns import SCORING_COLUMNS, rename, row_columns
+from vrm.data.columns import GOLD_COLUMN, SCORING_COLUMNS, rename, row_columns, unknown_columns
 from vrm.data.fields import RowCheck
-from vrm.data.problems import show
+from vrm.data.problems import MISSING_FIELD, NOTHING_TO_LEARN, show
 from vrm.data.raters import pooled
 from vrm.data.schema import Judgment, Text
 from vrm.labels import KINDS, Layout, has_label, label_columns
@@ -89,12 +89,12 @@ def _refuse_others(check: RowCheck, columns: Mapping[str, Any], layout: Layout) 
 def _note_nothing_to_learn(check: RowCheck, columns: Mapping[str, Any], layout: Layout) -> None:
     if layout is Layout.PROMPT_ONLY:
         reason = "the row has neither completions nor objective votes; there is nothing to learn from it."
-        check.note("", "nothing to learn", reason)
+        check.note("", NOTHING_TO_LEARN, reason)
     elif not any(column.name in columns for column in label_columns() if Layout.PROMPT_ONLY in column.layouts):
         names = [column.name for column in label_columns() if layout in column.layouts]
         listed = ", ".join(f"'{name}'" for name in names[:-1])
         reason = f"completions without {listed} or '{names[-1]}'; there is nothing to learn from them."
-        check.note(names[0], "nothing to learn", reason)
+        check.note(names[0], NOTHING_TO_LEARN, reason)
 
 
 def parse_scoring_row(
@@ -123,7 +123,7 @@ def parse_scoring_row(
         InvalidRowError: something is wrong with the row; its `problems` are all that was found.
     """
     check = RowCheck(file, line, mapping)
-    columns = rename(row, mapping, (*SCORING_COLUMNS, "gold") if gold else SCORING_COLUMNS)
+    columns = rename(row, mapping, (*SCORING_COLUMNS, GOLD_COLUMN) if gold else SCORING_COLUMNS)
     prompt, completions = _scoring_texts(check, columns)
     completions = texts.as_messages(prompt, completions)
     texts.check_texts(check, prompt, completions)
@@ -135,7 +135,7 @@ def parse_scoring_row(
         check.note("prompt", "no implicit prompt", "the two sides are the same. Give the prompt in a column 'prompt'.")
     if not check.problems and not completions:
         check.note("completions", "too few completions", "the list is empty; at least one completion is needed.")
-    check.finish()
+    check.finish(unread=unknown_columns(row, mapping, (*row_columns(), "completion", GOLD_COLUMN, "id")))
     return Judgment(**parts, file=file, line=line)
 
 
@@ -144,12 +144,12 @@ def _gold(check: RowCheck, columns: Mapping[str, Any], usable: bool) -> list[flo
     values = columns.get("completions")
     count = check.count = len(values) if texts.is_list(values) else None
     if values is None and usable:
-        check.note("completions", "missing field", "it is absent or null; best-of-n picks from a list of completions.")
+        check.note("completions", MISSING_FIELD, "it is absent or null; best-of-n picks from a list of completions.")
     elif count is not None and count < 2:
         reason = f"{count} completions; there is nothing to pick from with fewer than 2."
         check.note("completions", "too few completions", reason)
     if "gold" not in columns:
-        check.note("gold", "missing field", "it is absent or null; a list with one number a completion is needed.")
+        check.note("gold", MISSING_FIELD, "it is absent or null; a list with one number a completion is needed.")
         return None
     entries = check.entries("gold", columns["gold"], "number", "numbers")
     return [check.number(place, value) for place, value in entries]
@@ -159,7 +159,7 @@ def _scoring_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | 
     given = [name for name in ("completion", "completions", "chosen", "rejected") if name in columns]
     pair = set(given) <= {"chosen", "rejected"}
     if not given or (len(given) > 1 and not pair):
-        kind = "mixed layouts" if given else "missing field"
+        kind = "mixed layouts" if given else MISSING_FIELD
         has = " and ".join(f"'{name}'" for name in given) or "no completion"
         reason = f"the row has {has}; give one of 'completion', 'completions', or 'chosen' with 'rejected'."
         check.note(given[0] if given else "completion", kind, reason)

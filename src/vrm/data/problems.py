@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
+from vrm.data.columns import SCORING_COLUMNS, row_columns
 from vrm.errors import RowError
+
+MISSING_FIELD, NOTHING_TO_LEARN = "missing field", "nothing to learn"
+"""Kinds of the problems of rows that lack a column."""
+
+MAX_NAMED = 8
+"""Columns that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,25 @@ def raise_error(error: InvalidRowError) -> NoReturn:
 def one_problem(file: str, line: int, field: str, kind: str, reason: str) -> InvalidRowError:
     """The error of a row with a single problem."""
     return InvalidRowError([Problem(file, line, field, kind, reason)])
+
+
+def other_names(problems: Sequence[Problem], unread: Collection[str]) -> str:
+    """What to do where rows lack a column and have columns that are not read; empty where that is not so."""
+    lacking = [problem.field or "chosen" for problem in problems if problem.kind in (MISSING_FIELD, NOTHING_TO_LEARN)]
+    ours = next((name for name in lacking if name in {*row_columns(), *SCORING_COLUMNS}), None)
+    if ours is None or not unread:
+        return ""
+    if not {"conversations", "conversation"}.isdisjoint(unread):
+        return (
+            "Rows with 'conversations' are read by the recipe sharegpt: recipe: sharegpt of a source in a "
+            "configuration, --recipe sharegpt of evaluate, compare, audit and doctor."
+        )
+    named = [f"'{name}'" for name in unread]
+    shown = ", ".join(named[:MAX_NAMED]) + (", ..." if len(named) > MAX_NAMED else "")
+    return (
+        f"Not read: {shown}. If one of them is '{ours}' "
+        f"under another name, say --column {ours}=NAME (in a configuration, mapping: {{{ours}: NAME}})."
+    )
 
 
 def show(value: object, limit: int = 60) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard, cast
 
 from vrm.data import fields
 from vrm.data.fields import RowCheck
-from vrm.data.problems import show
+from vrm.data.problems import MISSING_FIELD, show
 from vrm.data.schema import Message, Text
 from vrm.data.style import says_nothing
 from vrm.errors import DataError
@@ -26,7 +26,7 @@ def pair_texts(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | None
     sides: Completions = []
     for field in ("chosen", "rejected"):
         if field not in columns:
-            check.note(field, "missing field", "it is absent or null; a pair needs 'chosen' and 'rejected'.")
+            check.note(field, MISSING_FIELD, "it is absent or null; a pair needs 'chosen' and 'rejected'.")
             continue
         value = fields.text(check, field, columns[field])
         if value is not None:
@@ -80,7 +80,7 @@ def prompt_only(check: RowCheck, columns: Mapping[str, Any]) -> tuple[Text | Non
 def _prompt(check: RowCheck, columns: Mapping[str, Any]) -> Text | None:
     if "prompt" in columns:
         return fields.text(check, "prompt", columns["prompt"])
-    check.note("prompt", "missing field", "it is absent or null; a text or a list of messages is needed.")
+    check.note("prompt", MISSING_FIELD, "it is absent or null; a text or a list of messages is needed.")
     return None
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vrm.data.columns import row_columns, suggestion
-from vrm.data.problems import InvalidRowError, Problem
+from vrm.data.problems import InvalidRowError, Problem, other_names
 from vrm.data.schema import Judgment
 from vrm.errors import DataError
 from vrm.labels import KINDS
@@ -70,6 +70,11 @@ class ValidationReport:
         """Whether nothing is wrong."""
         return not self.problems
 
+    @property
+    def hint(self) -> str:
+        """What to do about columns under other names; empty where no column is missing."""
+        return other_names(self.problems, self.ignored)
+
     def add_good(self, judgment: Judgment, source: str) -> None:
         """Count a usable row."""
         self.good[source] += 1
@@ -102,6 +107,7 @@ class ValidationReport:
             known = row_columns()
             named = [f"'{name}' (in {count:,}){suggestion(name, known)}" for name, count in self.ignored.most_common()]
             lines.append(f"Columns that are not read, and in how many rows: {', '.join(named)}")
+            lines += [self.hint] if self.hint else []
         if self.problems:
             lines.append("What is wrong, by number of rows:")
             lines += [f"  {count:>7,}  {kind}" for kind, count in self.reasons().items()]

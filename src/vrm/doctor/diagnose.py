@@ -123,7 +123,9 @@ def check_rows(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
     all_bad = check.finding(
         Severity.ERROR if unreadable else severity(bad, total, error=settings.thresholds.bad_rows, warning=0.0),
         f"{plural(bad, 'row')} cannot be used ({check.percent})" + (f": {reasons}." if reasons else "."),
-        "Repair them: vrm train stops at them unless on_bad_rows is skip." if bad or unreadable else "",
+        f"Repair them: vrm train stops at them unless on_bad_rows is skip. {report.hint}".rstrip()
+        if bad or unreadable
+        else "",
         {"reasons": report.reasons()},
     )
     return [

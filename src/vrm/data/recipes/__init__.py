@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from vrm.data.recipes import flask, helpsteer, hh_rlhf, nectar, pku_saferlhf, prism, skywork, ultrafeedback
+from vrm.data.recipes import flask, helpsteer, hh_rlhf, nectar, pku_saferlhf, prism, sharegpt, skywork, ultrafeedback
 from vrm.data.recipes.base import Converted, Recipe
 from vrm.errors import ConfigError
 
 __all__ = ["Converted", "Recipe", "get_recipe", "recipe_names"]
 
-_FAMILIES = (ultrafeedback, helpsteer, hh_rlhf, pku_saferlhf, skywork, nectar, prism, flask)
+_FAMILIES = (ultrafeedback, helpsteer, hh_rlhf, pku_saferlhf, skywork, nectar, prism, flask, sharegpt)
 _RECIPES: dict[str, Recipe] = {recipe.name: recipe for family in _FAMILIES for recipe in family.RECIPES}
 
 

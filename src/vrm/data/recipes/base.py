@@ -121,25 +121,30 @@ def assistant(content: str) -> list[Row]:
 
 def has_blank(messages: Sequence[Row]) -> bool:
     """Whether a prompt has no message, or one (other than the system's) that says nothing."""
-    return not messages or any(turn["role"] != "system" and says_nothing(turn["content"]) for turn in messages)
+    return not messages or any(turn["role"] != "system" and _is_blank(turn) for turn in messages)
 
 
-def pair(prompt: list[Row], first: str, second: str, **columns: Any) -> Converted:
+def _is_blank(turn: Row) -> bool:
+    return says_nothing(turn["content"]) and not turn.get("tool_calls")
+
+
+def pair(prompt: list[Row], first: str | list[Row], second: str | list[Row], **columns: Any) -> Converted:
     """A comparison row, or a counted skip if one of its texts is empty or both completions are the same.
 
     Args:
         prompt: messages up to the completions.
-        first: the completion that becomes `chosen`.
+        first: the completion that becomes `chosen`, as the assistant's text or as messages.
         second: the one that becomes `rejected`.
         columns: further columns of the row; those that are None are left off.
     """
     if has_blank(prompt):
         return skip(EMPTY_PROMPT)
-    if says_nothing(first) or says_nothing(second):
+    chosen, rejected = (assistant(side) if isinstance(side, str) else side for side in (first, second))
+    if _is_blank(chosen[-1]) or _is_blank(rejected[-1]):
         return skip(EMPTY_SIDE)
-    if first == second:
+    if chosen == rejected:
         return skip(IDENTICAL)
-    row = {"prompt": prompt, "chosen": assistant(first), "rejected": assistant(second)}
+    row = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
     return Converted([row | _present(columns)])
 
 
