@@ -165,6 +165,8 @@ def test_options_reach_the_server(tiny_model_dir, started, capsys):
         "--max-characters": 60,
         "--name": "mine",
         "--on-overlong": "error",
+        "--root-path": "/reward/",
+        "--cors-origin": "https://example.org",
     }
     assert run("serve", tiny_model_dir, "--port", 0, *(part for pair in options.items() for part in pair)) == 0
     ((service, (host, port)),) = started
@@ -173,8 +175,11 @@ def test_options_reach_the_server(tiny_model_dir, started, capsys):
     assert (settings.queue_delay, settings.batch_tokens, settings.max_queue_texts) == (0.002, 100, 50)
     assert (settings.request_timeout, settings.max_body_bytes, settings.max_texts) == (3, 1000, 5)
     assert (settings.max_characters, settings.name, settings.token) == (60, "mine", None)
+    assert (settings.root_path, settings.cors_origins) == ("/reward", ("https://example.org",))
     assert (service.engine.options.token_budget, service.engine.tokenize.on_overlong) == (100, "error")
-    assert "warning" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "warning" not in told
+    assert f"serving mine on http://127.0.0.1:{port}/reward (" in told
 
 
 def test_the_token_is_read_from_a_file_or_the_environment(tiny_model_dir, started, tmp_path, monkeypatch):
@@ -207,6 +212,10 @@ def test_what_cannot_be_is_said_before_the_model_is_loaded(tiny_model_dir, start
     assert "there is no such directory" in capsys.readouterr().err
     assert run("serve", tiny_model_dir, "--port", 0, "--max-texts", 10, "--max-queue", 5) == 1
     assert "must not exceed max_queue_texts" in capsys.readouterr().err
+    assert run("serve", tmp_path / "nothing", "--root-path", "reward") == 1
+    assert "root_path: 'reward' is no prefix of a path" in capsys.readouterr().err
+    assert run("serve", tmp_path / "nothing", "--cors-origin", "https://a.example", "--cors-origin", "b.example") == 1
+    assert "cors_origins: 'b.example' is no origin" in capsys.readouterr().err
     assert started == []
 
 

@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from vrm import __version__
-from vrm.errors import ConfigError, NumericsError
+from vrm.errors import NumericsError
 from vrm.serve.docs import CONTENT_SECURITY_POLICY, docs_page
 from vrm.serve.errors import RequestError, error_response, invalid_body, plain_error
 from vrm.serve.metrics import CONTENT_TYPE
@@ -55,11 +55,7 @@ class Health(BaseModel):
 
 
 def create_app(service: Service) -> FastAPI:
-    """The ASGI application of a service, which starts and stops with it.
-
-    Raises:
-        ConfigError: the server's own routes begin with the path prefix of the settings.
-    """
+    """The ASGI application of a service, which starts and stops with it."""
     config, settings = service.config, service.settings
 
     @asynccontextmanager
@@ -88,7 +84,6 @@ def create_app(service: Service) -> FastAPI:
     _add_operation(app, service)
     _add_page(app)
     _add_errors(app)
-    _check_prefix(app, settings.root_path)
     # The last one added is the outermost.
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(Observe, metrics=service.metrics)
@@ -105,13 +100,6 @@ def create_app(service: Service) -> FastAPI:
         )
     service.metrics.info.labels(__version__, settings.name).set(1)
     return app
-
-
-def _check_prefix(app: FastAPI, root_path: str) -> None:
-    # Behind a proxy that takes the prefix off, such a route would lose its beginning a second time.
-    taken = [path for path in app.openapi()["paths"] if path.startswith(f"{root_path}/")] if root_path else []
-    if taken:
-        raise ConfigError(f"root_path: {taken[0]} of the server itself begins with {root_path}; choose another prefix")
 
 
 def _add_operation(app: FastAPI, service: Service) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 
 from vrm.errors import ConfigError
 
+OWN_PREFIXES = ("/v1", "/slime")
+"""What routes of the server begin with: behind a proxy that takes a prefix off, it would be taken off these too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings:
@@ -65,6 +68,8 @@ def _checked_prefix(path: str) -> str:
     prefix = path.rstrip("/")
     if prefix and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
         raise ConfigError(f"root_path: {path!r} is no prefix of a path; it looks like /reward or /models/reward")
+    if prefix in OWN_PREFIXES:
+        raise ConfigError(f"root_path: routes of the server itself begin with {prefix}; choose another prefix")
     return prefix
 
 
