@@ -73,7 +73,7 @@ def _check_not_compressed(body: bytes, declared: str) -> None:
     if method in ("", "identity"):
         method = next((name for start, name in _COMPRESSED.items() if body.startswith(start)), "")
     if body and method:
-        raise RequestError(f"body: it is compressed ({method}), which is not read; send it as it is", status=415)
+        raise RequestError(f"body: it is compressed ({method}), which is not read; send it uncompressed", status=415)
 
 
 def _parsed(body: bytes, charset: str) -> Any:

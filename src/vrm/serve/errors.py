@@ -91,6 +91,8 @@ def invalid_body(error: RequestValidationError) -> JSONResponse:
 def _reason(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "string_unicode":
         return "it holds half of a surrogate pair; repair the text's encoding"
+    if problem["type"] == "extra_forbidden" and problem["loc"][-1] in ("text_1", "queries", "data_1"):
+        return "no field of this route; vLLM's shape is answered at POST /score"
     return f"{problem['msg']}{_value(problem)}"
 
 

@@ -170,6 +170,7 @@ def test_overlong_texts_are_cut_or_refused(make_client, tiny_model_dir, client):
     [
         ({}, "prompt", "prompt: Field required; completions: Field required"),
         ({**GOOD, "kapa": 1}, "kapa", "kapa: Extra inputs are not permitted"),
+        ({**GOOD, "text_1": "a"}, "text_1", "vLLM's shape is answered at POST /score"),
         ({**GOOD, "kappa": -1}, "kappa", "greater than or equal to 0 (got -1)"),
         ({**GOOD, "kappa": "1"}, "kappa", "(got '1')"),
         ({**GOOD, "reward_scale": "percent"}, "reward_scale", "'raw' or 'standardized' (got 'percent')"),

@@ -44,7 +44,7 @@ def refused(client, path, body, headers=JSON):
 def test_compressed_bodies_are_not_read(client, path, encoding, compress, named):
     headers = JSON if encoding is None else {**JSON, "Content-Encoding": encoding}
     found = refused(client, path, compress(ROUTES[path] % b""), headers)
-    assert found == (415, f"body: it is compressed ({named}), which is not read; send it as it is", None)
+    assert found == (415, f"body: it is compressed ({named}), which is not read; send it uncompressed", None)
 
 
 def test_the_refusal_says_what_is_accepted(client):
