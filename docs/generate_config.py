@@ -34,6 +34,11 @@ model:
 `vrm train run.yaml --set model.head=bt --set seed=3`. The value is YAML (`--set 'model.feature_layers=[1, 3, -1]'`,
 `--set train.early_stopping=null`), and positions in a list are numbers (`--set data.train.0.path=other.jsonl`).
 
+What is read (`data`, `model.backbone`, `model.tokenizer`, `model.chat_template`, `model.from_scratch`) is looked for
+from the working directory, and where there is nothing from the folder of the file. If both places have it, the working
+directory's is taken, and a warning says so. What is written (`output_dir`, `features.cache`) is always relative to the
+working directory. `~` is your home directory.
+
 Where the default is null, nothing is set, or the value is chosen as the last column says. Symbols and equation numbers
 are those of [theory.md](theory.md); rows and their columns are described in [data.md](data.md).
 """

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vrm.choices import (
     EMBEDDED,
@@ -24,13 +24,17 @@ from vrm.choices import (
 )
 from vrm.errors import ConfigError
 from vrm.measures import StyleMeasure
-from vrm.user_files import is_stream, load_yaml, not_utf8_reason, other_encoding, without_bom
+from vrm.user_files import at_home, beside, is_stream, load_yaml, read_text
 
 
 def _known_head(name: str) -> str:
     if name not in HEADS:
         raise ConfigError(f"must be one of {', '.join(map(repr, HEADS))}")
     return name
+
+
+def _expanded(path: str | None) -> str | None:
+    return None if path is None else at_home(path)
 
 
 RENAMED = {"loss.kl_weights": "loss.beta_weights", "loss.kl_features": "loss.beta_features"}
@@ -45,6 +49,7 @@ class SourceConfig(_Section):
     """One source of rows; a plain string in a list of sources is its `path`."""
 
     path: str = Field(description="File, directory written by `datasets`, or Hub name.")
+    _home = field_validator("path")(_expanded)
     weight: float = Field(1.0, gt=0, description="How many times its rows are seen in one epoch.")
     recipe: str | None = Field(None, description="Published-dataset recipe that maps its rows to the schema.")
     mapping: dict[str, str] | None = Field(None, description="Column names, as {ours: theirs}.")
@@ -103,6 +108,7 @@ class LoraSettings(_Section):
 class ModelConfig(_Section):
     """Backbone and head."""
 
+    _home = field_validator("backbone", "from_scratch", "tokenizer", "chat_template")(_expanded)
     backbone: str = Field(EMBEDDED, description="Directory, Hub name, or `embedded` (all-MiniLM-L6-v2).")
     from_scratch: str | None = Field(
         None, description="JSON file of a backbone configuration to start from random weights instead of `backbone`."
@@ -208,6 +214,7 @@ class NuisanceConfig(_Section):
 class FeaturesConfig(_Section):
     """Frozen features."""
 
+    _home = field_validator("cache")(_expanded)
     cache: str | None = Field(None, description="Memory-mapped cache; `<output_dir>/features` if null.")
     token_budget: int = Field(8192, ge=16, description="Token positions of one batch of the backbone.")
 
@@ -215,6 +222,7 @@ class FeaturesConfig(_Section):
 class RunConfig(_Section):
     """A training run."""
 
+    _home = field_validator("output_dir")(_expanded)
     output_dir: str = Field(description="Where checkpoints, the model and its metrics go.")
     seed: int = Field(0, ge=0, description="Of initial weights, order of rows, and samples.")
     data: DataConfig
@@ -228,6 +236,9 @@ class RunConfig(_Section):
 def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
     """Read a YAML file and apply `a.b=value` overrides (values are YAML).
 
+    Data, backbone, tokenizer and template are looked for from the working directory first, and then from the folder of
+    the file. What is written (`output_dir`, `features.cache`) is always relative to the working directory.
+
     Raises:
         ConfigError: naming every key that is unknown or has a value that is not allowed.
 
@@ -236,16 +247,28 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
         >>> load_config("run.yaml", ["train.epochs=2"]).train.epochs
         2.0
     """
-    file = Path(path)
+    file = Path(at_home(str(path)))
     if not file.is_file() and not is_stream(file):
         raise ConfigError(f"{file}: no such file")
-    values = _yaml(_text(file), str(file))
+    values = _yaml(read_text(file), str(file))
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected a mapping at the top, found {type(values).__name__}")
     values = _renamed(values)
     for override in overrides or []:
         apply_override(values, override)
-    return parse_config(values, str(file))
+    return _with_files_beside(parse_config(values, str(file)), file.parent)
+
+
+def _with_files_beside(config: RunConfig, folder: Path) -> RunConfig:
+    """The configuration with what it reads from its own folder, where the working directory lacks it."""
+    for part, entries in (("train", config.data.train), ("eval", config.data.eval)):
+        for place, entry in enumerate(entries):
+            entry.path = beside(entry.path, folder, f"data.{part}.{place}.path")
+    for name in ("backbone", "from_scratch", "tokenizer", "chat_template"):
+        value = getattr(config.model, name)
+        if value not in (None, EMBEDDED):
+            setattr(config.model, name, beside(value, folder, f"model.{name}"))
+    return config
 
 
 def with_new_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -274,17 +297,6 @@ def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _warn_of_old_key(key: str) -> None:
     warnings.warn(f"the configuration key {key} is now called {RENAMED[key]}", FutureWarning, stacklevel=2)
-
-
-def _text(file: Path) -> str:
-    data = file.read_bytes()
-    encoding = other_encoding(data)
-    if encoding is not None:
-        raise ConfigError(f"{file}: {not_utf8_reason(encoding)}")
-    try:
-        return without_bom(data).decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -316,7 +328,10 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 def _child(node: Any, part: str, key: str) -> Any:
     if isinstance(node, list):
-        return node[_position(node, part, key)]
+        position = _position(node, part, key)
+        if isinstance(node[position], str):  # a source that is given by its path alone
+            node[position] = {"path": node[position]}
+        return node[position]
     if not isinstance(node, dict):
         raise ConfigError(f"--set {key}: {part!r} lies inside a value, not a section")
     if node.get(part) is None:

@@ -1,7 +1,9 @@
-"""Files as people hand them over: their encodings, and YAML in which no key may stand twice."""
+"""Files as people name them and hand them over: paths, pipes, encodings, and YAML in which no key may stand twice."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,37 @@ def other_encoding(start: bytes) -> str | None:
     return _ZEROS.get(tuple(byte == 0 for byte in start[:4]))  # type: ignore[call-overload, no-any-return]
 
 
+def at_home(path: str) -> str:
+    """The path with the home directory in the place of a leading `~` or `~USER`, as the shell writes it."""
+    return os.path.expanduser(path)
+
+
+def beside(path: str, folder: Path, key: str) -> str:
+    """Where a relative path leads: from the working directory, and where there is nothing, from a file's own folder.
+
+    What is in neither, such as a name on the Hub, stays as it is.
+
+    Args:
+        path: of a file or directory, perhaps with `:SPLIT` behind it.
+        folder: where the file lies that names the path.
+        key: what the path is called there, for the warning where both places have something.
+    """
+    near = folder / path
+    if not _exists(near) or path in ("", "-") or os.path.isabs(path):
+        return path
+    if not _exists(Path(path)):
+        return os.path.abspath(near)
+    if Path(path).exists() and near.exists() and not Path(path).samefile(near):
+        words = f"{key}: '{path}' is taken from the working directory, though {folder} has one too"
+        warnings.warn(words, UserWarning, stacklevel=2)
+    return path
+
+
+def _exists(path: Path) -> bool:
+    base, _, split = str(path).rpartition(":")
+    return path.exists() or (bool(base) and "/" not in split and Path(base).is_dir())
+
+
 def is_stream(path: str | Path) -> bool:
     """Whether this is a pipe, a terminal or the like: its bytes come once, so it must not be opened to look first."""
     place = Path(path)
@@ -51,6 +84,22 @@ def without_bom(data: bytes) -> bytes:
 def not_utf8_reason(name: str) -> str:
     """What to tell about a text in another encoding."""
     return f"the text is {name}, and only UTF-8 is read; save it as UTF-8 (iconv -f {name} -t UTF-8)."
+
+
+def read_text(file: Path) -> str:
+    """The text of a file in UTF-8, with or without a mark.
+
+    Raises:
+        ConfigError: it is in another encoding, which the message names.
+    """
+    data = file.read_bytes()
+    encoding = other_encoding(data)
+    if encoding is not None:
+        raise ConfigError(f"{file}: {not_utf8_reason(encoding)}")
+    try:
+        return without_bom(data).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
 
 
 def load_yaml(text: str) -> Any:

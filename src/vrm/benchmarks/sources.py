@@ -27,6 +27,7 @@ from vrm.data.problems import InvalidRowError
 from vrm.data.readers import Location, locate, read_location
 from vrm.errors import DataError, RowError
 from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
+from vrm.user_files import at_home
 
 _DATA_FILE = re.compile(r".+\.(?:jsonl|ndjson|json|parquet)(?:\.gz)?$")
 _NOT_DATA = re.compile(r"(?:dataset_infos?|state|package|config)\.json$")
@@ -108,7 +109,7 @@ def find_sources(
         return [
             SourceFile(Location("hub", part.name, part.split, part.config, part.data_dir), part.labels) for part in hub
         ], []
-    directory = Path(path)
+    directory = Path(at_home(path))
     if not directory.is_dir() or locate(path).format == "dataset":
         location = _with_split(locate(path), hub)
         return [SourceFile(location, layout.path_labels(Path(location.path)))], []

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[
-        str, typer.Argument(metavar="MODEL_A", help="Directory written by save_pretrained, or a Hub name.")
-    ],
-    second: Annotated[str, typer.Argument(metavar="MODEL_B", help="The other one.")],
+    first: Annotated[str, typer.Argument(metavar="MODEL_A", callback=options.home, help=options.A_MODEL)],
+    second: Annotated[str, typer.Argument(metavar="MODEL_B", callback=options.home, help="The other one.")],
     targets: Annotated[
         list[str],
         typer.Argument(

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from vrm.train.distill import FineTuning
     from vrm.train.student import StudentExample
 
-_Teacher = Annotated[
-    str, typer.Argument(metavar="TEACHER", help="Directory written by save_pretrained, or a Hub name.")
-]
+_Teacher = Annotated[str, typer.Argument(metavar="TEACHER", callback=options.home, help=options.A_MODEL)]
 _Sources = Annotated[
     list[str],
     typer.Argument(metavar="DATA...", help="Prompts with completions, as for `vrm score`; labels are not read."),

@@ -31,14 +31,24 @@ ExamplesOption = Annotated[
 SplitByOption = Annotated[SplitBy, typer.Option("--split-by", help="category: files must not share categories either.")]
 TokenizerOption = Annotated[
     str | None,
-    typer.Option("--tokenizer", metavar="NAME", help="Directory, Hub name or embedded, whose tokens are counted."),
+    typer.Option(
+        "--tokenizer",
+        metavar="NAME",
+        callback=options.home,
+        help="Directory, Hub name or embedded, whose tokens are counted.",
+    ),
 ]
 LimitOption = Annotated[
     int | None, typer.Option("--max-input-tokens", min=1, help="Limit of a row; by default the model's, else 512.")
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="MODEL", help="Its tokenizer and limit, and what it says against the labels."),
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        callback=options.home,
+        help="Its tokenizer and limit, and what it says against the labels.",
+    ),
 ]
 ModelRowsOption = Annotated[
     int, typer.Option("--model-rows", min=0, metavar="N", help="Rows of a file the model judges; 0 for all.")

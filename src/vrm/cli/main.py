@@ -13,8 +13,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +26,7 @@ from typer.main import get_command
 from vrm import __version__
 from vrm.cli.streams import STDOUT, abandon_stdout, flush_stdout, prepare_streams
 from vrm.errors import VrmError
+from vrm.user_files import at_home
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -79,8 +82,23 @@ _SETTINGS: dict[str, Any] = {
 
 def _command(name: str, function: Any, summary: str | None = None) -> Any:
     app = typer.Typer(**_SETTINGS)
-    app.command(name, help=summary)(function)
+    app.command(name, help=summary)(_with_home(function))
     return get_command(app)
+
+
+def _with_home(function: Any) -> Any:
+    """A command whose paths may begin with `~`: the shell leaves it in `--json=~/x`, in quotes and after an `=`."""
+
+    def expanded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [expanded(entry) for entry in value]
+        return Path(at_home(str(value))) if isinstance(value, Path) else value
+
+    @wraps(function)
+    def run(**arguments: Any) -> Any:
+        return function(**{name: expanded(value) for name, value in arguments.items()})
+
+    return run
 
 
 class LazyGroup(TyperGroup):

@@ -11,15 +11,21 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.errors import CheckpointError, ConfigError
+from vrm.user_files import at_home
 
 if TYPE_CHECKING:
     from vrm.data.load import LoadResult, Source
     from vrm.inference.engine import RewardEngine
     from vrm.inference.steering import Steering
 
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Directory written by save_pretrained, or a Hub name.")
-]
+
+def home(value: str | None) -> str | None:
+    """Callback of arguments that are a path or a name: `~` becomes the home directory."""
+    return None if value is None else at_home(value)
+
+
+A_MODEL = "Directory written by save_pretrained, or a Hub name."
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", callback=home, help=A_MODEL)]
 EmphasizeOption = Annotated[
     list[str] | None,
     typer.Option(

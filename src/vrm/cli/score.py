@@ -26,7 +26,9 @@ _Input = Annotated[
 ]
 _Output = Annotated[
     str | None,
-    typer.Option("-o", "--output", metavar="FILE", help="JSONL, compressed if .gz; default: stdout."),
+    typer.Option(
+        "-o", "--output", metavar="FILE", callback=options.home, help="JSONL, compressed if .gz; default: stdout."
+    ),
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew if the output exists.")]
 _Scale = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,11 @@ def train(
     """
     if resume and overwrite:
         raise typer.BadParameter("a run is continued or replaced, not both", param_hint="--resume")
-    run_config = load_config(config, overrides)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run_config = load_config(config, overrides)
+    for warning in caught:
+        note(f"warning: {warning.message}")
     from vrm.train.output import check_output
 
     check_output(Path(run_config.output_dir), resume, overwrite)

@@ -18,7 +18,7 @@ from vrm.data.problems import InvalidRowError, OnError, one_problem, raise_error
 from vrm.data.read_tables import read_hub, read_parquet, read_saved_dataset
 from vrm.data.read_text import Rows, read_csv, read_json, read_jsonl
 from vrm.errors import DataError
-from vrm.user_files import is_stream, not_utf8_reason, other_encoding
+from vrm.user_files import at_home, is_stream, not_utf8_reason, other_encoding
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -174,7 +174,7 @@ def locate(path: str | Path, split: str | None = None) -> Location:
     Raises:
         DataError: there is no such source, its format is unknown, or it has no splits but one is asked for.
     """
-    text = str(path)
+    text = at_home(str(path))
     if text in _STANDARD_INPUT:
         return _without_split(Location("stdin", "-"), split)
     if text.startswith("hub:"):

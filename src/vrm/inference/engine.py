@@ -20,6 +20,7 @@ from vrm.inference.judged import JudgedBatch
 from vrm.inference.steering import Steering
 from vrm.model.checkpoint import load_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.user_files import at_home
 
 WINDOW = 512
 """Judgments tokenized and sorted by length together; bounds memory for input of any size."""
@@ -73,7 +74,7 @@ class RewardEngine:
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu", **kwargs: object) -> RewardEngine:
         """Load a model directory or Hub name and build an engine around it."""
-        model, tokenizer = load_model(name_or_path, device=device)
+        model, tokenizer = load_model(at_home(str(name_or_path)), device=device)
         return cls(model, tokenizer, **kwargs)  # type: ignore[arg-type]
 
     def reset_report(self) -> None:
