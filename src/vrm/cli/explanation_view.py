@@ -215,6 +215,8 @@ class _View:
         headline.append(f"{pair.first} beats {pair.second} with probability {_probability(pair.probability)}", "bold")
         headline.append(f"   ({margin})")
         yield headline
+        if pair.disagreement is not None:
+            yield Padding(Text(_of_raters(pair.disagreement, pair.p_tie)), (0, 0, 0, 2), expand=False)
         if not self._has_weights:
             return
         yield Padding(Text(pair.reasons), (0, 0, 0, 2), expand=False)
@@ -238,6 +240,11 @@ class _View:
         for statement in (*self.explanation.identifiability.statements, *self.explanation.notes):
             table.add_row("*" if self.console.options.ascii_only else "•", Text(statement))
         return table
+
+
+def _of_raters(disagreement: float, p_tie: float | None) -> str:
+    ties = f"; a rater calls it a tie with probability {_probability(p_tie)}" if p_tie else ""
+    return f"two raters differ with probability {_probability(disagreement)}{ties}"
 
 
 def _weight_bar(weight: CredibleInterval, cells: int, marks: _Marks) -> str:

@@ -14,11 +14,15 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.predictive import margin_moments
+from vrm.core.posteriors import Posteriors
+from vrm.core.predictive import NUM_NODES, margin_moments
 from vrm.core.quadrature import DEFAULT_NODES, VARIANCE_JITTER, gauss_hermite, log_mean_exp, margin_given_weights
 
 OWN_NODES = 8
 """Gauss-Hermite nodes over what each rater brings; `DEFAULT_NODES` are those over what the raters share."""
+
+REPORTED_NODES = (NUM_NODES, 16)
+"""Nodes over either part behind every reported number: more than in training."""
 
 FIRST, SECOND, TIE = range(3)
 """Positions of the outcomes of a vote in every tensor of votes."""
@@ -71,6 +75,15 @@ class PairVotes:
         """Probabilities of one rater's vote, sum_j q_j pi_v(g_j), (batch, 3): first, second, tie; they sum to 1."""
         return self._mixed(self.log_shared)
 
+    def mean_log_share(self, counts: Tensor) -> Tensor:
+        """Log-probability of a vote by `share`, mean over the votes given, (batch,): minus the NLL of the vote share.
+
+        Args:
+            counts: (batch, 3), as in `log_likelihood`, at least one vote a row.
+        """
+        outcomes = self.log_given_shared.shape[-1]
+        return (self._folded(counts) * self.share()[..., :outcomes].log()).sum(-1) / counts.sum(-1)
+
     def disagreement(self) -> Tensor:
         """D = sum_j q_j (1 - sum_v pi_v(g_j)^2), (batch,): the probability that two raters of the pair differ."""
         agreement = self.log_given_shared.mul(2.0).exp().sum(-1)
@@ -107,9 +120,13 @@ class PairVotes:
 
     def _log_of_counts(self, counts: Tensor) -> Tensor:
         """log prod_r pi_{v_r}(g_j), (batch, num_shared)."""
-        if self.log_given_shared.shape[-1] == 2:
-            counts = counts[..., :TIE] + 0.5 * counts[..., TIE:]
-        return (counts.unsqueeze(-2) * self.log_given_shared).sum(-1)
+        return (self._folded(counts).unsqueeze(-2) * self.log_given_shared).sum(-1)
+
+    def _folded(self, counts: Tensor) -> Tensor:
+        """Counts by outcome, (batch, 3 or 2)."""
+        if self.log_given_shared.shape[-1] == 3:
+            return counts
+        return counts[..., :TIE] + 0.5 * counts[..., TIE:]
 
 
 def vote_patterns(num_raters: int, num_outcomes: int = 3) -> Iterator[tuple[int, ...]]:
@@ -154,6 +171,26 @@ def pair_votes(
     utility = given_shared.unsqueeze(-1) + _root(own).unsqueeze(-1) * own_nodes
     logs = log_vote_probabilities(utility, tie_threshold) + log_own.unsqueeze(-1)
     return PairVotes(logs.logsumexp(-2), log_shared)
+
+
+def reported_votes(
+    posteriors: Posteriors,
+    first: SemanticFeatures,
+    second: SemanticFeatures,
+    rows: Tensor | slice = slice(None),
+    target_margin: Tensor | float = 0.0,
+) -> PairVotes:
+    """Equation (15) for pairs of a batch, in float32 or better, with the nodes of reported numbers.
+
+    Args:
+        posteriors: of the batch.
+        first: features of completion a, (pairs, num_features).
+        second: features of completion b.
+        rows: (pairs,) judgment of each pair; all of them in order if left out.
+        target_margin: t, (pairs,) or a number.
+    """
+    weights, decoder, threshold = posteriors.weights[rows], posteriors.decoder, posteriors.tie_threshold
+    return pair_votes(weights, first, second, decoder, threshold, target_margin, *REPORTED_NODES)
 
 
 def pair_votes_over_draws(

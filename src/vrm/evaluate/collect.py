@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -26,7 +26,36 @@ from vrm.inference.reward_choice import RAW
 from vrm.inference.rewards import RewardView
 from vrm.inference.targets import target_encoder
 from vrm.labels import labelled_pairs
+from vrm.labels.judgments import vote_counts
 from vrm.metrics import Array, PairPredictions, pair_predictions
+
+
+@dataclass(frozen=True)
+class VotesOnPairs:
+    """What a model says of the votes on some pairs; each (pairs,), but for the first.
+
+    Attributes:
+        counts: (pairs, 3) votes for the first, for the second, ties.
+        joint: log-likelihood of all of them, in nats.
+        share: log-probability of a vote by the predicted share, mean over the votes.
+        differ: D, the probability that two raters differ.
+        margin: E[u], raw units.
+        prompts: prompt keys.
+    """
+
+    counts: Array
+    joint: Array
+    share: Array
+    differ: Array
+    margin: Array
+    prompts: list[str]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[VotesOnPairs]) -> VotesOnPairs:
+        """One part after the other."""
+        names = ("counts", "joint", "share", "differ", "margin")
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**arrays, prompts=[key for part in parts for key in part.prompts])
 
 
 @dataclass
@@ -45,6 +74,7 @@ class Collected:
         log_second: log P(b > a).
         rater: margin and both logs of each pair with the nuisance offset (14) of models that were trained with one.
         variance: parts of Var[u] (11) of each pair: features, weights, interaction.
+        several: what the model says of votes on pairs with several judgments, in parts, one a window.
         rated: rows (predicted, observed) of standardized ratings, by objective.
         rating_log_likelihood: sum over rated completions, in nats, of standardized ratings.
         weights: expected weights of rows with votes, in the objectives' order.
@@ -62,6 +92,7 @@ class Collected:
     log_second: list[float] = field(default_factory=list)
     rater: list[tuple[float, float, float]] = field(default_factory=list)
     variance: list[tuple[float, float, float]] = field(default_factory=list)
+    several: list[VotesOnPairs] = field(default_factory=list)
     rated: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     rating_log_likelihood: float = 0.0
     weights: list[list[float]] = field(default_factory=list)
@@ -126,6 +157,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
             row[: len(judged.completions)] for row, judged in zip(rewards.tolist(), rows, strict=True)
         ]
         _collect_pairs(batch, rewards, rater, collected)
+        _collect_several(batch, rewards, collected)
         known, unknown = zip(*(without_unknown(row, rated, names) for row in rows), strict=True)
         collected.unknown_objectives.update(chain(*unknown))
         if names:
@@ -157,6 +189,19 @@ def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | Non
         first, second = (rater([row.completions[entry[side]] for row, *entry in pairs]) for side in (0, 1))
         target = offset_margin(torch.zeros_like(first), first, second).to(margin)
         collected.rater += _rows(margin - target, *map(_log, batch.log_probabilities(rows, firsts, seconds, target)))
+
+
+def _collect_several(batch: JudgedBatch, rewards: Tensor, collected: Collected) -> None:
+    rows = torch.tensor([index for index, row in enumerate(batch.judgments) if row.judgments], dtype=torch.long)
+    if not len(rows):
+        return
+    judged = [batch.judgments[index] for index in rows.tolist()]
+    counts = torch.tensor([vote_counts(row.judgments or []) for row in judged]).to(rewards)
+    votes = batch.votes(rows, torch.zeros_like(rows), torch.ones_like(rows))
+    margin = rewards[rows, 0] - rewards[rows, 1]
+    columns = (counts, votes.log_likelihood(counts), votes.mean_log_share(counts), votes.disagreement(), margin)
+    arrays = (column.double().numpy() for column in columns)
+    collected.several.append(VotesOnPairs(*arrays, prompts=[prompt_key(row) for row in judged]))
 
 
 def _log(values: Tensor) -> Tensor:

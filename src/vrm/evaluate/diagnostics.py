@@ -144,14 +144,14 @@ def disagreement_report(collected: Collected, options: ResampleOptions) -> Disag
     signals = {"closeness": -abs(np.asarray(collected.margin)), **uncertainties(collected)}
     kept = {name: values[first_rows] for name, values in signals.items()}
     groups = [collected.prompts[row] for row in first_rows]
-    by_tie = _detection(kept, ties, groups, options)
-    by_label = None if bool((ties == divided).all()) else _detection(kept, divided, groups, options)
+    by_tie = detection(kept, ties, groups, options)
+    by_label = None if bool((ties == divided).all()) else detection(kept, divided, groups, options)
     if by_tie is None and by_label is None:
         return None
     return DisagreementReport(
         pairs=len(labels),
         judged_repeatedly=sum(len(given) > 1 for given in labels),
-        annotators=len({row.annotator for row, *_ in collected.pairs} - {None}),
+        annotators=len({name for row, *_ in collected.pairs for name in _annotators(row)} - {None}),
         ties=by_tie,
         disagreement=by_label,
     )
@@ -165,13 +165,19 @@ def _distinct(collected: Collected) -> tuple[list[int], list[list[float]]]:
         one, other = plain_text(row.completions[a]), plain_text(row.completions[b])
         key = (collected.prompts[index], *sorted((one, other)))
         first_rows.setdefault(key, index)
-        labels.setdefault(key, []).append(label if one <= other else 1.0 - label)
+        given = [judgment.preference for judgment in row.judgments] if row.judgments else [label]
+        labels.setdefault(key, []).extend(value if one <= other else 1.0 - value for value in given)
     return list(first_rows.values()), list(labels.values())
 
 
-def _detection(
+def _annotators(row: Judgment) -> list[str | None]:
+    return [judgment.annotator for judgment in row.judgments] if row.judgments else [row.annotator]
+
+
+def detection(
     signals: Mapping[str, Array], positive: Array, groups: list[str], options: ResampleOptions
 ) -> Detection | None:
+    """How well each signal, `closeness` among them, tells positives, 1 in (n,), from negatives; None without either."""
     positives = int(positive.sum())
     if not 0 < positives < len(positive):
         return None

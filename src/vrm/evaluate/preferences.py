@@ -21,6 +21,7 @@ from vrm.evaluate.diagnostics import (
     style_report,
     weights_by_group,
 )
+from vrm.evaluate.several import several_raters
 from vrm.inference.engine import RewardEngine
 from vrm.inference.rater import rater_offset
 from vrm.metrics import (
@@ -84,6 +85,7 @@ def evaluate_judgments(
         selective={} if pairs is None else selective_curves(collected, pairs, options),
         reliability=() if overall is None else reliability_bins(overall.calibration, options.confidence),
         disagreement=None if pairs is None else disagreement_report(collected, options),
+        several_raters=several_raters(collected, engine.model.config.models_ties, options),
         weights_by_category=weights_by_group(collected, engine.objectives),
         reward_spread=reward_spread(collected, engine.model.config.reward_std),
         rater=rater_summary(collected, rater_offset(engine.model.config), options),

@@ -14,6 +14,7 @@ from vrm.results.evaluation import (
     Evaluation,
     RaterSummary,
     RatingSummary,
+    SeveralRatersSummary,
     StyleReport,
     VoteSummary,
 )
@@ -33,6 +34,7 @@ SIGNALS = {
     "weight_share": "weight share of variance",
     "weight_sd": "weight sd",
     "total_sd": "total sd",
+    "disagreement": "chance that two raters differ",
 }
 """What is to find ties and disagreement, as the table calls it."""
 
@@ -49,6 +51,8 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
         if evaluation.pairs_from_lists:
             console.print(f"{evaluation.pairs_from_lists} of the pairs are from ranked lists.")
         console.print(details_table(evaluation))
+    if evaluation.several_raters is not None:
+        console.print(_several_table(evaluation.several_raters))
     if evaluation.rater is not None:
         console.print(_rater_line(evaluation.rater, evaluation.pairs))
     if evaluation.ratings is not None:
@@ -114,6 +118,24 @@ def _add(measures: Table, name: str, summary: PreferenceSummary, style: str = ""
     )
 
 
+def _several_table(several: SeveralRatersSummary) -> Table:
+    """What is predicted of the votes of several raters, each measure with its number and what to compare it with."""
+    ties = f"{several.ties:,} of them ties" if several.ties else "no ties"
+    caption = "NLL in nats a judgment; joint: all votes on a pair together; majority: pairs with more votes for a side"
+    if several.ties and not several.models_ties:
+        caption += "; this model predicts no ties, and a tie counts as half a vote for either side"
+    title = f"Several raters ({several.pairs:,} pairs, {several.judgments:,} judgments, {ties})"
+    measures = table(title, ["", "n", "value", "95 % interval", Column("compare with")], caption)
+    joint, share, majority = several.joint_nll, several.share_nll, several.majority_accuracy
+    base = f"every pair alike: {number(several.joint_nll_base_rate)}"
+    measures.add_row("joint NLL", f"{several.judgments:,}", number(joint.estimate), span(joint, number), base)
+    measures.add_row("NLL of the vote share", f"{several.pairs:,}", number(share.estimate), span(share, number))
+    if majority is not None:
+        measures.add_row("majority, %", f"{several.decided:,}", percent(majority.estimate), span(majority))
+    _add_detection(measures, "pairs on which raters differ", several.disagreement, blanks=1)
+    return measures
+
+
 def _ratings_table(ratings: RatingSummary) -> Table:
     caption = (
         f"log-likelihood {number(ratings.log_likelihood)} nats a rating, of {ratings.count} standardized ratings; "
@@ -175,7 +197,7 @@ def _add_selective(details: Table, evaluation: Evaluation) -> None:
         beside = ""
 
 
-def _add_detection(details: Table, what: str, detection: Detection | None) -> None:
+def _add_detection(details: Table, what: str, detection: Detection | None, blanks: int = 0) -> None:
     if detection is None:
         return
     details.add_section()
@@ -184,4 +206,5 @@ def _add_detection(details: Table, what: str, detection: Detection | None) -> No
         auroc, over = signal.auroc, signal.over_closeness
         beside = "" if over is None else f"over closeness {with_span(over, partial(signed, digits=2))}"
         short = partial(number, digits=2)
-        details.add_row(f"  {SIGNALS[name]}", short(auroc.estimate), span(auroc, short), beside)
+        empty = [""] * blanks
+        details.add_row(f"  {SIGNALS[name]}", *empty, short(auroc.estimate), span(auroc, short), beside)

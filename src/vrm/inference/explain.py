@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vrm.choices import LossName, RewardScale
+from vrm.core.disagreement import REPORTED_NODES, TIE, pair_votes
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.predictive import (
     PredictiveMoments,
@@ -111,13 +112,15 @@ class _Quantities:
     weights: ObjectiveWeights
     features: SemanticFeatures
     decoder: Tensor
+    tie_threshold: Tensor | None
     draws: Tensor
 
     @classmethod
     def of(cls, row: JudgedBatch) -> _Quantities:
         posteriors = row.posteriors.double()
         draws = fixed_weight_draws(posteriors.weights, NUM_INTERVAL_DRAWS)
-        return cls(row.objectives, posteriors.weights, posteriors.features, posteriors.decoder, draws)
+        distributions = posteriors.weights, posteriors.features, posteriors.decoder, posteriors.tie_threshold
+        return cls(row.objectives, *distributions, draws)
 
     def named(self, values: Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.tolist(), strict=True))
@@ -194,6 +197,7 @@ def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
         first, second, a, b, log_first = second, first, b, a, log_second
     moments = margin_moments(quantities.weights, a, b, quantities.decoder)
     differences = quantities.weights.mean[0] * objective_scores(a.loc - b.loc, quantities.decoder)[0]
+    votes = pair_votes(quantities.weights, a, b, quantities.decoder, quantities.tie_threshold, 0.0, *REPORTED_NODES)
     contributions = dict(sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1])))
     return PairReport(
         first=label(first),
@@ -203,6 +207,8 @@ def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
         contributions=contributions,
         uncertainty=_uncertainty(moments),
         reasons=reasons_in_words(contributions),
+        p_tie=float(votes.share()[0, TIE]),
+        disagreement=float(votes.disagreement()),
     )
 
 

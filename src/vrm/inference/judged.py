@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vrm.core.disagreement import PairVotes, reported_votes
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import PredictiveMoments, completion_moments, log_probabilities, margin_moments
@@ -64,6 +65,11 @@ class JudgedBatch:
     def margin_moments(self, rows: Tensor, first: Tensor, second: Tensor) -> PredictiveMoments:
         """Moments (11) of the margins of pairs, each (pairs,); arguments as in `log_probabilities`."""
         return margin_moments(*self._pairs(rows, first, second))
+
+    def votes(self, rows: Tensor, first: Tensor, second: Tensor, target_margin: Tensor | float = 0.0) -> PairVotes:
+        """How several raters vote on pairs (15); arguments as in `log_probabilities`."""
+        one, other = (self.posteriors.features[rows, places] for places in (first, second))
+        return reported_votes(self.posteriors, one, other, rows, target_margin)
 
     def _pairs(
         self, rows: Tensor, first: Tensor, second: Tensor

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vrm.core.disagreement import TIE, PairVotes, log_vote_probabilities
 from vrm.core.predictive import objective_scores, pessimistic_reward
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
@@ -162,6 +163,29 @@ class RowRewards:
                 torch.full_like(first, self._index), first, second
             )
             matrix[first, second], matrix[second, first] = log_first.exp(), log_second.exp()
+        return [numbers(values, self.tokenized.judgment) for values in matrix]
+
+    def vote_matrices(self) -> tuple[list[list[float]], list[list[float]]]:
+        """For all i and j by (15): P(a rater calls completions i and j a tie), and P(two raters differ on them).
+
+        On the diagonal a completion stands against itself.
+        """
+        count, batch = len(self.tokenized.completions), self._rewards.batch
+        itself = PairVotes(log_vote_probabilities(torch.zeros(1, 1), batch.posteriors.tie_threshold), torch.zeros(1))
+        first, second = torch.triu_indices(count, count, offset=1)
+        pairs = [itself]
+        if count > 1:
+            pairs.append(batch.votes(torch.full_like(first, self._index), first, second))
+        tied = [votes.share()[:, TIE] for votes in pairs]
+        differing = [votes.disagreement() for votes in pairs]
+        return self._symmetric(*tied), self._symmetric(*differing)
+
+    def _symmetric(self, diagonal: Tensor, *pairs: Tensor) -> list[list[float]]:
+        count = len(self.tokenized.completions)
+        matrix = diagonal.repeat(count, count)
+        if pairs:
+            first, second = torch.triu_indices(count, count, offset=1)
+            matrix[first, second] = matrix[second, first] = pairs[0]
         return [numbers(values, self.tokenized.judgment) for values in matrix]
 
 

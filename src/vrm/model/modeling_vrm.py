@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.logging import warning_once
 
+from vrm.core.disagreement import PairVotes, reported_votes
 from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import completion_moments, objective_scores
 from vrm.errors import CheckpointError, ConfigError
@@ -55,6 +56,16 @@ class VRMOutput(ModelOutput):
         """E[w], (batch, num_objectives)."""
         assert self.posteriors is not None
         return self.posteriors.weights.mean
+
+    def votes(self, first: int = 0, second: int = 1) -> PairVotes:
+        """How several raters vote on two completions of every judgment, by position (15).
+
+        `votes().share()` is (batch, 3), for the first, for the second, tie; `votes().disagreement()` is (batch,).
+        """
+        assert self.posteriors is not None
+        features = self.posteriors.features
+        with torch.autocast(features.loc.device.type, enabled=False):
+            return reported_votes(self.posteriors, features.completion(first), features.completion(second))
 
 
 class VRMForSequenceClassification(PreTrainedModel):

@@ -129,7 +129,7 @@ class DisagreementReport:
 
     Attributes:
         pairs: distinct pairs of completions of one prompt, whichever comes first.
-        judged_repeatedly: those with several rows.
+        judged_repeatedly: those with several rows or judgments.
         annotators: distinct names in the `annotator` column.
         ties: pairs of which every row says 0.5; None if there are none or nothing else.
         disagreement: pairs whose mean label lies strictly between 0 and 1, ties among them; None if there are none, if
@@ -141,6 +141,37 @@ class DisagreementReport:
     annotators: int
     ties: Detection | None
     disagreement: Detection | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralRatersSummary:
+    """How well the votes of several raters of a pair are predicted, by (15).
+
+    Attributes:
+        pairs: with several judgments.
+        judgments: votes on them.
+        ties: votes among these that are ties.
+        models_ties: whether the model has a tie threshold. Without one a tie counts as half a vote for either side, and
+            its NLL is not to be compared with that of a model that predicts ties.
+        joint_nll: of a judgment in nats: of all votes on a pair together, over the number of votes.
+        joint_nll_base_rate: the same for the file's own share of ties, and no view of the texts.
+        share_nll: of the vote share in nats, mean over pairs: as `joint_nll`, each vote by itself.
+        disagreement: telling pairs on which raters differ from unanimous ones, by `disagreement` D and by `closeness`;
+            None if all pairs are of one kind.
+        decided: pairs with more votes for one side than for the other.
+        majority_accuracy: whether the higher reward is the majority's, on those; None without one.
+    """
+
+    pairs: int
+    judgments: int
+    ties: int
+    models_ties: bool
+    joint_nll: Interval
+    joint_nll_base_rate: float
+    share_nll: Interval
+    disagreement: Detection | None
+    decided: int
+    majority_accuracy: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +302,7 @@ class Evaluation(Part):
         selective: accuracy against coverage by the ranking, see `selective_curves`.
         reliability: predicted against observed preference, by bins of confidence.
         disagreement: whether uncertainty finds ties and disagreement; None where the pairs are all of one kind.
+        several_raters: how well votes are predicted, of pairs with several; None without such.
         weights_by_category: mean objective weights by category, or by source; None for heads without objectives.
         reward_spread: of all completions' rewards; None without completions.
         rater: how well raters' choices are predicted with the nuisance offset that the model was trained with, which
@@ -291,6 +323,7 @@ class Evaluation(Part):
     selective: dict[str, SelectiveCurve] = field(default_factory=dict)
     reliability: tuple[ReliabilityBin, ...] = ()
     disagreement: DisagreementReport | None = None
+    several_raters: SeveralRatersSummary | None = None
     weights_by_category: WeightsByGroup | None = None
     reward_spread: RewardSpread | None = None
     rater: RaterSummary | None = None

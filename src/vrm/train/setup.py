@@ -122,6 +122,7 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
         model = VRMForSequenceClassification(VRMConfig(backbone_config=backbone_config, **fields))
     else:
         model = VRMForSequenceClassification.from_backbone(settings.backbone, **fields)
+    _start_ties(model, data)
     _check_positions(model)
     if settings.chat_template:
         tokenizer.chat_template = Path(settings.chat_template).read_text(encoding="utf-8")
@@ -134,6 +135,13 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     if settings.tuning == Tuning.FROZEN:
         model.backbone.requires_grad_(False)
     return model, tokenizer
+
+
+def _start_ties(model: VRMForSequenceClassification, data: RunData) -> None:
+    """Begin with the tie threshold that explains the raters' ties before any difference is seen."""
+    if model.config.models_ties:
+        votes = [judgment.preference for row in data.train for judgment in row.judgments or []]
+        model.score.start_ties(votes.count(0.5) / len(votes))
 
 
 def _check_positions(model: VRMForSequenceClassification) -> None:

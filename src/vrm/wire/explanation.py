@@ -102,6 +102,8 @@ class PairReport:
         contributions: m_k (o_k(first) - o_k(second)), largest in size first; they sum to E[u].
         uncertainty: parts of (11); None if there is no uncertainty.
         reasons: the largest contributions in words.
+        p_tie: that a rater calls the two a tie, by (15); 0 for models of data without ties, None in older documents.
+        disagreement: that two raters say something different of the two, by (15); None in older documents.
     """
 
     first: str
@@ -111,6 +113,8 @@ class PairReport:
     contributions: dict[str, float]
     uncertainty: UncertaintyReport | None
     reasons: str
+    p_tie: float | None = None
+    disagreement: float | None = None
 
 
 def reasons_in_words(contributions: Mapping[str, float]) -> str:

@@ -145,6 +145,16 @@ class ScoreResponse(Answer):
         description="probabilities[i][j] is the probability that completion i is preferred to completion j, both "
         "judged under the same weights; 0.5 on the diagonal."
     )
+    p_tie: list[list[float]] | None = Field(
+        None,
+        description="p_tie[i][j] is the probability that a rater calls completions i and j a tie; 0 for models of data "
+        "without ties. With `probabilities`.",
+    )
+    disagreement: list[list[float]] | None = Field(
+        None,
+        description="disagreement[i][j] is the probability that two raters say something different of completions i "
+        "and j. With `probabilities`.",
+    )
     truncated: bool = Field(description="Whether prompt or completions were cut to the model's limit of tokens.")
     tokens: int = Field(description="Tokens of the prompt and of all completions, as the model read them.")
 

@@ -179,6 +179,13 @@ class JudgmentHead(nn.Module):
         """c = softplus(c0) of (15), a scalar; None for 0."""
         return None if self.raw_tie_threshold is None else nn.functional.softplus(self.raw_tie_threshold)
 
+    @torch.no_grad()
+    def start_ties(self, share: float) -> None:
+        """Begin with the c of raters who see no difference, T_tie(0) = tanh(c / 2), and tie in this share of votes."""
+        if self.raw_tie_threshold is not None:
+            threshold = 2.0 * math.atanh(min(max(share, 1e-3), 0.9))
+            self.raw_tie_threshold.fill_(math.log(math.expm1(threshold)))
+
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the head's inputs by a sample of training inputs, each (rows, feature_size).
 

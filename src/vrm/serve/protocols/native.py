@@ -44,12 +44,15 @@ def native_router(service: Service) -> APIRouter:
 
 def _score_response(judged: JudgedBatch, service: Service, view: RewardView, probabilities: bool) -> ScoreResponse:
     (rewards,) = view(judged).rows()
+    p_tie, disagreement = rewards.vote_matrices() if probabilities else (None, None)
     return ScoreResponse(
         model=service.settings.name,
         reward_scale=view.reward_scale,
         kappa=view.kappa,
         **rewards.to_dict(),
         probabilities=rewards.preference_matrix() if probabilities else None,
+        p_tie=p_tie,
+        disagreement=disagreement,
         truncated=rewards.tokenized.truncated,
         tokens=rewards.tokenized.tokens,
     )
