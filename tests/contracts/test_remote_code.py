@@ -127,6 +127,39 @@ print(json.dumps({"module": type(model).__module__, "package": package, "rewards
 """
 
 
+VOTES = """
+import json, sys
+directory, texts = sys.argv[1], json.loads(sys.argv[2])
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=True)
+model = AutoModelForSequenceClassification.from_pretrained(directory, trust_remote_code=True).eval()
+batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+with torch.no_grad():
+    votes = model(**batch, prompt_rows=torch.tensor([0]), completion_rows=torch.tensor([[0, 1]])).votes()
+print(json.dumps({"share": votes.share()[0].tolist(), "disagreement": float(votes.disagreement())}))
+"""
+
+
+def test_the_votes_of_several_raters_are_the_same_without_vrm(make_tiny_model, tmp_path):
+    source, directory = make_tiny_model("vrm", "decoder", models_ties=True), tmp_path / "shared"
+    write_model(source, directory, remote_code=True)
+    model, tokenizer = load_model(source)
+    completions = ["the plan is very good", "no sorry"]
+    asked = {"role": "user", "content": "how can i help"}
+    texts = [
+        tokenizer.apply_chat_template([asked, {"role": "assistant", "content": completion}], tokenize=False)
+        for completion in completions
+    ]
+    batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    with torch.no_grad():
+        votes = model(**batch, prompt_rows=torch.tensor([0]), completion_rows=torch.tensor([[0, 1]])).votes()
+    found = json.loads(without_vrm(VOTES, directory, json.dumps(texts), cache=tmp_path))
+    assert min(found["share"]) > 0
+    torch.testing.assert_close(torch.tensor(found["share"]), votes.share()[0], rtol=0, atol=1e-6)
+    assert found["disagreement"] == pytest.approx(float(votes.disagreement()), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("how", "module"), [("registered", "vrm.model.modeling_vrm"), ("unregistered", "transformers_modules.")]
 )

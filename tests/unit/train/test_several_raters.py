@@ -1,0 +1,63 @@
+"""Runs on pairs with several raters: the term, the tie threshold, the metric that chooses the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+
+import pytest
+import torch
+
+from vrm.data.schema import Judgment
+from vrm.evaluate.preferences import evaluate_judgments
+from vrm.inference.engine import RewardEngine
+from vrm.labels import RaterJudgment
+from vrm.metrics import ResampleOptions
+from vrm.model.checkpoint import load_model
+from vrm.train.run import run_training
+from vrm.train.trainer import compute_preference_metrics
+
+
+def history(config):
+    path = f"{config.output_dir}/history.jsonl"
+    return [json.loads(line) for line in open(path, encoding="utf-8")]
+
+
+def several_raters(pairs: int, seed: int = 0):
+    """Pairs whose raters prefer the good plan, tie or err at random."""
+    generator = random.Random(seed)
+    rows = []
+    for number in range(pairs):
+        votes = generator.choices([1.0, 0.5, 0.0], [0.6, 0.25, 0.15], k=generator.randint(1, 5))
+        raters = [RaterJudgment(f"r{index}", vote) for index, vote in enumerate(votes)]
+        texts = ["the plan is good please", "the plan is bad no"]
+        rows.append(Judgment(f"how plan {number}", texts, judgments=raters, line=number))
+    return rows
+
+
+@pytest.mark.parametrize("head", ["vrm", "gated", "bt"])
+@pytest.mark.parametrize("loss", ["variational", "marginal"])
+def test_several_raters_train_in_both_losses_and_choose_the_checkpoint(make_config, run_data, rows, head, loss):
+    changes = {"model.head": head, "loss.name": loss, "train.epochs": 6, "train.learning_rate": 0.02}
+    config = make_config(changes)
+    result = run_training(config, data=run_data([*several_raters(40), *rows(8)], several_raters(12, seed=1)))
+    logs = [entry["judgments"] for entry in history(config) if "judgments" in entry]
+    assert sum(logs[-6:]) > sum(logs[:6])
+    model, _ = load_model(result.model_dir)
+    assert model.config.models_ties
+    assert 0.05 < float(model.score.tie_threshold()) < 3.0
+    engine = RewardEngine.from_pretrained(result.model_dir)
+    evaluation = evaluate_judgments(engine, several_raters(12, seed=1), ResampleOptions(resamples=10))
+    assert result.metrics["nll"] == pytest.approx(evaluation.several_raters.joint_nll.estimate, rel=0.02)
+    assert evaluation.several_raters.joint_nll.estimate < math.log(3)
+
+
+def test_the_nll_of_several_judgments_is_their_joint_one_a_judgment():
+    values = torch.tensor([[1.0, math.log(0.8), math.log(0.2), 0.0], [1.0, math.log(0.6), math.log(0.4), 0.0]])
+    several = torch.tensor([[0.0, 0.0], [3.0, -2.4]])
+    predictions = (values.numpy(), torch.zeros(2, 1).numpy(), several.numpy())
+    metrics = compute_preference_metrics(
+        type("P", (), {"predictions": predictions, "label_ids": torch.tensor([1.0, 2 / 3]).numpy()})
+    )
+    assert metrics["nll"] == pytest.approx((-math.log(0.8) + 2.4) / 4, rel=1e-6)
