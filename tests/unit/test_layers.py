@@ -1,7 +1,7 @@
 """Which way imports point. All imports are read, those inside functions, under TYPE_CHECKING and by name too.
 
     cli -> the product folders (train, evaluate, benchmarks, audit, doctor, report, serve, integrations, export)
-        -> results -> inference -> model | data -> config | client | labels -> core | metrics | wire | files
+        -> results -> inference -> model | data -> config | client | labels -> core | metrics | wire | files | trackers
         -> choices | errors
 
 A module imports its own part and parts further down; parts on one level are siblings and do not know each other.
@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
     {"_lazy", "choices", "errors", "measures", "testing"},
-    {"core", "files", "metrics", "user_files", "wire"},
+    {"core", "files", "metrics", "trackers", "user_files", "wire"},
     {"config", "client", "labels"},
     {"model", "data"},
     {"inference"},

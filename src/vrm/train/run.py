@@ -22,6 +22,7 @@ from vrm.results import from_json, read_object, to_text
 from vrm.results.base import versions
 from vrm.results.header import overlong_counts
 from vrm.results.run import RowCounts, RunDocument
+from vrm.train.adapters import check_adapters, with_adapters
 from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar
 from vrm.train.checkpoints import BestOfThisFolder, whole_checkpoint
@@ -40,7 +41,7 @@ from vrm.train.output import (
 from vrm.train.passes import passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
-from vrm.train.setup import RunData, build_model, load_data, with_adapters
+from vrm.train.setup import RunData, build_model, load_data
 from vrm.train.trainer import VRMTrainer
 
 
@@ -86,6 +87,7 @@ def run_training(
     started = time.perf_counter()
     output = Path(config.output_dir)
     checkpoint = _starting_point(config, resume, overwrite)
+    check_adapters(config.model)
     data = data or load_data(config.data, config.seed)
     say(data.report)
     model, tokenizer = build_model(config, data)

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from vrm.choices import Tuning
-from vrm.config import DataConfig, LoraSettings, ModelConfig, RunConfig, SourceConfig
+from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
 from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
 from vrm.data.load import Source, load_judgments
@@ -118,7 +118,7 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     tokenizer = load_tokenizer(settings.tokenizer or settings.backbone)
     fields = _head_fields(settings, config.loss.name, data)
     if settings.from_scratch:
-        backbone_config = _scratch_config(settings.from_scratch, tokenizer)
+        backbone_config = scratch_config(settings.from_scratch, tokenizer)
         model = VRMForSequenceClassification(VRMConfig(backbone_config=backbone_config, **fields))
     else:
         model = VRMForSequenceClassification.from_backbone(settings.backbone, **fields)
@@ -189,7 +189,8 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
     }
 
 
-def _scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
+def scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """Configuration of a backbone of random weights from a JSON file; raises ConfigError."""
     file = Path(path)
     if not file.is_file() and not is_stream(file):
         raise ConfigError(f"model.from_scratch: {file}: no such file")
@@ -200,44 +201,3 @@ def _scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
     values.setdefault("vocab_size", len(tokenizer))
     values.setdefault("pad_token_id", tokenizer.pad_token_id)
     return AutoConfig.for_model(model_type, **values)
-
-
-ALL_LINEAR = "all-linear"
-
-
-def with_adapters(model: VRMForSequenceClassification, settings: LoraSettings) -> Any:
-    """A PEFT model around `model`: adapters in the backbone, everything else of it frozen, the head trainable.
-
-    Raises:
-        ConfigError: if no module names are given and PEFT has none for this architecture.
-    """
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    targets = settings.target_modules or _default_targets(model.config.backbone_config.model_type)
-    model.enable_input_require_grads()
-    return get_peft_model(
-        model,
-        LoraConfig(
-            task_type=TaskType.SEQ_CLS,
-            r=settings.r,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules=targets,
-            # PEFT would adapt the linear maps inside the head too.
-            exclude_modules=r"score\..*" if targets == ALL_LINEAR else None,
-            modules_to_save=["score"],
-        ),
-    )
-
-
-def _default_targets(model_type: str) -> list[str]:
-    """What PEFT adapts in this architecture; it knows the backbone's, not ours."""
-    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-
-    targets = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type)
-    if targets is None:
-        raise ConfigError(
-            f"PEFT has no default modules for the architecture {model_type!r}: set model.lora.target_modules "
-            f"to a list of module names, or to {ALL_LINEAR}"
-        )
-    return list(targets)

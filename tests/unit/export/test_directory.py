@@ -22,7 +22,7 @@ from vrm.export.directory import (
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.model import load_model, save_model
-from vrm.train.setup import with_adapters
+from vrm.train.adapters import with_adapters
 
 FLOAT32 = ExtractionOptions(precision="float32")
 ROWS = [Judgment("how can i help", ["the plan is good", "no"]), Judgment("is it safe ?", ["yes very safe", "sorry"])]

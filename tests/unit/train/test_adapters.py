@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from vrm.config import LoraSettings
+from vrm.config import LoraSettings, ModelConfig
 from vrm.errors import ConfigError
 from vrm.model import VRMForSequenceClassification
-from vrm.train.setup import with_adapters
+from vrm.train.adapters import check_adapters, with_adapters
 
 
 @pytest.fixture
@@ -57,3 +57,45 @@ def test_an_architecture_without_defaults_needs_names(model):
     model.config.backbone_config.model_type = "unheard-of"
     with pytest.raises(ConfigError, match=r"'unheard-of': set model\.lora\.target_modules"):
         with_adapters(model, LoraSettings())
+
+
+@pytest.mark.parametrize("model", ["decoder"], indirect=True)
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (["nope"], r"no module of this backbone is called nope\. It has .*q_proj, k_proj"),
+        (["q_proj", "nope", "proj"], r"is called nope, proj\. It has"),
+        (["self_attn"], r"is called self_attn\. It has"),
+        (["norm"], r"is called norm\. It has"),
+        (["decoder"], r"is called decoder\. It has"),
+        (
+            "q_proj",
+            r"the pattern 'q_proj' matches the whole name of no module of this backbone, such as backbone\..*q_proj",
+        ),
+        ("(", r"'\(' is no regular expression"),
+        (r".*layers\.0\..*", r"PEFT refuses '.*' \(.*is not supported"),
+    ],
+)
+def test_names_of_no_module_are_refused_with_what_there_is(model, targets, words):
+    with pytest.raises(ConfigError, match=rf"^model\.lora\.target_modules: .*{words}") as caught:
+        with_adapters(model, LoraSettings(target_modules=targets))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["decoder"], indirect=True)
+@pytest.mark.parametrize("targets", [r".*\.(q|v)_proj", ["layers.0.self_attn.q_proj", "v_proj"], "All-Linear"])
+def test_patterns_and_longer_names_are_as_in_peft(model, targets):
+    assert adapted(with_adapters(model, LoraSettings(r=2, target_modules=targets)))[0] >= {"q_proj", "v_proj"}
+
+
+def test_names_are_checked_before_anything_is_read(tiny_decoder_backbone, tmp_path):
+    settings = {"tuning": "lora", "lora": {"target_modules": ["nope"]}}
+    with pytest.raises(ConfigError, match="called nope"):
+        check_adapters(ModelConfig(backbone=str(tiny_decoder_backbone), **settings))
+    check_adapters(ModelConfig(backbone=str(tiny_decoder_backbone), tuning="full", lora=settings["lora"]))
+    scratch = tmp_path / "scratch.json"
+    scratch.write_text((tiny_decoder_backbone / "config.json").read_text())
+    with pytest.raises(ConfigError, match="called nope"):
+        check_adapters(ModelConfig(from_scratch=str(scratch), tokenizer=str(tiny_decoder_backbone), **settings))
+    # Loading says what is wrong with this one.
+    check_adapters(ModelConfig(backbone=str(tmp_path), **settings))

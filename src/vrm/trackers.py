@@ -1,0 +1,54 @@
+"""Trackers of `transformers` that a run may report to, and whether they are installed; loads none of them."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.util import find_spec
+
+from vrm.errors import ConfigError
+
+TRACKERS: dict[str, tuple[str, ...]] = {
+    "azure_ml": ("azureml",),
+    "clearml": ("clearml",),
+    "codecarbon": ("codecarbon",),
+    "comet_ml": ("comet_ml",),
+    "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",),
+    "flyte": ("flytekit",),
+    "kubeflow": (),
+    "mlflow": ("mlflow",),
+    "neptune": ("neptune",),
+    "swanlab": ("swanlab",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
+"""From a tracker to the packages of which one must be installed."""
+
+GROUPS = ("all", "none")
+
+
+def _is_installed(tracker: str) -> bool:
+    packages = TRACKERS[tracker]
+    return not packages or any(find_spec(package) is not None for package in packages)
+
+
+def check_tracker(name: str) -> str:
+    """The name of a tracker that can be reported to.
+
+    Raises:
+        ConfigError: nothing has this name, or it is not installed; it says what there is.
+    """
+    if name in GROUPS:
+        return name
+    if name not in TRACKERS:
+        close = difflib.get_close_matches(name.lower(), TRACKERS, 1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise ConfigError(f"no tracker has this name; {meant}There are {', '.join([*TRACKERS, *GROUPS])}")
+    if not _is_installed(name):
+        there = ", ".join(other for other in TRACKERS if TRACKERS[other] and _is_installed(other)) or "no other"
+        raise ConfigError(
+            f"this tracker is not installed: pip install {TRACKERS[name][0].replace('_', '-')}, or leave it out. "
+            f"Installed: {there}"
+        )
+    return name
