@@ -24,7 +24,7 @@ from vrm.choices import (
 )
 from vrm.errors import ConfigError
 from vrm.measures import StyleMeasure
-from vrm.trackers import check_tracker
+from vrm.trackers import check_trackers
 from vrm.user_files import at_home, beside, is_stream, load_yaml, read_text
 
 
@@ -191,7 +191,7 @@ class TrainConfig(_Section):
     early_stopping: int | None = Field(5, ge=1, description="Stop after this many evaluations without a better NLL.")
     logging_steps: int = Field(10, ge=1, description="Steps between logged training terms.")
     precision: Precision = Field(Precision.AUTO, description="Of the backbone; heads and losses are float32 always.")
-    report_to: list[Annotated[str, AfterValidator(check_tracker)]] = Field(
+    report_to: Annotated[list[str], AfterValidator(check_trackers)] = Field(
         default=[], description="Trackers of `transformers`: tensorboard, wandb, mlflow, ..."
     )
 

@@ -33,22 +33,21 @@ def _is_installed(tracker: str) -> bool:
     return not packages or any(find_spec(package) is not None for package in packages)
 
 
-def check_tracker(name: str) -> str:
-    """The name of a tracker that can be reported to.
+def check_trackers(names: list[str]) -> list[str]:
+    """Names of trackers that can be reported to, as they are given.
 
     Raises:
-        ConfigError: nothing has this name, or it is not installed; it says what there is.
+        ConfigError: nothing has one of these names, or it is not installed; it says what there is.
     """
-    if name in GROUPS:
-        return name
-    if name not in TRACKERS:
-        close = difflib.get_close_matches(name.lower(), TRACKERS, 1)
-        meant = f"did you mean {close[0]}? " if close else ""
-        raise ConfigError(f"no tracker has this name; {meant}There are {', '.join([*TRACKERS, *GROUPS])}")
-    if not _is_installed(name):
-        there = ", ".join(other for other in TRACKERS if TRACKERS[other] and _is_installed(other)) or "no other"
-        raise ConfigError(
-            f"this tracker is not installed: pip install {TRACKERS[name][0].replace('_', '-')}, or leave it out. "
-            f"Installed: {there}"
-        )
-    return name
+    for name in names:
+        if name not in (*TRACKERS, *GROUPS):
+            close = difflib.get_close_matches(name.lower(), TRACKERS, 1)
+            meant = f"did you mean {close[0]}? " if close else ""
+            raise ConfigError(f"no tracker is called {name!r}; {meant}There are {', '.join([*TRACKERS, *GROUPS])}")
+        if name in TRACKERS and not _is_installed(name):
+            there = ", ".join(other for other in TRACKERS if TRACKERS[other] and _is_installed(other)) or "no other"
+            package = TRACKERS[name][0].replace("_", "-")
+            raise ConfigError(
+                f"the tracker {name!r} is not installed: pip install {package}, or leave it out. Installed: {there}"
+            )
+    return names

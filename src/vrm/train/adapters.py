@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from vrm.choices import Tuning
 from vrm.config import LoraSettings, ModelConfig
-from vrm.errors import ConfigError, in_one_line
+from vrm.errors import ConfigError
 from vrm.model.checkpoint import load_tokenizer
 from vrm.model.embedded import resolve_backbone
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -66,10 +66,7 @@ def with_adapters(model: VRMForSequenceClassification, settings: LoraSettings) -
         exclude_modules=r"score\..*" if targets == ALL_LINEAR else None,
         modules_to_save=["score"],
     )
-    try:
-        return get_peft_model(model, adapters)
-    except ValueError as error:
-        raise ConfigError(f"{KEY}: PEFT refuses {targets!r} ({in_one_line(error)})") from error
+    return get_peft_model(model, adapters)
 
 
 def _targets(backbone: nn.Module, model_type: str, settings: LoraSettings) -> list[str] | str:
@@ -78,27 +75,37 @@ def _targets(backbone: nn.Module, model_type: str, settings: LoraSettings) -> li
     if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
         return ALL_LINEAR
     # As PEFT sees them, from the whole model.
-    adaptable = [f"backbone.{name}" for name, module in backbone.named_modules() if _can_have_one(module)]
+    modules = {f"backbone.{name}": _can_have_one(module) for name, module in backbone.named_modules() if name}
+    adaptable = [name for name, can in modules.items() if can]
     if not targets:
         return _default_targets(model_type, adaptable)
-    if isinstance(targets, str):
-        if not any(_matches(targets, name) for name in adaptable):
-            raise ConfigError(
-                f"{KEY}: the pattern {targets!r} matches the whole name of no module of this backbone, such as "
-                f"{adaptable[-1] if adaptable else 'x'}; give a list of names, or {ALL_LINEAR}. {_choices(adaptable)}"
-            )
-        return targets
-    absent = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in adaptable)]
+    matched = {
+        target: [name for name in modules if _matches(target, name, is_pattern=isinstance(targets, str))]
+        for target in ([targets] if isinstance(targets, str) else targets)
+    }
+    absent = [target for target, names in matched.items() if not names]
+    if absent and isinstance(targets, str):
+        raise ConfigError(
+            f"{KEY}: the pattern {targets!r} matches the whole name of no module of this backbone, such as "
+            f"{adaptable[-1] if adaptable else 'x'}; give a list of names, or {ALL_LINEAR}. {_choices(adaptable)}"
+        )
     if absent:
         raise ConfigError(f"{KEY}: no module of this backbone is called {', '.join(absent)}. {_choices(adaptable)}")
+    for target, names in matched.items():
+        unfit = next((name for name in names if not modules[name]), None)
+        if unfit:
+            raise ConfigError(f"{KEY}: {target!r} names {unfit}, which can have no adapter. {_choices(adaptable)}")
     return targets
 
 
-def _matches(pattern: str, name: str) -> bool:
+def _matches(target: str, name: str, is_pattern: bool) -> bool:
+    """As PEFT compares: a pattern with the whole name, a name with its end."""
+    if not is_pattern:
+        return f".{name}".endswith(f".{target}")
     try:
-        return re.fullmatch(pattern, name) is not None
+        return re.fullmatch(target, name) is not None
     except re.error as error:
-        raise ConfigError(f"{KEY}: {pattern!r} is no regular expression ({error})") from None
+        raise ConfigError(f"{KEY}: {target!r} is no regular expression ({error})") from None
 
 
 def _can_have_one(module: nn.Module) -> bool:

@@ -65,15 +65,15 @@ def test_an_architecture_without_defaults_needs_names(model):
     [
         (["nope"], r"no module of this backbone is called nope\. It has .*q_proj, k_proj"),
         (["q_proj", "nope", "proj"], r"is called nope, proj\. It has"),
-        (["self_attn"], r"is called self_attn\. It has"),
-        (["norm"], r"is called norm\. It has"),
+        (["self_attn"], r"'self_attn' names backbone\.layers\.0\.self_attn, which can have no adapter\. It has"),
+        (["norm"], r"'norm' names backbone\.norm, which can have no adapter\. It has"),
         (["decoder"], r"is called decoder\. It has"),
         (
             "q_proj",
-            r"the pattern 'q_proj' matches the whole name of no module of this backbone, such as backbone\..*q_proj",
+            r"the pattern 'q_proj' matches the whole name of no module of this backbone, such as backbone\..*down_proj",
         ),
         ("(", r"'\(' is no regular expression"),
-        (r".*layers\.0\..*", r"PEFT refuses '.*' \(.*is not supported"),
+        (r".*layers\.0\..*", r"names backbone\.layers\.0\.self_attn, which can have no adapter\. It has"),
     ],
 )
 def test_names_of_no_module_are_refused_with_what_there_is(model, targets, words):
