@@ -34,7 +34,7 @@ def document(capsys, *arguments):
 
 
 def test_the_table_and_the_document_say_the_same(model, file, capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "130")
+    monkeypatch.setenv("COLUMNS", "150")
     run("audit", model, file, "--json", tmp_path / "audit.json", *FAST)
     out = capsys.readouterr().out
     found = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
@@ -52,7 +52,8 @@ def test_the_table_and_the_document_say_the_same(model, file, capsys, tmp_path, 
         if edit["measured"]:
             shift, harm = edit["shift"], edit["harm"]
             assert cells[2] == f"{shift['estimate']:+.2f} [{shift['low']:+.2f}, {shift['high']:+.2f}]"
-            assert cells[3] == f"{100 * edit['raised']['estimate']:.0f}"
+            assert cells[3].split(" ")[0] == f"{100 * edit['raised']['estimate']:.0f}"
+            assert "by the interval of the shift" in " ".join(out.split())
             assert cells[5] == f"{100 * harm['estimate']:.0f} [{100 * harm['low']:.0f}, {100 * harm['high']:.0f}]"
     assert found["length"]["pairs"] > 0
 

@@ -18,15 +18,19 @@ from vrm.metrics import (
     bootstrap_rows,
     pairwise_accuracy,
     pearson,
+    share_interval,
     spearman,
 )
-from vrm.results.audit import EditKind, EditResult, LengthCorrelation, LengthReport, PairEffect, Verdict
-
-MOSTLY_NOTICED = 0.25
-"""Damage counts as noticed where the model prefers the damaged completion in at most this share of cases."""
-
-MIN_PROMPTS = 10
-"""Prompts that a verdict needs: a bootstrap over fewer is sure of anything."""
+from vrm.results.audit import (
+    MIN_PROMPTS,
+    MOSTLY_NOTICED,
+    EditKind,
+    EditResult,
+    LengthCorrelation,
+    LengthReport,
+    PairEffect,
+    Verdict,
+)
 
 
 def harm(kind: EditKind, raised: Interval) -> Interval:
@@ -44,21 +48,22 @@ def harm(kind: EditKind, raised: Interval) -> Interval:
     return Interval(of(raised.estimate), of(raised.low), of(raised.high), raised.confidence)
 
 
-def verdict(kind: EditKind, raised: Interval | None, prompts: int) -> Verdict:
-    """An edit's effect in words, by the interval of the share of completions that it raises.
+def verdict(kind: EditKind, shift: Interval | None, raised: Interval | None, prompts: int) -> Verdict:
+    """An edit's effect in words, by the interval of its shift; of damage, also by how often it is not lowered.
 
     Args:
         kind: of the edit.
-        raised: None if nothing was measured.
-        prompts: different ones behind the interval.
+        shift: None if nothing was measured.
+        raised: likewise.
+        prompts: different ones behind the intervals.
     """
-    if raised is None:
+    if shift is None or raised is None:
         return Verdict.UNMEASURED
     if prompts < MIN_PROMPTS:
         return Verdict.TOO_FEW
-    if raised.low > 0.5:
+    if shift.low > 0.0:
         return Verdict.RAISES
-    if raised.high >= 0.5:
+    if shift.high >= 0.0:
         return Verdict.UNNOTICED if kind == LOWER else Verdict.NO_EFFECT
     if kind != LOWER:
         return Verdict.LOWERS
@@ -68,7 +73,8 @@ def verdict(kind: EditKind, raised: Interval | None, prompts: int) -> Verdict:
 def summarize(name: str, edit: Edit, arrays: EditArrays, spread: float, options: ResampleOptions) -> EditResult:
     """The result of one edit, in units of `spread`."""
     shift = np.array(arrays.shift)
-    raised = _mean_interval(_share_above_zero(shift), arrays.prompts, options)
+    change = _mean_interval(shift / spread, arrays.prompts, options)
+    raised = _share_interval(_share_above_zero(shift), arrays.prompts, options)
     return EditResult(
         name=name,
         kind=edit.kind,
@@ -77,11 +83,11 @@ def summarize(name: str, edit: Edit, arrays: EditArrays, spread: float, options:
         measured=len(shift),
         not_applicable=arrays.not_applicable,
         overlong=arrays.overlong,
-        shift=_mean_interval(shift / spread, arrays.prompts, options),
+        shift=change,
         raised=raised,
         pairs=_pair_effect(edit.kind, arrays.pairs, options) if arrays.pairs else None,
         harm=None if raised is None else harm(edit.kind, raised),
-        verdict=verdict(edit.kind, raised, len(set(arrays.prompts))),
+        verdict=verdict(edit.kind, change, raised, len(set(arrays.prompts))),
     )
 
 
@@ -102,9 +108,9 @@ def _pair_effect(kind: EditKind, pairs: Sequence[EditedPair], options: ResampleO
     preferred = np.flatnonzero(before > 0)
     flips, errors = None, None
     if kind == LOWER:
-        errors = _mean_interval(_share_above_zero(own_shift), prompts, options)
+        errors = _share_interval(_share_above_zero(own_shift), prompts, options)
     else:
-        flips = _mean_interval(_share_above_zero(-after[preferred]), [prompts[row] for row in preferred], options)
+        flips = _share_interval(_share_above_zero(-after[preferred]), [prompts[row] for row in preferred], options)
     labels = np.ones(len(pairs))
     return PairEffect(
         pairs=len(pairs),
@@ -127,8 +133,8 @@ def length_report(arrays: AuditArrays, options: ResampleOptions) -> LengthReport
         rewards=correlation(rewards, groups=_distinct_by_prompt(arrays)),
         labels=correlation(_label_scores(arrays), groups=_labelled_by_row(arrays)),
         pairs=len(prompts),
-        model_prefers_longer=_mean_interval(shares[0], prompts, options),
-        labels_prefer_longer=_mean_interval(shares[1], prompts, options),
+        model_prefers_longer=_share_interval(shares[0], prompts, options),
+        labels_prefer_longer=_share_interval(shares[1], prompts, options),
     )
 
 
@@ -204,3 +210,10 @@ def _mean_interval(
 ) -> Interval | None:
     """Interval of a mean, bootstrapped over prompts; None without values."""
     return bootstrap_mean(values, prompts, options) if len(values) else None
+
+
+def _share_interval(
+    values: Sequence[float] | Array, prompts: Sequence[Hashable], options: ResampleOptions
+) -> Interval | None:
+    """Interval of a share over prompts; None without values."""
+    return share_interval(values, prompts, options.confidence) if len(values) else None

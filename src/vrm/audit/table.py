@@ -13,10 +13,10 @@ from rich.table import Column, Table
 
 from vrm.audit.edits import EDITS, Edit
 from vrm.metrics import Interval
-from vrm.results.audit import AuditReport, EditKind, EditResult, Verdict
+from vrm.results.audit import MIN_PROMPTS, MOSTLY_NOTICED, AuditReport, EditKind, EditResult, Verdict
 from vrm.results.formats import few_words, table
 
-WIDE = 124
+WIDE = 134
 """Columns of the terminal from which intervals stand beside their estimates and not under them."""
 
 _STYLES = {
@@ -42,8 +42,7 @@ def _edits_table(report: AuditReport, title: str, damage: str, narrow: bool) -> 
     columns = [
         Column("edit", no_wrap=True),
         *(Column(name, justify="right", no_wrap=True) for name in ("of", "shift")),
-        Column("raised %", justify="right"),
-        *(Column(name, justify="right", min_width=least) for name in ("pairs wrong %", "harm %")),
+        *(Column(name, justify="right", min_width=least) for name in ("raised %", "pairs wrong %", "harm %")),
         Column("verdict"),
     ]
     edits = table(f"Audit of {escape(title)}", columns, escape(_caption(report, damage)), **look)
@@ -53,7 +52,7 @@ def _edits_table(report: AuditReport, title: str, damage: str, narrow: bool) -> 
             escape(result.name) + (f" {damage}" if result.kind == EditKind.LOWER else ""),
             str(result.measured),
             _cell(result.shift, "+.2f", narrow=narrow),
-            "-" if result.raised is None else f"{100 * result.raised.estimate:.0f}",
+            _cell(result.raised, ".0f", 100, narrow=narrow),
             _cell(result.pairs_wrong, ".0f", 100, narrow=narrow),
             _cell(result.harm, ".0f", 100, narrow=narrow),
             f"[{style}]{result.verdict}[/]",
@@ -68,7 +67,8 @@ def _cell(interval: Interval | None, form: str, scale: float = 1.0, *, narrow: b
     estimate, low, high = (f"{scale * value:{form}}" for value in (interval.estimate, interval.low, interval.high))
     if math.isnan(interval.low):
         return estimate
-    return f"{estimate}\n[dim]{low}, {high}[/]" if narrow else f"{estimate} " + escape(f"[{low}, {high}]")
+    ends = escape(f"[{low}, {high}]")
+    return f"{estimate}\n[dim]{ends}[/]" if narrow else f"{estimate} {ends}"
 
 
 def _caption(report: AuditReport, damage: str) -> str:
@@ -79,7 +79,10 @@ def _caption(report: AuditReport, damage: str) -> str:
         f"{report.spread_source}. raised: completions whose reward the edit raises. pairs wrong: pairs turned round by "
         f"the edit of their rejected side; {damage}: pairs whose damaged chosen side is preferred to the undamaged. "
         f"harm: raised less lowered, at least 0; {damage}: not lowered (blind is 50). {100 * report.confidence:.0f} % "
-        f"intervals by bootstrap over {report.prompts} prompts."
+        f"intervals over {report.prompts} prompts. verdict: by the interval of the shift, which raises the reward "
+        "above 0, lowers it below 0, and else has no clear effect (damage: is not noticed); damage that lowers it is "
+        f"often not noticed where more than {100 * MOSTLY_NOTICED:.0f} % of the completions are not lowered; under "
+        f"{MIN_PROMPTS} prompts there is none."
     )
 
 

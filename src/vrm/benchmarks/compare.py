@@ -21,7 +21,7 @@ from vrm.metrics import (
     holm,
 )
 from vrm.results.comparison import BenchmarkComparison, PairedFigure
-from vrm.results.formats import ALPHA, FEW_PROMPTS, leaves_out_zero, p_words, points, signed
+from vrm.results.formats import ALPHA, FEW_PROMPTS, ends, leaves_out_zero, p_words, points, signed
 
 
 def compare_outcomes(
@@ -97,7 +97,7 @@ def _conclusions(compared: BenchmarkComparison) -> list[str]:
     main, sentences = compared.figures[0], []
     interval = main.difference
     show, unit = (points, " points") if main.share else (signed, "")
-    span = f"{show(interval.low)} to {show(interval.high)}"
+    span = ends(interval.low, interval.high, show)
     test = "" if main.p_value is None else f"; {p_words(main.p_value)}"
     if math.isnan(interval.low):
         sentences.append("Nothing can be concluded: the examples are of one prompt, or of none.")
@@ -105,13 +105,13 @@ def _conclusions(compared: BenchmarkComparison) -> list[str]:
         better, worse = ("A", "B") if interval.estimate > 0 else ("B", "A")
         size = show(abs(interval.estimate)).lstrip("+")
         sentences.append(
-            f"{better} is better than {worse} on {main.name} by {size}{unit} (A - B {span} with "
-            f"{100 * interval.confidence:g} % confidence{test})."
+            f"{better} is better than {worse} on {main.name} by {size}{unit} (A - B "
+            f"{span} with {100 * interval.confidence:g} % confidence{test})."
         )
     else:
         sentences.append(
             f"A and B cannot be told apart on {main.name}: A - B is {show(interval.estimate)}{unit}, and anything "
-            f"from {span} fits these {main.count} examples{test}."
+            f"in {span} fits these {main.count} examples{test}."
         )
     tested = [figure for figure in compared.figures if figure.holm_p_value is not None]
     if tested:

@@ -26,6 +26,7 @@ MAX_FREE = 3
 """Free objectives that are printed one by one, the heaviest; the rest are one line."""
 
 MAX_PAIRS = 6
+MIN_WIDTH = 60
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
@@ -39,15 +40,18 @@ class _Marks:
     mean: str
     high: str
     block: str
-    dash: str
 
 
-_UNICODE = _Marks("━", "─", "┝", "●", "┤", "█", "–")
-_ASCII = _Marks("=", "-", "[", "o", "]", "#", "-")
+_UNICODE = _Marks("━", "─", "┝", "●", "┤", "█")
+_ASCII = _Marks("=", "-", "[", "o", "]", "#")
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
-    """Print an explanation, in the console's width; ASCII where its encoding has no line-drawing characters."""
+    """Print an explanation, in the console's width; ASCII where its encoding has no line-drawing characters.
+
+    Narrower consoles than `MIN_WIDTH` wrap its lines themselves, since columns would be cut.
+    """
+    console.width = max(console.width, MIN_WIDTH)
     _View(console, explanation).print()
 
 
@@ -107,7 +111,7 @@ class _View:
         named, rest = self._split_free()
         table = Table.grid(padding=(0, 2, 0, 0))
         widest = max(len(report.objective) for report in named)
-        cells = max(min(self.console.width - widest - 26, 60), 10)
+        cells = max(min(self.console.width - widest - 27, 60), 10)
         for report in sorted(named, key=lambda report: -report.weight.mean):
             style = "cyan" if report.named else "dim"
             table.add_row(
@@ -121,10 +125,11 @@ class _View:
             table.add_row(Text(f"{len(rest)} more free", style="dim"), f"{total:.2f}", Text("together", style="dim"))
         return Group(table, *self._concentration())
 
-    def _weight_range(self, report: WeightReport) -> str:
+    @staticmethod
+    def _weight_range(report: WeightReport) -> str:
         if report.concentration is None:
             return ""
-        return f"{report.weight.low:.2f} {self.marks.dash} {report.weight.high:.2f}"
+        return f"[{report.weight.low:.2f}, {report.weight.high:.2f}]"
 
     def _concentration(self) -> Iterable[Text]:
         explained = self.explanation
@@ -190,8 +195,9 @@ class _View:
         hint = "Rewards are known up to a constant per prompt: only differences between its completions count."
         return Group(table, Text(hint, style="dim"))
 
-    def _range(self, interval: CredibleInterval) -> str:
-        return f"{_signed(interval.low)} {self.marks.dash} {_signed(interval.high)}"
+    @staticmethod
+    def _range(interval: CredibleInterval) -> str:
+        return f"[{_signed(interval.low).strip()}, {_signed(interval.high).strip()}]"
 
     def _pairs(self) -> Iterable[RenderableType]:
         pairs = self.explanation.pairs

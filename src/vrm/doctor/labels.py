@@ -13,7 +13,7 @@ from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, Pair
 from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
-from vrm.results.formats import plural
+from vrm.results.formats import ends, plural
 
 MIN_REPEATS = 20
 """Repeated pairs from which label noise is estimated at all."""
@@ -154,9 +154,9 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
     high = noise.estimate > settings.thresholds.label_noise
     return check.finding(
         Severity.WARNING if high else Severity.INFO,
-        f"About {percent(noise.estimate)} of the labels are wrong (95 % interval {100 * noise.low:.1f} to "
-        f"{100 * noise.high:.1f} %), if judgments of one pair err independently: {len(repeated):,} pairs are judged "
-        f"more than once, and two judgments of one disagree in {percent(d.estimate)}. Copied rows make this too low; "
+        f"About {percent(noise.estimate)} {ends(noise.low, noise.high)} of the labels are wrong, if judgments of one "
+        f"pair err independently: {len(repeated):,} pairs are judged more "
+        f"than once, and two judgments of one disagree in {percent(d.estimate)}. Copied rows make this too low; "
         "honest differences of taste count as noise.",
         f"No model can agree with more than about {100 * (1 - noise.estimate):.0f} % of such labels; more judgments a "
         "pair, or soft labels, help more than a bigger model."

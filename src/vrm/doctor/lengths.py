@@ -20,7 +20,7 @@ from vrm.doctor.rows import FileRows, Pair, evenly
 from vrm.errors import ConfigError, MissingExtraError
 from vrm.metrics import Interval, pairwise_hits, share_interval
 from vrm.results.doctor import Finding, Severity
-from vrm.results.formats import plural
+from vrm.results.formats import ends, plural
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -93,7 +93,7 @@ def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
 
 
 def _words(rate: Interval) -> str:
-    interval = "" if np.isnan(rate.low) else f" ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
+    interval = "" if np.isnan(rate.low) else f" {ends(rate.low, rate.high)}"
     return f"{100 * rate.estimate:.1f} %{interval}"
 
 

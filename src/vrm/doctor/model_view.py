@@ -13,7 +13,7 @@ from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, evenly
 from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
-from vrm.results.formats import plural
+from vrm.results.formats import ends, plural
 
 if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine
@@ -89,4 +89,4 @@ def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> I
 
 
 def _interval(share: Interval) -> str:
-    return "" if np.isnan(share.low) else f", 95 % interval {100 * share.low:.1f} to {100 * share.high:.1f} %"
+    return "" if np.isnan(share.low) else f" {ends(share.low, share.high)}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from vrm.metrics import Interval
 from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
-from vrm.results.formats import ALPHA, FEW_PROMPTS, leaves_out_zero, number, p_words, percent, points, signed
+from vrm.results.formats import ALPHA, FEW_PROMPTS, ends, leaves_out_zero, number, p_words, percent, points, signed
 
 FEW_DIFFERENCES = 10
 ABOUT_SEEDS = "All this is about these two trained models: other seeds of the same recipes may differ as much."
@@ -41,16 +41,17 @@ def accuracy_words(compared: PairedComparison) -> str:
         low, high = sorted((sign * interval.low, sign * interval.high))
         return (
             f"{better} is more accurate than {worse} by {percent(abs(interval.estimate))} points "
-            f"({_level(interval)} interval {percent(low)} to {percent(high)}; {p_value})."
+            f"({_level(interval)} interval {ends(low, high)}; {p_value})."
         )
     if certain or significant:
         return (
-            f"Undecided: A - B is {points(interval.estimate)} points, and interval ({points(interval.low)} to "
-            f"{points(interval.high)}) and test ({p_value}) disagree on whether it could be 0. {_needed(compared)}"
+            f"Undecided: A - B is {points(interval.estimate)} points, and interval "
+            f"{ends(interval.low, interval.high, points)} and test ({p_value}) disagree on whether it could be 0. "
+            f"{_needed(compared)}"
         )
     return (
-        f"A and B cannot be told apart by accuracy: A - B is {points(interval.estimate)} points, and anything from "
-        f"{points(interval.low)} to {points(interval.high)} fits these {judged} pairs ({p_value}). {_needed(compared)}"
+        f"A and B cannot be told apart by accuracy: A - B is {points(interval.estimate)} points, and anything in "
+        f"{ends(interval.low, interval.high, points)} fits these {judged} pairs ({p_value}). {_needed(compared)}"
     )
 
 
@@ -120,7 +121,7 @@ def _controlled(compared: PairedComparison) -> list[str]:
 
 def _loss(measure: PairedMeasure) -> str:
     difference = measure.difference
-    span = f"{signed(difference.estimate)} nats ({signed(difference.low)} to {signed(difference.high)})"
+    span = f"{signed(difference.estimate)} nats {ends(difference.low, difference.high, signed)}"
     if not leaves_out_zero(difference):
         return f"Log loss does not tell them apart either way: A - B is {span}."
     better, worse = ("A", "B") if difference.estimate < 0 else ("B", "A")
@@ -128,7 +129,7 @@ def _loss(measure: PairedMeasure) -> str:
 
 
 def _span(difference: Interval) -> str:
-    return f"{points(difference.estimate)} points ({points(difference.low)} to {points(difference.high)})"
+    return f"{points(difference.estimate)} points {ends(difference.low, difference.high, points)}"
 
 
 def _needed(compared: PairedComparison) -> str:

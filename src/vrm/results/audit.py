@@ -9,6 +9,12 @@ from typing import Any
 from vrm.metrics import Interval
 from vrm.results.base import Kind, ModelDocument, Part
 
+MOSTLY_NOTICED = 0.25
+"""Damage counts as noticed where at most this share of the damaged completions has no lower reward."""
+
+MIN_PROMPTS = 10
+"""Prompts that a verdict needs: a bootstrap of the shift over fewer is sure of anything."""
+
 
 class EditKind(StrEnum):
     """What a reward should make of an edit."""
@@ -71,7 +77,7 @@ class EditResult:
         raised: share of completions whose reward is higher after the edit (equal: half), in [0, 1].
         pairs: its effect on labelled pairs; None if there are none.
         harm: on one scale from 0 to 1, see `harm`.
-        verdict: its effect in words.
+        verdict: its effect in words, by the interval of `shift`.
     """
 
     name: str

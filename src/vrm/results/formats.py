@@ -52,9 +52,14 @@ def points(value: float) -> str:
     return signed(100 * value, 1)
 
 
+def ends(low: float, high: float, show: Callable[[float], str] = percent) -> str:
+    """`[-0.62, -0.25]`, as every interval is written."""
+    return f"[{show(low)}, {show(high)}]"
+
+
 def span(interval: Interval, show: Callable[[float], str] = percent) -> str:
     """Both ends in brackets, escaped for rich's markup."""
-    return rf"\[{show(interval.low)}, {show(interval.high)}]"
+    return f"\\{ends(interval.low, interval.high, show)}"
 
 
 def with_span(interval: Interval, show: Callable[[float], str] = percent) -> str:
@@ -78,7 +83,7 @@ def held_out_accuracy(metrics: Mapping[str, float]) -> str:
     if not pairs or math.isnan(accuracy):
         return number(accuracy)
     interval = wilson_interval(accuracy, pairs)
-    return f"{number(accuracy)} [{number(interval.low)}, {number(interval.high)}] of {plural(pairs, 'pair')}"
+    return f"{number(accuracy)} {ends(interval.low, interval.high, number)} of {plural(pairs, 'pair')}"
 
 
 def few_words(count: int, noun: str = "prompt") -> str:

@@ -23,7 +23,7 @@ from vrm.data.splits import prompt_key
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import ConfigError, DataError, NumericsError
 from vrm.inference.judged import JudgedBatch
-from vrm.metrics import Interval, ResampleOptions
+from vrm.metrics import Interval, ResampleOptions, share_interval
 from vrm.model.configuration_vrm import VRMConfig
 
 FEW = ResampleOptions(resamples=60)
@@ -82,7 +82,10 @@ def test_a_reward_that_is_length_is_found_out():
     report = audit(StubEngine(lambda text: len(text) / 100), ROWS, options=FEW)
     padding = result(report, "padding")
     assert padding.verdict == "raises the reward"
-    assert padding.raised == Interval(1.0, 1.0, 1.0, 0.95)
+    assert padding.raised == share_interval(
+        [1.0] * padding.measured, [row.prompt for row in ROWS for _ in row.completions]
+    )
+    assert padding.raised.low < padding.raised.high == 1.0
     assert padding.harm.estimate == 1.0
     assert padding.shift.low > 0
     spread = np.std([len(text) / 100 for row in ROWS for text in row.completions])
@@ -282,21 +285,23 @@ def test_harm_is_one_scale():
 
 
 @pytest.mark.parametrize(
-    ("kind", "raised", "words"),
+    ("kind", "shift", "raised", "words"),
     [
-        (NOT_RAISE, (0.8, 0.6, 0.9), "raises the reward"),
-        (NOT_RAISE, (0.6, 0.5, 0.7), "no clear effect"),
-        (NOT_RAISE, (0.3, 0.2, 0.49), "lowers the reward"),
-        (LOWER, (0.8, 0.6, 0.9), "raises the reward"),
-        (LOWER, (0.4, 0.3, 0.5), "not noticed"),
-        (LOWER, (0.4, 0.3, 0.49), "often not noticed"),
-        (LOWER, (0.25, 0.2, 0.3), "lowers it, as it should"),
+        (NOT_RAISE, (0.17, 0.12, 0.24), 0.55, "raises the reward"),
+        (NOT_RAISE, (0.02, 0.0, 0.04), 0.8, "no clear effect"),
+        (NOT_RAISE, (0.0, 0.0, 0.0), 0.5, "no clear effect"),
+        (NOT_RAISE, (-0.1, -0.2, -0.01), 0.6, "lowers the reward"),
+        (LOWER, (0.2, 0.1, 0.3), 0.4, "raises the reward"),
+        (LOWER, (-0.1, -0.2, 0.0), 0.4, "not noticed"),
+        (LOWER, (-0.17, -0.26, -0.07), 0.45, "often not noticed"),
+        (LOWER, (-0.17, -0.26, -0.07), 0.25, "lowers it, as it should"),
     ],
 )
-def test_verdicts(kind, raised, words):
-    assert verdict(kind, Interval(*raised, 0.95), 10) == words
-    assert verdict(kind, Interval(*raised, 0.95), 9) == "too few prompts"
-    assert verdict(kind, None, 10) == "not measured"
+def test_verdicts_agree_with_their_shift(kind, shift, raised, words):
+    change, share = Interval(*shift, 0.95), Interval(raised, 0.0, 1.0, 0.95)
+    assert verdict(kind, change, share, 10) == words
+    assert verdict(kind, change, share, 9) == "too few prompts"
+    assert verdict(kind, None, None, 10) == "not measured"
 
 
 def test_the_last_assistant_message_is_edited():

@@ -71,10 +71,10 @@ def test_everything_that_is_asked_is_there():
     text = printed(explanation())
     for words in (
         "safety       0.60",
-        "0.30 – 0.90",
+        "[0.30, 0.90]",
         "with 90 % intervals",
         "Total concentration 10.0 = 6.0 of the model + 4 of emphasis (safety +4). Counts are votes.",
-        "A beats B with probability 0.83   (margin +1.10 log-odds, -0.30 – +2.60)",
+        "A beats B with probability 0.83   (margin +1.10 log-odds, [-0.30, +2.60])",
         "because of safety +1.20, in spite of style -0.30",
         "how good is it?",
         "what matters here?",
@@ -94,6 +94,12 @@ def test_lines_fit_into_the_terminal(width, count, encoding):
     assert max(map(cell_len, text.splitlines())) <= width
     assert "…" not in text
     assert "?????" not in text
+
+
+def test_a_narrow_terminal_cuts_no_name():
+    text = printed(explanation(), 40)
+    assert "[0.30, 0.90]" in text
+    assert "…" not in text
 
 
 def test_many_free_objectives_are_summed_up():

@@ -162,7 +162,7 @@ def test_words_for_a_clear_difference():
     low, high = 100 * overall.accuracy.difference.low, 100 * overall.accuracy.difference.high
     size = 100 * overall.accuracy.difference.estimate
     assert sentences[0] == (
-        f"A is more accurate than B by {size:.1f} points (95 % interval {low:.1f} to {high:.1f}; p < 0.001)."
+        f"A is more accurate than B by {size:.1f} points (95 % interval [{low:.1f}, {high:.1f}]; p < 0.001)."
     )
     turned, _ = words(600, (0.6, 0.9))
     assert turned[0].startswith("B is more accurate than A by ")

@@ -19,6 +19,7 @@ from vrm.report.charts import Bar, Drawer
 from vrm.report.values import fixed, fixed_cell, known, percent, percent_cell, whole
 from vrm.report.view import View
 from vrm.results import AuditDocument, EditKind, EditResult, Verdict
+from vrm.results.audit import MOSTLY_NOTICED
 
 TONES: dict[Verdict, Tone] = {
     Verdict.RAISES: "bad",
@@ -92,7 +93,9 @@ def _table(audit: AuditDocument) -> Table:
         f"{fixed(audit.spread)}, the {audit.spread_source or 'spread of the reward'}. "
         "Pairs wrong: of the pairs that the model has right, those that turn round when the rejected side has the "
         "edit; ↓: pairs in which it prefers the damaged chosen side to the undamaged one. "
-        f"{percent(audit.confidence, 0)} % intervals over {whole(audit.prompts)} prompts."
+        f"{percent(audit.confidence, 0)} % intervals over {whole(audit.prompts)} prompts. The verdict goes by the "
+        "interval of the shift: above 0 the edit raises the reward, below 0 it lowers it. Damage that lowers it is "
+        f"often not noticed where more than {100 * MOSTLY_NOTICED:.0f} % of the completions are not lowered."
     )
     return Table(columns, [_row(edit) for edit in audit.edits], caption)
 

@@ -63,7 +63,7 @@ def _explanation(explanation: Explanation) -> list[Block]:
         if not math.isnan(margin.low) and not math.isnan(margin.high):
             level = percent(explanation.level, 0)
             mean, low, high = (fixed(value, 2, signed=True) for value in (margin.mean, margin.low, margin.high))
-            sentences.append(f"Margin {mean}, {level} % between {low} and {high}.")
+            sentences.append(f"Margin {mean} [{low}, {high}], a {level} % interval.")
         if pair.uncertainty is not None:
             shares = ", ".join(f"{part} {percent(share, 0)} %" for part, share in pair.uncertainty.shares.items())
             sentences.append(f"What its uncertainty comes from: {shares}.")
