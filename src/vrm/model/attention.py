@@ -1,9 +1,9 @@
 """Attention over packed rows (`vrm.model.packing`), as an implementation that `transformers` dispatches to.
 
-Parts of a packed row must not see each other, except that a completion sees its prompt. Each tree is attended to
-alone, by `scaled_dot_product_attention`; on CUDA one FlexAttention kernel takes the whole row. Nothing else of a
-backbone changes: projections, norms and MLPs work on single tokens, and rotary or learned positions are passed in.
-Without `segments`, the implementation is the library's `sdpa`.
+Parts of a packed row must not see each other, except that a completion sees its prompt. Rows of like length are
+attended to together, by `scaled_dot_product_attention`; on CUDA one FlexAttention kernel takes the whole row. Nothing
+else of a backbone changes: projections, norms and MLPs work on single tokens, and rotary or learned positions are
+passed in. Without `segments`, the implementation is the library's `sdpa`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._triton import has_triton
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.logging import warning_once
@@ -83,7 +83,11 @@ def _output_and_gradients(attend: Any, states: list[Tensor], segments: Segments)
 def _flex_works(query: Tensor, key: Tensor, value: Tensor) -> bool:
     problem = flex_problem(query.device, _computed_in(value), query.shape[-1], query.shape[1] // key.shape[1])
     if problem is not None:
-        warning_once(logger, "packed rows are attended to tree by tree, FlexAttention does not work here: %s", problem)
+        warning_once(
+            logger,
+            "packed rows are attended to by scaled_dot_product_attention, FlexAttention does not work here: %s",
+            problem,
+        )
     return problem is None
 
 
@@ -91,29 +95,41 @@ def sdpa_packed_attention(
     query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, dropout: float = 0.0,
     scaling: float | None = None, window: int | None = None,
 ) -> Tensor:  # fmt: skip
-    """Tree by tree, (1, heads, tokens, width)."""
-    repeats = query.shape[1] // key.shape[1]
-    sizes, blocks = segments.plan(window, query.device)
+    """In few calls over rows of like length (`vrm.model.calls`), (1, heads, tokens, width)."""
+    dtype = _computed_in(value)
+    plan = segments.plan(window, query.device, dtype)
+    looking = [call.rows * call.queries for call in plan.calls]
+    looked_at = [call.rows * call.keys for call in plan.calls]
     # One split: the gradient of a slice is as large as the whole row.
-    queries = query.split(sizes, 2)
-    keys, values = (repeat_kv(states, repeats).split(sizes, 2) for states in (key, value))
+    queries = _gathered(query, plan.queries, dtype).split(looking)
+    keys, values = (_gathered(states, plan.keys, dtype).split(looked_at) for states in (key, value))
     outputs = [
         nn.functional.scaled_dot_product_attention(
-            queries[block.queries],
-            _joined(keys, block.keys),
-            _joined(values, block.keys),
-            attn_mask=block.mask,
+            queries[number].unflatten(0, (call.rows, call.queries)).transpose(1, 2),
+            keys[number].unflatten(0, (call.rows, call.keys)).transpose(1, 2),
+            values[number].unflatten(0, (call.rows, call.keys)).transpose(1, 2),
+            attn_mask=call.mask,
             dropout_p=dropout,
-            is_causal=block.causal,
+            is_causal=call.causal,
             scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
         )
-        for block in blocks
+        .transpose(1, 2)
+        .flatten(0, 1)
+        for number, call in enumerate(plan.calls)
     ]
-    return torch.cat(outputs, 2)
+    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return _of_tokens(output, plan.outputs).transpose(0, 1).unsqueeze(0)
 
 
-def _joined(pieces: tuple[Tensor, ...], which: tuple[int, ...]) -> Tensor:
-    return pieces[which[0]] if len(which) == 1 else torch.cat([pieces[index] for index in which], 2)
+def _gathered(states: Tensor, numbers: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """States of some tokens, (1, heads, tokens, width) to (numbers, heads, width)."""
+    return _of_tokens(states.to(dtype)[0].transpose(0, 1), numbers)
+
+
+def _of_tokens(rows: Tensor, numbers: Tensor | None) -> Tensor:
+    # Copied as whole rows, which is the fast path of `index_select`.
+    return rows if numbers is None else rows.flatten(1).index_select(0, numbers).view(-1, *rows.shape[1:])
 
 
 def packed_attention(

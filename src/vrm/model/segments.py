@@ -1,4 +1,4 @@
-"""Which tokens of a packed row see which, and the calls of attention that compute it tree by tree.
+"""Which tokens of a packed row see which.
 
 Parts of a packed row (`vrm.model.packing`) must not see each other, except that a completion sees its prompt.
 """
@@ -12,37 +12,12 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-DENSE_WASTE = 2.5
-"""A tree is attended to in one call, masked, if that computes at most this many times the scores it needs.
+from vrm.model.calls import Plan, Visibility, decoder_rows, encoder_rows, plan_calls
 
-Measured for pairs on a CPU in bfloat16: one call a tree takes 0.85 of the time of one call a part.
-"""
-
-DENSE_LENGTH = 1024
-"""Longest tree whose mask is written out."""
-
-
-Visibility = Callable[[Any, Any, Tensor, Tensor], Tensor]
-"""FlexAttention's `mask_mod`: of (batch, head, query, key), numbers of tokens, whether the query sees the key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One call of attention over pieces of a row.
-
-    Attributes:
-        queries: number of the piece whose tokens look.
-        keys: numbers of the pieces that they look at, one or two.
-        mask: bool (queries, keys), what is seen; None: everything, or with `causal` what comes before, and itself.
-        causal: whether that is so.
-    """
-
-    queries: int
-    keys: tuple[int, ...]
-    mask: Tensor | None
-    causal: bool
+NO_PART = -2
+"""The part of padding; -1 is the prefix of a part that has none."""
 
 
 @dataclass
@@ -73,7 +48,8 @@ class Segments:
 
         Args:
             window: tokens that one sees at most, itself among them; None: all.
-            device: of the numbers that the rule is asked with.
+            device: of the numbers that the rule is asked with. The number after the last token's stands for padding,
+                which nothing sees.
         """
         sizes = torch.tensor(self.lengths, device=device, dtype=torch.int32)
         part = torch.repeat_interleave(torch.arange(len(sizes), device=device, dtype=torch.int32), sizes)
@@ -81,6 +57,7 @@ class Segments:
         starts = torch.cumsum(sizes, 0, dtype=torch.int32) - sizes
         index = torch.arange(len(part), device=device, dtype=torch.int32)
         position = index - starts[part] + torch.where(prefix >= 0, sizes[prefix.clamp_min(0)], 0)
+        part, position = nn.functional.pad(part, (0, 1), value=NO_PART), nn.functional.pad(position, (0, 1))
 
         def seen(batch: Any, head: Any, query: Tensor, key: Tensor) -> Tensor:
             visible = (part[query] == part[key]) | (prefix[query] == part[key])
@@ -97,31 +74,13 @@ class Segments:
             self._plans[key] = flex_mask(self.visibility(window, device), sum(self.lengths), device)
         return self._plans[key]
 
-    def plan(self, window: int | None, device: torch.device) -> tuple[list[int], list[Block]]:
-        """Sizes of the pieces into which the row is cut, and the calls over them; the same for every such layer."""
-        key = (window, device)
+    def plan(self, window: int | None, device: torch.device, dtype: torch.dtype) -> Plan:
+        """The calls of attention that compute the row, for states of a dtype; the same for every such layer."""
+        key = (window, device, dtype)
         if key not in self._plans:
-            self._plans[key] = self._make_plan(window, device)
+            rows = decoder_rows(self._trees(), window) if self.causal else encoder_rows(self._trees())
+            self._plans[key] = plan_calls(rows, self.visibility(window, device), self.causal, device, dtype)
         return self._plans[key]
-
-    def _make_plan(self, window: int | None, device: torch.device) -> tuple[list[int], list[Block]]:
-        pieces: list[range] = []
-        blocks: list[Block] = []
-        masks = _Masks(self.visibility(window, device), device)
-        for prompt, *completions in self._trees():
-            first, lengths = len(pieces), (len(prompt), *map(len, completions))
-            if self.causal and completions and _dense_pays(lengths):
-                pieces.append(range(prompt.start, completions[-1].stop))
-                blocks.append(Block(first, (first,), masks.of(pieces[-1:], lengths), False))
-                continue
-            plain = window is None or len(prompt) <= window
-            mask = None if plain or not self.causal else masks.of([prompt], lengths[:1])
-            blocks.append(Block(first, (first,), mask, self.causal and plain))
-            for number, completion in enumerate(completions, first + 1):
-                mask = masks.of([prompt, completion], (len(prompt), len(completion))) if self.causal else None
-                blocks.append(Block(number, (first, number), mask, False))
-            pieces += [prompt, *completions]
-        return [len(piece) for piece in pieces], blocks
 
     def _trees(self) -> Iterator[list[range]]:
         """Tokens of the parts of each tree, the prompt's first."""
@@ -129,28 +88,6 @@ class Segments:
         starts = [part for part, prefix in enumerate(self.prefixes) if prefix < 0]
         for first, last in pairwise([*starts, len(parts)]):
             yield parts[first:last]
-
-
-class _Masks:
-    """Masks by their shape, each made once: the rule is the same wherever in the row a tree stands."""
-
-    def __init__(self, seen: Visibility, device: torch.device) -> None:
-        self._seen, self._device = seen, device
-        self._made: dict[tuple[int, ...], Tensor] = {}
-
-    def of(self, pieces: list[range], lengths: tuple[int, ...]) -> Tensor:
-        """What queries of the last piece see of all pieces, (tokens of the last, tokens); `lengths` of their parts."""
-        key = (len(pieces), *lengths)
-        if key not in self._made:
-            tokens = [torch.arange(piece.start, piece.stop, device=self._device) for piece in pieces]
-            self._made[key] = self._seen(None, None, tokens[-1].unsqueeze(1), torch.cat(tokens))
-        return self._made[key]
-
-
-def _dense_pays(lengths: tuple[int, ...]) -> bool:
-    prompt, *completions = lengths
-    needed = prompt**2 / 2 + sum(length * (prompt + length) for length in completions)
-    return sum(lengths) <= DENSE_LENGTH and sum(lengths) ** 2 <= DENSE_WASTE * needed
 
 
 BLOCK = 128
@@ -190,7 +127,7 @@ def _seen_by_block(seen: Callable[..., Tensor], tokens: int, device: torch.devic
         visible = seen(None, None, queries.unsqueeze(1), keys)
         rows = -(-len(queries) // BLOCK)
         padding = (0, blocks * BLOCK - tokens, 0, rows * BLOCK - len(queries))
-        squares = torch.nn.functional.pad(visible, padding).view(rows, BLOCK, blocks, BLOCK)
+        squares = nn.functional.pad(visible, padding).view(rows, BLOCK, blocks, BLOCK)
         counts[first : first + rows] = squares.sum((1, 3))
     return counts
 

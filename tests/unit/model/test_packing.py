@@ -238,7 +238,7 @@ def test_a_tree_attends_the_same_way_in_one_call_and_part_by_part(monkeypatch):
     query, key, value = torch.randn(3, 1, 2, packed["input_ids"].shape[1], 8, dtype=torch.float64)
     results = []
     for waste in (0.0, 1e9):
-        monkeypatch.setattr("vrm.model.segments.DENSE_WASTE", waste)
+        monkeypatch.setattr("vrm.model.calls.PADDING", waste)
         segments = Segments.of(packed["parts"], True)
         results.append(sdpa_packed_attention(query, key, value, segments, window=None))
         results.append(sdpa_packed_attention(query, key, value, segments, window=4))
