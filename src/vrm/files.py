@@ -107,6 +107,12 @@ def _is_written_in_place(place: Path) -> bool:
     return place.exists() and not os.access(os.path.realpath(place.parent), os.W_OK)
 
 
+def holds_something(path: str | Path) -> bool:
+    """Whether a file is there and not empty, so that writing to it would replace what somebody may want to keep."""
+    place = Path(path)
+    return place.is_file() and not str(place).startswith(_DEVICES) and place.stat().st_size > 0
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text as `new_file` does."""
     with new_file(path) as stream:

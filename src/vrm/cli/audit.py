@@ -34,6 +34,7 @@ def audit(
     model: options.ModelArgument,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Judgments in the row schema, any format.")],
     json_file: options.JsonFileOption = None,
+    overwrite: options.OverwriteOption = False,
     edit: _Edit = None,
     list_edits: _ListEdits = False,
     limit: _Limit = None,
@@ -58,7 +59,7 @@ def audit(
     reward; shuffled sentences, a missing middle and a completion for another prompt must lower it. Prints what each
     does, the worst first, and the correlation of rewards and labels with length.
     """
-    check_results_have_a_place(json_file)
+    check_results_have_a_place(json_file, overwrite)
     rows, edits = options.RowOptions(recipe, options.columns(column), on_bad_rows), _edits(edit)
     loaded = rows.load(file, limit)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}

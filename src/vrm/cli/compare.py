@@ -30,6 +30,7 @@ def compare(
         ),
     ],
     json_file: options.JsonFileOption = None,
+    overwrite: options.OverwriteOption = False,
     recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
     on_bad_rows: options.BadRowsOption = OnBadRows.ERROR,
@@ -44,7 +45,7 @@ def compare(
     Differences with intervals over prompts, tests, and in words what they let one conclude. Ties count in NLL only.
     One model is in memory at a time.
     """
-    check_results_have_a_place(json_file)
+    check_results_have_a_place(json_file, overwrite)
     from vrm.metrics import ResampleOptions
     from vrm.results.header import measured_model
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from vrm.cli.streams import MIN_WIDTH, require_stdout
-from vrm.files import write_text
+from vrm.errors import ConfigError
+from vrm.files import holds_something, write_text
 
 if TYPE_CHECKING:
     from vrm.data.tokenized import OverlongReport
@@ -56,10 +57,22 @@ def print_json(text: str) -> None:
     print(text, end="" if text.endswith("\n") else "\n")
 
 
-def check_results_have_a_place(json_file: Path | None) -> None:
-    """Raise ConfigError where stdout is closed and no file takes the results; called before the work."""
+def check_results_have_a_place(json_file: Path | None, overwrite: bool, *others: Path | None) -> None:
+    """Check before the work that its results can be kept.
+
+    Args:
+        json_file: for the document; None and `-` for stdout.
+        overwrite: replace results that are there.
+        others: further files that are written.
+
+    Raises:
+        ConfigError: stdout is closed and no file takes the results, or a file holds something already.
+    """
     if json_file is None or str(json_file) == "-":
         require_stdout("give --json FILE")
+    for file in (json_file, *others):
+        if file is not None and not overwrite and holds_something(file):
+            raise ConfigError(f"{file} exists already: choose another name, or replace it with --overwrite")
 
 
 def warn_of_rows(name: str, report: OverlongReport) -> None:

@@ -64,6 +64,7 @@ SampleOption = Annotated[
 def doctor(
     files: FilesArgument,
     json_file: options.JsonFileOption = None,
+    overwrite: options.OverwriteOption = False,
     allow: AllowOption = None,
     examples: ExamplesOption = 3,
     split_by: SplitByOption = SplitBy.PROMPT,
@@ -80,7 +81,7 @@ def doctor(
 
     Exits with 1 if something would invalidate training or evaluation.
     """
-    check_results_have_a_place(json_file)
+    check_results_have_a_place(json_file, overwrite)
     if model is not None and tokenizer is not None:
         raise typer.BadParameter("a model has its own tokenizer; give one of the two", param_hint="--tokenizer")
     from vrm.doctor import DoctorSettings, diagnose

@@ -92,6 +92,7 @@ def evaluate(
     list_benchmarks: ListOption = False,
     json_file: JsonOption = None,
     rewards: RewardsOption = None,
+    overwrite: options.OverwriteOption = False,
     recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
     emphasize: options.EmphasizeOption = None,
@@ -110,8 +111,9 @@ def evaluate(
     `vrm evaluate MODEL rm-bench=DIR judgebench=FILE mine.jsonl`; `vrm evaluate --list` names the benchmarks.
     In files of judgments ties count in NLL and Brier only. Nothing is trained or tuned here.
     """
-    check_results_have_a_place(json_file)
     inputs = [find_input(argument) for argument in files]
+    places = [_rewards_path(item, rewards, json_file) for item in inputs]
+    check_results_have_a_place(json_file, overwrite, *places)
     rows = options.RowOptions(recipe, options.columns(column), on_bad_rows)
     _check(inputs, rows, rewards)
     configure_best_of_n(inputs, kappas, max_n, rows)
@@ -120,10 +122,10 @@ def evaluate(
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     steering = options.steering(emphasize, without)
     engine = options.load_engine(model, **settings, steering=steering, cache=cache, on_bad_rows=on_bad_rows)
-    for item in inputs:
+    for item, place in zip(inputs, places, strict=True):
         engine.reset_report()
         mistakes = 0 if json_file is None else MISTAKES
-        item.measure(engine, resamples, mistakes, _rewards_path(item, rewards, json_file))
+        item.measure(engine, resamples, mistakes, place)
         warn_of_rows(item.name, engine.report)
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples}
