@@ -13,6 +13,7 @@ from vrm.choices import LogLevel, OnOverlongServed, Precision
 from vrm.cli import options
 from vrm.cli.console import note
 from vrm.errors import ConfigError, MissingExtraError
+from vrm.user_files import read_text
 from vrm.wire import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _check_installed() -> None:
 def _token(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(TOKEN_VARIABLE)
-    token = file.read_text(encoding="utf-8").strip()
+    token = read_text(file).strip()
     if not token:
         raise ConfigError(f"{file} is empty: a token is needed, or leave --token-file out")
     return token

@@ -19,8 +19,10 @@ MIN_CHARACTERS = 20
 MIN_CONFIDENCE = 0.9
 SHORT_CHARACTERS = 60
 SHORT_CONFIDENCE = 0.99
-SHORT_WORDS = 5
-"""Of shorter texts a language other than English is told from this confidence and this many words on."""
+"""Under so many characters a language other than English needs more confidence."""
+
+PLAIN_CONFIDENCE, PLAIN_WORDS = 0.9999, 5
+"""And in plain letters, without accents, still more and so many words."""
 
 MAX_CHARACTERS = 2_000
 UNSURE = "unsure"
@@ -30,6 +32,9 @@ UNSURE = "unsure"
 _QUOTED_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _CODE = re.compile(r"[(){}\[\]<>=_\\/|;#$@*+&^~%\d]|\w[.:]\w|^-|[a-z][A-Z]")
 _NO_LANGUAGE = "zxx"
+_PIDGIN = "pcm"
+"""What the detector calls short questions in English."""
+
 _AROUND_WORDS = "()[]\"'“”.,:;!?"
 
 
@@ -43,8 +48,8 @@ def without_code(text: str) -> str:
 def language_of(text: str) -> str:
     """ISO 639 code of the language, or `UNSURE`: too short without its code, or the best guess is not sure enough.
 
-    It needs a probability of 0.9. Under 60 characters a language other than English needs 0.99 and, in plain letters,
-    five words: English of a few technical words passes for many others.
+    It needs a probability of 0.9. Under 60 characters a language other than English needs 0.99. Without accents it
+    needs 0.9999 and five words: English of a few technical words passes for many others.
 
     Lui and Baldwin, "langid.py: an off-the-shelf language identification tool" (2012).
     """
@@ -57,11 +62,13 @@ def language_of(text: str) -> str:
     name = str(ranked[0][0])
     logs = np.asarray([log for _, log in ranked], dtype=np.float64)
     confidence = 1.0 / np.exp(logs - logs.max()).sum()
+    needed = MIN_CONFIDENCE
     if name != "en" and len(words) < SHORT_CHARACTERS:
-        # Nigerian Pidgin is what the detector calls short questions in English.
-        few = words.isascii() and len(words.split()) < SHORT_WORDS
-        return UNSURE if few or name == "pcm" or confidence < SHORT_CONFIDENCE else name
-    return name if confidence >= MIN_CONFIDENCE and name != _NO_LANGUAGE else UNSURE
+        plain = words.isascii()
+        if name == _PIDGIN or (plain and len(words.split()) < PLAIN_WORDS):
+            return UNSURE
+        needed = PLAIN_CONFIDENCE if plain else SHORT_CONFIDENCE
+    return name if confidence >= needed and name != _NO_LANGUAGE else UNSURE
 
 
 def check_languages(rows: FileRows, settings: DoctorSettings, english_only: bool) -> Finding:

@@ -27,7 +27,7 @@ from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.heads.registry import head_class
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.processes import say
-from vrm.user_files import is_stream
+from vrm.user_files import is_stream, read_text
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     _start_ties(model, data)
     _check_positions(model)
     if settings.chat_template:
-        tokenizer.chat_template = Path(settings.chat_template).read_text(encoding="utf-8")
+        tokenizer.chat_template = read_text(Path(settings.chat_template))
     ensure_chat_template(tokenizer, model.config.backbone_kind)
     if tokenizer.pad_token_id is None:
         # Never read by the model; only batches need it.
@@ -194,7 +194,10 @@ def scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
     file = Path(path)
     if not file.is_file() and not is_stream(file):
         raise ConfigError(f"model.from_scratch: {file}: no such file")
-    values = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        values = json.loads(read_text(file))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"model.from_scratch: {file}: not JSON (line {error.lineno}: {error.msg})") from None
     model_type = values.pop("model_type", None)
     if model_type is None:
         raise ConfigError(f"model.from_scratch: {file} has no model_type")

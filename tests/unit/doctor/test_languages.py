@@ -37,6 +37,8 @@ def test_what_cannot_be_told(text):
         "Implement null pointer exception",
         "Implement quicksort in C++",
         "Debug a Python decorator",
+        "Implement null pointer exception variant",
+        "Validate regression model compile error",
         "Debug unit tests for parse_json()",
         "Optimize pandas merge",
         "Document lambda x: x * 2",
