@@ -9,7 +9,7 @@ from vrm.benchmarks.rows import BenchmarkRow
 from vrm.data import InvalidRowError, parse_row, parse_scoring_row
 from vrm.serve.errors import RequestError
 from vrm.serve.settings import ServeSettings
-from vrm.serve.texts import judgment_of
+from vrm.serve.texts import conversation_of
 from vrm.wire.schema import ScoreRequest
 
 USER, ANSWER = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
@@ -34,8 +34,8 @@ def test_the_same_texts_are_refused_everywhere(prompt, completion, kind):
     assert {(problem.field, problem.kind) for problem in problems} == {("completions[1]", kind)}
     (reason,) = {problem.reason for problem in problems}
     with pytest.raises(RequestError) as refused:
-        judgment_of(ScoreRequest.model_validate(row), ServeSettings())
-    assert str(refused.value) == f"completions[1]: {reason}"
+        conversation_of(ScoreRequest.model_validate(row), ServeSettings())
+    assert str(refused.value) == f"completions[1]: {reason.removesuffix('.')}"
     if kind == "bad message":  # a benchmark makes messages of a prompt that is a text
         with pytest.raises(UnusualRow, match=r"completions.1.*bad message"):
             BenchmarkRow({}, "f", 1).example(prompt, row["completions"], [(0, 1)], label=0)
@@ -56,7 +56,7 @@ def test_only_policies_may_say_nothing(nothing):
     row = {"prompt": "Why?", "completions": [nothing, "So."]}
     with pytest.raises(InvalidRowError, match="empty or blank"):
         parse_scoring_row(row)
-    assert judgment_of(ScoreRequest.model_validate(row), ServeSettings()).completions == [nothing, "So."]
+    assert conversation_of(ScoreRequest.model_validate(row), ServeSettings()).judgment.completions == [nothing, "So."]
     benchmark_row = BenchmarkRow({}, "f", 1)
     benchmark_row.example("Why?", row["completions"], [(0, 1)], label=0)
     assert list(benchmark_row.unusual.reasons) == ["empty completion"]
