@@ -144,7 +144,7 @@ class Role(StrEnum):
 
 
 class Identification(StrEnum):
-    """What can be read into objective weights: A has rank K, votes say it, neither does, or there is one objective."""
+    """What can be read into objective weights: ratings fix them, votes do, neither does, or there is one."""
 
     IDENTIFIED = "identified"
     VOTES = "votes"

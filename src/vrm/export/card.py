@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrm import __version__
-from vrm.choices import LossName, RewardScale, Tuning
-from vrm.config import with_new_keys
+from vrm.choices import LossName, RewardScale
 from vrm.errors import ConfigError, DataError
+from vrm.export.card_run import data_section, training_section
 from vrm.export.directory import hub_name
 from vrm.export.markdown import NONE, UNKNOWN, card, code, names, number, share, table
 from vrm.inference.identifiability import identifiability
@@ -21,13 +21,12 @@ from vrm.results import (
     BenchmarkEntry,
     EvaluationDocument,
     Kind,
-    RowCounts,
     RunDocument,
     from_json,
     read_document,
     read_object,
 )
-from vrm.results.formats import FEW_PROMPTS, few_words, held_out_accuracy, plural
+from vrm.results.formats import FEW_PROMPTS, few_words, held_out_accuracy
 
 if TYPE_CHECKING:
     from vrm.model.configuration_vrm import VRMConfig
@@ -102,8 +101,8 @@ def model_card(facts: CardFacts) -> str:
         "": _summary(facts),
         "Model": _model(facts),
         "How to load": _loading(facts),
-        "Training data": _data(facts.run),
-        "Training": _training(facts.run),
+        "Training data": data_section(facts.run),
+        "Training": training_section(facts.run),
         "Results": _results(facts),
         "Intended use": _USE,
         "Limits": _limits(facts),
@@ -162,12 +161,22 @@ def _model(facts: CardFacts) -> str:
             ["free objectives", f"{config.num_free_objectives}"],
             ["semantic features", f"{config.num_features}"],
         ]
-    rows.append(["license", facts.license or "not stated by whoever exported it; the backbone's terms apply too"])
+    rows.append(["license", facts.license or _not_stated(facts)])
     return table(["", ""], rows)
 
 
+def _not_stated(facts: CardFacts) -> str:
+    terms = "" if _from_scratch(facts) else "; the backbone's terms apply too"
+    return f"not stated by whoever exported it{terms}"
+
+
+def _from_scratch(facts: CardFacts) -> bool:
+    """Whether the run started from random weights: there is no backbone of somebody else."""
+    return facts.run is not None and bool(facts.run.config["model"].get("from_scratch"))
+
+
 def _backbone(facts: CardFacts) -> str:
-    if facts.run is not None and facts.run.config["model"].get("from_scratch"):
+    if _from_scratch(facts):
         return "trained from random weights"
     if facts.backbone is None:
         return UNKNOWN
@@ -232,58 +241,6 @@ def _python(facts: CardFacts, trust: str) -> str:
             "output = model(torch.cat([prompt, completion], 1), completion_start=start)",
         ]
     return "\n".join([*lines, "output.logits, output.reward_variance, output.weights"])
-
-
-def _data(run: RunDocument | None) -> str:
-    if run is None:
-        return "Unknown: no `run.json` stood beside the model that was exported."
-    data, rows = run.config["data"], run.rows or RowCounts(0, 0)
-    sources = [("training", source) for source in data["train"]] + [("evaluation", source) for source in data["eval"]]
-    lines = [
-        [_source(source["path"]), use, f"{source['weight']:g}", source["recipe"] or "–"] for use, source in sources
-    ]
-    held = "" if data["eval"] else f", held out by {data['held_out_by']} ({share(data['held_out'])})"
-    parts = [
-        table(["source", "for", "weight", "recipe"], lines),
-        f"{plural(rows.train, 'row')} for training and {plural(rows.eval, 'row')} for choosing the checkpoint"
-        f"{held}. Rows of a single source, and where local files came from, are not recorded.",
-        _overlong(run.overlong),
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _source(path: str) -> str:
-    known = hub_name(path)
-    return f"[{known}](https://huggingface.co/datasets/{known})" if known else f"`{Path(path).name}` (local)"
-
-
-def _overlong(counts: Mapping[str, int]) -> str:
-    cut = {name.replace("_", " "): count for name, count in counts.items() if name not in ("limit", "total") and count}
-    if not counts:
-        return ""
-    what = ", ".join(f"{name} {count:,}" for name, count in cut.items())
-    return f"Over the limit of {counts['limit']} tokens: {what or 'none'} of {plural(counts['total'], 'row')}."
-
-
-def _training(run: RunDocument | None) -> str:
-    if run is None:
-        return "Unknown."
-    config = with_new_keys(run.config)[0]
-    model, loss, train = config["model"], config["loss"], config["train"]
-    rows = [
-        ["tuning", model["tuning"]],
-        ["loss", f"{loss['name']}; weights: ratings {loss['ratings']:g}, votes {loss['votes']:g}, "
-         f"KL of weights {loss['beta_weights']:g}, KL of features {loss['beta_features']:g}"],
-        ["epochs, batch size", f"at most {train['epochs']:g}, {train['batch_size']}"],
-        ["learning rate", f"head {train['learning_rate']:g}" + (
-            "" if model["tuning"] == Tuning.FROZEN else f", backbone {train['backbone_learning_rate']:g}")],
-        ["seed", f"{config['seed']}"],
-        ["training time", f"{run.seconds['train']:.0f} s" if run.seconds else UNKNOWN],
-    ]  # fmt: skip
-    measures = config.get("nuisance", {}).get("measures")
-    if measures:
-        rows.append(["nuisance offset", f"{names(measures)}: part of the labels' explanation, left out of rewards"])
-    return table(["", ""], rows)
 
 
 def _results(facts: CardFacts) -> str:

@@ -116,6 +116,10 @@ def _loading(name: str, document: DistillationDocument) -> str:
     return f"{code('python', python)}\n\n{note} {limit}"
 
 
+def _terms_of(document: DistillationDocument) -> str:
+    return "the backbone and the teacher" if document.backbone else "the teacher"
+
+
 def _made(document: DistillationDocument) -> str:
     rows: list[Sequence[str]] = [
         ["teacher", f"`{document.teacher.name}`, weights {document.teacher.sha256 or 'of unknown hash'}"],
@@ -123,7 +127,7 @@ def _made(document: DistillationDocument) -> str:
         *([name.replace("_", " "), f"{value:g}"] for name, value in document.settings.items()),
         ["rows", f"{document.rows.train:,} for training, {document.rows.held_out:,} held out by prompt"],
         ["left out", f"{plural(document.rows.overlong, 'row')} over the limit of tokens"],
-        ["license", document.license or "not stated by whoever made it; the backbone's terms apply too"],
+        ["license", document.license or f"not stated by whoever made it; the terms of {_terms_of(document)} apply too"],
         ["versions", ", ".join(f"{name} {version}" for name, version in document.versions.items())],
     ]
     return table(["", ""], rows)

@@ -40,8 +40,8 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
     elif ratings and rank == config.num_objectives and not config.num_free_objectives:
         status = Identification.IDENTIFIED
         statements.append(
-            f"The weights are identified: A has rank {rank}, one for each objective, and ratings fix the scales. "
-            "A weight is an objective's importance per standard deviation of its ratings. More data would settle them; "
+            f"The weights are identified: the matrix from features to objectives has rank {rank}, one for each "
+            "objective, and ratings fix the scales. A weight is an objective's importance per standard deviation of its ratings. More data would settle them; "
             "whether this much has, only votes on held-out rows can tell (vrm evaluate)."
         )
     else:

@@ -113,7 +113,7 @@ def run_training(
     _store_reward_scale(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
-    summary = replace(summary, compiled=compiled, seconds=seconds)
+    summary = replace(summary, source_rows=data.source_rows, compiled=compiled, seconds=seconds)
     if trainer.is_world_process_zero():
         with new_folder(output / MODEL) as folder:
             save_model(final, tokenizer, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class RunData:
         eval: rows that choose the checkpoint, never trained on; empty if neither `eval` nor `held_out` was given.
         objectives: names with ratings or votes.
         report: what was read and refused, as text.
+        source_rows: rows read of each source of `train` and `eval`, before weights; empty without sources.
     """
 
     train: list[Judgment]
     eval: list[Judgment]
     objectives: list[str]
     report: str
+    source_rows: dict[str, list[int]] = field(default_factory=dict)
 
 
 def load_data(config: DataConfig, seed: int) -> RunData:
@@ -59,10 +61,12 @@ def load_data(config: DataConfig, seed: int) -> RunData:
     )
     report = loaded.report.render()
     by_source, evaluation = loaded.by_source, []
+    source_rows = {"train": _lengths(by_source), "eval": []}
     if config.eval:
         held = load_judgments(
             _sources(config.eval), objectives=config.objectives, on_bad_rows=config.on_bad_rows, seed=seed
         )
+        source_rows["eval"] = _lengths(held.by_source)
         evaluation, report = held.judgments, report + "\nevaluation rows\n" + held.report.render()
     elif config.held_out > 0:
         everything = [row for rows in by_source.values() for row in rows]
@@ -80,7 +84,11 @@ def load_data(config: DataConfig, seed: int) -> RunData:
     if left_out:
         names = ", ".join(f"{name} ({count})" for name, count in sorted(left_out.items()))
         report += f"\nevaluation labels on objectives without training labels are left out: {names}"
-    return RunData(train, evaluation, objectives, report)
+    return RunData(train, evaluation, objectives, report, source_rows)
+
+
+def _lengths(by_source: dict[str, list[Judgment]]) -> list[int]:
+    return [len(rows) for rows in by_source.values()]
 
 
 def _known(rows: list[Judgment], objectives: list[str]) -> tuple[list[Judgment], Counter[str]]:

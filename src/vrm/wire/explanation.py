@@ -141,9 +141,9 @@ class Identifiability:
     """What can be read into a model's weights.
 
     Attributes:
-        status: `identified` (by ratings and the rank of A), `votes` (by votes), `ambiguous` (many weights explain the
+        status: `identified` (by ratings and the rank), `votes` (by votes), `ambiguous` (many weights explain the
             data equally well) or `single` (one objective, nothing to read).
-        rank: numerical rank of A.
+        rank: numerical rank of the matrix from features to objectives.
         num_objectives: K.
         num_features: d.
         statements: sentences for people.

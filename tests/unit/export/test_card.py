@@ -99,7 +99,7 @@ def test_the_run_is_told_without_paths_of_the_machine(model):
     text = model_card(facts)
     found = sections(text)
     assert "secret" not in text
-    assert "| `train.jsonl` (local) | training | 1 | – |" in found["Training data"]
+    assert "| `train.jsonl` (local) | training | unknown | 1 | – |" in found["Training data"]
     assert "2,400 rows for training and 1 row for choosing the checkpoint, held out by prompt (10.0 %)" in text
     assert "Over the limit of 128 tokens: prompt truncated 3 of 2,401 rows." in text
     assert "`qwen`, as its training run called it; encoder" in found["Model"]
@@ -119,7 +119,23 @@ def test_names_of_the_hub_are_in_the_front_matter(model):
     data = ModelCard(text).data.to_dict()
     assert data["base_model"] == EMBEDDED_NAME
     assert data["datasets"] == ["owner/data"]
-    assert "(https://huggingface.co/datasets/owner/data) | training | 2 | ultrafeedback |" in text
+    assert "(https://huggingface.co/datasets/owner/data) | training | unknown | 2 | ultrafeedback |" in text
+
+
+def test_counts_and_adapters_are_told_and_terms_where_there_are_some(model):
+    run = run_document()
+    run.config["model"] |= {"lora": {"r": 8, "alpha": 32, "dropout": 0.05, "target_modules": None}}
+    run = replace(run, source_rows={"train": [2668], "eval": []})
+    found = sections(model_card(CardFacts("m", model, "embedded", run=run)))
+    assert "| `train.jsonl` (local) | training | 2,668 | 1 | – |" in found["Training data"]
+    assert "lora, rank 8, alpha 32, dropout 0.05, modules: those of PEFT's default" in found["Training"]
+    assert "not stated by whoever exported it; the backbone's terms apply too" in found["Model"]
+    run.config["model"]["lora"]["target_modules"] = ["q_proj", "v_proj"]
+    run.config["model"]["from_scratch"] = "small.json"
+    found = sections(model_card(CardFacts("m", model, run=run)))
+    assert "modules: q_proj, v_proj |" in found["Training"]
+    assert "| backbone | trained from random weights" in found["Model"]
+    assert "| license | not stated by whoever exported it |" in found["Model"]
 
 
 @pytest.mark.parametrize(
