@@ -41,8 +41,9 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
         status = Identification.IDENTIFIED
         statements.append(
             f"The weights are identified: the matrix from features to objectives has rank {rank}, one for each "
-            "objective, and ratings fix the scales. A weight is an objective's importance per standard deviation of its ratings. More data would settle them; "
-            "whether this much has, only votes on held-out rows can tell (vrm evaluate)."
+            "objective, and ratings fix the scales. A weight is an objective's importance per standard deviation of "
+            "its ratings. More data would settle them; whether this much has, only votes on held-out rows can tell "
+            "(vrm evaluate)."
         )
     else:
         status = Identification.AMBIGUOUS
