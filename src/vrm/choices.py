@@ -65,6 +65,13 @@ class RewardScale(StrEnum):
     STANDARDIZED = "standardized"
 
 
+class Risk(StrEnum):
+    """How uncertainty lowers a reward: by kappa standard deviations, or as the certain reward worth as much."""
+
+    PESSIMISTIC = "pessimistic"
+    EXPONENTIAL = "exponential"
+
+
 class Precision(StrEnum):
     """Of the backbone's matrix products; `auto` is bfloat16 where the device has it."""
 

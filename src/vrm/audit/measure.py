@@ -10,7 +10,6 @@ import torch
 
 from vrm.audit.apply import OtherCompletions, edit_context, edited
 from vrm.audit.edits import NOT_RAISE, Edit
-from vrm.choices import RewardScale
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.style import plain_text
@@ -18,7 +17,7 @@ from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
-from vrm.inference.reward_choice import RewardChoice
+from vrm.inference.reward_choice import RAW, RewardChoice
 from vrm.inference.rewards import RewardView
 from vrm.labels import decided_pairs
 
@@ -104,12 +103,12 @@ class AuditPlan:
     Attributes:
         edits: by name.
         seed: of the edits.
-        kappa: of the pessimistic reward; 0 takes the mean reward.
+        choice: of the reward, in raw units.
     """
 
     edits: Mapping[str, Edit]
     seed: int = 0
-    kappa: float = 0.0
+    choice: RewardChoice = RAW
 
 
 @dataclass(frozen=True)
@@ -135,13 +134,13 @@ def measure(
     of the cut.
 
     Raises:
-        ConfigError: no edits, a kappa that is not allowed, or a head that has no uncertainty for it.
+        ConfigError: no edits, or a head that has no uncertainty for the reward that is chosen.
         NumericsError: if a reward is not finite.
     """
     if not plan.edits:
         raise ConfigError("there is no edit to try: give at least one.")
     others = OtherCompletions(judgments)
-    view = RewardView(engine.model.config, RewardChoice(RewardScale.RAW, plan.kappa or None))
+    view = RewardView(engine.model.config, plan.choice)
     arrays = AuditArrays({name: EditArrays() for name in plan.edits})
     texts = 0
     window: list[_Row] = []

@@ -9,9 +9,11 @@ import numpy as np
 from vrm.audit.edits import EDITS, Edit
 from vrm.audit.measure import AuditArrays, AuditPlan, Progress, measure
 from vrm.audit.summary import by_harm, length_report, summarize
+from vrm.choices import RewardScale
 from vrm.data.schema import Judgment
 from vrm.errors import DataError
 from vrm.inference.engine import RewardEngine
+from vrm.inference.reward_choice import RAW, RewardChoice
 from vrm.metrics import ResampleOptions
 from vrm.results.audit import AuditReport
 
@@ -25,6 +27,7 @@ def audit(
     edits: Mapping[str, Edit] = EDITS,
     *,
     kappa: float = 0.0,
+    beta: float | None = None,
     options: ResampleOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -33,7 +36,7 @@ def audit(
 
     Every edit is tried on every completion that the model can read whole, each alone. Shifts are in units of the
     rewards' spread: the one stored with the model, or, where that is not the spread of this reward (never stored,
-    steered, pessimistic), that of the unedited completions here.
+    steered, lowered by a risk), that of the unedited completions here.
 
     Args:
         engine: the model, possibly steered.
@@ -41,24 +44,26 @@ def audit(
         edits: by name; the built-in ones are `vrm.audit.EDITS`, and others may be added.
         kappa: >= 0; above 0 the pessimistic reward E[r] - kappa sqrt(Var[r]) of (10) is audited in place of E[r].
             Preference probabilities stay those of (8).
+        beta: > 0, for the effective reward -beta log E exp(-r / beta) in its place, in raw units; not with kappa.
         options: of the intervals; by default 95 %, 1000 resamples, and the seed below.
         seed: of the edits' own chance.
         progress: called with (judgments done, judgments in all).
 
     Raises:
-        ConfigError: no edits, a kappa that is not allowed, or a head that has no uncertainty for it.
+        ConfigError: no edits, a kappa or beta that is not allowed, or a head that has no uncertainty for it.
         DataError: no completion is left to edit.
         OverlongError: a judgment is over the model's limit and the engine's `on_overlong` is `error`.
         NumericsError: a reward is not finite.
     """
     options = options or ResampleOptions(seed=seed)
-    arrays = measure(engine, judgments, AuditPlan(edits, seed, kappa), progress)
+    choice = RewardChoice(RewardScale.RAW, kappa or None, beta=beta)
+    arrays = measure(engine, judgments, AuditPlan(edits, seed, choice), progress)
     if not arrays.rewards:
         raise DataError(
             f"there is no completion to edit: {arrays.without_completions} of {len(judgments)} judgments have none; "
             f"{engine.report.render()}"
         )
-    spread, source = _spread(engine, arrays, kappa)
+    spread, source = _spread(engine, arrays, choice == RAW)
     results = [summarize(name, edit, arrays.edits[name], spread, options) for name, edit in edits.items()]
     return AuditReport(
         judgments=arrays.judgments,
@@ -76,14 +81,15 @@ def audit(
         resamples=options.resamples,
         edits=tuple(sorted(results, key=by_harm)),
         length=length_report(arrays, options),
+        beta=beta,
     )
 
 
-def _spread(engine: RewardEngine, arrays: AuditArrays, kappa: float) -> tuple[float, str]:
+def _spread(engine: RewardEngine, arrays: AuditArrays, mean_reward: bool) -> tuple[float, str]:
     """The unit of shifts, and whose standard deviation it is."""
     config = engine.model.config
     stored = (config.reward_mean, config.reward_std) != (0.0, 1.0)
-    if stored and engine.steering is None and not kappa:
+    if stored and engine.steering is None and mean_reward:
         return float(config.reward_std), STORED_SPREAD
     spread = float(np.std(arrays.rewards))
     # A model that says the same of everything has shifts of zero in any unit.

@@ -73,6 +73,8 @@ def _cell(interval: Interval | None, form: str, scale: float = 1.0, *, narrow: b
 
 def _caption(report: AuditReport, damage: str) -> str:
     reward = f"E[r] - {report.kappa:g} sd" if report.kappa else "E[r]"
+    if report.beta is not None:
+        reward = f"the effective reward (beta {report.beta:g})"
     return (
         f"{damage} is damage and must lower the reward; the other edits add nothing and must not raise it. of: "
         f"completions measured. shift: mean change of {reward} in units of {report.spread:.3g}, the "

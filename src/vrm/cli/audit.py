@@ -45,6 +45,8 @@ def audit(
     kappa: Annotated[
         float, typer.Option("--kappa", min=0.0, help="Audit the pessimistic reward E[r] - kappa sqrt(Var[r]).")
     ] = 0.0,
+    risk: options.RiskOption = None,
+    beta: options.BetaOption = None,
     on_bad_rows: options.BadRowsOption = OnBadRows.ERROR,
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
     precision: options.PrecisionOption = Precision.FLOAT32,
@@ -59,7 +61,10 @@ def audit(
     reward; shuffled sentences, a missing middle and a completion for another prompt must lower it. Prints what each
     does, the worst first, and the correlation of rewards and labels with length.
     """
+    from vrm.inference.reward_choice import RewardChoice
+
     check_results_have_a_place(json_file, overwrite)
+    RewardChoice(kappa=kappa or None, risk=risk, beta=beta)  # wrong ones are found before the model is loaded
     rows, edits = options.RowOptions(recipe, options.columns(column), on_bad_rows), _edits(edit)
     loaded = rows.load(file, limit)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
@@ -67,7 +72,7 @@ def audit(
     engine = options.load_engine(model, **settings, steering=steering, cache=cache, on_bad_rows=on_bad_rows)
     from vrm.audit import print_audit
 
-    report = _audited(engine, loaded.judgments, edits, kappa=kappa, resamples=resamples, seed=seed)
+    report = _audited(engine, loaded.judgments, edits, kappa=kappa, beta=beta, resamples=resamples, seed=seed)
     warn_of_rows(file, engine.report)
     if json_file is not None:
         settings |= {"steering": {"emphasis": emphasize, "without": without}, "recipe": recipe, "limit": limit}
@@ -77,7 +82,7 @@ def audit(
         print_audit(results(), report, file)
 
 
-def _audited(engine: Any, judgments: Any, edits: Any, *, kappa: float, resamples: int, seed: int) -> AuditReport:
+def _audited(engine: Any, judgments: Any, edits: Any, *, resamples: int, seed: int, **reward: Any) -> AuditReport:
     from vrm.audit import audit as audit_model
     from vrm.metrics import ResampleOptions
 
@@ -87,7 +92,7 @@ def _audited(engine: Any, judgments: Any, edits: Any, *, kappa: float, resamples
         def show(done: int, total: int) -> None:
             meter.update(f"{done} of {total} judgments")
 
-        return audit_model(engine, judgments, edits, kappa=kappa, options=options, seed=seed, progress=show)
+        return audit_model(engine, judgments, edits, **reward, options=options, seed=seed, progress=show)
 
 
 def _edits(names: list[str] | None) -> dict[str, Edit]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrm.choices import OnBadRows, OnOverlong, Precision
+from vrm.choices import OnBadRows, OnOverlong, Precision, Risk
 from vrm.errors import CheckpointError, ConfigError
 from vrm.user_files import at_home
 
@@ -72,6 +72,20 @@ CacheOption = Annotated[
 ]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+RiskOption = Annotated[
+    Risk | None,
+    typer.Option(
+        "--risk",
+        help="How uncertainty lowers the reward: pessimistic (--kappa), or exponential (--beta), the certain reward "
+        "worth as much: -B log E exp(-r / B).",
+    ),
+]
+BetaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--beta", metavar="B", help="Of --risk exponential, in units of the reward: small is wary, large near the mean."
+    ),
+]
 LicenseOption = Annotated[
     str | None, typer.Option("--license", metavar="ID", help="Licence of the weights for the card, such as apache-2.0.")
 ]

@@ -61,6 +61,8 @@ def score(
     overwrite: _Overwrite = False,
     reward_scale: _Scale = None,
     kappa: _Kappa = None,
+    risk: options.RiskOption = None,
+    beta: options.BetaOption = None,
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
     keep: _Keep = None,
@@ -85,7 +87,7 @@ def score(
     from vrm.inference.score_output import open_sink, scoring_settings, write_scores
 
     mapping = options.columns(column)
-    wanted = ScoreOptions(reward_scale, kappa, tuple(keep or ()), on_bad_rows)
+    wanted = ScoreOptions(reward_scale, kappa, tuple(keep or ()), on_bad_rows, risk=risk, beta=beta)
     locate(source)  # a wrong path is found before the model is loaded
     _check_different(source, output)
     engine = options.load_engine(

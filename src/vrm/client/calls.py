@@ -86,11 +86,15 @@ class ScoreOptions(JudgmentOptions, total=False):
 
     Attributes:
         kappa: >= 0, adds pessimistic rewards.
+        risk: `pessimistic` with kappa, `exponential` with beta.
+        beta: > 0, adds effective rewards; not with kappa.
         reward_scale: `raw` or `standardized`; as the model is set by default.
         probabilities: False leaves them out; their cost grows with the square of the completions.
     """
 
     kappa: float | None
+    risk: str | None
+    beta: float | None
     reward_scale: str | None
     probabilities: bool | None
 

@@ -38,7 +38,7 @@ class Client(calls.Connection[httpx2.Client, httpx2.BaseTransport]):
         Args:
             prompt: text or messages.
             completions: texts, or lists of messages.
-            **options: kappa, reward_scale, probabilities, emphasis, without and tools; see `ScoreOptions`.
+            **options: kappa, risk, beta, reward_scale, probabilities, emphasis, without and tools; see `ScoreOptions`.
 
         Raises:
             RefusedError: the request is wrong, or the token; UnavailableError: no answer after all attempts.

@@ -123,6 +123,27 @@ def pessimistic_reward(moments: PredictiveMoments, kappa: float) -> Tensor:
     return moments.mean - kappa * moments.std
 
 
+def exponential_reward(posteriors: Posteriors, beta: float, num_draws: int = NUM_DRAWS) -> Tensor:
+    """The effective reward -beta log E exp(-r / beta) of every completion, (batch, num_completions).
+
+    What a judge with constant absolute risk aversion 1 / beta would take for certain. Given w the reward is Gaussian
+    and the expectation closed; over w it is the mean over the fixed draws, moved to have the exact mean. At most E[r];
+    it tends to E[r] for large beta and to the worst case for small. In float64.
+
+    Args:
+        posteriors: of the batch.
+        beta: > 0, in raw units of reward.
+        num_draws: of w, fixed.
+    """
+    exact = posteriors.double()
+    draws = fixed_weight_draws(exact.weights, num_draws).unsqueeze(-2)
+    given_weights = reward(draws, objective_scores(exact.features.loc, exact.decoder))
+    away = given_weights - given_weights.mean(0)
+    variance = exact.features.variance_along(draws @ exact.decoder)
+    log_mean = (variance / (2.0 * beta**2) - away / beta).logsumexp(0) - math.log(len(draws))
+    return (completion_moments(exact).mean - beta * log_mean).to(posteriors.features.loc)
+
+
 def fixed_weight_draws(weights: ObjectiveWeights, num_draws: int = NUM_DRAWS, seed: int = 0) -> Tensor:
     """Deterministic draws of w, (num_draws, batch, num_objectives), the same for a row whatever batch it is in.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vrm.core.disagreement import TIE, PairVotes, log_vote_probabilities
-from vrm.core.predictive import objective_scores, pessimistic_reward
+from vrm.core.predictive import exponential_reward, objective_scores, pessimistic_reward
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import CannotFollowError, NumericsError
@@ -43,9 +43,13 @@ class RewardView:
             raise CannotFollowError(
                 f"head '{config.head}' has no uncertainty, so kappa would change nothing: leave it out", "kappa"
             )
+        if choice.beta is not None and not config.has_reward_uncertainty:
+            raise CannotFollowError(
+                f"head '{config.head}' has no uncertainty, so risk would change nothing: leave it out", "risk"
+            )
         if steering is not None:
             steering.check(config)
-        self.config, self.kappa, self.steering = config, choice.kappa, steering
+        self.config, self.kappa, self.beta, self.steering = config, choice.kappa, choice.beta, steering
         self.reward_scale: str = choice.reward_scale or config.reward_scale
         self.units = config.reward_units(self.reward_scale)
 
@@ -67,6 +71,7 @@ class BatchRewards:
         mean: E[r] (9), (batch, num_completions).
         std: square root of (10), same shape.
         pessimistic: E[r] - kappa sqrt(Var[r]), same shape; None without kappa.
+        effective: -beta log E exp(-r / beta), same shape; None without beta.
     """
 
     def __init__(self, batch: JudgedBatch, view: RewardView) -> None:
@@ -75,6 +80,9 @@ class BatchRewards:
         self.pessimistic: Tensor | None = None
         if view.kappa is not None:
             self.pessimistic = self.units.of(pessimistic_reward(self.moments, view.kappa))
+        self.effective: Tensor | None = None
+        if view.beta is not None:
+            self.effective = self.units.of(exponential_reward(batch.posteriors, view.beta * self.units.scale))
         for values in (self.mean, self.std, self.chosen):
             if not bool(torch.isfinite(values[batch.mask]).all()):
                 for judgment, row, mask in zip(batch.judgments, values, batch.mask, strict=True):
@@ -82,8 +90,9 @@ class BatchRewards:
 
     @property
     def chosen(self) -> Tensor:
-        """The pessimistic rewards if there are any, else the means."""
-        return self.mean if self.pessimistic is None else self.pessimistic
+        """The pessimistic or effective rewards if there are any, else the means."""
+        lowered = self.effective if self.pessimistic is None else self.pessimistic
+        return self.mean if lowered is None else lowered
 
     @property
     def weights(self) -> Tensor:
@@ -113,12 +122,14 @@ class RowRewards:
         mean: E[r] (9).
         std: square root of (10).
         pessimistic: E[r] - kappa sqrt(Var[r]); None without kappa.
+        effective: -beta log E exp(-r / beta); None without beta.
     """
 
     def __init__(self, rewards: BatchRewards, index: int) -> None:
         self._rewards, self._index = rewards, index
         self.mean, self.std = self._listed(rewards.mean), self._listed(rewards.std)
         self.pessimistic = None if rewards.pessimistic is None else self._listed(rewards.pessimistic)
+        self.effective = None if rewards.effective is None else self._listed(rewards.effective)
 
     def _listed(self, values: Tensor) -> list[float]:
         return numbers(values[self._index, : len(self.tokenized.completions)], self.tokenized.judgment)
@@ -133,11 +144,14 @@ class RowRewards:
 
     @property
     def chosen(self) -> list[float]:
-        """The pessimistic rewards if there are any, else the means."""
-        return self.mean if self.pessimistic is None else self.pessimistic
+        """The pessimistic or effective rewards if there are any, else the means."""
+        lowered = self.effective if self.pessimistic is None else self.pessimistic
+        return self.mean if lowered is None else lowered
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields of a judgment in `vrm score` and the native API; `pessimistic_rewards` only with kappa.
+        """The fields of a judgment in `vrm score` and the native API.
+
+        `pessimistic_rewards` are there only with kappa, `effective_rewards` only with beta.
 
         Raises:
             NumericsError: if a weight or an objective score is not finite.
@@ -148,6 +162,7 @@ class RowRewards:
             "rewards": self.mean,
             "reward_std": self.std,
             **({} if self.pessimistic is None else {"pessimistic_rewards": self.pessimistic}),
+            **({} if self.effective is None else {"effective_rewards": self.effective}),
             "objective_weights": self._named(self._rewards.weights[self._index]),
             "total_concentration": None if total is None else shortest(float(total[self._index])),
             "objective_scores": [self._named(values) for values in scores],

@@ -7,6 +7,7 @@ An output row, for an input row with n completions (chosen first where the row i
     rewards              n numbers, E[r] (9)
     reward_std           n numbers, the square root of (10)
     pessimistic_rewards  n numbers, E[r] - kappa sqrt(Var[r]); only with kappa
+    effective_rewards    n numbers, -beta log E exp(-r / beta); only with beta
     objective_weights    {objective: E[w]}, the same for all n
     total_concentration  of the weights' Dirichlet; null for heads whose weights carry no uncertainty
     objective_scores     n of {objective: o(mu)}
@@ -41,7 +42,8 @@ WINDOW_TEXTS = 512
 
 @dataclass(frozen=True)
 class ScoreOptions(RewardChoice):
-    """Contents of output rows: the rewards by scale and kappa, and copied columns. Kappa adds `pessimistic_rewards`.
+    """Contents of output rows: the rewards by scale and kappa, and copied columns. Kappa adds `pessimistic_rewards`,
+    beta `effective_rewards`.
 
     Attributes:
         keep: columns of the input copied to `input`; (`all`,) copies every one.

@@ -230,6 +230,7 @@ def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | N
         "columns": dict(mapping or {}),
         "reward_scale": scorer.view.reward_scale,
         "kappa": options.kappa,
+        **({} if options.beta is None else {"beta": options.beta}),
         "keep": list(options.keep),
         "emphasize": dict(steering.emphasis) if steering else {},
         "without": sorted(steering.without) if steering else [],

@@ -178,17 +178,21 @@ def reward_function(
     model: Model,
     *,
     kappa: float | None = None,
+    risk: str | None = None,
+    beta: float | None = None,
     emphasis: Mapping[str, float] | None = None,
     without: Sequence[str] = (),
     reward_scale: str | None = None,
     name: str = "vrm",
 ) -> RewardFunction:
-    """A reward function for `reward_funcs`: the mean reward, or a pessimistic or steered one.
+    """A reward function for `reward_funcs`: the mean reward, or a pessimistic, effective or steered one.
 
     Args:
         model: a directory or Hub name, which is loaded in float32 onto this process's GPU if there is one; or a
             `RewardEngine`, which says device, precision, batch size and what happens to long rows; or a loaded model.
         kappa: >= 0, for E[r] - kappa sqrt(Var[r]); None for E[r].
+        risk: `pessimistic` with kappa, `exponential` with beta; None: as the number says.
+        beta: > 0, for the effective reward -beta log E exp(-r / beta), in units of the reward; not with kappa.
         emphasis: {objective: count >= 0}, see (13).
         without: objectives left out, see (13).
         reward_scale: `raw` or `standardized`; None: as the model is set.
@@ -208,7 +212,7 @@ def reward_function(
     steering = Steering(dict(emphasis or {}), tuple(without)) if emphasis or without else None
     if steering is not None and engine.steering is not None:
         raise ConfigError("the engine steers already: give emphasis and without to it, or to reward_function, not both")
-    view = RewardView(engine.model.config, RewardChoice(reward_scale, kappa), steering)
+    view = RewardView(engine.model.config, RewardChoice(reward_scale, kappa, risk=risk, beta=beta), steering)
     return RewardFunction(name, BatchJudge(engine, view), lambda rewards: rewards.chosen, name)
 
 

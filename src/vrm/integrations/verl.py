@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from vrm.client.calls import DEFAULT_URL, Call, score_call
+from vrm.client.calls import DEFAULT_URL, Call, ScoreOptions, score_call
 from vrm.client.clients import AsyncClient, Client
 from vrm.errors import ConfigError
 from vrm.wire.schema import ScoreResponse
@@ -36,6 +36,8 @@ class Settings:
         url: of the server.
         token: that it wants; None reads the environment variable `VRM_SERVER_TOKEN`.
         kappa: trains on the pessimistic reward, the mean minus kappa standard deviations; None: on the mean.
+        risk: `pessimistic` with kappa, `exponential` with beta; None: as the number says.
+        beta: trains on the effective reward -beta log E exp(-r / beta), in units of the reward; not with kappa.
         reward_scale: `raw` or `standardized`; None: as the model is set.
         prompt_key: of `extra_info`.
     """
@@ -43,6 +45,8 @@ class Settings:
     url: str = DEFAULT_URL
     token: str | None = None
     kappa: float | None = None
+    risk: str | None = None
+    beta: float | None = None
     reward_scale: str | None = None
     prompt_key: str = "prompt"
 
@@ -65,7 +69,8 @@ class Settings:
             )
         # Columnar files give lists as arrays.
         text = prompt if isinstance(prompt, str) else list(prompt)
-        return score_call(text, [completion], {"kappa": self.kappa, "reward_scale": self.reward_scale})
+        options = ScoreOptions(kappa=self.kappa, risk=self.risk, beta=self.beta, reward_scale=self.reward_scale)
+        return score_call(text, [completion], options)
 
 
 async def compute_score(
@@ -110,7 +115,8 @@ def compute_score_sync(
 
 
 def _result(answer: ScoreResponse) -> dict[str, float]:
-    chosen = answer.rewards if answer.pessimistic_rewards is None else answer.pessimistic_rewards
+    lowered = answer.effective_rewards if answer.pessimistic_rewards is None else answer.pessimistic_rewards
+    chosen = answer.rewards if lowered is None else lowered
     return {"score": chosen[0], "reward_mean": answer.rewards[0], "reward_std": answer.reward_std[0]}
 
 

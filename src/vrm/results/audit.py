@@ -157,6 +157,7 @@ class AuditReport(Part):
         resamples: of the bootstrap over prompts.
         edits: ordered by harm, the worst first; those on too few prompts last.
         length: correlation with length.
+        beta: of the effective reward; None if it was not audited.
     """
 
     judgments: int
@@ -174,6 +175,7 @@ class AuditReport(Part):
     resamples: int
     edits: tuple[EditResult, ...]
     length: LengthReport
+    beta: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
 
-from vrm.choices import RewardScale, Role
+from vrm.choices import RewardScale, Risk, Role
 from vrm.wire.explanation import CompletionReport, Identifiability, PairReport, WeightReport
 
 AS_TEXT, AS_MESSAGES, AS_LIST = "as_text", "as_messages", "as_list"
@@ -62,6 +62,9 @@ Text = Annotated[
 ]
 """A plain text, or chat messages."""
 
+Beta = Annotated[float, Field(ge=1e-6, le=1e6)]
+"""The beta of an effective reward, in units of the reward: bounded for the same reason."""
+
 Amount = Annotated[float, Field(ge=0, le=1e6)]
 """A count of emphasis, or kappa: bounded, so that rewards stay finite in float32."""
 
@@ -107,6 +110,13 @@ class ScoreRequest(JudgmentRequest):
     )
 
     kappa: Amount | None = Field(None, description="Adds `pessimistic_rewards`: mean minus kappa standard deviations.")
+    risk: Annotated[Risk, Strict(False)] | None = Field(
+        None, description="`pessimistic` with `kappa`, `exponential` with `beta`. Default: as the number says."
+    )
+    beta: Beta | None = Field(
+        None,
+        description="Adds `effective_rewards`, -beta log E exp(-r / beta), in units of the rewards. Not with `kappa`.",
+    )
     probabilities: bool = Field(
         True, description="Whether to give `probabilities`; their cost grows with the square of the completions."
     )
@@ -135,6 +145,10 @@ class ScoreResponse(Answer):
     rewards: list[float] = Field(description="E[r], one number a completion.")
     reward_std: list[float] = Field(description="Standard deviation of r; 0 for heads that have no uncertainty.")
     kappa: float | None = None
+    beta: float | None = None
+    effective_rewards: list[float] | None = Field(
+        None, description="-beta log E exp(-r / beta), the certain rewards worth as much; null without beta."
+    )
     pessimistic_rewards: list[float] | None = Field(None, description="E[r] - kappa sqrt(Var[r]); null without kappa.")
     objective_weights: dict[str, float] = Field(description="E[w] for this prompt; they sum to 1.")
     total_concentration: float | None = Field(

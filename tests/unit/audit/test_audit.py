@@ -22,6 +22,7 @@ from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import ConfigError, DataError, NumericsError
+from vrm.inference.engine import RewardEngine
 from vrm.inference.judged import JudgedBatch
 from vrm.metrics import Interval, ResampleOptions, share_interval
 from vrm.model.configuration_vrm import VRMConfig
@@ -349,3 +350,20 @@ def test_the_table_fits_and_says_what_the_report_says(width):
     assert "middle cut ↓" in line
     assert "28" in line
     assert f"{result(report, 'middle cut').shift.estimate:+.2f}" in line
+
+
+def test_the_effective_reward_can_be_audited(make_tiny_model):
+    engine = RewardEngine.from_pretrained(make_tiny_model("vrm"))
+    rows = [
+        Judgment(f"how is the plan {n}", ["the plan is good please", "no bad water"], preference=1.0) for n in range(4)
+    ]
+    reports = {beta: audit(engine, rows, beta=beta, options=ResampleOptions(resamples=10)) for beta in (None, 0.3, 1e6)}
+    assert [report.beta for report in reports.values()] == [None, 0.3, 1e6]
+    shifts = {
+        beta: {edit.name: edit.shift.estimate * report.spread for edit in report.edits}
+        for beta, report in reports.items()
+    }
+    assert shifts[1e6] == pytest.approx(shifts[None], abs=1e-4)
+    assert shifts[0.3] != pytest.approx(shifts[None], abs=1e-4)
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        audit(engine, rows, kappa=1.0, beta=1.0)

@@ -9,7 +9,7 @@ import torch
 
 from vrm.benchmarks.base import BenchmarkExample
 from vrm.benchmarks.scoring import score_examples
-from vrm.core.predictive import log_probabilities
+from vrm.core.predictive import exponential_reward, log_probabilities
 from vrm.data.schema import Judgment
 from vrm.errors import CannotFollowError, ConfigError, NumericsError
 from vrm.evaluate.collect import collect
@@ -91,6 +91,31 @@ def test_files_trainers_benchmarks_and_the_view_agree(engine, scale, steering):
             assert (example.mean, example.std) == (pytest.approx(row.mean, abs=1e-5), pytest.approx(row.std, abs=1e-5))
 
 
+@pytest.mark.parametrize("steering", STEERINGS)
+@pytest.mark.parametrize("scale", ["raw", "standardized"])
+def test_the_effective_reward_is_the_cores_in_the_views_units(engine, scale, steering):
+    """Files, trainers and the view agree; beta is in the units that are given out."""
+    beta = 0.7
+    batch = engine.judge(ROWS).steered(steering)
+    units = engine.model.config.reward_units(scale)
+    expected = units.of(exponential_reward(batch.posteriors, beta * units.scale))
+    view = RewardView(engine.model.config, RewardChoice(scale, risk="exponential", beta=beta), steering)
+    rows = list(view(engine.judge(ROWS)).rows())
+    steered = RewardEngine(engine.model, engine.tokenizer, EXACT, steering=steering)
+    lines = [ScoringRow(row.line, {}, row) for row in ROWS]
+    (written,) = Scorer(steered, ScoreOptions(scale, beta=beta)).stream(lines)
+    for index, (row, output) in enumerate(zip(rows, written, strict=True)):
+        assert row.chosen == row.effective == pytest.approx(expected[index][batch.mask[index]].tolist(), abs=1e-5)
+        assert row.pessimistic is None
+        assert output["effective_rewards"] == pytest.approx(row.effective, abs=1e-5)
+        assert all(lowered < mean for lowered, mean in zip(row.effective, row.mean, strict=True))
+    prompts = [row.prompt for row in ROWS for _ in row.completions]
+    completions = [text for row in ROWS for text in row.completions]
+    how = {"emphasis": steering.emphasis, "without": steering.without} if steering else {}
+    trained = reward_function(engine, risk="exponential", beta=beta, reward_scale=scale, **how)(prompts, completions)
+    assert trained == pytest.approx([value for row in rows for value in row.effective], abs=1e-5)
+
+
 def test_probabilities_are_those_of_the_core_under_the_same_weights(engine):
     batch = engine.judge(ROWS)
     matrix = list(RewardView(engine.model.config)(batch).rows())[1].preference_matrix()
@@ -107,6 +132,7 @@ def test_probabilities_are_those_of_the_core_under_the_same_weights(engine):
     ("head", "choice", "steering", "option", "words"),
     [
         ("gated", RewardChoice(kappa=1.0), None, "kappa", "has no uncertainty, so kappa would change nothing"),
+        ("gated", RewardChoice(beta=1.0), None, "risk", "has no uncertainty, so risk would change nothing"),
         ("gated", None, Steering({"safety": 1.0}), "emphasis", "has no concentration"),
         ("vrm", None, Steering({"speed": 1.0}), "emphasis", "steering names speed"),
         ("vrm", None, Steering({"safety": 1.0}, ("speed",)), "without", "steering names speed"),
@@ -130,6 +156,17 @@ def test_what_a_model_cannot_follow_is_one_error_that_names_the_option(
         ({"kappa": -1.0}, "kappa must be finite and >= 0, got -1.0"),
         ({"kappa": float("nan")}, "kappa must be finite"),
         ({"kappa": float("inf")}, "kappa must be finite"),
+        ({"beta": 0.0}, "beta must be finite and > 0, got 0.0"),
+        ({"beta": float("nan")}, "beta must be finite"),
+        ({"risk": "exponential"}, "risk 'exponential' needs beta"),
+        ({"risk": "pessimistic"}, "risk 'pessimistic' needs kappa"),
+        ({"risk": "exponential", "kappa": 1.0}, "risk 'exponential' needs beta"),
+        (
+            {"risk": "pessimistic", "kappa": 1.0, "beta": 1.0},
+            "beta is of risk 'exponential', and risk is 'pessimistic'",
+        ),
+        ({"kappa": 1.0, "beta": 1.0}, "kappa is of risk 'pessimistic', and risk is 'exponential'"),
+        ({"risk": "averse", "beta": 1.0}, "risk must be one of pessimistic, exponential"),
     ],
 )
 def test_choices_that_no_model_could_follow(fields, words):

@@ -262,10 +262,10 @@ def test_a_model_that_gives_nothing_finite_is_not_served_nor_explained(make_clie
     [
         ("/v1/score?kappa=1", GOOD, "none"),
         ("/v1/explain?without=x", GOOD, "none"),
-        ("/get_reward?kapa=1", {"query": []}, "reward_scale, kappa"),
-        ("/classify?emphasis=x", {"input": []}, "reward_scale, kappa"),
-        ("/pooling?details=1", {"input": []}, "reward_scale, kappa"),
-        ("/slime/reward?detail=1", {"prompt": "p", "response": "a"}, "reward_scale, kappa, details"),
+        ("/get_reward?kapa=1", {"query": []}, "reward_scale, kappa, risk, beta"),
+        ("/classify?emphasis=x", {"input": []}, "reward_scale, kappa, risk, beta"),
+        ("/pooling?details=1", {"input": []}, "reward_scale, kappa, risk, beta"),
+        ("/slime/reward?detail=1", {"prompt": "p", "response": "a"}, "reward_scale, kappa, risk, beta, details"),
     ],
 )
 def test_parameters_of_the_url_that_no_route_reads_are_refused(client, url, body, allowed):

@@ -98,6 +98,41 @@ def test_probabilities_can_be_left_out(client):
     assert client.post("/v1/score", json=body).json()["probabilities"] is None
 
 
+def test_effective_rewards_are_those_of_the_library_on_every_route(client, tiny_model_dir):
+    scorer = Scorer(library(tiny_model_dir, {}), ScoreOptions(risk="exponential", beta=0.5))
+    ((row,),) = scorer.stream([ScoringRow(1, {}, Judgment(PROMPT, COMPLETIONS))])
+    body = {"prompt": PROMPT, "completions": COMPLETIONS, "risk": "exponential", "beta": 0.5}
+    answer = client.post("/v1/score", json=body).json()
+    assert answer["effective_rewards"] == close(row["effective_rewards"])
+    assert (answer["beta"], answer["kappa"], answer["pessimistic_rewards"]) == (0.5, None, None)
+    scored = client.post("/score?risk=exponential&beta=0.5", json={"text_1": PROMPT, "text_2": COMPLETIONS}).json()
+    assert [entry["score"] for entry in scored["data"]] == close(row["effective_rewards"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"risk": "exponential"}, "risk 'exponential' needs beta"),
+        ({"beta": 1, "kappa": 1}, "leave one of them out"),
+        ({"beta": 0}, "greater than or equal"),
+        ({"risk": "averse", "beta": 1}, "pessimistic"),
+    ],
+)
+def test_risks_that_cannot_be_are_named(client, asked, words):
+    answer = client.post("/v1/score", json={"prompt": PROMPT, "completions": COMPLETIONS, **asked})
+    assert answer.status_code == 422
+    assert words in answer.json()["error"]["message"]
+
+
+def test_the_votes_of_raters_are_those_of_explain(client, tiny_model_dir):
+    explanation = explain(library(tiny_model_dir, {}), Judgment(PROMPT, COMPLETIONS))
+    answer = client.post("/v1/score", json={"prompt": PROMPT, "completions": COMPLETIONS}).json()
+    for pair in explanation.pairs:
+        first, second = "ABC".index(pair.first), "ABC".index(pair.second)
+        assert answer["disagreement"][first][second] == pytest.approx(pair.disagreement, abs=1e-4)
+        assert answer["p_tie"][first][second] == pair.p_tie == 0.0
+
+
 def test_an_explanation_says_that_it_was_cut(client):
     answer = client.post("/v1/explain", json={"prompt": PROMPT, "completions": ["water " * 300]}).json()
     assert answer["notes"] == ["Cut to fit into 128 tokens: completions."]

@@ -49,6 +49,8 @@ def audit_section(view: View, draw: Drawer) -> Section:
 def _title(view: View, audit: AuditDocument) -> str:
     (model,) = view.models_of(audit)
     pessimistic = f", mean − {audit.kappa:g} sd" if audit.kappa else ""
+    if audit.beta is not None:
+        pessimistic = f", effective reward with beta {audit.beta:g}"
     return f"{model}{pessimistic}" + (f" on {view.file(audit.file)}" if audit.file else "")
 
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from vrm.choices import RewardScale
+from vrm.choices import RewardScale, Risk
+from vrm.errors import ConfigError
 from vrm.inference.reward_choice import RewardChoice
 from vrm.serve.bodies import JsonRoute
 from vrm.serve.errors import RequestError
-from vrm.wire.schema import Amount, ErrorResponse
+from vrm.wire.schema import Amount, Beta, ErrorResponse
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}
@@ -65,8 +66,20 @@ def only_parameters(*allowed: str) -> Any:
 def _reward_choice(
     reward_scale: Annotated[RewardScale | None, Query(description="Default: as the model is set.")] = None,
     kappa: Annotated[Amount | None, Query(description="Pessimistic: mean minus kappa standard deviations.")] = None,
+    risk: Annotated[Risk | None, Query(description="`pessimistic` with kappa, `exponential` with beta.")] = None,
+    beta: Annotated[Beta | None, Query(description="Effective: -beta log E exp(-r / beta).")] = None,
 ) -> RewardChoice:
-    return RewardChoice(reward_scale, kappa)
+    return chosen_reward(reward_scale, kappa, risk, beta)
+
+
+def chosen_reward(
+    reward_scale: RewardScale | None, kappa: float | None, risk: Risk | None, beta: float | None
+) -> RewardChoice:
+    """The reward that a request asks for; RequestError for numbers that do not go together."""
+    try:
+        return RewardChoice(reward_scale, kappa, risk=risk, beta=beta)
+    except ConfigError as error:
+        raise RequestError(str(error), "beta" if kappa is None else "kappa") from None
 
 
 CHOICE_PARAMETERS = tuple(signature(_reward_choice).parameters)

@@ -6,9 +6,8 @@ from fastapi import APIRouter, Request
 
 from vrm.inference.explain import explain_row
 from vrm.inference.judged import JudgedBatch
-from vrm.inference.reward_choice import RewardChoice
 from vrm.inference.rewards import RewardView
-from vrm.serve.protocols.common import protocol_router
+from vrm.serve.protocols.common import chosen_reward, protocol_router
 from vrm.serve.service import Service
 from vrm.serve.texts import check_number, conversation_of
 from vrm.wire.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
@@ -22,7 +21,8 @@ def native_router(service: Service) -> APIRouter:
     @router.post("/score", summary="Rewards of the completions of a prompt")
     async def score(body: ScoreRequest, request: Request) -> ScoreResponse:
         """Rewards, their standard deviations, objective weights and scores, and who beats whom how probably."""
-        view = service.view(RewardChoice(body.reward_scale, body.kappa), body.emphasis, body.without)
+        choice = chosen_reward(body.reward_scale, body.kappa, body.risk, body.beta)
+        view = service.view(choice, body.emphasis, body.without)
         check_number(body.completions, settings.max_texts, "completions")
         conversation = conversation_of(body, settings)
         return await service.judge(
@@ -49,6 +49,7 @@ def _score_response(judged: JudgedBatch, service: Service, view: RewardView, pro
         model=service.settings.name,
         reward_scale=view.reward_scale,
         kappa=view.kappa,
+        beta=view.beta,
         **rewards.to_dict(),
         probabilities=rewards.preference_matrix() if probabilities else None,
         p_tie=p_tie,

@@ -35,7 +35,7 @@ class SlimeRequest(BaseModel):
 class SlimeReward(BaseModel):
     """An object for slime's `--reward-key`."""
 
-    reward: float = Field(description="What the URL chooses: the mean, or with kappa the pessimistic reward.")
+    reward: float = Field(description="What the URL chooses: the mean, or the pessimistic or effective reward.")
     reward_mean: float
     reward_std: float
     truncated: bool
