@@ -160,7 +160,7 @@ def test_what_a_model_cannot_follow_is_one_error_that_names_the_option(
         ({"beta": float("nan")}, "beta must be finite"),
         ({"risk": "exponential"}, "risk 'exponential' needs beta"),
         ({"risk": "pessimistic"}, "risk 'pessimistic' needs kappa"),
-        ({"risk": "exponential", "kappa": 1.0}, "risk 'exponential' needs beta"),
+        ({"risk": "exponential", "kappa": 1.0}, "kappa is of risk 'pessimistic', and risk is 'exponential'"),
         (
             {"risk": "pessimistic", "kappa": 1.0, "beta": 1.0},
             "beta is of risk 'exponential', and risk is 'pessimistic'",
