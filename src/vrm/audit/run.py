@@ -58,11 +58,7 @@ def audit(
     options = options or ResampleOptions(seed=seed)
     choice = RewardChoice(RewardScale.RAW, kappa or None, beta=beta)
     arrays = measure(engine, judgments, AuditPlan(edits, seed, choice), progress)
-    if not arrays.rewards:
-        raise DataError(
-            f"there is no completion to edit: {arrays.without_completions} of {len(judgments)} judgments have none; "
-            f"{engine.report.render()}"
-        )
+    _check_completions(arrays, len(judgments), engine.report.render())
     spread, source = _spread(engine, arrays, choice == RAW)
     results = [summarize(name, edit, arrays.edits[name], spread, options) for name, edit in edits.items()]
     return AuditReport(
@@ -83,6 +79,14 @@ def audit(
         length=length_report(arrays, options),
         beta=beta,
     )
+
+
+def _check_completions(arrays: AuditArrays, judgments: int, overlong: str) -> None:
+    if not arrays.rewards:
+        raise DataError(
+            f"there is no completion to edit: {arrays.without_completions} of {judgments} judgments have none; "
+            f"{overlong}"
+        )
 
 
 def _spread(engine: RewardEngine, arrays: AuditArrays, mean_reward: bool) -> tuple[float, str]:
