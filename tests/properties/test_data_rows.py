@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from vrm.data import InvalidRowError, parse_row, parse_scoring_row, read_rows
 from vrm.data.columns import row_columns
+from vrm.data.style import says_nothing
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -28,7 +29,7 @@ rows = st.dictionaries(
     st.sampled_from([*row_columns(), "completion", "other"]), json_values | messages | st.text(min_size=1)
 )
 
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: not says_nothing(text))
 names = st.text("abcdefgh_", min_size=1, max_size=6)
 numbers = st.floats(-1e6, 1e6)
 valid_pairs = st.fixed_dictionaries(

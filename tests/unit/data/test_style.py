@@ -66,7 +66,6 @@ def test_lengths_are_characters_of_what_is_said():
         "\ufeff \u00ad\u180e",
         "\u3164\u115f\uffa0\u2800",
         "\ufe0f\U000e0041\U000e0100",
-        "\x00\x07\x9f",
         "\u00a0\u2003\u3000",
     ],
 )
