@@ -11,8 +11,8 @@ STYLE_MEASURES = tuple(measure.value for measure in StyleMeasure)
 """Names of the measures, in the order of `style_measures`."""
 
 
-# White space, and what Unicode keeps out of sight: joiners, directional marks, fillers, variation selectors, tags. Control
-# characters are not among them, nor are format characters that do print, as Arabic number signs.
+# White space, and what Unicode keeps out of sight: joiners, directional marks, fillers, variation selectors, tags.
+# Control characters are not among them, nor are format characters that do print, as Arabic number signs.
 _INVISIBLE = re.compile(
     r"[\s\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
