@@ -83,7 +83,7 @@ def test_skipped_rows_are_counted(model, rows, capsys):
         run(*command, rows, "--on-bad-rows", "skip", "--resamples", 20)
         captured = capsys.readouterr()
         assert f"1 row left out; {rows.parent / REFUSAL}" in captured.err
-        assert "1 left out, refused by the chat template" in captured.out
+        assert "1 left out because of the chat template" in captured.out
 
 
 def test_the_doctor_counts_them(model, rows, capsys):

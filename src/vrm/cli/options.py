@@ -11,6 +11,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision, Risk
 from vrm.errors import CheckpointError, ConfigError
+from vrm.model_files import check_model_directory
 from vrm.user_files import at_home
 
 if TYPE_CHECKING:
@@ -219,9 +220,14 @@ def load_engine(
 
 
 def check_model_name(model: str) -> None:
-    """Raise CheckpointError for a MODEL argument that is neither a path nor a Hub name, before anything is imported."""
+    """Look at a MODEL argument before anything is imported.
+
+    Raises:
+        CheckpointError: it is neither a path nor a Hub name, or a directory that cannot be a model.
+    """
     if not Path(model).exists() and model.count("/") != 1:
         raise CheckpointError(f"{model}: there is no such directory, and Hub names have the form OWNER/NAME")
+    check_model_directory(model)
 
 
 def short_name(model: str) -> str:

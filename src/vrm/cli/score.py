@@ -141,6 +141,7 @@ class _Run:
             lines.append(f"  {_count(counts.dropped, 'row')} over {report.limit} tokens dropped (`error` says so)")
         if counts.unreadable:
             lines.append(f"  {_count(counts.unreadable, 'row')} could not be read (`error` says why)")
+        lines += [f"  {line}" for line in report.warnings()]
         return "\n".join(lines)
 
     def explain_stop(self) -> None:

@@ -11,6 +11,7 @@ from vrm.data.problems import InvalidRowError
 from vrm.data.rendering import render
 from vrm.data.schema import Judgment, Message, Text
 from vrm.data.template_guard import guarded_template, has_guard, special_tokens
+from vrm.data.template_losses import TemplateLosses
 from vrm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -285,6 +286,18 @@ class ChatTokenizer:
     @cached_property
     def _special_tokens(self) -> list[str]:
         return special_tokens(self.tokenizer)
+
+    def losses(self, judgment: Judgment) -> tuple[str, ...]:
+        """What the chat template leaves out of a row, in words; see `vrm.data.template_losses`."""
+        prompt = self._messages(judgment.prompt, "user")
+        completions = [self._messages(text, "assistant") for text in judgment.completions]
+        if isinstance(prompt, str):
+            return ()
+        return self._losses.of(prompt, [text for text in completions if not isinstance(text, str)], judgment)
+
+    @cached_property
+    def _losses(self) -> TemplateLosses:
+        return TemplateLosses(self.tokenizer)
 
     def _messages(self, value: Text, role: str) -> Text:
         if isinstance(value, str) and self.wrap_text:

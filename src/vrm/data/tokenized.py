@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from vrm.choices import OnBadRows, OnOverlong
 from vrm.data.chat import ChatTokenizer
-from vrm.data.problems import InvalidRowError, Problem
+from vrm.data.problems import InvalidRowError, Problem, one_problem
 from vrm.data.schema import Judgment
+from vrm.data.splits import prompt_key
+from vrm.data.style import plain_text
+from vrm.data.template_losses import CALLS, NOTHING_LEFT, TOOLS, says_nothing_else
 from vrm.errors import OverlongError, check_choice
 
 MIN_PROMPT = 8
@@ -25,6 +29,7 @@ class TokenizedJudgment:
         judgment: the row itself, for its labels.
         prompt_cut: tokens that the limit took off the prompt.
         completions_cut: tokens that the limit took off each completion; empty where it took none.
+        lost: what the chat template leaves out of the row, in words.
     """
 
     prompt: list[int]
@@ -32,11 +37,29 @@ class TokenizedJudgment:
     judgment: Judgment
     prompt_cut: int = 0
     completions_cut: tuple[int, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def truncated(self) -> bool:
         """Whether the model reads less than the row holds."""
         return self.prompt_cut > 0 or any(self.completions_cut)
+
+    @property
+    def identical(self) -> tuple[int, int] | None:
+        """Positions of the first two completions that differ in text and not in tokens; None where there are none."""
+        texts = self.judgment.completions
+        first: dict[tuple[int, ...], int] = {}
+        for position, ids in enumerate(self.completions):
+            earlier = first.setdefault(tuple(ids), position)
+            if texts[earlier] != texts[position]:
+                return earlier, position
+        return None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether something is left of every completion: one may call tools, and the chat template print none."""
+        messages = [text for text in self.judgment.completions if not isinstance(text, str)]
+        return CALLS not in self.lost or not any(map(says_nothing_else, messages))
 
     @property
     def tokens(self) -> int:
@@ -53,7 +76,9 @@ class TokenizedJudgment:
 class OverlongReport:
     """Counts of judgments over the limit, and of those that the chat template refuses.
 
-    `total` counts all that were to be tokenized; `refusals` are the problems of the refused ones.
+    `total` counts all that were to be tokenized; `refusals` are the problems of the refused ones. `identical` counts
+    rows with different completions that are the same in tokens, `causes` why, and `sizes` the rows that have several
+    completions. `losses` counts rows by what the chat template leaves out of them.
     """
 
     limit: int
@@ -63,13 +88,23 @@ class OverlongReport:
     dropped: int = 0
     dropped_identical: int = 0
     refused: int = 0
+    identical: int = 0
     examples: list[str] = field(default_factory=list)
     refusals: list[Problem] = field(default_factory=list)
+    sizes: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: TokenizedJudgment) -> None:
-        """Count a row that is judged, and whether it was cut."""
+        """Count a row that is judged, whether it was cut, and what the model cannot see of it."""
         self.prompt_truncated += row.prompt_cut > 0
         self.completion_truncated += any(row.completions_cut)
+        self.losses.update(row.lost)
+        if len(row.completions) > 1:
+            self.sizes["pairs" if len(row.completions) == 2 else "lists"] += 1
+            alike = row.identical
+            self.identical += alike is not None
+            self.causes.update([] if alike is None else [why_identical(row, *alike)])
 
     def refuse(self, error: InvalidRowError) -> None:
         """Count a row that is left out, as the chat template refuses it."""
@@ -79,10 +114,17 @@ class OverlongReport:
 
     def warnings(self) -> list[str]:
         """What a user should know of the rows beside the counts, a line each; none where all is well."""
-        if not self.refused:
-            return []
-        count, first = (f"{self.refused:,} rows", "the first: ") if self.refused > 1 else ("1 row", "")
-        return [f"{count} left out; {first}{self.refusals[0]}"]
+        lines = []
+        if self.refused:
+            rows, first = (f"{self.refused:,} rows", "the first: ") if self.refused > 1 else ("1 row", "")
+            lines.append(f"{rows} left out; {first}{self.refusals[0]}")
+        if self.identical:
+            noun = "rows" if self.sizes["lists"] else "pairs"
+            causes = "; ".join(f"{cause} ({count:,})" for cause, count in self.causes.most_common())
+            lines.append(f"{self.identical:,} of {self.sizes.total():,} {noun} become identical in tokens: {causes}")
+        for cause, count in self.losses.most_common():
+            lines.append(f"{cause}: {'1 row loses' if count == 1 else f'{count:,} rows lose'} them")
+        return lines
 
     def render(self) -> str:
         """The counts in one line of words."""
@@ -93,11 +135,29 @@ class OverlongReport:
             "dropped because the sides became identical": self.dropped_identical,
         }
         overlong = [f"{count} {name}" for name, count in counts.items() if count]
-        refused = f"; {self.refused} left out, refused by the chat template" if self.refused else ""
+        refused = f"; {self.refused} left out because of the chat template" if self.refused else ""
+        if self.identical:
+            refused += f"; {self.identical} with completions that are identical in tokens"
         if not overlong:
             every = "others" if self.refused else "all"
             return f"{self.total} judgments, {every} within {self.limit} tokens{refused}"
         return f"{self.total} judgments, limit {self.limit} tokens: {', '.join(overlong)}{refused}"
+
+
+def why_identical(row: TokenizedJudgment, first: int, second: int) -> str:
+    """Why two different completions of a row are the same in tokens, in words."""
+    lost = [cause for cause in row.lost if cause != TOOLS]
+    if lost:
+        return " and ".join(lost)
+    texts = [row.judgment.completions[position] for position in (first, second)]
+    one, other = (plain_text(text) for text in texts)
+    if one.strip() == other.strip():
+        return "blank space at the ends of messages is trimmed"
+    if row.completions_cut and any(row.completions_cut[position] for position in (first, second)):
+        return "what sets them apart is cut off"
+    if len({prompt_key(Judgment(text)) for text in texts}) == 1:
+        return "the tokenizer does not tell case or white space apart"
+    return "the chat template or the tokenizer reads them alike"
 
 
 class JudgmentTokenizer:
@@ -138,10 +198,22 @@ class JudgmentTokenizer:
         return self._by_policy(judgment, self.on_bad_rows)
 
     def whole(self, judgment: Judgment) -> TokenizedJudgment:
-        """Tokenize one judgment, however long it is; InvalidRowError where the chat template refuses it."""
+        """Tokenize one judgment, however long it is.
+
+        Raises:
+            InvalidRowError: the chat template refuses it, or leaves nothing of a completion.
+        """
+        row = self.read(judgment)
+        if not row.says_something:
+            reason = f"{CALLS}, and a completion says nothing else"
+            raise one_problem(judgment.file, judgment.line, "", NOTHING_LEFT, reason)
+        return row
+
+    def read(self, judgment: Judgment) -> TokenizedJudgment:
+        """As `whole`, also where nothing is left of a completion."""
         prompt = self.chat.prompt(judgment)
         completions = [self.chat.completion(prompt, text, judgment) for text in judgment.completions]
-        return TokenizedJudgment(prompt.ids, completions, judgment)
+        return TokenizedJudgment(prompt.ids, completions, judgment, lost=self.chat.losses(judgment))
 
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
         """A tokenized judgment within the limit: itself, or cut by the policy, or None if dropped. All are counted."""

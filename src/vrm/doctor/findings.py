@@ -20,7 +20,8 @@ class Thresholds:
     Attributes:
         bad_rows: error; of rows that cannot be used, and of those that the chat template refuses. Any is a warning:
             training stops at them by default.
-        cut_to_identical: error; of pairs whose sides are the same after truncation. Any is a warning.
+        cut_to_identical: error; of pairs whose sides are the same after truncation, and of rows with different
+            completions that are the same in tokens. Any is a warning.
         contradictory_pairs: error; of labelled pairs that are also judged the other way round. Any is a warning.
         shared_prompts: error; of the smaller file's prompts that are in the other file too. Any at all by default.
         near_shared_prompts: error; the same for near copies. Any is a warning.
@@ -103,6 +104,7 @@ ERRORS = (
     "nothing_to_learn",
     "contradictory_pairs",
     "template_refuses",
+    "identical_tokens",
     "cut_to_identical",
     "shared_prompts",
     "near_shared_prompts",

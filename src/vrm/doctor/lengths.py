@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,12 @@ import numpy as np
 from vrm.choices import EMBEDDED
 from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
-from vrm.data.problems import InvalidRowError
 from vrm.data.style import text_length
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
 from vrm.doctor.findings import Check, DoctorSettings, percent
 from vrm.doctor.rows import FileRows, Pair, evenly
-from vrm.errors import ConfigError, MissingExtraError
+from vrm.doctor.templates import NAMES, TemplateView
+from vrm.errors import CheckpointError, ConfigError, MissingExtraError
 from vrm.metrics import Interval, pairwise_hits, share_interval
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import ends, plural
@@ -152,9 +151,8 @@ def load_reading(tokenizer: str = EMBEDDED, limit: int | None = None) -> Reading
 
     try:
         loaded = load_tokenizer(tokenizer)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"no tokenizer can be loaded from {tokenizer!r}: {reason}") from None
+    except CheckpointError as error:
+        raise ConfigError(f"no tokenizer can be loaded from {tokenizer!r}: {error}") from None
     if loaded.cls_token is not None and loaded.sep_token is not None:
         ensure_chat_template(loaded, "encoder")
     return Reading(loaded, DEFAULT_LIMIT if limit is None else limit, tokenizer)
@@ -190,7 +188,7 @@ def check_tokens(
     except ConfigError as error:
         # Rows of messages and a tokenizer without a chat template.
         reading = str(error)
-    checks = (Check.of(name, rows, settings) for name in ("template_refuses", "cut_to_identical", "over_limit"))
+    checks = (Check.of(name, rows, settings) for name in (*NAMES, "cut_to_identical", "over_limit"))
     return [check.not_run(f"No lengths in tokens: {reading}.") for check in checks], {}
 
 
@@ -200,14 +198,13 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
     looked = evenly(range(len(rows)), settings.sample)
     prompts, first, second, totals = [], [], [], []
     over, identical, dropped = [], [], 0
-    refused: dict[int, str] = {}
+    view, read = TemplateView(), []
     for row in looked:
         judgment = rows.judgments[row]
-        try:
-            whole = tokenize.whole(judgment)
-        except InvalidRowError as error:
-            refused[row] = error.reason
+        whole = view.read(rows, row, tokenize)
+        if whole is None:
             continue
+        read.append(row)
         prompt, completions = len(whole.prompt), list(map(len, whole.completions))
         prompts.append(prompt)
         totals.append(whole.longest)
@@ -219,7 +216,6 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
         dropped += whole.longest - prompt + min(prompt, MIN_PROMPT) > reading.limit
         if tokenize.fit(whole) is None:
             identical.append(row)
-    read = [row for row in looked if row not in refused]
     length = dict(zip(read, totals, strict=True))
     longest_first = sorted(over, key=lambda row: -length[row])
     sampled = f" of a sample of {len(looked):,}" if len(looked) < len(rows) else ""
@@ -227,7 +223,7 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
     cut = Check.of("cut_to_identical", rows, settings, identical, len(first))
     long = Check.of("over_limit", rows, settings, longest_first, len(read))
     findings = [
-        _refusals(Check.of("template_refuses", rows, settings, refused, len(looked)), refused, sampled, settings),
+        *view.findings(rows, settings, sampled),
         cut.by_share(
             f"{plural(cut.count, 'comparison')}{sampled} ({cut.percent}) would have identical sides if rows were cut "
             f"to {reading.limit:,} tokens ({reading.name}).",
@@ -248,16 +244,3 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
     ]
     named = {"prompt": prompts, "chosen": first, "rejected": second, "row": totals}
     return findings, {name: quantiles(values) for name, values in named.items() if values}
-
-
-def _refusals(check: Check, refused: Mapping[int, str], sampled: str, settings: DoctorSettings) -> Finding:
-    reasons = Counter(refused.values())
-    words = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common())
-    return check.by_share(
-        f"{plural(check.count, 'row')}{sampled} cannot be read by this model ({check.percent})"
-        + (f": {words}." if words else "."),
-        "Change their messages to what the template takes: vrm train stops at them unless on_bad_rows is skip.",
-        error=settings.thresholds.bad_rows,
-        warning=0.0,
-        details={"reasons": dict(reasons)},
-    )

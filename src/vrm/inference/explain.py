@@ -23,7 +23,7 @@ from vrm.core.predictive import (
 from vrm.core.quadrature import margin_given_weights
 from vrm.data.schema import Judgment, Text
 from vrm.data.style import plain_text
-from vrm.data.tokenized import TokenizedJudgment
+from vrm.data.tokenized import TokenizedJudgment, why_identical
 from vrm.inference.engine import RewardEngine
 from vrm.inference.identifiability import identifiability
 from vrm.inference.judged import JudgedBatch
@@ -101,7 +101,11 @@ def explain_row(batch: JudgedBatch, index: int, model: VRMForSequenceClassificat
 def _notes(row: TokenizedJudgment, limit: int) -> tuple[str, ...]:
     parts = {"prompt": row.prompt_cut > 0, "completions": any(row.completions_cut)}
     cut = [part for part, is_cut in parts.items() if is_cut]
-    return (f"Cut to fit into {limit} tokens: {' and '.join(cut)}.",) if cut else ()
+    notes = [f"Cut to fit into {limit} tokens: {' and '.join(cut)}."] if cut else []
+    alike = row.identical
+    if alike is not None:
+        notes.append(f"Different completions are the same in tokens: {why_identical(row, *alike)}.")
+    return (*notes, *(f"{cause[0].upper()}{cause[1:]}." for cause in row.lost))
 
 
 @dataclass(frozen=True)

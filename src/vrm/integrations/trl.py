@@ -28,6 +28,7 @@ from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.reward_choice import RewardChoice
 from vrm.inference.rewards import BatchRewards, RewardView
 from vrm.inference.steering import Steering
+from vrm.model.checkpoint import load_tokenizer
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 
 Model: TypeAlias = str | Path | RewardEngine | VRMForSequenceClassification
@@ -257,6 +258,4 @@ def _engine(model: Model) -> RewardEngine:
         return RewardEngine.from_pretrained(model, device=device, options=options)
     if not model.config._name_or_path:
         raise ConfigError("the model does not say where its tokenizer is: pass RewardEngine(model, tokenizer)")
-    from transformers import AutoTokenizer
-
-    return RewardEngine(model, AutoTokenizer.from_pretrained(model.config._name_or_path), options)
+    return RewardEngine(model, load_tokenizer(model.config._name_or_path), options)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vrm.choices import BackboneKind, Pooling
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, in_one_line
 from vrm.model.attention import PACKED_ATTENTION
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.packing import Tree, pack_trees, trees_of
@@ -127,6 +127,30 @@ def first_position(backbone: Any) -> int:
     return 0 if padding is None else int(padding) + 1
 
 
+@torch.no_grad()
+def sees_ahead(backbone: Any) -> bool:
+    """Whether a token's state changes with the tokens behind it: a few are read twice, with another end.
+
+    The configuration's name does not tell: embedding models of a decoder's architecture attend to both sides.
+    """
+    weights, was_training = next(backbone.parameters()), backbone.training
+    if weights.is_meta:
+        return False
+    vocabulary = int(backbone.config.get_text_config().vocab_size)
+    ids = torch.tensor([[(10 + 7 * index) % vocabulary for index in range(24)]], device=weights.device)
+    begin, end, other = ids.split(8, 1)
+    backbone.eval()
+    try:
+        one, another = (
+            _hidden_states(backbone, row, torch.ones_like(row), [-1])[0][0, : begin.shape[1]].float()
+            for row in (torch.cat([begin, end], 1), torch.cat([begin, other], 1))
+        )
+    finally:
+        backbone.train(was_training)
+    difference = ((one - another).norm(dim=-1) / one.norm(dim=-1).clamp_min(1e-6)).max()
+    return bool(difference > (1e-4 if weights.dtype == torch.float32 else 1e-2))
+
+
 def packing_problem(backbone: Any, config: VRMConfig) -> str | None:
     """Why this backbone cannot read packed rows exactly; None if it can.
 
@@ -142,8 +166,8 @@ def packing_problem(backbone: Any, config: VRMConfig) -> str | None:
     backbone.eval()
     try:
         error = _packing_error(backbone, config)
-    except (TypeError, ConfigError) as failure:
-        return str(failure).splitlines()[0]
+    except (TypeError, ValueError, RuntimeError) as failure:
+        return str(failure).splitlines()[0] if isinstance(failure, ConfigError) else in_one_line(failure)
     finally:
         backbone.train(was_training)
     low = next(backbone.parameters()).dtype != torch.float32

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateSyntaxError
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -17,6 +18,9 @@ from vrm.files import follow_umask, writing
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.embedded import resolve_backbone
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.model_files import ADAPTER, CONFIG, check_model_directory, check_no_file, loading, read_json
+
+TOKENIZER = "tokenizer_config.json"
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:
@@ -45,7 +49,7 @@ def load_model(
     """Load a model directory (or Hub name), or an adapter directory merged into its backbone, ready for inference.
 
     Raises:
-        CheckpointError: if it is not a variational reward model or its weights do not match.
+        CheckpointError: if it is not a variational reward model, is damaged, or weights or tokenizer do not match.
 
     Example:
         >>> from vrm import load_model
@@ -54,25 +58,18 @@ def load_model(
         True
     """
     path = str(name_or_path)
-    if Path(path).is_dir() and (Path(path) / "adapter_config.json").exists():
-        model = _load_adapter(Path(path), dtype)
-    else:
-        _check_model_type(path)
-        model = VRMForSequenceClassification.from_pretrained(path, dtype=dtype or torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    return model.to(device).eval(), tokenizer
-
-
-def _check_model_type(path: str) -> None:
-    config = Path(path) / "config.json"
-    if Path(path).is_dir():
-        if not config.exists():
-            raise CheckpointError(f"{path} has no config.json: expected a directory written by save_pretrained")
-        kind = json.loads(config.read_text()).get("model_type")
-        if kind != VRMConfig.model_type:
-            raise CheckpointError(f"{config} has model_type {kind!r}, expected {VRMConfig.model_type!r}: not a VRM")
-    elif path.startswith((".", "/", "~")):
-        raise CheckpointError(f"{path}: no such directory")
+    check_model_directory(path)
+    tokenizer = _tokenizer(path)
+    with loading(path):
+        if (Path(path) / ADAPTER).is_file():
+            model = _load_adapter(Path(path), dtype)
+        else:
+            model = VRMForSequenceClassification.from_pretrained(path, dtype=dtype or torch.float32)
+    check_vocabulary(tokenizer, embedding_rows(model), path)
+    model = model.to(device).eval()
+    with loading(path):
+        model.check_direction()
+    return model, tokenizer
 
 
 def _load_adapter(directory: Path, dtype: torch.dtype | None) -> VRMForSequenceClassification:
@@ -93,8 +90,102 @@ _HEAD_FIELDS = frozenset(VRMConfig.__init__.__code__.co_varnames[1 : VRMConfig._
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """Tokenizer of a backbone directory, Hub name or `embedded`."""
-    return AutoTokenizer.from_pretrained(resolve_backbone(name_or_path))
+    """Tokenizer of a backbone directory, Hub name or `embedded`.
+
+    Raises:
+        CheckpointError: it cannot be read, has no vocabulary, or has another one than the configuration beside it.
+    """
+    path = resolve_backbone(name_or_path)
+    tokenizer = _tokenizer(path)
+    config = Path(path) / CONFIG
+    check_vocabulary(tokenizer, _stated_rows(read_json(config)) if config.is_file() else None, path)
+    return tokenizer
+
+
+def _tokenizer(path: str) -> PreTrainedTokenizerBase:
+    check_no_file(path, "a tokenizer")
+    with loading(path):
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    with loading(path):
+        try:
+            _ids_of_texts(tokenizer)
+        except TemplateSyntaxError as error:
+            file = Path(path) / "chat_template.jinja"
+            place = file if file.exists() else Path(path) / TOKENIZER
+            raise CheckpointError(f"{place}: no valid chat template, line {error.lineno}: {error.message}") from None
+    return tokenizer
+
+
+def _stated_rows(config: Mapping[str, Any]) -> int | None:
+    """Rows of the embeddings by a configuration as it is stored, of a backbone or of a model around one."""
+    for name in ("backbone_config", "text_config"):
+        if isinstance(config.get(name), dict):
+            return _stated_rows(config[name])
+    rows = config.get("vocab_size")
+    return rows if isinstance(rows, int) else None
+
+
+def embedding_rows(model: Any) -> int | None:
+    """Rows of a model's table of token embeddings; None where it has no such table."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+_LEAST_SHARE, _FEW, _FEW_LETTERS = 0.5, 256, 8
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name: str) -> None:
+    """Raise CheckpointError for a tokenizer that cannot belong to a table of embeddings.
+
+    Tables are often larger than vocabularies, and some vocabularies end with special tokens that no text becomes.
+
+    Args:
+        tokenizer: as it was loaded.
+        rows: of the table; None where that is not known.
+        name: directory or Hub name, for the message.
+    """
+    vocabulary = tokenizer.get_vocab()
+    special = {key for key, token in tokenizer.added_tokens_decoder.items() if token.special}
+    ordinary = [key for key in vocabulary.values() if key not in special]
+    absent = _absent_files(tokenizer, Path(name))
+    hint = f"; {' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there" if absent else ""
+    table = f"the table of embeddings has {rows or 0:,} rows"
+    lost = bool(absent) and len(ordinary) < _FEW_LETTERS
+    small = rows is not None and len(vocabulary) < _LEAST_SHARE * rows and rows - len(vocabulary) > _FEW
+    if lost or small:
+        than = "hardly more than special ones" if rows is None else f"but {table}: it is not this model's tokenizer"
+        raise CheckpointError(f"{name}: the tokenizer knows {len(vocabulary):,} tokens, {than}{hint}")
+    if rows is None:
+        return
+    highest = max([*ordinary, *_ids_of_texts(tokenizer)], default=0)
+    if highest >= rows:
+        token = tokenizer.convert_ids_to_tokens(highest)
+        raise CheckpointError(f"{name}: the tokenizer has the token {token!r} with id {highest:,}, but {table}")
+
+
+def _absent_files(tokenizer: PreTrainedTokenizerBase, directory: Path) -> list[str]:
+    """Files that this kind of tokenizer reads its vocabulary from, where a directory has none of them."""
+    if not directory.is_dir():
+        return []
+    names = sorted({name for name in tokenizer.vocab_files_names.values() if name != TOKENIZER})
+    return [] if any((directory / name).exists() for name in names) else names
+
+
+def _ids_of_texts(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of a short text and of a short conversation, with the special tokens around them."""
+    ids = list(tokenizer.encode("."))
+    if getattr(tokenizer, "chat_template", None):
+        messages = [{"role": "user", "content": "."}, {"role": "assistant", "content": "."}]
+        try:
+            text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+        except TemplateSyntaxError:
+            raise
+        except Exception:  # a template may refuse these messages; what it takes is seen with the rows
+            return ids
+        ids += tokenizer.encode(text, add_special_tokens=False)
+    return ids
 
 
 def weights_sha256(model: str) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoConfig, PretrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, __version__
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from vrm.choices import BackboneKind, LossName, Pooling, RewardScale
 from vrm.core.predictive import RewardUnits
 from vrm.errors import ConfigError, check_choice
 from vrm.model.heads.registry import head_class
+from vrm.model_files import check_backbone_directory, loading
 
 
 class VRMConfig(PretrainedConfig):
@@ -145,6 +146,7 @@ class VRMConfig(PretrainedConfig):
             raise ConfigError(f"head_dropout must be in [0, 1), got {self.head_dropout}")
         if self.num_free_objectives < 0:
             raise ConfigError(f"num_free_objectives must be >= 0, got {self.num_free_objectives}")
+        check_architecture(self.backbone_config)
         if self.num_labels != 1:
             raise ConfigError(f"num_labels must be 1 (one reward), got {self.num_labels}")
 
@@ -221,7 +223,39 @@ def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedCon
     model_type = fields.pop("model_type", None)
     if model_type is None:
         raise ConfigError("backbone_config has no model_type, so the backbone cannot be built")
+    if model_type not in CONFIG_MAPPING:
+        raise ConfigError(f"backbone_config: transformers {__version__} has no architecture {model_type!r}")
     return AutoConfig.for_model(model_type, **fields)
+
+
+def read_backbone_config(path: str) -> PretrainedConfig:
+    """Configuration of a backbone's directory or Hub name, looked at before any weights are read.
+
+    Raises:
+        CheckpointError: it is no backbone, or its files are damaged.
+        ConfigError: it is an encoder-decoder.
+    """
+    check_backbone_directory(path)
+    with loading(path):
+        config = AutoConfig.from_pretrained(path)
+        check_architecture(config)
+    return config
+
+
+def check_architecture(config: PretrainedConfig | None) -> None:
+    """Raise ConfigError for encoder-decoders, but for those that read one text as encoders do (BART)."""
+    if getattr(config, "is_encoder_decoder", False) and infer_backbone_kind(config) != BackboneKind.ENCODER:
+        assert config is not None
+        raise ConfigError(
+            f"the backbone is an encoder-decoder ({config.model_type}), which reads two texts: choose an encoder or a "
+            "decoder"
+        )
+
+
+def position_limit(config: PretrainedConfig) -> int | None:
+    """The longest row in tokens that a backbone has positions for; None for no limit, which some write as -1."""
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
 
 
 def infer_backbone_kind(config: PretrainedConfig | None) -> str:

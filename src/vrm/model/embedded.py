@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vrm.choices import EMBEDDED
 from vrm.errors import CheckpointError, MissingExtraError
+from vrm.model_files import loading
 
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -56,8 +57,9 @@ def transformer_directory(directory: Path) -> Path:
     file = directory / "modules.json"
     if (directory / "config.json").is_file() or not file.is_file():
         return directory
-    modules = json.loads(file.read_text(encoding="utf-8"))
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    with loading(str(directory)):
+        modules = json.loads(file.read_text(encoding="utf-8"))
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
     if "Transformer" not in kinds:
         raise CheckpointError(
             f"{file} lists {', '.join(kinds)}, but no Transformer: only sentence-transformers models with a "

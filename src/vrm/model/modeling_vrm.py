@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.logging import warning_once
 
+from vrm.choices import BackboneKind
 from vrm.core.disagreement import PairVotes, reported_votes
 from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import completion_moments, objective_scores
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model.attention import use_packed_attention
-from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem
-from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind
+from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem, sees_ahead
+from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind, read_backbone_config
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads.base import JudgmentHead
 from vrm.model.heads.registry import head_class
 from vrm.model.packing import PROMPT, packed_passes, trees_of
 from vrm.model.padding import align_left, checked_start, find_completion_start, shorten_rows
+from vrm.model_files import loading
 
 logger = logging.getLogger(__name__)
 
@@ -124,17 +126,32 @@ class VRMForSequenceClassification(PreTrainedModel):
             name_or_path: directory, Hub name, or `embedded`.
             dtype: of the backbone; the head is float32 whatever it is.
             **config: fields of `VRMConfig`.
+
+        Raises:
+            CheckpointError: it is no backbone, or its files are damaged.
+            ConfigError: it is to be read as a decoder, and its tokens see what follows them.
         """
         path = resolve_backbone(name_or_path)
-        backbone_config = AutoConfig.from_pretrained(path)
-        backbone = AutoModel.from_pretrained(path, dtype=dtype or torch.float32)
-        config.setdefault("backbone_kind", infer_backbone_kind(backbone_config))
-        model = cls(VRMConfig(backbone_config=backbone_config, backbone_name_or_path=name_or_path, **config))
+        backbone_config = read_backbone_config(path)
+        asked = config.pop("backbone_kind", None)
+        kind = asked or infer_backbone_kind(backbone_config)
+        with loading(path):
+            backbone, info = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, output_loading_info=True)
+            ahead = kind == BackboneKind.DECODER and sees_ahead(backbone)
+        _check_backbone(path, backbone, info["missing_keys"])
+        if ahead and asked is None:
+            kind = BackboneKind.ENCODER
+            logger.warning("%s: its tokens see what follows them, so it is read as an encoder", name_or_path)
+        fields = config | {"backbone_kind": str(kind), "backbone_name_or_path": name_or_path}
+        model = cls(VRMConfig(backbone_config=backbone_config, **fields))
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         use_packed_attention(backbone)
         model.backbone = backbone
         model.score.reset_parameters()
+        if kind == BackboneKind.DECODER:
+            model.sees_ahead = ahead
+            model.check_direction()
         return model
 
     @classmethod
@@ -235,8 +252,26 @@ class VRMForSequenceClassification(PreTrainedModel):
         return self._encode_rows(rows, start.tolist(), ids.device)
 
     @cached_property
+    def sees_ahead(self) -> bool:
+        """Whether the backbone's tokens see what follows them, by a probe at the first use."""
+        return sees_ahead(self.backbone)
+
+    def check_direction(self) -> None:
+        """Raise ConfigError for a model that is configured as a decoder, and whose tokens see what follows them.
+
+        The state of a prompt would be read behind it in a row, where it has seen the row's completion.
+        """
+        if self.config.backbone_kind == BackboneKind.DECODER and self.sees_ahead:
+            raise ConfigError(
+                "backbone_kind is 'decoder', but the backbone's tokens see what follows them, so that rewards would "
+                "depend on the rows beside them: train it again as an 'encoder', which is what backbone_kind is then "
+                "by default"
+            )
+
+    @cached_property
     def packing_problem(self) -> str | None:
         """Why rows are padded and every prompt is computed with each of its completions; None if they are packed."""
+        self.check_direction()
         problem = packing_problem(self.backbone, self.config)
         if problem is not None:
             logger.warning("rows are padded and prompts are not shared: %s", problem)
@@ -255,6 +290,18 @@ class VRMForSequenceClassification(PreTrainedModel):
             features.update(zip(one_pass.reads, encode_packed(self.backbone, self.config, on_device), strict=True))
         prompts = torch.stack([features[tree, PROMPT] for tree, _ in places])
         return prompts, torch.stack([features[place] for place in places])
+
+
+def _check_backbone(name: str, backbone: nn.Module, missing: Iterable[str]) -> None:
+    """Refuse a backbone most of whose weights are not in its files, and name those few that are not."""
+    absent = sorted(key for key in missing if not key.startswith("pooler."))
+    if not absent:
+        return
+    sizes = {key: value.numel() for key, value in backbone.state_dict().items()}
+    named = f"{', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}"
+    if sum(sizes.get(key, 0) for key in absent) > 0.5 * sum(sizes.values()):
+        raise CheckpointError(f"{name} does not hold the weights its configuration promises (missing keys: {named})")
+    logger.warning("%s: weights that its files do not hold start at random: %s", name, named)
 
 
 def _check_loaded(name: str, info: dict[str, Any]) -> None:

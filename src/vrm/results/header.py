@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from vrm.data.tokenized import OverlongReport
@@ -48,5 +47,10 @@ def template_sha256(tokenizer: Any) -> str | None:
 
 
 def overlong_counts(report: OverlongReport) -> dict[str, int]:
-    """Judgments over the model's limit of tokens, by what became of them."""
-    return {name: value for name, value in asdict(report).items() if isinstance(value, int)}
+    """Judgments over the limit of tokens, by what became of them; and what a template does to rows, where it does."""
+    counts = {name: value for name, value in vars(report).items() if isinstance(value, int)}
+    return {name: value for name, value in counts.items() if value or name not in _WHERE_THERE}
+
+
+_WHERE_THERE = {"refused", "identical"}
+"""Counts that documents have where they are not 0."""

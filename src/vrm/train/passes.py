@@ -101,7 +101,9 @@ class PassCollator:
         trees, places = trees_of((item.prompt, item.completions) for item in items)
         first_reads = prompt_reads(trees)
         begins = [first_reads[tree] + 1 + completion for tree, completion in places]
-        reads = [range(begin, begin + len(item.completions)) for begin, item in zip(begins, items, strict=True)]
+        reads = [
+            [begin + place for place in _places(item.completions)] for begin, item in zip(begins, items, strict=True)
+        ]
         packed = pack_trees(trees, self.kind, self.first_position)
         packed["prompt_reads"] = torch.tensor([first_reads[tree] for tree, _ in places])
         packed["completion_reads"], _ = pad_right(reads, fill=-1, least=labels["mask"].shape[1])
@@ -142,7 +144,9 @@ def padded_rows(items: Sequence[TokenizedJudgment], pad_id: int) -> dict[str, Te
     """
     counts = [max(len(item.completions), 1) for item in items]
     firsts = [0, *accumulate(counts)][: len(items)]
-    completion_rows = [range(first, first + len(item.completions)) for first, item in zip(firsts, items, strict=True)]
+    completion_rows = [
+        [first + place for place in _places(item.completions)] for first, item in zip(firsts, items, strict=True)
+    ]
     input_ids, mask = pad_right([item.prompt + ids for item in items for ids in item.completions or [[]]], pad_id)
     return {
         "input_ids": input_ids,
@@ -153,6 +157,12 @@ def padded_rows(items: Sequence[TokenizedJudgment], pad_id: int) -> dict[str, Te
         "prompt_rows": torch.tensor(firsts),
         "completion_rows": pad_right(completion_rows, fill=-1, least=2)[0],
     }
+
+
+def _places(completions: Sequence[Sequence[int]]) -> list[int]:
+    """Where each completion is read: equal ones at the first of them, so that their rewards are equal to the bit."""
+    first: dict[tuple[int, ...], int] = {}
+    return [first.setdefault(tuple(ids), place) for place, ids in enumerate(completions)]
 
 
 def cost_of(item: TokenizedJudgment, kind: str) -> int:

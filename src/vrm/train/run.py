@@ -41,7 +41,7 @@ from vrm.train.output import (
 from vrm.train.passes import passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
-from vrm.train.setup import RunData, build_model, load_data
+from vrm.train.setup import RunData, build_model, check_backbone, load_data
 from vrm.train.trainer import VRMTrainer
 
 
@@ -124,6 +124,7 @@ def run_training(
 def _starting_point(config: RunConfig, resume: bool, overwrite: bool) -> Path | None:
     """The checkpoint to go on from; None for a new run, and where the run to be resumed is finished."""
     output = Path(config.output_dir)
+    check_backbone(config.model)
     check_output(output, resume, overwrite)
     if not resume:
         return None

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedTokenizerBase
 
-from vrm.choices import Tuning
+from vrm.choices import BackboneKind, Tuning
 from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
 from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
@@ -22,8 +22,15 @@ from vrm.data.statistics import objective_names, rating_statistics, without_unkn
 from vrm.errors import ConfigError
 from vrm.labels import has_label
 from vrm.model.backbones import first_position
-from vrm.model.checkpoint import load_tokenizer
-from vrm.model.configuration_vrm import VRMConfig
+from vrm.model.checkpoint import check_vocabulary, embedding_rows, load_tokenizer
+from vrm.model.configuration_vrm import (
+    VRMConfig,
+    check_architecture,
+    infer_backbone_kind,
+    position_limit,
+    read_backbone_config,
+)
+from vrm.model.embedded import resolve_backbone
 from vrm.model.heads.registry import head_class
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.processes import say
@@ -125,16 +132,13 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     settings = config.model
     tokenizer = load_tokenizer(settings.tokenizer or settings.backbone)
     fields = _head_fields(settings, config.loss.name, data)
-    if settings.from_scratch:
-        backbone_config = scratch_config(settings.from_scratch, tokenizer)
-        model = VRMForSequenceClassification(VRMConfig(backbone_config=backbone_config, **fields))
-    else:
-        model = VRMForSequenceClassification.from_backbone(settings.backbone, **fields)
+    model = _new_model(config, fields, tokenizer)
+    check_vocabulary(tokenizer, embedding_rows(model), settings.tokenizer or settings.backbone)
     _start_ties(model, data)
     _check_positions(model)
     if settings.chat_template:
         tokenizer.chat_template = read_text(Path(settings.chat_template))
-    ensure_chat_template(tokenizer, model.config.backbone_kind)
+    ensure_chat_template(tokenizer, _template_kind(model.config, tokenizer))
     if tokenizer.pad_token_id is None:
         # Never read by the model; only batches need it.
         tokenizer.pad_token = tokenizer.eos_token
@@ -152,14 +156,55 @@ def _start_ties(model: VRMForSequenceClassification, data: RunData) -> None:
         model.score.start_ties(votes.count(0.5) / len(votes))
 
 
+def _new_model(
+    config: RunConfig, fields: dict[str, Any], tokenizer: PreTrainedTokenizerBase
+) -> VRMForSequenceClassification:
+    path = config.model.from_scratch
+    if not path:
+        return VRMForSequenceClassification.from_backbone(config.model.backbone, **fields)
+    fields = {**fields, "backbone_config": scratch_config(path, tokenizer)}
+    model = VRMForSequenceClassification(VRMConfig(**fields))
+    if model.config.backbone_kind == BackboneKind.DECODER and model.sees_ahead:
+        torch.manual_seed(config.seed)
+        model = VRMForSequenceClassification(VRMConfig(**fields, backbone_kind=str(BackboneKind.ENCODER)))
+    return model
+
+
+def _template_kind(config: VRMConfig, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The kind by which a tokenizer gets our template.
+
+    Decoders that are read as encoders may lack the tokens that it needs, and plain text needs no template.
+    """
+    has_separators = tokenizer.cls_token is not None and tokenizer.sep_token is not None
+    return config.backbone_kind if has_separators else infer_backbone_kind(config.backbone_config)
+
+
+def check_backbone(settings: ModelConfig) -> None:
+    """Look at the backbone's configuration before any row is read.
+
+    Raises:
+        CheckpointError, ConfigError: it cannot be one, or reads fewer positions than `max_input_tokens`.
+    """
+    if settings.from_scratch and is_stream(settings.from_scratch):
+        return  # it is read once, when the model is built
+    if settings.from_scratch:
+        model_type, values = _scratch_values(settings.from_scratch)
+        backbone = AutoConfig.for_model(model_type, **values)
+        check_architecture(backbone)
+    else:
+        backbone = read_backbone_config(resolve_backbone(settings.backbone))
+    _check_limit(position_limit(backbone), settings.max_input_tokens)
+
+
 def _check_positions(model: VRMForSequenceClassification) -> None:
-    limit = getattr(model.config.backbone_config.get_text_config(), "max_position_embeddings", None)
-    if limit is None:
-        return
-    readable = limit - first_position(model.backbone)
-    if model.config.max_input_tokens > readable:
+    limit = position_limit(model.config.backbone_config)
+    _check_limit(None if limit is None else limit - first_position(model.backbone), model.config.max_input_tokens)
+
+
+def _check_limit(readable: int | None, max_input_tokens: int) -> None:
+    if readable is not None and max_input_tokens > readable:
         raise ConfigError(
-            f"model.max_input_tokens is {model.config.max_input_tokens}, but the backbone reads at most {readable} "
+            f"model.max_input_tokens is {max_input_tokens}, but the backbone reads at most {readable} "
             f"positions; set model.max_input_tokens to {readable} or less"
         )
 
@@ -199,6 +244,14 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
 
 def scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
     """Configuration of a backbone of random weights from a JSON file; raises ConfigError."""
+    model_type, values = _scratch_values(path)
+    values.setdefault("vocab_size", len(tokenizer))
+    values.setdefault("pad_token_id", tokenizer.pad_token_id)
+    return AutoConfig.for_model(model_type, **values)
+
+
+def _scratch_values(path: str) -> tuple[str, dict[str, Any]]:
+    """The architecture and the other values of a file that describes a backbone to be trained from scratch."""
     file = Path(path)
     if not file.is_file() and not is_stream(file):
         raise ConfigError(f"model.from_scratch: {file}: no such file")
@@ -209,6 +262,6 @@ def scratch_config(path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
     model_type = values.pop("model_type", None)
     if model_type is None:
         raise ConfigError(f"model.from_scratch: {file} has no model_type")
-    values.setdefault("vocab_size", len(tokenizer))
-    values.setdefault("pad_token_id", tokenizer.pad_token_id)
-    return AutoConfig.for_model(model_type, **values)
+    if model_type not in CONFIG_MAPPING:
+        raise ConfigError(f"model.from_scratch: {file}: transformers has no architecture {model_type!r}")
+    return model_type, values

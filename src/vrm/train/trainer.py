@@ -32,6 +32,9 @@ from vrm.train.loss import TrainingLoss
 from vrm.train.output import flat
 from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, passes_of, positions_of
 
+ROUNDING = 1e-6
+"""Relative difference of rewards that float32 cannot tell from none."""
+
 ACTIVE_UNIT_KL = 0.01
 """A semantic feature is active if its mean KL to the prior exceeds this many nats."""
 
@@ -172,7 +175,7 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         for name, values in terms.items():
             self._add(name, values, observed.get(name, everyone))
             self._add(f"weighted/{name}", parts[name], everyone)
-        margin = output.logits[:, 0] - output.logits[:, 1] if output.logits.shape[1] > 1 else output.logits[:, 0]
+        margin = _margin(output) if output.logits.shape[1] > 1 else output.logits[:, 0]
         labelled = pairs & (preference != 0.5)
         if "offsets" in batch:
             # What the comparison was trained on; zero without a nuisance offset.
@@ -295,6 +298,15 @@ def _preference(batch: Mapping[str, Tensor]) -> Tensor:
     return torch.where(counts.sum(-1) > 0, preference_of(counts), batch["preference"])
 
 
+def _margin(output: VRMOutput) -> Tensor:
+    """Reward of the first completion minus that of the second, (batch,); 0 where they are equal but for rounding."""
+    assert output.logits is not None
+    assert output.objective_scores is not None
+    margin = output.logits[:, 0] - output.logits[:, 1]
+    scale = output.objective_scores.abs().flatten(1).amax(1)
+    return torch.where(margin.abs() <= ROUNDING * scale, torch.zeros_like(margin), margin)
+
+
 @torch.no_grad()
 def _predictions(
     output: VRMOutput, batch: dict[str, Tensor], prior: Tensor, rater: bool = False
@@ -308,7 +320,7 @@ def _predictions(
     posteriors = output.posteriors
     first, second = posteriors.features.completion(0), posteriors.features.completion(1)
     pair = posteriors.weights, first, second, posteriors.decoder
-    margin = output.logits[:, 0] - output.logits[:, 1]
+    margin = _margin(output)
     counts = batch["vote_counts"]
 
     def judged(target: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -54,7 +54,7 @@ def test_refused_rows_are_skipped_and_counted_or_stop_the_command():
     assert [item.judgment for item in skipping.many(rows)] == [rows[0], rows[2]]
     assert skipping(rows[1]) is None
     assert (skipping.report.refused, skipping.report.total) == (2, 4)
-    assert "2 left out, refused by the chat template" in skipping.report.render()
+    assert "2 left out because of the chat template" in skipping.report.render()
     assert "birds.jsonl:4: the model's chat template refuses" in skipping.report.warnings()[0]
     stopping = JudgmentTokenizer(chat, 64)
     with pytest.raises(InvalidRowError):

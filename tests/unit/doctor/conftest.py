@@ -17,6 +17,7 @@ from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages
 from vrm.doctor.lengths import check_lengths, check_tokens
 from vrm.doctor.rows import FileRows
+from vrm.doctor.templates import NAMES
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +66,7 @@ def find(file_rows: Callable[..., FileRows], tiny_reading: Reading) -> Callable[
         rows = [file_rows(entry, f"file{index}") for index, entry in enumerate(files)]
         if "shared" in name:
             found = check_across(rows, settings)
-        elif name in ("template_refuses", "cut_to_identical", "over_limit"):
+        elif name in (*NAMES, "cut_to_identical", "over_limit"):
             found, _ = check_tokens(rows[0], settings, reading)
         elif name == "languages":
             found = [check_languages(rows[0], settings, isinstance(reading, Reading) and reading.english_only)]

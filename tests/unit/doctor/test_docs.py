@@ -27,6 +27,7 @@ def test_every_finding_is_in_the_table(look, clean):
         ("bad_rows", 1, "bad_rows"),
         ("contradictory_pairs", 1, "contradictory_pairs"),
         ("template_refuses", 1, "bad_rows"),
+        ("identical_tokens", 1, "cut_to_identical"),
         ("cut_to_identical", 1, "cut_to_identical"),
         ("near_shared_prompts", 1, "near_shared_prompts"),
         ("near_duplicate_prompts", 2, "near_duplicate_prompts"),

@@ -230,6 +230,33 @@ def test_from_scratch_needs_a_file_with_a_model_type(make_config, run_data, rows
         build_model(make_config({"model.from_scratch": str(tmp_path / "a.json")}), run_data(rows(8)))
 
 
+def test_from_scratch_a_backbone_that_sees_ahead_is_an_encoder(make_config, run_data, rows, tmp_path):
+    small = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+        "intermediate_size": 16, "use_bidirectional_attention": True,
+    }  # fmt: skip
+    file = tmp_path / "backbone.json"
+    file.write_text(json.dumps({"model_type": "gemma3_text", **small}))
+    config = make_config({"model.from_scratch": str(file), "model.tuning": "full"})
+    assert build_model(config, run_data(rows(8)))[0].config.backbone_kind == "encoder"
+
+
+@pytest.mark.parametrize(
+    ("model_fields", "words"),
+    [
+        ({"model_type": "t5"}, r"the backbone is an encoder-decoder \(t5\)"),
+        ({"model_type": "berd"}, "transformers has no architecture 'berd'"),
+        ({"model_type": "bert", "max_position_embeddings": 9}, "the backbone reads at most 9 positions"),
+    ],
+)
+def test_a_backbone_that_cannot_be_used_stops_the_run_before_rows_are_read(make_config, tmp_path, model_fields, words):
+    file = tmp_path / "backbone.json"
+    file.write_text(json.dumps(model_fields))
+    changes = {"model.from_scratch": str(file), "model.tuning": "full", "model.max_input_tokens": 10}
+    with pytest.raises(ConfigError, match=words):
+        run_training(make_config({**changes, "data.train": str(tmp_path / "absent.jsonl")}))
+
+
 def test_initial_weights_are_those_of_the_seed(make_config, run_data, rows):
     def weights(seed):
         return build_model(make_config({"seed": seed}), run_data(rows(8)))[0].score.decoder
