@@ -24,6 +24,8 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# What the user's own commands have kept is neither read nor added to.
+os.environ["VRM_FEATURE_CACHE"] = "none"
 # Tables are as wide as without a terminal, whoever runs the tests.
 os.environ.pop("COLUMNS", None)
 

@@ -11,6 +11,9 @@ from enum import StrEnum
 EMBEDDED = "embedded"
 """The backbone that comes as a package (all-MiniLM-L6-v2), where a directory or Hub name is asked for."""
 
+NO_CACHE = "none"
+"""In the place of a cache's directory: features of the backbone are not kept for other runs and commands."""
+
 HEADS = {
     "vrm": "VRMHead",
     "gated": "GatedHead",

@@ -218,7 +218,11 @@ class FeaturesConfig(_Section):
     """Frozen features."""
 
     _home = field_validator("cache")(_expanded)
-    cache: str | None = Field(None, description="Memory-mapped cache; `<output_dir>/features` if null.")
+    cache: str | None = Field(
+        None,
+        description="Memory-mapped cache: a directory; null, which other runs and `vrm evaluate` share "
+        "(`~/.cache/vrm/features`); or `none`, which is the run's own (`<output_dir>/features`).",
+    )
     token_budget: int = Field(8192, ge=16, description="Token positions of one batch of the backbone.")
 
 

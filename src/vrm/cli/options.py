@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrm.choices import OnBadRows, OnOverlong, Precision, Risk
+from vrm.choices import NO_CACHE, OnBadRows, OnOverlong, Precision, Risk
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model_files import check_model_directory
 from vrm.user_files import at_home
@@ -64,11 +64,13 @@ JsonFileOption = Annotated[
 ]
 BadRowsOption = Annotated[OnBadRows, typer.Option("--on-bad-rows", help="Stop at rows with faults, or skip and count.")]
 CacheOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--feature-cache",
         metavar="DIR",
-        help="Keep and reuse features of the backbone; models that share one compute them once.",
+        callback=home,
+        help="Where features of the backbone are kept and found again; none keeps none. By default runs and commands "
+        "share ~/.cache/vrm/features.",
     ),
 ]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples of an interval.")]
@@ -191,24 +193,28 @@ def load_engine(
     precision: str = Precision.FLOAT32,
     on_overlong: str = OnOverlong.TRUNCATE,
     steering: Steering | None = None,
-    cache: Path | None = None,
+    cache: str | None = NO_CACHE,
     token_budget: int = 8192,
     on_bad_rows: str = OnBadRows.ERROR,
 ) -> RewardEngine:
     """The engine for a MODEL argument; libraries are kept quiet. Imports torch and transformers.
 
+    `cache` is a directory, by None the shared one.
+
     Raises:
         CheckpointError: if it is no reward model.
         ConfigError: for steering that it cannot follow, or a device that is not there.
     """
-    from vrm.cli.console import quiet_libraries
+    from vrm.cli.console import note, quiet_libraries
 
     check_model_name(model)
     quiet_libraries()
     from vrm.inference.engine import RewardEngine
     from vrm.inference.extraction import ExtractionOptions
 
-    options = ExtractionOptions(precision, token_budget, None if cache is None else str(cache))
+    options = ExtractionOptions(precision, token_budget).with_cache(cache)
+    if options.notice:
+        note(options.notice)
     return RewardEngine.from_pretrained(
         model,
         device=resolve_device(device),

@@ -69,7 +69,8 @@ class RewardEngine:
         if steering is not None:
             steering.check(model.config)
         # A cache on disk keeps features between runs; in memory they would only grow, so a window has its own.
-        self._shared = FeatureExtractor(model, self._pad_id, self.options) if self.options.cache else None
+        shared = FeatureExtractor(model, self._pad_id, self.options) if self.options.cache else None
+        self._shared = shared if shared is not None and shared.options.cache else None
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu", **kwargs: object) -> RewardEngine:

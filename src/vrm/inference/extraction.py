@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vrm.choices import BackboneKind, Precision
+from vrm.choices import NO_CACHE, BackboneKind, Precision
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.errors import check_choice
+from vrm.errors import DataError, OutputError, check_choice
 from vrm.inference.feature_store import FeatureStore, content_key
+from vrm.inference.shared_cache import VARIABLE, has_room, shared_directory, shared_limit
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.checkpoint import tensors_sha256
 from vrm.model.configuration_vrm import VRMConfig
@@ -25,6 +28,9 @@ from vrm.model.packing import PROMPT, packed_passes, padded_passes, trees_of
 from vrm.model.padding import pad_right
 
 DEFAULT_TOKEN_BUDGET = 8192
+
+_UNUSABLE = (OutputError, DataError, OSError, NotImplementedError)
+"""Raised where a cache cannot be written or locked: a full disk, a folder of somebody else, a disk of the network."""
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all)."""
@@ -77,11 +83,44 @@ class ExtractionOptions:
         precision: one of `vrm.choices.Precision`.
         token_budget: token positions of one pass, padding included if there is any; a longer row is its own.
         cache: directory of the memory-mapped cache; None keeps features in memory.
+        cache_limit: bytes that the cache may hold. One with a limit is not needed: what does not fit, or cannot be
+            written, goes to `spill`. None is a cache without a limit, whose errors are raised.
+        spill: directory of the cache, without a limit, in its place; None keeps features in memory.
     """
 
     precision: str = "auto"
     token_budget: int = DEFAULT_TOKEN_BUDGET
     cache: str | None = None
+    cache_limit: int | None = None
+    spill: str | None = None
+
+    def with_cache(self, given: str | None = None, spill: str | None = None) -> ExtractionOptions:
+        """These options with the cache that was named: a directory, `none`, or by None the shared one.
+
+        Raises:
+            ConfigError: if the environment gives the shared one a limit that is none.
+        """
+        place = shared_directory() if given is None else given
+        if place in (None, NO_CACHE):
+            return replace(self, cache=spill)
+        if given is not None:
+            return replace(self, cache=given)
+        return replace(self, cache=str(place), cache_limit=shared_limit(), spill=spill)
+
+    @property
+    def notice(self) -> str | None:
+        """What to tell before the shared cache is used for the first time; None later, and for any other cache."""
+        if self.cache_limit is None or self.cache is None or Path(self.cache).exists():
+            return None
+        return (
+            f"features of the backbone are kept in {self.cache} ({self.cache_limit / 1e9:g} GB at most) and reused; "
+            f"the environment variable {VARIABLE}={NO_CACHE} keeps none"
+        )
+
+    @property
+    def spilling(self) -> ExtractionOptions:
+        """These options with `spill` in the place of the cache."""
+        return replace(self, cache=self.spill, cache_limit=None)
 
 
 @dataclass(frozen=True)
@@ -137,11 +176,21 @@ class FeatureExtractor:
         self.first_position = first_position(model.backbone)
         self.device = next(model.backbone.parameters()).device
         self.dtype = resolve_precision(self.options.precision, self.device)
+        self._beside: FeatureExtractor | None = None
         self.store = self._new_store()
 
     def _new_store(self) -> FeatureStore:
+        if self.options.cache_limit is None:
+            return self._open(self.options.cache)
+        with suppress(*_UNUSABLE):
+            Path(str(self.options.cache)).mkdir(mode=0o700, parents=True, exist_ok=True)
+            return self._open(self.options.cache)
+        self.options = self.options.spilling
+        return self._open(self.options.cache)
+
+    def _open(self, cache: str | None) -> FeatureStore:
         config = self.model.config
-        if self.options.cache is None:
+        if cache is None:
             return FeatureStore(config.feature_size)
         fingerprint = {
             "backbone": backbone_fingerprint(self.model),
@@ -150,7 +199,10 @@ class FeatureExtractor:
             "poolings": config.poolings if config.backbone_kind == BackboneKind.ENCODER else ["last"],
             "dtype": str(self.dtype),
         }
-        return FeatureStore(config.feature_size, self.options.cache, fingerprint)
+        if self.device.type != "cpu":
+            # The same weights, but products of another device.
+            fingerprint["device"] = self.device.type
+        return FeatureStore(config.feature_size, cache, fingerprint)
 
     def table(self, items: Sequence[TokenizedJudgment], progress: Progress | None = None) -> FeatureTable:
         """Features of tokenized judgments; computes what the store does not hold."""
@@ -165,9 +217,31 @@ class FeatureExtractor:
             for item, keys in zip(items, completion_keys, strict=True)
             for key, ids in zip(keys, item.completions, strict=True)
         }
-        self._compute(prompts, completions, progress)
+        if not self._has_room(len(self.store.missing([*prompts, *completions]))):
+            return self._spill().table(items, progress)
+        try:
+            self._compute(prompts, completions, progress)
+        except _UNUSABLE:
+            if self.options.cache_limit is None:
+                raise
+            return self._spill().table(items, progress)
         rows, _ = pad_right([self.store.rows_of(keys).tolist() for keys in completion_keys], fill=-1, least=2)
         return FeatureTable(self.store, self.store.rows_of(prompt_keys), rows.numpy())
+
+    def _has_room(self, rows: int) -> bool:
+        options = self.options
+        if not rows or options.cache is None or options.cache_limit is None:
+            return True
+        try:
+            return has_room(Path(options.cache), options.cache_limit, rows * self.store.bytes_per_row)
+        except OSError:
+            return False
+
+    def _spill(self) -> FeatureExtractor:
+        """Another extractor, on `spill`; in memory a new one each time, since its rows would only grow."""
+        if self._beside is None or self.options.spill is None:
+            self._beside = FeatureExtractor(self.model, self.pad_id, self.options.spilling)
+        return self._beside
 
     def _compute(self, prompts: dict[bytes, _Text], completions: dict[bytes, _Text], progress: Progress | None) -> None:
         """Compute what the store does not hold, in an order that depends on the texts alone."""

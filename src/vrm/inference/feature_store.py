@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from vrm.errors import DataError
 from vrm.files import write_text, writing
+from vrm.inference.shared_cache import USED
 
 KEY_BYTES = 16
 _DTYPE = np.dtype("<f4")
@@ -40,7 +43,7 @@ class FeatureStore:
         fingerprint: what the rows depend on beside their content.
 
     Raises:
-        DataError: if the directory holds rows of another width.
+        DataError: if the directory holds rows of another width, or when rows are added, if it has been emptied.
     """
 
     def __init__(
@@ -59,11 +62,17 @@ class FeatureStore:
             self._lock = FileLock(self.directory / "lock")
             with self._lock:
                 self._check_fingerprint(fingerprint or {})
+                self._mark_used()
                 self._reload()
                 self._repair()
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def bytes_per_row(self) -> int:
+        """What a row takes on the disk, with its key."""
+        return self.width * _DTYPE.itemsize + KEY_BYTES
 
     def missing(self, keys: Iterable[bytes]) -> set[bytes]:
         """Those keys that the store does not hold yet."""
@@ -83,6 +92,8 @@ class FeatureStore:
             self._count_in(keys)
             return
         with self._lock:
+            self._check_rows()
+            self._mark_used()
             self._reload()
             # Another writer may have added some of them meanwhile.
             fresh = [position for position, key in enumerate(keys) if key not in self._index]
@@ -108,13 +119,25 @@ class FeatureStore:
 
     def _check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         assert self.directory is not None
-        path = self.directory / "fingerprint.json"
+        path = self.directory / USED
         if not path.exists():
             write_text(path, json.dumps({"width": self.width, **fingerprint}, sort_keys=True))
             return
         width = json.loads(path.read_text()).get("width")
         if width != self.width:
             raise DataError(f"{self.directory} holds rows of {width} features, expected {self.width}. Delete it")
+
+    def _mark_used(self) -> None:
+        """Let the time of a file say when this folder was last used; one that somebody else owns keeps its time."""
+        assert self.directory is not None
+        with suppress(PermissionError):
+            os.utime(self.directory / USED)
+
+    def _check_rows(self) -> None:
+        """What was read from the folder must be there still; the lock must be held."""
+        path = self._features_path
+        if self._count and (not path.exists() or path.stat().st_size < self._count * self.width * _DTYPE.itemsize):
+            raise DataError(f"{self.directory} has been emptied while it was in use. Run this again")
 
     def _append_files(self, keys: Sequence[bytes], values: NDArray[np.float32]) -> None:
         assert self.directory is not None

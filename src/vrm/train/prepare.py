@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -67,9 +68,7 @@ def prepare_rows(
     report = OverlongReport(model.config.max_input_tokens)
     train, evaluation = _tokenized(config, data, model.config, tokenizer, report)
     pad = int(tokenizer.pad_token_id or 0)
-    options = ExtractionOptions(
-        config.train.precision, config.features.token_budget, config.features.cache or f"{config.output_dir}/features"
-    )
+    options = _extraction(config)
 
     def initial_extractor() -> FeatureExtractor:
         to_training_device(model)
@@ -88,6 +87,17 @@ def prepare_rows(
     rows, *others = (FeatureDataset(*pair, targets) for pair in zip(tables, (train, evaluation), strict=False))
     model.score.fit_inputs(*rows.sample_features(INPUT_SAMPLE, config.seed))
     return PreparedRows(rows, others[0] if others else None, collate_features, report, fit)
+
+
+def _extraction(config: RunConfig) -> ExtractionOptions:
+    """How features are computed; those that the run has kept itself, by `none` or before, are read where they are."""
+    own = f"{config.output_dir}/features"
+    options = ExtractionOptions(config.train.precision, config.features.token_budget)
+    cache = config.features.cache or (own if Path(own).exists() else None)
+    options = options.with_cache(cache, spill=own)
+    if options.notice and config.model.tuning == Tuning.FROZEN:
+        say(options.notice)
+    return options
 
 
 def _tokenized(
