@@ -218,11 +218,8 @@ class FeaturesConfig(_Section):
     """Frozen features."""
 
     _home = field_validator("cache")(_expanded)
-    cache: str | None = Field(
-        None,
-        description="Memory-mapped cache: a directory; null, which other runs and `vrm evaluate` share "
-        "(`~/.cache/vrm/features`); or `none`, which is the run's own (`<output_dir>/features`).",
-    )
+    _KEPT = "A directory; null: the cache that runs and commands share; `none`: `<output_dir>/features`."
+    cache: str | None = Field(None, description=_KEPT)
     token_budget: int = Field(8192, ge=16, description="Token positions of one batch of the backbone.")
 
 
