@@ -218,8 +218,7 @@ class FeaturesConfig(_Section):
     """Frozen features."""
 
     _home = field_validator("cache")(_expanded)
-    _KEPT = "A directory; null: the cache that runs and commands share; `none`: `<output_dir>/features`."
-    cache: str | None = Field(None, description=_KEPT)
+    cache: str | None = Field(None, description="Directory; null: one for all runs; `none`: `<output_dir>/features`.")
     token_budget: int = Field(8192, ge=16, description="Token positions of one batch of the backbone.")
 
 
