@@ -248,7 +248,7 @@ def model_fingerprint(engine: RewardEngine) -> str:
 
 
 def source_fingerprint(source: str) -> dict[str, Any]:
-    """Path, size and a hash of the first mebibyte of a file; names and sizes of a directory's files; else the name."""
+    """Path, size and hash of a file; names, sizes and hashes of the first mebibyte of a directory's; else the name."""
     location = locate(source)
     if location.comes_once:
         return {"path": STANDARD_STREAM}
@@ -257,9 +257,14 @@ def source_fingerprint(source: str) -> dict[str, Any]:
     fingerprint: dict[str, Any] = {"path": name, "split": location.split}
     if path.is_file():
         with path.open("rb") as file:
-            fingerprint["start"] = hashlib.sha256(file.read(_BLOCK)).hexdigest()[:16]
+            fingerprint["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         fingerprint["size"] = path.stat().st_size
     elif path.is_dir():
         files = sorted(entry for entry in path.rglob("*") if entry.is_file())
-        fingerprint["files"] = {str(entry.relative_to(path)): entry.stat().st_size for entry in files}
+        fingerprint["files"] = {str(entry.relative_to(path)): [entry.stat().st_size, _start(entry)] for entry in files}
     return fingerprint
+
+
+def _start(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(_BLOCK)).hexdigest()[:16]

@@ -16,7 +16,14 @@ from vrm.errors import ConfigError, DataError, NumericsError, OverlongError, Row
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.score import ScoreOptions, Scorer, ScoringRow, read_scoring_rows
-from vrm.inference.score_output import ScoreFile, encode_row, model_fingerprint, scoring_settings, write_scores
+from vrm.inference.score_output import (
+    ScoreFile,
+    encode_row,
+    model_fingerprint,
+    scoring_settings,
+    source_fingerprint,
+    write_scores,
+)
 from vrm.inference.steering import Steering
 
 TEXT = "the water is good and you can plan a long story of the city for the doctor"
@@ -309,6 +316,16 @@ def test_settings_tell_models_inputs_and_options_apart(tiny_model_dir, make_tiny
     path.write_text('{"prompt": "b"}\n')
     others.append(settings(engine_of(tiny_model_dir)))
     assert all(other != first for other in others)
+
+
+def test_the_fingerprint_of_an_input_sees_its_end(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    prints = []
+    for last in "ab":
+        file.write_text('{"prompt": "x"}\n' * 80_000 + f'{{"prompt": "{last}"}}\n')
+        prints += [source_fingerprint(str(file)), source_fingerprint(str(file))]
+    assert prints[0] == prints[1] != prints[2] == prints[3]
+    assert prints[0]["size"] == prints[2]["size"] > 1 << 20
 
 
 def test_the_fingerprint_sees_every_weight(tiny_model_dir):
