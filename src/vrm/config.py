@@ -313,7 +313,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     """Set one dotted key of nested dictionaries from `a.b=value`, list positions as numbers; raises ConfigError."""
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise ConfigError(f"--set expects key=value with a dotted key, got {override!r}")
+        raise ConfigError(f"--set: the form is A.B=VALUE, got {override!r}")
     if key in RENAMED:
         _warn_of_old_key(key)
     *parents, last = RENAMED.get(key, key).split(".")

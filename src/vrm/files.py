@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from vrm.errors import OutputError
+from vrm.errors import ConfigError, OutputError
 
 _PREFIX = ".vrm-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -139,6 +139,27 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             replace_folder(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new_directory(target: Path, *, source: str | Path, overwrite: bool) -> None:
+    """Whether a model may be written to `target`.
+
+    Args:
+        target: must not exist, be empty, or (with `overwrite`) hold a model.
+        source: what is read meanwhile; it is never overwritten.
+        overwrite: replace a model that is there.
+
+    Raises:
+        ConfigError: if it may not.
+    """
+    origin, place = Path(source).resolve(), target.resolve()
+    if Path(source).exists() and (origin == place or place in origin.parents):
+        raise ConfigError(f"{target} is, or contains, the model that is read: choose another directory")
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        if not overwrite:
+            raise ConfigError(f"{target} exists: choose another directory, or replace it with --overwrite")
+        if not (place / "config.json").is_file():
+            raise ConfigError(f"{target} holds something else than a model (no config.json), so it is not overwritten")
 
 
 def replace_folder(temporary: Path, target: Path) -> None:

@@ -27,6 +27,7 @@ EQUATION = "an equation of the method, against which tests check what is compute
 CALLED_FROM_OUTSIDE = {
     "vrm.cli.main.LazyGroup.format_help": "click lists commands with it",
     "vrm.cli.main.LazyGroup.list_commands": "click lists commands with it",
+    "vrm.cli.main.LazyGroup.resolve_command": "click finds commands with it",
     "vrm.core.disagreement.PairVotes.majority": EQUATION,
     "vrm.core.disagreement.PairVotes.next_vote": EQUATION,
     "vrm.core.disagreement.pair_votes_over_draws": EQUATION,

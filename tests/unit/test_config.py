@@ -240,8 +240,8 @@ def test_later_overrides_win(write):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("seed", "expects key=value"),
-        ("=3", "expects key=value"),
+        ("seed", "the form is A.B=VALUE"),
+        ("=3", "the form is A.B=VALUE"),
         ("seed.a=3", "lies inside a value|is not a section"),
         ("output_dir.a.b=3", "lies inside a value"),
         ("data.train.5=b.jsonl", "'5' is not a position in a list of 1"),

@@ -8,6 +8,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
+from vrm.cli.checks import check_arguments
 from vrm.cli.console import Meter, check_results_have_a_place, results, warn_of_rows, write_json
 
 if TYPE_CHECKING:
@@ -61,9 +62,11 @@ def audit(
     reward; shuffled sentences, a missing middle and a completion for another prompt must lower it. Prints what each
     does, the worst first, and the correlation of rewards and labels with length.
     """
+    check_results_have_a_place(json_file, overwrite)
+    check_arguments(model, sources=[file], device=device)
+    options.check_steering(emphasize, without)
     from vrm.inference.reward_choice import RewardChoice
 
-    check_results_have_a_place(json_file, overwrite)
     RewardChoice(kappa=kappa or None, risk=risk, beta=beta)  # wrong ones are found before the model is loaded
     rows, edits = options.RowOptions(recipe, options.columns(column), on_bad_rows), _edits(edit)
     loaded = rows.load(file, limit)

@@ -8,6 +8,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
+from vrm.cli.checks import check_arguments
 from vrm.cli.console import check_results_have_a_place, note, results, warn_of_rows, write_json
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def compare(
     One model is in memory at a time.
     """
     check_results_have_a_place(json_file, overwrite)
+    check_arguments(first, second, device=device)
+    rows = options.RowOptions(recipe, options.columns(column), on_bad_rows)
+    material = _load(targets, rows)
     from vrm.metrics import ResampleOptions
     from vrm.results.header import measured_model
 
-    rows = options.RowOptions(recipe, options.columns(column), on_bad_rows)
-    material = _load(targets, rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
     judged: list[dict[str, Any]] = []
     models = []

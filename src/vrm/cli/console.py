@@ -70,6 +70,8 @@ def check_results_have_a_place(json_file: Path | None, overwrite: bool, *others:
     """
     if json_file is None or str(json_file) == "-":
         require_stdout("give --json FILE")
+    if json_file is not None and json_file.is_dir():
+        raise ConfigError(f"--json: {json_file} is a directory; give the name of a file in it")
     for file in (json_file, *others):
         if file is not None and not overwrite and holds_something(file):
             raise ConfigError(f"{file} exists already: choose another name, or replace it with --overwrite")

@@ -11,8 +11,10 @@ import typer
 
 from vrm.choices import OnOverlong, StudentTuning
 from vrm.cli import options
+from vrm.cli.checks import check_arguments
 from vrm.cli.console import Meter, note, print_json, results
 from vrm.errors import DataError
+from vrm.files import check_new_directory
 
 if TYPE_CHECKING:
     from vrm.data.schema import Judgment
@@ -71,6 +73,8 @@ def distill_linear(
         raise typer.BadParameter("it is of --tuning full; the head alone is fitted in closed form", param_hint=option)
     if held_out == 0.0:
         raise typer.BadParameter("without held-out prompts the agreement cannot be measured", param_hint="--held-out")
+    check_arguments(teacher, sources=sources, device=device)
+    check_new_directory(output, source=teacher, overwrite=overwrite)
     rows = _read(sources, options.columns(column))
     engine = options.load_engine(teacher, device=device, on_overlong=OnOverlong.DROP)
     from vrm.export.directory import new_directory
@@ -89,11 +93,8 @@ def distill_linear(
 
 
 def _read(sources: Sequence[str], mapping: dict[str, str]) -> list[Judgment]:
-    from vrm.data.readers import locate
     from vrm.inference.score import read_scoring_rows
 
-    for source in sources:
-        locate(source)  # a wrong path is found before anything is read
     judgments = []
     for source in sources:
         for row in read_scoring_rows(source, mapping):

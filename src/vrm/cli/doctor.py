@@ -9,6 +9,7 @@ import typer
 
 from vrm.choices import OnBadRows, SplitBy
 from vrm.cli import options
+from vrm.cli.checks import check_arguments, check_directory_name
 from vrm.cli.console import Meter, check_results_have_a_place, quiet_libraries, results, write_json
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def doctor(
     )
     rows = options.RowOptions(recipe, options.columns(column))
     sources = [rows.source(file) for file in files]
+    check_arguments(*([] if model is None else [model]), sources=files, device=device)
+    if tokenizer is not None:
+        check_directory_name(tokenizer, "--tokenizer")
     reading, engine = _reading(model, tokenizer, max_input_tokens, device)
     with Meter("doctor") as meter:
         report = diagnose(

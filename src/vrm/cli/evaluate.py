@@ -11,6 +11,7 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
+from vrm.cli.checks import check_arguments
 from vrm.cli.console import Meter, check_results_have_a_place, note, results, warn_of_rows, write_json
 from vrm.errors import DataError
 
@@ -111,6 +112,8 @@ def evaluate(
     `vrm evaluate MODEL rm-bench=DIR judgebench=FILE mine.jsonl`; `vrm evaluate --list` names the benchmarks.
     In files of judgments ties count in NLL and Brier only. Nothing is trained or tuned here.
     """
+    check_arguments(model, device=device)
+    options.check_steering(emphasize, without)
     inputs = [find_input(argument) for argument in files]
     places = [_rewards_path(item, rewards, json_file) for item in inputs]
     check_results_have_a_place(json_file, overwrite, *places)

@@ -10,6 +10,7 @@ import typer
 
 from vrm.choices import OnOverlong, Precision
 from vrm.cli import options
+from vrm.cli.checks import check_arguments
 from vrm.cli.console import print_json, results
 from vrm.cli.streams import require_stdout
 
@@ -50,6 +51,8 @@ def explain(
     """
     require_stdout("send it to a file")
     _check_arguments(source, prompt, completion, line)
+    check_arguments(model, sources=[] if source is None else [source], device=device)
+    options.check_steering(emphasize, without)
     mapping = options.columns(column)
     judgment, notes = _typed(prompt, completion) if source is None else _row(source, line, mapping)
     engine = options.load_engine(

@@ -9,7 +9,10 @@ import typer
 
 from vrm.choices import StoredDtype
 from vrm.cli import options
+from vrm.cli.checks import check_model
 from vrm.cli.console import note, quiet_libraries, results
+from vrm.errors import DataError
+from vrm.files import check_new_directory
 
 _Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write.")]
 _RemoteCode = Annotated[
@@ -44,7 +47,11 @@ def export(
     The card (README.md) is filled from `run.json` beside MODEL and from --results; what they do not say is called
     unknown there.
     """
-    options.check_model_name(model)
+    check_model(model)
+    check_new_directory(directory, source=model, overwrite=overwrite)
+    for file in result_files or []:
+        if not file.is_file():
+            raise DataError(f"--results: {file}: no such file")
     quiet_libraries()
     from vrm.export.card import CardFacts, model_card, read_results, read_run_beside
     from vrm.export.directory import backbone_name, new_directory, write_model

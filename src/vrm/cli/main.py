@@ -119,6 +119,11 @@ class LazyGroup(TyperGroup):
             return _command(cmd_name, lambda: None, entry.summary)
         return _command(cmd_name, getattr(import_module(entry.module), entry.function))
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As in `TyperGroup`, which looks in `commands` for names that are like an unknown one."""
+        self.commands = dict.fromkeys(self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help, with the commands' lines from `COMMANDS`."""
         self._listing = True

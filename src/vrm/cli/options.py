@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vrm.choices import NO_CACHE, OnBadRows, OnOverlong, Precision, Risk
-from vrm.errors import CheckpointError, ConfigError
-from vrm.model_files import check_model_directory
+from vrm.cli.checks import check_model
+from vrm.errors import ConfigError
 from vrm.user_files import at_home
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace resu
 ReplaceModelOption = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
 
 
-def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
-    """NAME=VALUE arguments of a repeatable option.
+def pairs(values: Sequence[str] | None, option: str, form: str) -> dict[str, str]:
+    """Arguments of a repeatable option, whose help calls them `form`, such as NAME=COLUMN.
 
     Raises:
         typer.BadParameter: for a value without `=` or with nothing on one of its sides, or a repeated name.
@@ -106,7 +106,7 @@ def pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
     for value in values or []:
         name, _, right = (part.strip() for part in value.partition("="))
         if not name or not right:
-            raise typer.BadParameter(f"{value!r} is not of the form NAME=VALUE", param_hint=option)
+            raise typer.BadParameter(f"{value!r} is not of the form {form}", param_hint=option)
         if name in given:
             raise typer.BadParameter(f"{name!r} is given twice", param_hint=option)
         given[name] = right
@@ -122,7 +122,7 @@ def columns(values: Sequence[str] | None) -> dict[str, str]:
     """
     from vrm.data.columns import check_mapping
 
-    mapping = pairs(values, "--column")
+    mapping = pairs(values, "--column", "NAME=COLUMN")
     check_mapping(mapping)
     return mapping
 
@@ -144,7 +144,10 @@ class RowOptions:
     def source(self, file: str, limit: int | None = None) -> Source:
         """A file of judgments; raises ConfigError where recipe and columns are both given."""
         from vrm.data.load import Source
+        from vrm.data.recipes import get_recipe
 
+        if self.recipe is not None:
+            get_recipe(self.recipe)
         return Source(file, recipe=self.recipe, mapping=self.columns, limit=limit)
 
     def load(self, file: str, limit: int | None = None) -> LoadResult:
@@ -161,7 +164,7 @@ class RowOptions:
 def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[str, float]:
     """NAME=COUNT arguments; raises typer.BadParameter for a count that is no number."""
     given: dict[str, float] = {}
-    for name, text in pairs(values, option).items():
+    for name, text in pairs(values, option, "NAME=COUNT").items():
         try:
             given[name] = float(text)
         except ValueError:
@@ -169,21 +172,30 @@ def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[st
     return given
 
 
+def check_steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> dict[str, float]:
+    """The counts of `--emphasize`, checked with `--without` before torch is imported.
+
+    Raises:
+        typer.BadParameter: for values that are not of their form, or an objective that is in both.
+    """
+    added = counts(emphasize)
+    both = sorted(set(added) & set(without or []))
+    if both:
+        raise typer.BadParameter(f"{', '.join(both)} cannot be left out and emphasized", param_hint="--without")
+    return added
+
+
 def steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> Steering | None:
     """Steering (13) from `--emphasize` and `--without`; None if neither is given. Imports torch.
 
     Raises:
-        typer.BadParameter: for values that are not of their form, or an objective that is in both.
+        typer.BadParameter: as of `check_steering`.
     """
     from vrm.inference.steering import Steering
 
     if not emphasize and not without:
         return None
-    added = counts(emphasize)
-    both = sorted(set(added) & set(without or []))
-    if both:
-        raise typer.BadParameter(f"{', '.join(both)} cannot be left out and emphasized", param_hint="--without")
-    return Steering(added, tuple(dict.fromkeys(without or [])))
+    return Steering(check_steering(emphasize, without), tuple(dict.fromkeys(without or [])))
 
 
 def load_engine(
@@ -207,7 +219,7 @@ def load_engine(
     """
     from vrm.cli.console import note, quiet_libraries
 
-    check_model_name(model)
+    check_model(model)
     quiet_libraries()
     from vrm.inference.engine import RewardEngine
     from vrm.inference.extraction import ExtractionOptions
@@ -223,17 +235,6 @@ def load_engine(
         steering=steering,
         on_bad_rows=on_bad_rows,
     )
-
-
-def check_model_name(model: str) -> None:
-    """Look at a MODEL argument before anything is imported.
-
-    Raises:
-        CheckpointError: it is neither a path nor a Hub name, or a directory that cannot be a model.
-    """
-    if not Path(model).exists() and model.count("/") != 1:
-        raise CheckpointError(f"{model}: there is no such directory, and Hub names have the form OWNER/NAME")
-    check_model_directory(model)
 
 
 def short_name(model: str) -> str:

@@ -10,8 +10,11 @@ import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision, RewardScale
 from vrm.cli import options
+from vrm.cli.checks import check_arguments
 from vrm.cli.console import Meter, note
 from vrm.cli.streams import require_stdout
+from vrm.errors import ConfigError
+from vrm.files import holds_something
 
 if TYPE_CHECKING:
     from vrm.inference.score import Scorer
@@ -40,7 +43,7 @@ _Scale = Annotated[
 ]
 _Kappa = Annotated[
     float | None,
-    typer.Option("--kappa", metavar="K", help="Add `pessimistic_rewards`: mean minus K standard deviations."),
+    typer.Option("--kappa", min=0.0, metavar="K", help="Add `pessimistic_rewards`: mean minus K standard deviations."),
 ]
 _Keep = Annotated[
     list[str] | None,
@@ -82,14 +85,14 @@ def score(
     """
     if output is None or output == "-":
         require_stdout("give -o FILE")
-    from vrm.data.readers import locate
+    mapping = options.columns(column)
+    check_arguments(model, sources=[source], device=device)
+    options.check_steering(emphasize, without)
+    _check_output(source, output, overwrite)
     from vrm.inference.score import ScoreOptions, Scorer, read_scoring_rows
     from vrm.inference.score_output import open_sink, scoring_settings, write_scores
 
-    mapping = options.columns(column)
     wanted = ScoreOptions(reward_scale, kappa, tuple(keep or ()), on_bad_rows, risk=risk, beta=beta)
-    locate(source)  # a wrong path is found before the model is loaded
-    _check_different(source, output)
     engine = options.load_engine(
         model,
         device=device,
@@ -155,6 +158,13 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _check_different(source: str, output: str | None) -> None:
-    if output and Path(output).exists() and Path(source).exists() and Path(output).samefile(source):
+def _check_output(source: str, output: str | None, overwrite: bool) -> None:
+    """Refuse an output that is the input, a directory or complete, which `open_sink` would find out later."""
+    if output is None or not Path(output).exists():
+        return
+    if Path(source).exists() and Path(output).samefile(source):
         raise typer.BadParameter("the output is the input", param_hint="--output")
+    if Path(output).is_dir():
+        raise typer.BadParameter(f"{output} is a directory; give the name of a file in it", param_hint="--output")
+    if holds_something(output) and not overwrite and not Path(f"{output}.progress.json").exists():
+        raise ConfigError(f"{output} exists already and is complete. Choose another name, or pass --overwrite")

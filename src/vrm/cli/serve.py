@@ -11,6 +11,7 @@ import typer
 
 from vrm.choices import LogLevel, OnOverlongServed, Precision
 from vrm.cli import options
+from vrm.cli.checks import check_arguments
 from vrm.cli.console import note
 from vrm.errors import ConfigError, MissingExtraError
 from vrm.user_files import read_text
@@ -91,6 +92,8 @@ def serve(
     `/score`. The page `/docs` describes them. SIGINT and SIGTERM end it after it has answered what it accepted.
     """
     _check_installed()
+    check_arguments(model, device=device)
+    token = _token(token_file)
     from vrm.serve.settings import ServeSettings
 
     settings = ServeSettings(
@@ -102,7 +105,7 @@ def serve(
         max_body_bytes=max_body,
         max_texts=max_texts,
         max_characters=max_characters,
-        token=_token(token_file),
+        token=token,
         root_path=root_path,
         cors_origins=tuple(cors_origin or ()),
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vrm.cli import options
+from vrm.cli.checks import check_directory_name, check_sources
 from vrm.cli.console import note, print_json, quiet_libraries, results
 from vrm.config import load_config
 
@@ -35,6 +36,8 @@ def train(
         run_config = load_config(config, overrides)
     for warning in caught:
         note(f"warning: {warning.message}")
+    check_sources(source.path for source in (*run_config.data.train, *run_config.data.eval))
+    check_directory_name(run_config.model.backbone, "model.backbone")
     from vrm.train.output import check_output
 
     check_output(Path(run_config.output_dir), resume, overwrite)

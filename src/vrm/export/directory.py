@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrm.choices import EMBEDDED, HEADS, StoredDtype
-from vrm.errors import ConfigError, check_choice
+from vrm.errors import check_choice
 from vrm.export.flatten import flatten
-from vrm.files import new_folder
+from vrm.files import check_new_directory, new_folder
 from vrm.model.checkpoint import load_model, save_model
 from vrm.model.configuration_vrm import VRMConfig
 
@@ -50,14 +50,7 @@ def new_directory(target: Path, *, source: str | Path, overwrite: bool) -> Itera
         ConfigError: if `target` must not be written.
         OutputError: if it cannot be.
     """
-    origin, place = Path(source).resolve(), target.resolve()
-    if Path(source).exists() and (origin == place or place in origin.parents):
-        raise ConfigError(f"{target} is, or contains, the model that is read: choose another directory")
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        if not overwrite:
-            raise ConfigError(f"{target} exists: choose another directory, or replace it with --overwrite")
-        if not (place / "config.json").is_file():
-            raise ConfigError(f"{target} holds something else than a model (no config.json), so it is not overwritten")
+    check_new_directory(target, source=source, overwrite=overwrite)
     with new_folder(target) as temporary:
         yield temporary
 

@@ -12,14 +12,14 @@ from vrm.inference.steering import Steering
 
 
 def test_pairs():
-    assert options.pairs(["a=b", " c = d=e "], "--column") == {"a": "b", "c": "d=e"}
-    assert options.pairs(None, "--column") == {}
+    assert options.pairs(["a=b", " c = d=e "], "--column", "NAME=COLUMN") == {"a": "b", "c": "d=e"}
+    assert options.pairs(None, "--column", "NAME=COLUMN") == {}
 
 
 @pytest.mark.parametrize("values", [["a"], ["=b"], ["a="], ["a=b", "a=c"]])
 def test_malformed_pairs_are_usage_errors(values):
     with pytest.raises(typer.BadParameter):
-        options.pairs(values, "--column")
+        options.pairs(values, "--column", "NAME=COLUMN")
 
 
 def test_steering():
