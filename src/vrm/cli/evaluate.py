@@ -112,6 +112,7 @@ def evaluate(
     `vrm evaluate MODEL rm-bench=DIR judgebench=FILE mine.jsonl`; `vrm evaluate --list` names the benchmarks.
     In files of judgments ties count in NLL and Brier only. Nothing is trained or tuned here.
     """
+    check_results_have_a_place(json_file, overwrite)
     check_arguments(model, device=device)
     options.check_steering(emphasize, without)
     inputs = [find_input(argument) for argument in files]
