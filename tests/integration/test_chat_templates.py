@@ -111,3 +111,79 @@ def test_training_stops_at_them_or_leaves_them_out(tiny_decoder_backbone, rows, 
     assert f"1 row left out; {rows.parent / REFUSAL}" in capsys.readouterr().err
     summary = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (summary["rows"]["train"], summary["overlong"]["refused"]) == (11, 1)
+
+
+# What a template leaves out
+
+
+THOUGHTS = "the chat template removes what stands before </think>"
+
+
+@pytest.fixture
+def thoughtless(tmp_path):
+    """thoughtless(source): a copy of a model whose template removes thoughts."""
+
+    def copy(source):
+        target = shutil.copytree(source, tmp_path / f"thoughtless-{source.name}")
+        template = target / "chat_template.jinja"
+        text = template.read_text(encoding="utf-8")
+        changed = text.replace("message['content'] }}", "message['content'].split('</think>')[-1] }}")
+        assert changed != text
+        template.write_text(changed, encoding="utf-8")
+        return target
+
+    return copy
+
+
+@pytest.fixture
+def thoughts(tmp_path):
+    """Twelve pairs whose sides differ in their thoughts alone."""
+    sides = [[answer(f"<think>{'so ' * n}</think>help") for n in (index + 1, index + 2)] for index in range(12)]
+    named = [
+        {"prompt": [user(f"what {index}")], "chosen": chosen, "rejected": rejected}
+        for index, (chosen, rejected) in enumerate(sides)
+    ]
+    path = tmp_path / "thoughts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
+    return path
+
+
+def test_pairs_that_become_identical_are_counted_with_the_cause(thoughtless, tiny_decoder_dir, thoughts, capsys):
+    model = thoughtless(tiny_decoder_dir)
+    alike = f"12 of 12 pairs become identical in tokens: {THOUGHTS} (12)"
+    for command in ("score", "evaluate", "audit"):
+        few = () if command == "score" else ("--resamples", 20)
+        run(command, model, thoughts, *few)
+        assert alike in capsys.readouterr().err, command
+    run("explain", model, thoughts)
+    assert "Different completions are the same in tokens" in " ".join(capsys.readouterr().out.split())
+    run("doctor", thoughts, "--model", model, "--json", "-", code=1)
+    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    found = findings["identical_tokens"]
+    assert (found["severity"], found["count"], found["total"]) == ("error", 12, 12)
+    assert found["details"]["reasons"] == {THOUGHTS: 12}
+    assert findings["template_drops"]["severity"] == "warning"
+
+
+def test_equal_rewards_are_half_right_in_training(thoughtless, tiny_decoder_backbone, thoughts, tmp_path, capsys):
+    config = {
+        "output_dir": str(tmp_path / "run"),
+        "data": {"train": str(thoughts), "eval": str(thoughts)},
+        "model": {
+            "backbone": str(thoughtless(tiny_decoder_backbone)),
+            "tuning": "full",
+            "num_free_objectives": 1,
+            "hidden_size_head": 8,
+            "max_input_tokens": 128,
+            "compile": False,
+        },
+        "train": {"epochs": 1, "batch_size": 8, "precision": "float32", "evals": 1, "logging_steps": 1},
+    }
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    run("train", path)
+    assert f"pairs become identical in tokens: {THOUGHTS} (24)" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (summary["metrics"]["accuracy"], summary["overlong"]["identical"]) == (0.5, 24)
+    logs = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert {log["accuracy"] for log in logs if "accuracy" in log} == {0.5}

@@ -42,6 +42,18 @@ def positions_of(inputs: Mapping[str, Any]) -> tuple[int, int]:
     return mask.numel(), mask.numel() - int(mask.sum())
 
 
+def same_sides(inputs: Mapping[str, Any]) -> Tensor:
+    """(batch,) whether the first two completions of each judgment are the same to the backbone.
+
+    Dropout tells them apart all the same, so their rewards in training do not show it.
+    """
+    if "packed" in inputs or "completion_rows" in inputs:
+        places = inputs["packed"]["completion_reads"] if "packed" in inputs else inputs["completion_rows"]
+        return (places[:, 0] == places[:, 1]) & (places[:, 0] >= 0)
+    features = inputs["completion_features"]
+    return (features[:, 0] == features[:, 1]).all(-1)
+
+
 @dataclass(frozen=True)
 class PassCollator:
     """Collates tokenized judgments into passes of at most `token_budget` token positions; a longer one is its own.

@@ -30,7 +30,7 @@ from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.checkpoints import WholeCheckpoints
 from vrm.train.loss import TrainingLoss
 from vrm.train.output import flat
-from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, passes_of, positions_of
+from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, passes_of, positions_of, same_sides
 
 ROUNDING = 1e-6
 """Relative difference of rewards that float32 cannot tell from none."""
@@ -133,7 +133,7 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         if not bool(torch.isfinite(loss)):
             self._stop_on(inputs, loss, terms.as_dict())
         if model.training:
-            self._record(output, batch, terms.as_dict(), weighted.parts)
+            self._record(output, batch, terms.as_dict(), weighted.parts, same_sides(inputs))
             self._record_positions(inputs)
             if isinstance(model, DistributedDataParallel):
                 loss = loss + _touch(output)
@@ -165,7 +165,12 @@ class VRMTrainer(WholeCheckpoints, Trainer):
 
     @torch.no_grad()
     def _record(
-        self, output: VRMOutput, batch: dict[str, Tensor], terms: dict[str, Tensor], parts: dict[str, Tensor]
+        self,
+        output: VRMOutput,
+        batch: dict[str, Tensor],
+        terms: dict[str, Tensor],
+        parts: dict[str, Tensor],
+        same: Tensor,
     ) -> None:
         judgments = Judgments(**batch)
         observed = {name: likelihood.observed(judgments) for name, likelihood in likelihoods().items()}
@@ -176,6 +181,7 @@ class VRMTrainer(WholeCheckpoints, Trainer):
             self._add(name, values, observed.get(name, everyone))
             self._add(f"weighted/{name}", parts[name], everyone)
         margin = _margin(output) if output.logits.shape[1] > 1 else output.logits[:, 0]
+        margin = torch.where(same, torch.zeros_like(margin), margin)
         labelled = pairs & (preference != 0.5)
         if "offsets" in batch:
             # What the comparison was trained on; zero without a nuisance offset.
