@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 _SENTINEL = "vrmCompletionSentinel"
 
 ENCODER_TEMPLATE = (
-    "{{ cls }}"
+    "{%- macro said(message) -%}{{ message['content'] or '' }}"
+    "{%- for call in message['tool_calls'] or [] %}\n{{ (call['function'] or call) | tojson }}{% endfor -%}"
+    "{%- endmacro -%}"
+    "{{ cls }}{% if tools %}{{ tools | tojson }}\n{% endif %}"
     "{%- set last_is_completion = messages[-1]['role'] == 'assistant' and not add_generation_prompt -%}"
     "{%- set turns = messages[:-1] if last_is_completion else messages -%}"
     "{%- for message in turns -%}"
-    "{%- if turns | length > 1 %}{{ message['role'] }}: {% endif -%}{{ message['content'] }}"
+    "{%- if turns | length > 1 %}{{ message['role'] }}: {% endif -%}{{ said(message) }}"
     "{%- if not loop.last %}{{ '\n' }}{% endif -%}"
     "{%- endfor -%}"
     "{{ sep }}"
-    "{%- if last_is_completion %}{{ messages[-1]['content'] }}{{ sep }}{% endif -%}"
+    "{%- if last_is_completion %}{{ said(messages[-1]) }}{{ sep }}{% endif -%}"
 )
 """Template of encoders that have none: [CLS] prompt [SEP] completion [SEP]; roles are named where there are turns."""
 

@@ -5,6 +5,7 @@ from transformers import AutoTokenizer
 
 from vrm.data.chat import ChatTokenizer, ensure_chat_template, prompt_boundary_ids
 from vrm.data.schema import Judgment
+from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import ConfigError, DataError
 
 TOOLS_TEMPLATE = (
@@ -222,6 +223,20 @@ def test_encoder_template_names_roles_where_there_are_turns(encoder):
     prompt, (completion,) = tokenized(encoder, row(history, [turn("assistant", "yes [SEP] no [CLS]")]))
     assert encoder.decode(prompt) == "[CLS] system : help user : how assistant : no user : why [SEP]"
     assert specials(encoder, completion) == ["[SEP]"]
+
+
+def test_encoder_template_prints_tools_and_their_calls(encoder):
+    calls = [[{"type": "function", "function": {"name": "plan", "arguments": {"city": city}}}] for city in ("a", "b")]
+    sides = [[{"role": "assistant", "content": None, "tool_calls": entry}] for entry in calls]
+    judgment = Judgment([turn("user", "how")], sides, tools=[{"type": "function", "function": {"name": "plan"}}])
+    whole = JudgmentTokenizer(ChatTokenizer(encoder), 256).whole(judgment)
+    assert (whole.lost, whole.identical) == ((), None)
+    assert encoder.decode(whole.prompt).replace(" ##", "") == (
+        '[CLS] [ { " type " : " function " , " function " : { " name " : " plan " } } ] how [SEP]'
+    )
+    assert encoder.decode(whole.completions[1]).replace(" ##", "") == (
+        '{ " name " : " plan " , " arguments " : { " city " : " b " } } [SEP]'
+    )
 
 
 def test_a_template_that_is_there_is_kept(decoder):
