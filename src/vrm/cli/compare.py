@@ -9,7 +9,7 @@ import typer
 from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
 from vrm.cli.checks import check_arguments
-from vrm.cli.console import check_results_have_a_place, note, results, warn_of_rows, write_json
+from vrm.cli.console import Meter, check_results_have_a_place, note, results, warn_of_rows, write_json
 
 if TYPE_CHECKING:
     from vrm.benchmarks import Outcomes
@@ -63,7 +63,11 @@ def compare(
         models.append(measured_model(model, engine))
         del engine
     resampling = ResampleOptions(resamples=resamples)
-    compared = {target: _compare(judged[0][target][0], judged[1][target][0], resampling) for target in material}
+    with Meter("comparing") as meter:
+        compared = {}
+        for target in material:
+            meter.update(target)
+            compared[target] = _compare(judged[0][target][0], judged[1][target][0], resampling)
     if json_file is not None:
         settings |= {"resamples": resamples, "recipe": recipe, "columns": rows.columns}
         settings["on_bad_rows"] = on_bad_rows
@@ -90,13 +94,15 @@ def _load(targets: list[str], rows: options.RowOptions) -> dict[str, Input]:
 
 def _judge(engine: RewardEngine, given: Input) -> tuple[Collected | Outcomes, str]:
     """What one model says, and what happened to rows over its limit."""
+    from vrm.cli.evaluate import judged as judgments_done
     from vrm.evaluate.collect import collect
 
     engine.reset_report()
     loaded: Any = given.loaded
     judged: Collected | Outcomes
     if given.benchmark is None:
-        judged = collect(engine, loaded.judgments)
+        with Meter(given.name) as meter:
+            judged = collect(engine, loaded.judgments, judgments_done(meter, len(loaded.judgments)))
     else:
         judged = given.benchmark.outcomes(loaded.examples, given.score(engine))
     warn_of_rows(given.name, engine.report)

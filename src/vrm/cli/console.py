@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-import time
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from vrm.data.tokenized import OverlongReport
     from vrm.results import Document
 
-LOG_EVERY_SECONDS = 10.0
+FIRST_LOG_SECONDS, LOG_EVERY_SECONDS = 2.0, 10.0
+LOADING_LOG_SECONDS = 60.0
+"""Logs of commands are read beside their results, so that they speak of loading only if it hangs."""
 
 
 class _Results(Console):
@@ -104,35 +106,50 @@ def quiet_libraries() -> None:
 
 
 class Meter:
-    """Progress of something without a known end: a live line on a terminal, else a line every ten seconds.
+    """Progress of something without a known end: a live line on a terminal, else one after 2 s and every 10 s more.
 
-    Use as a context manager; call `update` with the text to show.
+    Use as a context manager; call `update` with the text to show. Work of less than 2 s shows no line in a log.
+
+    Args:
+        title: before the text.
+        after: seconds without a terminal until the first line, where it is not 2.
     """
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    def __init__(self, title: str, after: float | None = None) -> None:
+        self._title, self._text, self._after = title, "...", after
         self._live: Progress | None = None
         self._task: Any = None
-        self._logged = time.monotonic()
+        self._done = threading.Event()
+        self._teller = threading.Thread(target=self._tell, daemon=True)
 
     def __enter__(self) -> Meter:
         if sys.stderr.isatty():
-            columns = (SpinnerColumn(), TextColumn(f"{self._title} {{task.description}}"), TimeElapsedColumn())
+            columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
             self._live = Progress(*columns, console=messages(), transient=True)
-            self._task = self._live.add_task("...", total=None)
+            self._task = self._live.add_task(f"{self._title} {self._text}", total=None)
             self._live.start()
+        else:
+            self._teller.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._done.set()
         if self._live is not None:
             self._live.stop()
+        else:
+            self._teller.join()
 
     def update(self, text: str) -> None:
         """Show where the work stands."""
+        self._text = text
         if self._live is not None:
-            self._live.update(self._task, description=text)
-        elif time.monotonic() - self._logged >= LOG_EVERY_SECONDS:
-            self._logged = time.monotonic()
-            note(f"{self._title} {text}")
+            self._live.update(self._task, description=f"{self._title} {text}")
+
+    def _tell(self) -> None:
+        # From a thread of its own: what takes long may be one call, which cannot say anything itself.
+        wait = FIRST_LOG_SECONDS if self._after is None else self._after
+        while not self._done.wait(wait):
+            note(f"{self._title} {self._text}")
+            wait = LOG_EVERY_SECONDS

@@ -170,7 +170,14 @@ class Input:
 
         result: Any = self.loaded
         options = ResampleOptions(resamples=resamples)
-        evaluation = evaluate_judgments(engine, result.judgments, options, mistakes=mistakes)
+        with Meter(self.name) as meter:
+            evaluation = evaluate_judgments(
+                engine,
+                result.judgments,
+                options,
+                mistakes=mistakes,
+                progress=judged(meter, len(result.judgments)),
+            )
         self.entry = FileEvaluation(data=result.report.to_dict(), **field_values(evaluation))
         self.print = lambda: print_evaluation(results(), evaluation, self.name)
 
@@ -184,7 +191,8 @@ class Input:
         loaded: Any = self.loaded
         given = self.score(engine)
         report = engine.report
-        summary = benchmark.summarize(loaded.examples, given, ResampleOptions(resamples=resamples))
+        with Meter(f"{self.name} intervals"):
+            summary = benchmark.summarize(loaded.examples, given, ResampleOptions(resamples=resamples))
         if rewards is not None:
             write_rows(rewards, reward_rows(loaded.examples, given, benchmark.outcomes(loaded.examples, given)))
             note(f"wrote {rewards}")
@@ -210,6 +218,15 @@ class Input:
 
             policy = OnBadRows.SKIP if self.benchmark is None else self.benchmark.on_bad_rows
             return score_examples(engine, loaded.examples, show, policy)
+
+
+def judged(meter: Meter, total: int) -> Callable[[int], None]:
+    """What shows on a meter how many of a file's judgments are done."""
+
+    def show(done: int) -> None:
+        meter.update(f"{done} of {total} judgments" if done < total else "metrics and intervals")
+
+    return show
 
 
 def find_input(argument: str) -> Input:

@@ -10,7 +10,7 @@ import typer
 from vrm.choices import StoredDtype
 from vrm.cli import options
 from vrm.cli.checks import check_model
-from vrm.cli.console import note, quiet_libraries, results
+from vrm.cli.console import Meter, note, quiet_libraries, results
 from vrm.errors import DataError
 from vrm.files import check_new_directory
 
@@ -60,7 +60,8 @@ def export(
     # Weights of a Hub model can be hashed once they are here; a wrong file beside a local one is found at once.
     measured = read_results(files, model) if Path(model).is_dir() else None
     with new_directory(directory, source=model, overwrite=overwrite) as target:
-        exported = write_model(model, target, remote_code=remote_code, dtype=dtype)
+        with Meter(f"exporting {model}"):
+            exported = write_model(model, target, remote_code=remote_code, dtype=dtype)
         measured = read_results(files, model) if measured is None else measured
         facts = CardFacts(
             name=directory.resolve().name,

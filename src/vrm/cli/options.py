@@ -217,24 +217,28 @@ def load_engine(
         CheckpointError: if it is no reward model.
         ConfigError: for steering that it cannot follow, or a device that is not there.
     """
-    from vrm.cli.console import note, quiet_libraries
+    from vrm.cli.console import LOADING_LOG_SECONDS, Meter, note, quiet_libraries
 
     check_model(model)
-    quiet_libraries()
-    from vrm.inference.engine import RewardEngine
-    from vrm.inference.extraction import ExtractionOptions
+    with Meter("loading", LOADING_LOG_SECONDS) as meter:
+        quiet_libraries()
+        from vrm.inference.engine import RewardEngine
+        from vrm.inference.extraction import ExtractionOptions
 
-    options = ExtractionOptions(precision, token_budget).with_cache(cache)
-    if options.notice:
-        note(options.notice)
-    return RewardEngine.from_pretrained(
-        model,
-        device=resolve_device(device),
-        options=options,
-        on_overlong=on_overlong,
-        steering=steering,
-        on_bad_rows=on_bad_rows,
-    )
+        meter.update(model)
+        options = ExtractionOptions(precision, token_budget).with_cache(cache)
+        notice = options.notice
+        engine = RewardEngine.from_pretrained(
+            model,
+            device=resolve_device(device),
+            options=options,
+            on_overlong=on_overlong,
+            steering=steering,
+            on_bad_rows=on_bad_rows,
+        )
+    if notice:
+        note(notice)
+    return engine
 
 
 def short_name(model: str) -> str:

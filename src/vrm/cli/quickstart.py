@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vrm.cli import options
-from vrm.cli.console import note, print_json, quiet_libraries, results
+from vrm.cli.console import Meter, note, print_json, quiet_libraries, results
 from vrm.files import write_text
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vrm.data.planted import PlantedCorpus
     from vrm.inference.engine import RewardEngine
     from vrm.results import Evaluation, QuickstartDocument
+    from vrm.train.setup import RunData
 
 HEADS = ("bt", "mlp", "gated", "vrm")
 SPLITS = ("test", "test_reversed")
@@ -38,13 +39,18 @@ def quickstart(
     """
     started = time.perf_counter()
     _check_output(output, overwrite)
-    quiet_libraries()
-    from vrm.data.planted import planted_corpus, write_planted
-    from vrm.results import QuickstartDocument, to_text
+    with Meter("loading libraries") as meter:
+        quiet_libraries()
+        from vrm.data.planted import planted_corpus, write_planted
+        from vrm.results import QuickstartDocument, to_text
+        from vrm.train.setup import load_data
 
-    corpus = planted_corpus(seed)
-    write_planted(output / "corpus", seed)
-    trained = {head: _train_and_measure(head, corpus, output, seed) for head in HEADS}
+        meter.update("and writing the corpus")
+        corpus = planted_corpus(seed)
+        write_planted(output / "corpus", seed)
+        # The heads' rows are the same, and so are read once.
+        data = load_data(quickstart_config(HEADS[0], output, seed).data, seed)
+    trained = {head: _train_and_measure(head, corpus, data, output, seed) for head in HEADS}
     document = QuickstartDocument(
         seed=seed,
         seconds=time.perf_counter() - started,
@@ -85,7 +91,8 @@ def _write_report(output: Path) -> Path | None:
     from vrm.report import read_inputs, render_report
 
     try:
-        page = render_report(read_inputs([output]), title="VRM quickstart")
+        with Meter("report"):
+            page = render_report(read_inputs([output]), title="VRM quickstart")
     except MissingExtraError as error:
         note(f"no report: {error}")
         return None
@@ -126,7 +133,7 @@ def quickstart_config(head: str, output: Path, seed: int) -> RunConfig:
 
 
 def _train_and_measure(
-    head: str, corpus: PlantedCorpus, output: Path, seed: int
+    head: str, corpus: PlantedCorpus, data: RunData, output: Path, seed: int
 ) -> tuple[RewardEngine, dict[str, Evaluation]]:
     from vrm.evaluate.preferences import evaluate_judgments
     from vrm.inference.engine import RewardEngine
@@ -134,10 +141,15 @@ def _train_and_measure(
     from vrm.train.run import run_training
 
     note(f"head {head}")
-    result = run_training(quickstart_config(head, output, seed), overwrite=True)
+    result = run_training(quickstart_config(head, output, seed), data=data, overwrite=True)
     options = ExtractionOptions(precision="auto", cache=str(output / "features"))
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
-    return engine, {split: evaluate_judgments(engine, getattr(corpus, split)) for split in SPLITS}
+    evaluations = {}
+    with Meter(f"head {head}, measuring on") as meter:
+        for split in SPLITS:
+            meter.update(split)
+            evaluations[split] = evaluate_judgments(engine, getattr(corpus, split))
+    return engine, evaluations
 
 
 def _weight_distances(engine: RewardEngine, corpus: PlantedCorpus) -> dict[str, float]:

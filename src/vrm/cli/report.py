@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vrm.cli import options
-from vrm.cli.console import note
+from vrm.cli.console import Meter, note
 from vrm.files import holds_something, write_text
 
 PAGE_MARK = b'<meta name="generator" content="vrm '
@@ -44,6 +44,10 @@ def report(
         raise ConfigError(f"--output: {output} is one of the inputs; it would be overwritten")
     if holds_something(output) and not overwrite and PAGE_MARK not in output.read_bytes():
         raise ConfigError(f"--output: {output} is no page of vrm report; choose another name, or pass --overwrite")
-    page = render_report(read_inputs(inputs), title)
+    with Meter("report") as meter:
+        meter.update("reading")
+        read = read_inputs(inputs)
+        meter.update("drawing")
+        page = render_report(read, title)
     write_text(output, page)
     note(f"wrote {output} ({len(page.encode()) / 1e3:.0f} kB)")

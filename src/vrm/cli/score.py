@@ -11,7 +11,7 @@ import typer
 from vrm.choices import OnBadRows, OnOverlong, Precision, RewardScale
 from vrm.cli import options
 from vrm.cli.checks import check_arguments
-from vrm.cli.console import Meter, note
+from vrm.cli.console import LOG_EVERY_SECONDS, Meter, note
 from vrm.cli.streams import require_stdout
 from vrm.errors import ConfigError
 from vrm.files import holds_something
@@ -106,7 +106,7 @@ def score(
     if sink.rows_done:
         note(f"continuing {output} after its {sink.rows_done:,} rows")
     run = _Run(scorer, sink, output)
-    with Meter("scoring") as meter:
+    with Meter("scoring", LOG_EVERY_SECONDS) as meter:
         try:
             write_scores(scorer, read_scoring_rows(source, mapping), sink, lambda _: meter.update(run.rate()))
         except BaseException:

@@ -10,7 +10,7 @@ import typer
 
 from vrm.cli import options
 from vrm.cli.checks import check_directory_name, check_sources
-from vrm.cli.console import note, print_json, quiet_libraries, results
+from vrm.cli.console import LOADING_LOG_SECONDS, Meter, note, print_json, quiet_libraries, results
 from vrm.config import load_config
 
 
@@ -41,12 +41,13 @@ def train(
     from vrm.train.output import check_output
 
     check_output(Path(run_config.output_dir), resume, overwrite)
-    quiet_libraries()
-    from vrm.metrics import json_ready
-    from vrm.results import to_text
-    from vrm.results.formats import few_words, held_out_accuracy
-    from vrm.train.processes import is_main_process
-    from vrm.train.run import run_training
+    with Meter("loading libraries", LOADING_LOG_SECONDS):
+        quiet_libraries()
+        from vrm.metrics import json_ready
+        from vrm.results import to_text
+        from vrm.results.formats import few_words, held_out_accuracy
+        from vrm.train.processes import is_main_process
+        from vrm.train.run import run_training
 
     result = run_training(run_config, resume=resume, overwrite=overwrite)
     if not is_main_process():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -135,7 +135,11 @@ class Collected:
         return pair_predictions(margin, self.preference, self.lengths, log_first, log_second, self.prompts)
 
 
-def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
+Progress = Callable[[int], object]
+"""Called with the number of judgments done."""
+
+
+def collect(engine: RewardEngine, judgments: Iterable[Judgment], progress: Progress = lambda done: None) -> Collected:
     """Run the engine over judgments. Every ordered pair of a ranked list counts as a pair, under its prompt.
 
     Raises:
@@ -153,6 +157,7 @@ def collect(engine: RewardEngine, judgments: Iterable[Judgment]) -> Collected:
         rows = batch.judgments
         rewards = view(batch).mean
         collected.judgments += rows
+        progress(len(collected.judgments))
         collected.rewards += [
             row[: len(judged.completions)] for row, judged in zip(rewards.tolist(), rows, strict=True)
         ]

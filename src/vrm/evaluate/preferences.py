@@ -11,7 +11,7 @@ import torch
 from vrm.core.distributions import ObjectiveWeights
 from vrm.core.likelihoods.votes import dirichlet_multinomial_log_likelihood, normalize_votes
 from vrm.data.schema import Judgment
-from vrm.evaluate.collect import Collected, collect
+from vrm.evaluate.collect import Collected, Progress, collect
 from vrm.evaluate.diagnostics import (
     confident_mistakes,
     disagreement_report,
@@ -44,6 +44,7 @@ def evaluate_judgments(
     options: ResampleOptions = DEFAULT_RESAMPLING,
     *,
     mistakes: int = 0,
+    progress: Progress = lambda done: None,
 ) -> Evaluation:
     """Metrics of a model on judgments; probabilities by (8) averaged over fixed draws of the weights.
 
@@ -52,6 +53,7 @@ def evaluate_judgments(
         judgments: rows of any kind.
         options: of the bootstrap over prompts; its seed also deals the folds of the style-only model.
         mistakes: how many of the most confident mistakes to explain; their texts become part of the result.
+        progress: called with the number of judgments done; metrics and intervals follow after the last.
 
     Example:
         >>> from vrm import RewardEngine, evaluate_judgments, load_judgments
@@ -60,7 +62,7 @@ def evaluate_judgments(
         >>> 0.0 <= evaluation.pairs.accuracy.estimate <= 1.0
         True
     """
-    collected = collect(engine, judgments)
+    collected = collect(engine, judgments, progress)
     overlong = engine.report.render()  # before mistakes are judged again
     pairs = collected.predictions()
 
