@@ -6,6 +6,7 @@ the votes are independent, each with probabilities pi_v(g). Everything here is a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ from vrm.core.quadrature import DEFAULT_NODES, VARIANCE_JITTER, gauss_hermite, l
 
 OWN_NODES = 8
 """Gauss-Hermite nodes over what each rater brings; `DEFAULT_NODES` are those over what the raters share."""
+
+MAX_START_VARIANCE = 10.0
+"""Largest V_z that training starts at; quadrature is coarse beyond."""
 
 REPORTED_NODES = (NUM_NODES, 16)
 """Nodes over either part behind every reported number: more than in training."""
@@ -127,6 +131,29 @@ class PairVotes:
         if self.log_given_shared.shape[-1] == 3:
             return counts
         return counts[..., :TIE] + 0.5 * counts[..., TIE:]
+
+
+def votes_without_texts(counts: Tensor) -> tuple[float, float | None]:
+    """c and V_z that make the votes likeliest where E[u] = 0 and V_w = 0: what they tell before a text is read.
+
+    On a grid. All agreement between raters is then taken for shared.
+
+    Args:
+        counts: (batch, 3) votes, at least one a row.
+
+    Returns:
+        c, at least 0.01, and V_z; None where no row has two votes, which share nothing that can be seen.
+    """
+    several = bool((counts.sum(-1) > 1).any())
+    patterns, times = counts.double().unique(dim=0, return_counts=True)
+    nodes, log_weights = gauss_hermite(DEFAULT_NODES, patterns)
+    variances = torch.logspace(-2, math.log10(MAX_START_VARIANCE), 40 if several else 1, dtype=torch.float64)
+    thresholds = torch.linspace(0.01, 4.0, 100, dtype=torch.float64)
+    utility = variances.sqrt()[:, None, None] * nodes
+    logs = log_vote_probabilities(utility, thresholds[:, None])
+    likelihood = ((logs @ patterns.T) + log_weights[:, None]).logsumexp(-2) @ times.double()
+    variance, threshold = divmod(int(likelihood.argmax()), len(thresholds))
+    return float(thresholds[threshold]), float(variances[variance]) if several else None
 
 
 def vote_patterns(num_raters: int, num_outcomes: int = 3) -> Iterator[tuple[int, ...]]:

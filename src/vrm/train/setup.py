@@ -13,6 +13,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedTokenizerBase
 
 from vrm.choices import BackboneKind, Tuning
 from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
+from vrm.core.disagreement import votes_without_texts
 from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
 from vrm.data.load import Source, load_judgments
@@ -21,6 +22,7 @@ from vrm.data.splits import mix, split_by_prompt
 from vrm.data.statistics import objective_names, rating_statistics, without_unknown
 from vrm.errors import ConfigError
 from vrm.labels import has_label
+from vrm.labels.judgments import vote_counts
 from vrm.model.backbones import first_position
 from vrm.model.checkpoint import check_vocabulary, embedding_rows, load_tokenizer
 from vrm.model.configuration_vrm import (
@@ -134,7 +136,7 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     fields = _head_fields(settings, config.loss.name, data)
     model = _new_model(config, fields, tokenizer)
     check_vocabulary(tokenizer, embedding_rows(model), settings.tokenizer or settings.backbone)
-    _start_ties(model, data)
+    _start_votes(model, data)
     _check_positions(model)
     if settings.chat_template:
         tokenizer.chat_template = read_text(Path(settings.chat_template))
@@ -149,11 +151,11 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
     return model, tokenizer
 
 
-def _start_ties(model: VRMForSequenceClassification, data: RunData) -> None:
-    """Begin with the tie threshold that explains the raters' ties before any difference is seen."""
-    if model.config.models_ties:
-        votes = [judgment.preference for row in data.train for judgment in row.judgments or []]
-        model.score.start_ties(votes.count(0.5) / len(votes))
+def _start_votes(model: VRMForSequenceClassification, data: RunData) -> None:
+    """Begin where the votes of several raters are likeliest before a text is read."""
+    counts = torch.tensor([vote_counts(row.judgments) for row in data.train if row.judgments])
+    if len(counts):
+        model.score.start_votes(*votes_without_texts(counts))
 
 
 def _new_model(

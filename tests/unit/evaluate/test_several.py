@@ -136,10 +136,10 @@ def test_explanation_server_and_output_of_the_model_say_the_same(engine):
 @pytest.mark.parametrize("head", HEADS)
 def test_checkpoints_keep_the_threshold_and_those_without_have_none(make_tiny_model, tmp_path, head):
     model, _ = load_model(make_tiny_model(head, models_ties=True))
-    model.score.start_ties(0.3)
+    model.score.start_votes(0.62, None)
     model.save_pretrained(tmp_path / "saved")
     again = type(model).from_pretrained(tmp_path / "saved")
-    assert float(again.score.tie_threshold()) == pytest.approx(2 * math.atanh(0.3), rel=1e-5)
+    assert float(again.score.tie_threshold()) == pytest.approx(0.62, rel=1e-5)
     plain, _ = load_model(make_tiny_model(head))
     assert plain.score.tie_threshold() is None
     assert "raw_tie_threshold" not in dict(plain.score.named_parameters())

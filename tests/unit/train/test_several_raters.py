@@ -9,13 +9,17 @@ import random
 import pytest
 import torch
 
+from vrm.core.disagreement import votes_without_texts
+from vrm.core.predictive import margin_moments
 from vrm.data.schema import Judgment
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
 from vrm.labels import RaterJudgment
+from vrm.labels.judgments import vote_counts
 from vrm.metrics import ResampleOptions
 from vrm.model.checkpoint import load_model
 from vrm.train.run import run_training
+from vrm.train.setup import build_model
 from vrm.train.trainer import compute_preference_metrics
 
 
@@ -61,3 +65,26 @@ def test_the_nll_of_several_judgments_is_their_joint_one_a_judgment():
         type("P", (), {"predictions": predictions, "label_ids": torch.tensor([1.0, 2 / 3]).numpy()})
     )
     assert metrics["nll"] == pytest.approx((-math.log(0.8) + 2.4) / 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("head", ["vrm", "gated", "bottleneck", "bt"])
+def test_a_run_starts_at_the_variance_that_agreement_asks_for(make_config, run_data, head):
+    """V_z of the fresh head against what `votes_without_texts` says; ratings keep their spread."""
+    config = make_config({"model.head": head, "model.num_features": 6})
+    data = run_data(several_raters(200), several_raters(12, seed=1))
+    model, _ = build_model(config, data)
+    counts = torch.tensor([vote_counts(row.judgments) for row in data.train])
+    threshold, variance = votes_without_texts(counts)
+    posteriors = model.eval().score(
+        torch.zeros(1, model.config.feature_size), torch.zeros(1, 2, model.config.feature_size)
+    )
+    first, second = posteriors.features.completion(0), posteriors.features.completion(1)
+    moments = margin_moments(posteriors.weights, first, second, posteriors.decoder)
+    assert float(posteriors.tie_threshold) == pytest.approx(threshold, rel=1e-4)
+    if model.config.has_feature_uncertainty:
+        assert float(moments.feature_variance) == pytest.approx(variance, rel=0.3)
+        spread = posteriors.rating_model.slope**2 * posteriors.features.variance[0, 0, 0]
+        if head == "vrm":
+            assert float(spread) == pytest.approx(math.exp(model.config.initial_log_variance), rel=1e-3)
+    else:
+        assert float(moments.variance) == 0.0

@@ -12,6 +12,8 @@ from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors, RatingModel
 
 LOG_VARIANCE_RANGE = (-10.0, 4.0)
+START_LOG_VARIANCE = (-4.0, 3.5)
+"""Range of the log variance that features start with for several raters, inside the range in which it can learn."""
 
 
 class HeadSettings(Protocol):
@@ -128,7 +130,7 @@ class JudgmentHead(nn.Module):
             if isinstance(module, InputNorm):
                 module.loc.zero_()
                 module.inverse_scale.fill_(1.0)
-        last = self.features if isinstance(self.features, nn.Linear) else self.features[-1]
+        last = self._last_layer()
         last.weight.mul_(0.1)
         if self.has_feature_uncertainty:
             last.bias[self.num_features :].fill_(self.initial_log_variance)
@@ -138,6 +140,10 @@ class JudgmentHead(nn.Module):
             self.decoder.fill_(1.0)
         else:
             nn.init.normal_(self.decoder, std=1.0 / math.sqrt(self.num_features))
+
+    def _last_layer(self) -> nn.Linear:
+        """The layer that gives the features' means, and their log variances."""
+        return self.features if isinstance(self.features, nn.Linear) else self.features[-1]
 
     def forward(self, prompt_features: Tensor, completion_features: Tensor) -> Posteriors:
         """Distributions of a batch of judgments.
@@ -180,11 +186,21 @@ class JudgmentHead(nn.Module):
         return None if self.raw_tie_threshold is None else nn.functional.softplus(self.raw_tie_threshold)
 
     @torch.no_grad()
-    def start_ties(self, share: float) -> None:
-        """Begin with the c of raters who see no difference, T_tie(0) = tanh(c / 2), and tie in this share of votes."""
+    def start_votes(self, tie_threshold: float, shared_variance: float | None) -> None:
+        """Begin where several raters' votes are likeliest before a text is read (15).
+
+        From the usual start, with V_z near 0, training does not come to the V_z that raters' agreement asks for.
+
+        Args:
+            tie_threshold: c > 0; heads without one leave it.
+            shared_variance: V_z > 0 at equal weights; None keeps the features' variance, as heads without any do.
+        """
         if self.raw_tie_threshold is not None:
-            threshold = 2.0 * math.atanh(min(max(share, 1e-3), 0.9))
-            self.raw_tie_threshold.fill_(math.log(math.expm1(threshold)))
+            self.raw_tie_threshold.fill_(math.log(math.expm1(tie_threshold)))
+        if shared_variance is not None and self.has_feature_uncertainty:
+            along = self.decoder.mean(0).square().sum()
+            log_variance = float((shared_variance / (2.0 * along)).log().clamp(*START_LOG_VARIANCE))
+            self._last_layer().bias[self.num_features :].fill_(log_variance)
 
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the head's inputs by a sample of training inputs, each (rows, feature_size).

@@ -52,6 +52,14 @@ class ObjectivesHead(JudgmentHead):
         # A copy: a parameter that is itself an output counts as unused in distributed training.
         return RatingModel(self.log_rating_slope.exp(), self.rating_offset.clone(), scale)
 
+    @torch.no_grad()
+    def start_votes(self, tie_threshold: float, shared_variance: float | None) -> None:
+        """As in the base; the slope of (5) falls by as much as the features' spread rises, so ratings keep theirs."""
+        super().start_votes(tie_threshold, shared_variance)
+        if self.has_feature_uncertainty:
+            log_variance = self._last_layer().bias[-1]
+            self.log_rating_slope.copy_(0.5 * (self.initial_log_variance - log_variance))
+
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the inputs of both networks."""
         super().fit_inputs(prompt_features, completion_features)
