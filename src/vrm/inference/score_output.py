@@ -85,6 +85,13 @@ class ScoreFile(ScoreSink):
             self._lock.acquire(timeout=0)
         except Timeout:
             raise DataError(f"{self.path}: another process is writing to it") from None
+        try:
+            self._begin(settings, overwrite)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
         if overwrite:
             self._file.truncate(0)

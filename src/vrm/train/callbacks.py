@@ -44,6 +44,10 @@ class ProgressBar(TrainerCallback):
 
     def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar, where training stops before its end too; what is printed next begins a line."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

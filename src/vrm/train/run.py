@@ -103,9 +103,7 @@ def run_training(
         return TrainResult(output / MODEL, summary.metrics, summary)
     trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume)
     trainer = _trainer(config, trained, prepared)
-    trained_from = time.perf_counter()
-    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-    train_seconds = time.perf_counter() - trained_from
+    train_seconds = _train(trainer, checkpoint)
     metrics = trainer.evaluate() if prepared.eval is not None else {}
     metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
     final = trainer.accelerator.unwrap_model(trained)
@@ -159,6 +157,16 @@ def _prepared(
     if notice:
         say(notice)
     return trainable, prepared, compiled
+
+
+def _train(trainer: VRMTrainer, checkpoint: Path | None) -> float:
+    """Train from the start or a checkpoint; how many seconds that took."""
+    started = time.perf_counter()
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    finally:
+        trainer.pop_callback(ProgressBar).close()
+    return time.perf_counter() - started
 
 
 def _trainer(config: RunConfig, model: Any, data: PreparedRows) -> VRMTrainer:
