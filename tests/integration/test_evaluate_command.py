@@ -144,7 +144,7 @@ def test_a_feature_cache_is_kept_and_changes_nothing(model, files, capsys, tmp_p
         (["absent", "FILE"], 1, "absent"),
         (["MODEL", "absent.jsonl"], 1, "absent.jsonl"),
         (["MODEL", "FILE", "--emphasize", "speed=2"], 1, "steering names speed"),
-        (["MODEL", "FILE", "--emphasize", "speed"], 2, "NAME=VALUE"),
+        (["MODEL", "FILE", "--emphasize", "speed"], 2, "NAME=COUNT"),
         (["MODEL", "FILE", "--precision", "half"], 2, "not one of 'auto', 'float32', 'bfloat16'"),
         (["MODEL"], 2, "Missing argument"),
         (["MODEL", "FILE", "--resamples", "0"], 2, "resamples"),
