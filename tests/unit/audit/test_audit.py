@@ -41,6 +41,9 @@ class Chat:
     def completion(self, prompt, completion, judgment):
         return [ord(character) for character in (answer_text(completion) or "")]
 
+    def losses(self, judgment):
+        return ()
+
 
 class StubEngine:
     """An engine whose rewards are a function of the completion's text, with a given variance."""
