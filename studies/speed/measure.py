@@ -39,6 +39,7 @@ def environment() -> dict[str, Any]:
             facts[package] = version(package)
         except PackageNotFoundError:
             facts[package] = "absent"
+    facts["instructions"] = torch.backends.cpu.get_cpu_capability()
     facts |= {"threads": torch.get_num_threads(), "cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()

@@ -83,6 +83,8 @@ def finish(options: argparse.Namespace, tables: list[Table], figures: dict[str, 
         document = {"figures": figures, "environment": facts, "quick": options.quick}
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     line = machine_line(facts)
+    for table in tables:
+        table.notes.append(f"Processor: {facts['processor']}, {facts['instructions']}, {facts['threads']} threads.")
     if options.quick:
         line += ". Toy sizes: the figures mean nothing"
     if options.markdown:

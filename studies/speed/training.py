@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from studies.speed.busy import neighbours
 from studies.speed.inputs import TOY, DecoderShape, Rows, described, read_rows, save_decoder
 from studies.speed.measure import PRECISIONS, Alone, Spread, in_turn, matrix_rate, say
 from studies.speed.routes import gradient_differences
@@ -30,6 +31,7 @@ CACHE = "VRM, bt head, cache route"
 SHORT = "VRM, its defaults, a short run"
 LONG = "VRM, its defaults, a long run: compiled"
 COLUMNS = ["side", "pairs/s", "x TRL", "x TRL sorted", "tokens/s", "positions a pair", "padding", "peak MiB"]
+BESIDE = ["pairs/s beside one busy process", "x TRL beside it"]
 NOTES = [
     "Median (lowest..highest) of the rounds; ratios are within a round. tokens/s: tokens of the pairs, a prompt "
     "counted with each completion, on every side.",
@@ -137,9 +139,14 @@ def _positions(name: str, first: Measurement) -> tuple[str, str]:
     return f"{first.positions / first.pairs:.0f}", f"{first.padding / first.positions:.0%}"
 
 
-def comparison_table(title: str, measured: dict[str, list[Measurement]], reference: str = "TRL") -> Table:
-    """One row a side."""
-    table = Table(title, COLUMNS, notes=list(NOTES))
+def comparison_table(
+    title: str,
+    measured: dict[str, list[Measurement]],
+    reference: str = "TRL",
+    beside: dict[str, list[Measurement]] | None = None,
+) -> Table:
+    """One row a side; `beside` has the same sides beside a busy process."""
+    table = Table(title, [*COLUMNS, *(BESIDE if beside else [])], notes=list(NOTES))
     speeds = {name: [one.pairs_a_second for one in runs] for name, runs in measured.items()}
     for name, runs in measured.items():
         first = runs[0]
@@ -152,12 +159,20 @@ def comparison_table(title: str, measured: dict[str, list[Measurement]], referen
             f"{Spread.of(one.tokens / one.seconds for one in runs).median:,.0f}",
             *_positions(name, first),
             Spread.of(one.peak_bytes / 2**20 for one in runs).text(0),
+            *(_beside(name, beside, reference) if beside else []),
         )  # fmt: skip
     if "VRM, vrm head" in measured and "VRM, bt head" in measured:
         time = Spread.of_ratios(speeds["VRM, bt head"], speeds["VRM, vrm head"])
         peaks = [[run.peak_bytes for run in measured[name]] for name in ("VRM, vrm head", "VRM, bt head")]
         table.notes.append(f"vrm head over bt head: time {time.text(3)}, memory {Spread.of_ratios(*peaks).text(3)}.")
     return table
+
+
+def _beside(name: str, measured: dict[str, list[Measurement]], reference: str) -> list[str]:
+    """Pairs a second beside a busy process, and how many times those of TRL there."""
+    speeds = {side: [run.pairs_a_second for run in runs] for side, runs in measured.items()}
+    ratio = "-" if name == reference else Spread.of_ratios(speeds[name], speeds[reference]).text()
+    return [Spread.of(speeds[name]).text(), ratio]
 
 
 def checks_table(batch_losses: tuple[float, float], gradients: dict[str, float] | None, equal: float) -> Table:
@@ -181,23 +196,41 @@ def run(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[Tabl
     for precision in options.precision:
         for checkpointing in options.checkpointing:
             setting = replace(base, precision=precision, checkpointing=checkpointing == "on")
-            measured = in_turn(comparison_sides(files, plan, setting, options), options.rounds, say)
+            sides = comparison_sides(files, plan, setting, options)
+            measured, beside = in_turn(sides, options.rounds, say), _beside_another(sides, options)
             equal = min([equal, *(run.shares for runs in measured.values() for run in runs)])
-            tables.append(comparison_table(f"Training, {setting.describe()}", measured))
-            figures[setting.describe()] = {name: [asdict(run) for run in runs] for name, runs in measured.items()}
+            tables.append(comparison_table(f"Training, {setting.describe()}", measured, beside=beside))
+            for kind, by_side in (("", measured), (" beside one busy process", beside)):
+                figures[f"{setting.describe()}{kind}"] = as_dicts(by_side)
     if options.defaults:
-        measured = in_turn(default_sides(files, plan, base, options), options.rounds, say)
+        sides = default_sides(files, plan, base, options)
+        measured, beside = in_turn(sides, options.rounds, say), _beside_another(sides, options)
         title = (
             "Training, the defaults of both (TRL: bfloat16, checkpointing on; VRM: bfloat16 where the CPU has it, off)"
         )
-        tables.append(comparison_table(title, measured, "TRL, its defaults"))
-        figures["defaults"] = {name: [asdict(run) for run in runs] for name, runs in measured.items()}
+        tables.append(comparison_table(title, measured, "TRL, its defaults", beside))
+        figures |= {"defaults": as_dicts(measured), "defaults beside one busy process": as_dicts(beside)}
     alone = Alone(options.quick)
     compared = alone(losses, files, plan.random, base)
     few = plan.random.take(range(min(4, len(plan.random))))
     gradients = alone(gradient_differences, files, few, options.limit) if options.routes else None
     tables.append(checks_table(compared, gradients, equal))
     return tables, {**figures, "losses": compared, "gradients": gradients, "tokenized_alike": equal}
+
+
+def _beside_another(
+    sides: dict[str, Callable[[], Measurement]], options: argparse.Namespace
+) -> dict[str, list[Measurement]]:
+    """The same sides while a process of two threads computes without end; none without `--beside`."""
+    if not options.beside:
+        return {}
+    with neighbours(1):
+        return in_turn(sides, options.rounds, lambda text: say(f"beside one busy process, {text}"))
+
+
+def as_dicts(measured: dict[str, list[Measurement]]) -> dict[str, list[dict[str, Any]]]:
+    """Measurements for JSON."""
+    return {name: [asdict(run) for run in runs] for name, runs in measured.items()}
 
 
 def default_sides(
@@ -230,6 +263,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--routes", action="store_true", help="also the padded and the cache route")
     options.add_argument("--compiled", action="store_true", help="also both sides compiled")
     options.add_argument("--backend", default="inductor", help="of torch.compile")
+    options.add_argument("--beside", action="store_true", help="also beside one busy process of two threads")
     options.add_argument("--no-defaults", dest="defaults", action="store_false", help="leave out the defaults of both")
     chosen = options.parse_args(given)
     if chosen.quick:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -97,6 +98,28 @@ def test_generated_lengths_are_those_stated():
     # Seven tokens of the template come with a prompt, one with a completion.
     assert abs(lengths[:, 0].mean() - 7 - 120) < 15
     assert abs(lengths[:, 1:].mean() - 1 - 75) < 6
+
+
+def test_beside_busy_processes(run):
+    pytest.importorskip("trl")
+    printed, figures = run("company")
+    assert list(figures["scoring"]) == [
+        f"{load}, default" for load in ("short pairs, encoder", "short pairs, decoder", "long trees, decoder")
+    ]
+    for by_company in figures["scoring"].values():
+        assert list(by_company) == ["alone", "beside one"]
+        assert all(set(seconds) == {"engine", "bare padded backbone"} for seconds in by_company.values())
+    assert list(figures["training"]) == ["default, alone", "default, beside one"]
+    assert printed.count("Processor: ") == 2
+    assert not multiprocessing.active_children()
+
+
+def test_training_beside_a_busy_process_has_its_own_columns(run):
+    pytest.importorskip("trl")
+    printed, figures = run("training", "--beside")
+    assert header(*training.COLUMNS, *training.BESIDE) in printed
+    sides = figures["float32, gradient checkpointing off"]
+    assert list(figures["float32, gradient checkpointing off beside one busy process"]) == list(sides)
 
 
 def test_scoring(run):

@@ -22,7 +22,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
-    {"_lazy", "choices", "errors", "measures", "testing"},
+    {"_lazy", "choices", "errors", "measures", "testing", "threads"},
     {"core", "files", "metrics", "model_files", "trackers", "user_files", "wire"},
     {"config", "client", "labels"},
     {"model", "data"},

@@ -55,6 +55,7 @@ def audit(
     resamples: options.ResamplesOption = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of the edits and of the bootstrap.")] = 0,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Try edits of completions that should not pay, and see whether the reward falls for them.
 

@@ -40,6 +40,7 @@ def compare(
     cache: options.CacheOption = None,
     resamples: options.ResamplesOption = 1000,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Compare two models on the same judgments, pair by pair.
 

@@ -59,6 +59,7 @@ def distill_linear(
     overwrite: options.ReplaceModelOption = False,
     as_json: options.JsonFlag = False,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Fit a plain classifier of the backbone's own architecture to a model's mean rewards.
 

@@ -77,6 +77,7 @@ def doctor(
     model_rows: ModelRowsOption = 2_000,
     sample: SampleOption = 10_000,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Look for what is wrong with preference data: leaks, duplicates, contradictions, noise, lengths, languages.
 

@@ -106,6 +106,7 @@ def evaluate(
     kappas: KappaOption = None,
     max_n: MaxNOption = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Measure a model on benchmarks, and on judged pairs, ratings and votes of your own.
 

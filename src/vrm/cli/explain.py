@@ -42,6 +42,7 @@ def explain(
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
     precision: options.PrecisionOption = Precision.FLOAT32,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Show why a model prefers one completion of a prompt to another.
 

@@ -12,6 +12,7 @@ import typer
 from vrm.choices import NO_CACHE, OnBadRows, OnOverlong, Precision, Risk
 from vrm.cli.checks import check_model
 from vrm.errors import ConfigError
+from vrm.threads import use_threads
 from vrm.user_files import at_home
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 def home(value: str | None) -> str | None:
     """Callback of arguments that are a path or a name: `~` becomes the home directory."""
     return None if value is None else at_home(value)
+
+
+def computing(threads: int | None) -> int | None:
+    """Callback of `--threads`, which acts before torch is loaded."""
+    use_threads(threads)
+    return threads
 
 
 A_MODEL = "Directory written by save_pretrained, or a Hub name."
@@ -55,6 +62,16 @@ OverlongOption = Annotated[
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        callback=computing,
+        help="Threads on the CPU. Default: OMP_NUM_THREADS, or the cores that this process may use.",
+    ),
 ]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")

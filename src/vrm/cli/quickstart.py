@@ -32,6 +32,7 @@ def quickstart(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the corpus, initial weights and samples.")] = 0,
     overwrite: options.OverwriteOption = False,
     as_json: options.JsonFlag = False,
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Train on the built-in corpus, compare with baselines, explain one pair, write a report.
 

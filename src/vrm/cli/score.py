@@ -75,6 +75,7 @@ def score(
     precision: options.PrecisionOption = Precision.FLOAT32,
     token_budget: _Budget = 8192,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Write rewards for a file of prompts and completions: one JSON row for each input row, in order.
 

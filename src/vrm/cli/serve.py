@@ -84,6 +84,7 @@ def serve(
     log_level: _LogLevel = LogLevel.INFO,
     precision: options.PrecisionOption = Precision.FLOAT32,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Serve a model over HTTP, to trainers and to programs of your own.
 

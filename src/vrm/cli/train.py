@@ -23,6 +23,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of output_dir.")] = False,
     overwrite: options.OverwriteOption = False,
     as_json: options.JsonFlag = False,
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Train a reward model from a configuration file.
 
