@@ -99,7 +99,7 @@ def test_best_of_n_takes_columns_too(tiny_model_dir, files, capsys):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--column", "chosen"), 2, "not of the form NAME=VALUE"),
+        (("--column", "chosen"), 2, "not of the form NAME=COLUMN"),
         (("--column", "choosen=better"), 1, "Did you mean 'chosen'?"),
         (("--column", "chosen=better", "--recipe", "sharegpt"), 1, "give 'recipe' or 'mapping'"),
         (("--column", "chosen=best"), 1, "no row has it"),
