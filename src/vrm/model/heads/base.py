@@ -12,8 +12,6 @@ from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors, RatingModel
 
 LOG_VARIANCE_RANGE = (-10.0, 4.0)
-START_LOG_VARIANCE = (-4.0, 3.5)
-"""Range of the log variance that features start with for several raters, inside the range in which it can learn."""
 
 
 class HeadSettings(Protocol):
@@ -189,7 +187,8 @@ class JudgmentHead(nn.Module):
     def start_votes(self, tie_threshold: float, shared_variance: float | None) -> None:
         """Begin where several raters' votes are likeliest before a text is read (15).
 
-        From the usual start, with V_z near 0, training does not come to the V_z that raters' agreement asks for.
+        From the usual start, with V_z near 0, training does not come to the V_z that raters' agreement asks for. The
+        features get the variance of their prior, 1, and every objective a share in the first of them.
 
         Args:
             tie_threshold: c > 0; heads without one leave it.
@@ -198,9 +197,10 @@ class JudgmentHead(nn.Module):
         if self.raw_tie_threshold is not None:
             self.raw_tie_threshold.fill_(math.log(math.expm1(tie_threshold)))
         if shared_variance is not None and self.has_feature_uncertainty:
-            along = self.decoder.mean(0).square().sum()
-            log_variance = float((shared_variance / (2.0 * along)).log().clamp(*START_LOG_VARIANCE))
-            self._last_layer().bias[self.num_features :].fill_(log_variance)
+            self._last_layer().bias[self.num_features :].zero_()
+            mean_row = self.decoder.mean(0)
+            common = 0.5 * shared_variance - mean_row[1:].square().sum()
+            self.decoder[:, 0] += common.clamp_min(0.0).sqrt() - mean_row[0]
 
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the head's inputs by a sample of training inputs, each (rows, feature_size).

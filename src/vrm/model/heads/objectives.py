@@ -54,11 +54,18 @@ class ObjectivesHead(JudgmentHead):
 
     @torch.no_grad()
     def start_votes(self, tie_threshold: float, shared_variance: float | None) -> None:
-        """As in the base; the slope of (5) falls by as much as the features' spread rises, so ratings keep theirs."""
+        """As in the base; the slope of (5) falls by as much as the scores' spread rises, so ratings keep theirs."""
+        before = self._spread_of_scores()
         super().start_votes(tie_threshold, shared_variance)
-        if self.has_feature_uncertainty:
-            log_variance = self._last_layer().bias[-1]
-            self.log_rating_slope.copy_(0.5 * (self.initial_log_variance - log_variance))
+        if before is not None and (after := self._spread_of_scores()) is not None:
+            self.log_rating_slope.copy_(0.5 * (before / after).log())
+
+    def _spread_of_scores(self) -> Tensor | None:
+        """Variance of o_k at the start, mean over the objectives; None where features have none."""
+        if not self.has_feature_uncertainty:
+            return None
+        variance = self._last_layer().bias[self.num_features :].exp()
+        return (self.decoder.square() * variance).sum(-1).mean()
 
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the inputs of both networks."""
