@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vrm.data.drafts import Draft, Frame, RenderedPrompt, TokenizedPrompt
+from vrm.data.encoding import Part, Piece, PieceEncoder, Reader
 from vrm.data.problems import InvalidRowError
 from vrm.data.rendering import render
 from vrm.data.schema import Judgment, Message, Text
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SENTINEL = "vrmCompletionSentinel"
+
+_MOST_FRAMES = 4096
+"""Kinds of prompts whose frames are remembered: conversations of other lengths, other system prompts."""
 
 ENCODER_TEMPLATE = (
     "{%- macro said(message) -%}{{ message['content'] or '' }}"
@@ -34,27 +39,6 @@ ENCODER_TEMPLATE = (
     "{%- if last_is_completion %}{{ said(messages[-1]) }}{{ sep }}{% endif -%}"
 )
 """Template of encoders that have none: [CLS] prompt [SEP] completion [SEP]; roles are named where there are turns."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedPrompt:
-    """A prompt's ids, and how a completion is attached to it.
-
-    Attributes:
-        ids: token ids of the prompt, to the end of the generation prompt without its trailing whitespace.
-        text: rendered prompt, the trailing whitespace included.
-        gap: that trailing whitespace; it is tokenized with the completion.
-        lead: text the template puts between the generation prompt and the completion's content, usually none.
-        tail: text the template puts after the content (end of turn).
-        anchor: end of `text` from its last special token on, the trailing whitespace left out.
-    """
-
-    ids: list[int]
-    text: str
-    gap: str
-    lead: str
-    tail: str
-    anchor: str = ""
 
 
 def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, backbone_kind: str) -> None:
@@ -208,6 +192,18 @@ def _last_match_ends_prompts(tokenizer: PreTrainedTokenizerBase, pattern: list[i
     return True
 
 
+class _Conversation(NamedTuple):
+    """Messages of a prompt and of a completion, and the text of both."""
+
+    history: list[Message]
+    completion: list[Message]
+    text: str
+
+    def begins(self, prompt: str) -> bool:
+        """Whether the text begins with the prompt's."""
+        return self.text.startswith(prompt)
+
+
 class ChatTokenizer:
     """Tokenizes prompts and completions apart.
 
@@ -224,67 +220,111 @@ class ChatTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, wrap_text: bool = False) -> None:
         self.tokenizer = tokenizer
         self.wrap_text = wrap_text
+        self.encoder = PieceEncoder(tokenizer)
         self._guarded = has_guard(tokenizer)
+        self._frames: dict[Any, Frame] = {}
 
     def prompt(self, judgment: Judgment) -> TokenizedPrompt:
         """Tokenize the prompt of a judgment."""
-        prompt = self._messages(judgment.prompt, "user")
-        if isinstance(prompt, str):
-            return TokenizedPrompt(
-                self._special(prompt, add_special_tokens=True), prompt, "", "", str(self.tokenizer.eos_token or "")
-            )
-        text = self._render(prompt, judgment, add_generation_prompt=True)
-        probe = self._answered(prompt, judgment)
-        if self._guarded and probe:
-            text = text[: _common_prefix(text, probe)]
-        lead, sentinel, tail = probe.removeprefix(text).partition(_SENTINEL) if probe.startswith(text) else ("",) * 3
-        lead = lead if sentinel else ""
-        stripped = text.rstrip()
-        anchor = stripped[max([0, *(stripped.rfind(token) for token in self._special_tokens)]) :]
-        return TokenizedPrompt(self._special(stripped), text, text[len(stripped) :], lead, tail, anchor)
+        rendered = self._prompt(judgment)
+        return TokenizedPrompt(self.encoder(rendered.piece), rendered)
 
     def completion(self, prompt: TokenizedPrompt, completion: Text, judgment: Judgment) -> list[int]:
         """Token ids of a completion of that prompt, its end of turn included."""
+        return self._part(prompt.rendered, self._rendered(completion, judgment), judgment).ids(self.encoder)
+
+    def draft(self, judgment: Judgment) -> Draft:
+        """Render a row: its prompt once and each completion once, where a prompt of these turns was rendered before.
+
+        Raises:
+            InvalidRowError: the chat template refuses it.
+        """
+        turns = self._turns(judgment)
+        frame = self._frames.get(turns) if turns else None
+        prompt = self._prompt(judgment, frame)
+        texts = [self._rendered(completion, judgment) for completion in judgment.completions]
+        if frame is not None and not all(isinstance(text, str) or text.begins(prompt.text) for text in texts):
+            prompt = self._prompt(judgment)  # a row that the template treats in another way
+        parts = tuple(self._part(prompt, text, judgment) for text in texts)
+        return Draft(judgment, prompt.piece, parts, self.losses(judgment))
+
+    def together(self, drafts: Iterable[Draft]) -> Reader:
+        """Encode all of many rows at once."""
+        return self.encoder.together(piece for draft in drafts for piece in draft.wanted())
+
+    def _prompt(self, judgment: Judgment, frame: Frame | None = None) -> RenderedPrompt:
+        """The prompt's text; what follows it is asked of the template, unless a frame has it already."""
+        prompt = self._messages(judgment.prompt, "user")
+        if isinstance(prompt, str):
+            return RenderedPrompt(prompt, Piece(prompt, opened=True), tail=str(self.tokenizer.eos_token or ""))
+        text = self._render(prompt, judgment, add_generation_prompt=True)
+        if frame is None:
+            text, frame = self._framed(text, prompt, judgment)
+        stripped = text.rstrip()
+        anchor = stripped[max([0, *(stripped.rfind(token) for token in self._special_tokens)]) :]
+        return RenderedPrompt(text, Piece(stripped), text[len(stripped) :], *frame, anchor)
+
+    def _framed(self, text: str, prompt: list[Message], judgment: Judgment) -> tuple[str, Frame]:
+        """The prompt's text as far as an answer repeats it, and what stands around the answer's content."""
+        probe = self._answered(prompt, judgment)
+        whole = text
+        if self._guarded and probe:
+            text = text[: _common_prefix(text, probe)]
+        lead, sentinel, tail = probe.removeprefix(text).partition(_SENTINEL) if probe.startswith(text) else ("",) * 3
+        frame = Frame(lead if sentinel else "", tail)
+        turns = self._turns(judgment)
+        if turns and sentinel and text == whole and len(self._frames) < _MOST_FRAMES:
+            self._frames[turns] = frame
+        return text, frame
+
+    def _turns(self, judgment: Judgment) -> tuple[tuple[str, str], ...]:
+        """What the frame of a prompt depends on: whose turns they are, and what the system says. Empty for others."""
+        prompt = self._messages(judgment.prompt, "user")
+        if isinstance(prompt, str) or judgment.tools or judgment.chat_template_kwargs:
+            return ()
+        if not all(_is_plain_turn([message]) for message in prompt):
+            return ()
+        said = ("user", "assistant")
+        return tuple((turn["role"], "" if turn["role"] in said else turn["content"]) for turn in prompt)
+
+    def _rendered(self, completion: Text, judgment: Judgment) -> str | _Conversation:
         completion = self._messages(completion, "assistant")
         if isinstance(completion, str):
-            return self._plain(completion) + self._special(prompt.tail)
+            return completion
         history = self._messages(judgment.prompt, "user")
         if isinstance(history, str):
             raise DataError("a row must not mix a plain-text prompt with a completion of messages")
-        rendered = self._render([*history, *completion], judgment)
+        return _Conversation(history, completion, self._render([*history, *completion], judgment))
+
+    def _part(self, prompt: RenderedPrompt, completion: str | _Conversation, judgment: Judgment) -> Part:
+        """What is encoded of a completion of that prompt."""
+        if isinstance(completion, str):
+            return Part((Piece(completion, marked=False), Piece(prompt.tail)))
+        rendered = completion.text
         if self._guarded:
-            return self._after_anchor(prompt, rendered)
-        if not _is_plain_turn(completion) or not rendered.startswith(prompt.text):
-            return self._with_markers(prompt, history, completion, judgment)
+            # Special tokens part the text, so its end alone is tokenized.
+            return Part((Piece(rendered[_common_prefix(prompt.text.rstrip(), rendered) :]),), prompt.anchor)
+        if not _is_plain_turn(completion.completion) or not completion.begins(prompt.text):
+            return self._with_markers(prompt, completion, judgment)
         body = rendered[len(prompt.text) :]
         tail = prompt.tail if body.endswith(prompt.tail) else ""
         content = body.removeprefix(prompt.lead)
         content = content[: len(content) - len(tail)]
         if prompt.lead.strip():
-            return self._special(prompt.gap + prompt.lead) + self._plain(content) + self._special(tail)
-        return self._plain(prompt.gap + prompt.lead + content) + self._special(tail)
+            return Part((Piece(prompt.gap + prompt.lead), Piece(content, marked=False), Piece(tail)))
+        return Part((Piece(prompt.gap + prompt.lead + content, marked=False), Piece(tail)))
 
-    def _after_anchor(self, prompt: TokenizedPrompt, rendered: str) -> list[int]:
-        """Ids that the whole text has after the prompt's: special tokens part it, so its end alone is tokenized."""
-        text = prompt.text.rstrip()
-        body = rendered[_common_prefix(text, rendered) :]
-        before, ids = self._special(prompt.anchor), self._special(prompt.anchor + body)
-        return ids[len(before) :] if ids[: len(before)] == before else self._special(body)
-
-    def _with_markers(
-        self, prompt: TokenizedPrompt, history: list[Message], completion: list[Message], judgment: Judgment
-    ) -> list[int]:
+    def _with_markers(self, prompt: RenderedPrompt, whole: _Conversation, judgment: Judgment) -> Part:
         """Several turns, tool calls: the template's own markers stand inside, so the text is parsed.
 
         Special tokens that the messages spell are hidden from that, and tokenized as text.
         """
         names = {token: f"vrmSpelled{index}Token" for index, token in enumerate(self._special_tokens)}
-        rendered = self._render([*history, *_replaced(completion, names)], judgment)
+        rendered = self._render([*whole.history, *_replaced(whole.completion, names)], judgment)
         text = rendered[_common_prefix(prompt.text.rstrip(), rendered) :]
         spelled = {name: token for token, name in names.items()}
         parts = re.split(f"({'|'.join(spelled)})", text) if spelled else [text]
-        pieces = [self._plain(spelled[part]) if part in spelled else self._special(part) for part in parts]
-        return [token for piece in pieces for token in piece]
+        return Part(tuple(Piece(spelled.get(part, part), marked=part not in spelled) for part in parts))
 
     @cached_property
     def _special_tokens(self) -> list[str]:
@@ -316,14 +356,6 @@ class ChatTokenizer:
 
     def _render(self, messages: list[Message], judgment: Judgment, add_generation_prompt: bool = False) -> str:
         return render(self.tokenizer, messages, judgment, add_generation_prompt)
-
-    def _special(self, text: str, add_special_tokens: bool = False, **options: bool) -> list[int]:
-        if not text:
-            return []
-        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens, verbose=False, **options))
-
-    def _plain(self, text: str) -> list[int]:
-        return self._special(text, split_special_tokens=True)
 
 
 def _is_plain_turn(messages: list[Message]) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vrm.data.chat import ChatTokenizer, generation_prompt, texts_guarded_against
+from vrm.data.encoding import Part, Piece
 from vrm.data.schema import Judgment
 from vrm.data.template_guard import broken_text
 from vrm.data.tokenized import TokenizedJudgment
@@ -157,17 +158,20 @@ class FormattedTokenizer(ChatTokenizer):
         for token in (self.tokenizer.bos_token, self.tokenizer.cls_token):
             if token and self._frame.rendered.startswith(str(token)) and not prompt.startswith(str(token)):
                 prompt = str(token) + prompt
-        return self._special(prompt)
+        return self.encoder(Piece(prompt))
 
     def _completion_ids(self, completion: str) -> list[int]:
         opening, tail, trims = self._frame.opening, self._frame.tail, self._frame.trims
         if opening.strip() and completion.startswith(opening):
             content = completion[len(opening) :]
             content = broken_text(content.strip() if trims else content, self._guarded_against)
-            return self._special(opening) + self._plain(content) + self._special(tail)
+            return self._ids(Piece(opening), Piece(content, marked=False), Piece(tail))
         if trims and not opening.strip():
             completion = opening + completion.strip()
-        return self._plain(broken_text(completion, self._guarded_against)) + self._special(tail)
+        return self._ids(Piece(broken_text(completion, self._guarded_against), marked=False), Piece(tail))
+
+    def _ids(self, *pieces: Piece) -> list[int]:
+        return Part(pieces).ids(self.encoder)
 
     @cached_property
     def _guarded_against(self) -> list[str]:

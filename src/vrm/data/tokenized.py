@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from vrm.choices import OnBadRows, OnOverlong
 from vrm.data.chat import ChatTokenizer
+from vrm.data.drafts import Draft
+from vrm.data.encoding import Reader
+from vrm.data.in_batches import encoded_together
 from vrm.data.problems import InvalidRowError, Problem, one_problem
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
@@ -195,7 +198,14 @@ class JudgmentTokenizer:
         Raises:
             InvalidRowError, OverlongError: where the policies say so.
         """
-        return self._by_policy(judgment, self.on_bad_rows)
+        try:
+            whole = self.whole(judgment)
+        except InvalidRowError as error:
+            if self.on_bad_rows == OnBadRows.ERROR:
+                raise
+            self.report.refuse(error)
+            return None
+        return self.fit(whole)
 
     def whole(self, judgment: Judgment) -> TokenizedJudgment:
         """Tokenize one judgment, however long it is.
@@ -203,17 +213,12 @@ class JudgmentTokenizer:
         Raises:
             InvalidRowError: the chat template refuses it, or leaves nothing of a completion.
         """
-        row = self.read(judgment)
-        if not row.says_something:
-            reason = f"{CALLS}, and a completion says nothing else"
-            raise one_problem(judgment.file, judgment.line, "", NOTHING_LEFT, reason)
-        return row
+        return _with_words(self.read(judgment))
 
     def read(self, judgment: Judgment) -> TokenizedJudgment:
         """As `whole`, also where nothing is left of a completion."""
-        prompt = self.chat.prompt(judgment)
-        completions = [self.chat.completion(prompt, text, judgment) for text in judgment.completions]
-        return TokenizedJudgment(prompt.ids, completions, judgment, lost=self.chat.losses(judgment))
+        draft = self.chat.draft(judgment)
+        return _encoded(draft, self.chat.together([draft]))
 
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
         """A tokenized judgment within the limit: itself, or cut by the policy, or None if dropped. All are counted."""
@@ -225,20 +230,31 @@ class JudgmentTokenizer:
 
     def many(self, judgments: Iterable[Judgment], on_bad_rows: str | None = None) -> Iterator[TokenizedJudgment]:
         """Tokenize many, leaving out the dropped; `on_bad_rows` in place of the tokenizer's own policy."""
-        for judgment in judgments:
-            tokenized = self._by_policy(judgment, on_bad_rows or self.on_bad_rows)
-            if tokenized is not None:
-                yield tokenized
+        for outcome in self.each(judgments, on_bad_rows):
+            if isinstance(outcome, InvalidRowError):
+                raise outcome
+            if outcome is not None:
+                yield outcome
 
-    def _by_policy(self, judgment: Judgment, on_bad_rows: str) -> TokenizedJudgment | None:
-        try:
-            whole = self.whole(judgment)
-        except InvalidRowError as error:
-            if on_bad_rows == OnBadRows.ERROR:
-                raise
-            self.report.refuse(error)
-            return None
-        return self.fit(whole)
+    def each(
+        self, judgments: Iterable[Judgment], on_bad_rows: str | None = None
+    ) -> Iterator[TokenizedJudgment | InvalidRowError | None]:
+        """Tokenize many: for each the same as for one, in order; the error of a bad row comes in its place.
+
+        Rows are rendered and encoded a batch at a time, the next batch being rendered while one is encoded.
+        """
+        skip = (on_bad_rows or self.on_bad_rows) == OnBadRows.SKIP
+        for draft, read in encoded_together(self.chat, judgments):
+            try:
+                if isinstance(draft, Exception):
+                    raise draft
+                whole = _with_words(_encoded(draft, read))
+            except InvalidRowError as error:
+                if skip:
+                    self.report.refuse(error)
+                yield None if skip else error
+                continue
+            yield self.fit(whole)
 
     def _shorten(self, whole: TokenizedJudgment) -> TokenizedJudgment | None:
         row = whole.judgment
@@ -277,3 +293,15 @@ class JudgmentTokenizer:
             return ids
         head = ids[:1] if ids[0] in self._special else []
         return head + ids[len(ids) - (room - len(head)) :]
+
+
+def _encoded(draft: Draft, read: Reader) -> TokenizedJudgment:
+    completions = [part.ids(read) for part in draft.completions]
+    return TokenizedJudgment(list(read(draft.prompt)), completions, draft.judgment, lost=draft.lost)
+
+
+def _with_words(row: TokenizedJudgment) -> TokenizedJudgment:
+    if not row.says_something:
+        reason = f"{CALLS}, and a completion says nothing else"
+        raise one_problem(row.judgment.file, row.judgment.line, "", NOTHING_LEFT, reason)
+    return row
