@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,13 @@ OF_THE_MACHINE = {"versions", "device", "precision"}
 """Keys whose values say where a document was written."""
 ADDED = {"beta", "several_raters", "grouped", "p_tie", "disagreement", "columns", "repeated_completions"}
 """Keys that documents have gained since. What they had is still there, and the same."""
+CHANGED = {
+    "evaluation": r"\.accuracy\.(low|high): ",
+    "audit": r"\.length\.(model_prefers|labels_prefer)_longer\.(low|high): ",
+    "comparison": r"\.conclusions\[\d+\]: ",
+    "doctor": r"\.details\.rate\.(low|high): |\.findings\[\d+\]\.message: ",
+}
+"""Places that differ on purpose: intervals of shares are honest at their edges, and sentences write [low, high]."""
 
 
 def run(*arguments):
@@ -98,7 +106,8 @@ def test_a_command_writes_the_document_it_wrote(there, name, arguments):
     if name == "doctor":  # it looks for more than it did, and finds the same
         known = {finding["name"] for finding in old["findings"]}
         new["findings"] = [finding for finding in new["findings"] if finding["name"] in known]
-    assert differences(old, new) == []
+    changed = re.compile(CHANGED.get(name, r"(?!)"))
+    assert [line for line in differences(old, new) if not changed.search(line)] == []
 
 
 def test_an_explanation_is_the_same(there, capsys):
