@@ -19,8 +19,9 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH)
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
 # Two processes of one thread each: most of the time goes into Python, which uses one core. A file stays in one process,
-# so that what it trains is trained once.
-IN_TWO := -n 2 --dist loadfile
+# so that what it trains is trained once. In the order of their names, the long files of contracts/ and integration/ come
+# first and the short ones of unit/ last, so that neither process waits long for the other.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help quickstart install install-dev test-fast test test-all lint format docs clean
 

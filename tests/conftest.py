@@ -6,12 +6,15 @@ Fixtures, all of the session:
     make_tiny_model                               make_tiny_model(head=..., kind=..., **VRMConfig fields) -> directory
     serve                                         with serve(directory, **ServeSettings fields) as server: server.url
     tiny_policy_dir                               a random language model on the tiny decoder's tokenizer
+    forked_vrm                                    a folder with a program `vrm` that starts at once
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -268,3 +271,21 @@ def tiny_policy_dir(tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPa
         Qwen3ForCausalLM(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def forked_vrm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `vrm` as in `tests/forked_command.py`, for the PATH of tests that run many commands."""
+    folder = tmp_path_factory.mktemp("bin")
+    server = [sys.executable, str(Path(__file__).with_name("forked_command.py")), str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    with subprocess.Popen(server, env=environment) as process:
+        try:
+            limit = time.monotonic() + 300
+            while not (folder / "vrm").exists():
+                assert process.poll() is None, "the server of commands did not start"
+                assert time.monotonic() < limit, "the server of commands does not start"
+                time.sleep(0.05)
+            yield folder
+        finally:
+            process.terminate()

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,13 +26,12 @@ CONVERSATIONS = [
 
 LOAD = """
 import importlib.util, json, sys
-directory, again, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 assert importlib.util.find_spec("vrm") is None, "vrm can be imported here"
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-def rewards(path):
+def rewards(path, texts):
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=True)
     model = AutoModelForSequenceClassification.from_pretrained(path, trust_remote_code=True, num_labels=1).eval()
     batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right", add_special_tokens=False)
@@ -38,15 +39,18 @@ def rewards(path):
         output = model(**batch)
     return model, tokenizer, output
 
-model, tokenizer, output = rewards(directory)
-assert not any(name == "vrm" or name.startswith("vrm.") for name in sys.modules)
-model.save_pretrained(again)
-tokenizer.save_pretrained(again)
-_, _, second = rewards(again)
-found = {"module": type(model).__module__, "dtype": str(output.logits.dtype), "output": type(output).__name__,
-         "backbone": str(next(model.backbone.parameters()).dtype), "score": str(model.score.decoder.dtype)}
-print(json.dumps(found | {"rewards": output.logits[:, 0].tolist(), "variance": output.reward_variance[:, 0].tolist(),
-                          "weights": output.weights.tolist(), "again": second.logits[:, 0].tolist()}))
+def found(directory, again, texts):
+    model, tokenizer, output = rewards(directory, texts)
+    assert not any(name == "vrm" or name.startswith("vrm.") for name in sys.modules)
+    model.save_pretrained(again)
+    tokenizer.save_pretrained(again)
+    _, _, second = rewards(again, texts)
+    return {"module": type(model).__module__, "dtype": str(output.logits.dtype), "output": type(output).__name__,
+            "backbone": str(next(model.backbone.parameters()).dtype), "score": str(model.score.decoder.dtype),
+            "rewards": output.logits[:, 0].tolist(), "variance": output.reward_variance[:, 0].tolist(),
+            "weights": output.weights.tolist(), "again": second.logits[:, 0].tolist()}
+
+print(json.dumps([found(*arguments) for arguments in json.loads(sys.argv[1])]))
 """
 
 
@@ -83,30 +87,56 @@ def without_vrm(script: str, *arguments: object, cache: Path) -> str:
     )
 
 
-@pytest.mark.parametrize(("head", "kind"), [("vrm", "encoder"), ("vrm", "decoder"), ("bt", "decoder")])
-def test_the_directory_loads_without_vrm_and_rewards_are_the_same(make_tiny_model, tmp_path, head, kind):
-    source, directory = make_tiny_model(head, kind), tmp_path / "shared-model.v1"
-    write_model(source, directory, remote_code=True)
-    printed = without_vrm(LOAD, directory, tmp_path / "again", json.dumps(texts_of(source)), cache=tmp_path)
-    found = json.loads(printed)
+SHARED = [("vrm", "encoder", "float32"), ("vrm", "decoder", "float32"), ("bt", "decoder", "float32")]
+HALF = ("vrm", "decoder", "bfloat16")
+
+
+@dataclass
+class Loaded:
+    """A model, the directory that was made of it, and what a process without vrm says of that."""
+
+    source: Path
+    directory: Path
+    again: Path
+    found: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def loaded(make_tiny_model, tmp_path_factory) -> dict[tuple[str, str, str], Loaded]:
+    """Every directory, loaded by one process."""
+    made = {}
+    for head, kind, dtype in (*SHARED, HALF):
+        folder, source = tmp_path_factory.mktemp("shared"), make_tiny_model(head, kind)
+        # The name becomes that of a Python package.
+        directory = folder / f"shared-{head}-{kind}-{dtype}.v1"
+        write_model(source, directory, remote_code=True, dtype=None if dtype == "float32" else dtype)
+        made[head, kind, dtype] = Loaded(source, directory, folder / f"again-{head}-{kind}-{dtype}", {})
+    arguments = [(str(one.directory), str(one.again), texts_of(one.source)) for one in made.values()]
+    printed = without_vrm(LOAD, json.dumps(arguments), cache=tmp_path_factory.mktemp("cache"))
+    for one, found in zip(made.values(), json.loads(printed), strict=True):
+        one.found = found
+    return made
+
+
+@pytest.mark.parametrize(("head", "kind", "dtype"), SHARED)
+def test_the_directory_loads_without_vrm_and_rewards_are_the_same(loaded, head, kind, dtype):
+    one = loaded[head, kind, dtype]
+    found = one.found
     assert found["module"].startswith("transformers_modules.")
     assert found["output"] == "VRMOutput"
-    torch.testing.assert_close(torch.tensor(found["rewards"]), expected(source), rtol=0, atol=1e-6)
-    torch.testing.assert_close(torch.tensor(found["again"]), expected(source), rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(found["rewards"]), expected(one.source), rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(found["again"]), expected(one.source), rtol=0, atol=1e-6)
     if head == "vrm":
         assert min(found["variance"]) > 0
         assert torch.tensor(found["weights"]).sum(-1).allclose(torch.ones(2))
-    code = sorted(path.name for path in directory.glob("*.py"))
-    assert sorted(path.name for path in (tmp_path / "again").glob("*.py")) == code
+    code = sorted(path.name for path in one.directory.glob("*.py"))
+    assert sorted(path.name for path in one.again.glob("*.py")) == code
 
 
-def test_in_bfloat16_the_head_stays_in_float32(tiny_decoder_dir, tmp_path):
-    directory = tmp_path / "half"
-    write_model(tiny_decoder_dir, directory, remote_code=True, dtype="bfloat16")
-    printed = without_vrm(LOAD, directory, tmp_path / "again", json.dumps(texts_of(tiny_decoder_dir)), cache=tmp_path)
-    found = json.loads(printed)
-    assert (found["backbone"], found["score"]) == ("torch.bfloat16", "torch.float32")
-    torch.testing.assert_close(torch.tensor(found["rewards"]), expected(tiny_decoder_dir), rtol=0.1, atol=0.1)
+def test_in_bfloat16_the_head_stays_in_float32(loaded):
+    one = loaded[HALF]
+    assert (one.found["backbone"], one.found["score"]) == ("torch.bfloat16", "torch.float32")
+    torch.testing.assert_close(torch.tensor(one.found["rewards"]), expected(one.source), rtol=0.1, atol=0.1)
 
 
 WITH_VRM = """
@@ -183,8 +213,8 @@ def test_in_an_environment_of_its_own(tiny_decoder_dir, tmp_path):
     venv.create(own, with_pip=True)
     pins = [f"{name}=={version}" for name, version in wanted_versions().items()]
     subprocess.run([own / "bin" / "python", "-m", "pip", "install", "-q", *pins], check=True)
-    arguments = (directory, tmp_path / "again", json.dumps(texts_of(tiny_decoder_dir)))
-    found = json.loads(run_script(LOAD, *arguments, python=[str(own / "bin" / "python")], cache=tmp_path))
+    arguments = json.dumps([(str(directory), str(tmp_path / "again"), texts_of(tiny_decoder_dir))])
+    (found,) = json.loads(run_script(LOAD, arguments, python=[str(own / "bin" / "python")], cache=tmp_path))
     torch.testing.assert_close(torch.tensor(found["rewards"]), expected(tiny_decoder_dir), rtol=0, atol=1e-6)
     torch.testing.assert_close(torch.tensor(found["again"]), expected(tiny_decoder_dir), rtol=0, atol=1e-6)
 

@@ -8,9 +8,10 @@ A guide finds in that directory, beside what its own blocks leave there,
     encoder/, decoder/                    tiny random backbones, for `model.backbone`,
     examples/                             the scripts of this repository,
 
-and the environment's programs on its PATH. Python blocks of a page see the names of those before them. Blocks that
-cannot run here (a server elsewhere, a GPU, minutes) are marked ```text or ```console. A page that needs an extra says
-so in a comment: `<!-- needs: trl, matplotlib -->` skips it where one of these modules is not installed.
+and the environment's programs on its PATH, `vrm` as a fork of one process for all pages. Python blocks of a page see
+the names of those before them. Blocks that cannot run here (a server elsewhere, a GPU, minutes) are marked ```text or
+```console. A page that needs an extra says so in a comment: `<!-- needs: trl, matplotlib -->` skips it where one of
+these modules is not installed.
 """
 
 from __future__ import annotations
@@ -60,8 +61,10 @@ def read_blocks(text: str) -> list[Block]:
     return [block for block in found if block.language]
 
 
-def run_bash(block: Block, directory: Path) -> None:
+def run_bash(block: Block, directory: Path, programs: Path | None = None) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if programs is not None:
+        path = f"{programs}{os.pathsep}{path}"
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.code],
@@ -75,13 +78,13 @@ def run_bash(block: Block, directory: Path) -> None:
     assert result.returncode == 0, f"line {block.line}:\n{block.code}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
 
 
-def run_page(page: Path, directory: Path) -> int:
+def run_page(page: Path, directory: Path, programs: Path | None = None) -> int:
     """Run the blocks of a page in a directory, which is the current one; how many ran."""
     names = {"__name__": "__main__"}
     blocks = [block for block in read_blocks(page.read_text("utf-8")) if block.language in ("bash", "python")]
     for block in blocks:
         if block.language == "bash":
-            run_bash(block, directory)
+            run_bash(block, directory, programs)
         else:
             # Empty lines before it, so that a traceback names the page's own lines.
             exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
@@ -131,7 +134,7 @@ def inputs(tmp_path_factory, tiny_encoder_backbone, tiny_decoder_backbone, tiny_
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_guide_works(page, inputs, tmp_path, monkeypatch):
+def test_a_guide_works(page, inputs, forked_vrm, tmp_path, monkeypatch):
     for needed in NEEDS.findall(page.read_text("utf-8")):
         for module in needed.split(","):
             pytest.importorskip(module.strip())
@@ -139,7 +142,7 @@ def test_a_guide_works(page, inputs, tmp_path, monkeypatch):
     shutil.copytree(inputs, directory)
     monkeypatch.chdir(directory)
     try:
-        assert run_page(page, directory) > 0
+        assert run_page(page, directory, forked_vrm) > 0
     finally:
         end_servers(directory)
 
