@@ -22,10 +22,10 @@ Visibility = Callable[[Any, Any, Tensor, Tensor], Tensor]
 COPY = 50
 """Scores that take as long as one more copy of a token's keys and values."""
 
-CALL = 16384
+CALL = 8192
 """Scores that take as long as one more call."""
 
-PADDING = 0.25
+PADDING = 0.15
 """Share of a call's scores that may be those of padding."""
 
 MASK = 2**24
