@@ -227,6 +227,7 @@ def judged(meter: Meter, total: int) -> Callable[[int], None]:
     def show(done: int) -> None:
         meter.update(f"{done} of {total} judgments" if done < total else "metrics and intervals")
 
+    show(0)
     return show
 
 
