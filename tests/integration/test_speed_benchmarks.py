@@ -170,6 +170,12 @@ def test_operations_equal_those_that_torch_counts():
     assert expected * 0.99 <= matrices <= expected + head
 
 
+def test_tokenizing_counts_the_same_tokens_on_any_number_of_cores(run):
+    printed, figures = run("tokenizing", "--rounds", "1")
+    assert header("cores, side", "tokens/s", "x one batch") in printed
+    assert len({one["tokens"] for one in figures.values()}) == 1
+
+
 def test_gpu_runs_toy_shapes_without_a_gpu(run):
     pytest.importorskip("trl")
     printed, figures = run("gpu")

@@ -155,20 +155,20 @@ class Scorer:
 
     def _prepare(self, window: Sequence[ScoringRow]) -> tuple[list[_Prepared], VrmError | None]:
         prepared: list[_Prepared] = []
+        outcomes = self.engine.tokenize.each(row.judgment for row in window if row.judgment is not None)
         for row in window:
             try:
-                prepared.append(self._prepare_row(row))
+                prepared.append(self._prepare_row(row, outcomes))
             except VrmError as error:
                 return prepared, error
         return prepared, None
 
-    def _prepare_row(self, row: ScoringRow) -> _Prepared:
-        tokenized = None
-        if row.judgment is not None:
-            try:
-                tokenized = self.engine.tokenize(row.judgment)
-            except InvalidRowError as error:  # the chat template refuses it
-                row = replace(row, judgment=None, error=error)
+    def _prepare_row(
+        self, row: ScoringRow, outcomes: Iterator[TokenizedJudgment | InvalidRowError | None]
+    ) -> _Prepared:
+        tokenized = next(outcomes) if row.judgment is not None else None
+        if isinstance(tokenized, InvalidRowError):  # the chat template refuses it
+            row, tokenized = replace(row, judgment=None, error=tokenized), None
         if row.judgment is None:
             assert row.error is not None
             if self.options.on_bad_rows == OnBadRows.ERROR:
