@@ -164,11 +164,14 @@ def test_a_prompt_and_a_completion_are_rendered_once_and_encoded_in_one_call(cha
     monkeypatch.setattr(
         type(tokenizer), "apply_chat_template", lambda self, *a, **k: rendered.append(a) or apply(self, *a, **k)
     )
-    monkeypatch.setattr(type(tokenizer), "__call__", lambda self, *a, **k: encoded.append(a) or call(self, *a, **k))
+    monkeypatch.setattr(
+        type(tokenizer), "__call__", lambda self, *a, **k: encoded.append((self, *a)) or call(self, *a, **k)
+    )
     monkeypatch.setattr(type(tokenizer), "encode", None)
     assert len(list(tokenize.many([pair(number) for number in range(40)]))) == 40
     assert len(rendered) == 40 * 3
-    assert len(encoded) == 2  # texts in which special tokens are parsed, and texts in which they are not
+    # A few texts, once for those in which special tokens are parsed, and once for the others; the rest in one call.
+    assert sum(len(texts) for _, texts in encoded) <= 8
 
 
 def test_errors_come_in_their_places(chat, monkeypatch):
@@ -208,3 +211,20 @@ def test_a_text_that_cannot_be_encoded_harms_no_other_row(chat):
     assert next(found).judgment.line == 1
     with pytest.raises((TypeError, UnicodeEncodeError)):
         next(found)
+
+
+def test_a_tokenizer_of_a_class_of_its_own_is_asked_itself(chat):
+    chat = chat()
+    kind = type(chat.tokenizer)
+
+    class Upper(kind):
+        def __call__(self, texts, **options):
+            return super().__call__([text.upper() for text in texts], **options)
+
+        def encode(self, text, **options):
+            return super().encode(text.upper(), **options)
+
+    chat.tokenizer.__class__ = Upper
+    rows = [pair(number) for number in range(9)]
+    together = [(row.prompt, row.completions) for row in JudgmentTokenizer(chat, 1000).many(rows)]
+    assert together == [one_by_one(chat.tokenizer, row, True) for row in rows]
