@@ -19,7 +19,7 @@ from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages
 from vrm.doctor.lengths import Reading, character_lengths, check_lengths, check_tokens, default_reading
 from vrm.doctor.model_view import check_with_model
-from vrm.doctor.rows import FileRows, problem_places
+from vrm.doctor.rows import FileRows, annotators, problem_places
 from vrm.metrics import json_ready
 from vrm.results.doctor import DoctorReport, Finding, Severity
 from vrm.results.formats import plural
@@ -81,7 +81,7 @@ def _load(sources: Mapping[str, tuple[Source, Location]], progress: Progress) ->
     for name, (source, _) in sources.items():
         progress(f"{name}: reading")
         try:
-            result = load_judgments(source, on_bad_rows="skip", group_raters=False)
+            result = load_judgments(source, on_bad_rows="skip")
             judgments, report = [row for rows in result.by_source.values() for row in rows], result.report
         except InvalidDataError as error:
             # Not one usable row: a finding as well.
@@ -155,7 +155,8 @@ def _profile(rows: FileRows) -> dict[str, Any]:
     return {
         "path": judgments[0].file if judgments else "",
         "rows": rows.report.rows,
-        "usable": len(judgments),
+        # Rows of several raters of one pair are one judgment by now.
+        "usable": rows.report.good.total(),
         "kinds": dict(rows.report.kinds),
         "ignored_columns": dict(rows.report.ignored),
         "prompts": len(set(rows.prompts)),
@@ -163,7 +164,7 @@ def _profile(rows: FileRows) -> dict[str, Any]:
         "ties": sum(value == 0.5 for value in preferences),
         "soft_labels": sum(value not in (0.0, 0.5, 1.0) for value in preferences),
         "target_margins": sum(row.margin != 0 for row in judgments),
-        "annotators": len({row.annotator for row in judgments} - {None}),
+        "annotators": len({name for row in judgments for name in annotators(row)} - {None}),
         "sources": dict(Counter(row.source for row in judgments).most_common()),
         "num_categories": len(categories),
         "categories": dict(categories.most_common(MAX_CATEGORIES)),

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vrm.data.schema import Judgment
 from vrm.data.style import plain_text
 from vrm.doctor.findings import Check, DoctorSettings
-from vrm.doctor.rows import FileRows, evenly
+from vrm.doctor.rows import FileRows, annotators, evenly
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import plural
 
@@ -209,15 +210,32 @@ def _near_prompts(rows: FileRows, settings: DoctorSettings) -> Finding:
 
 
 def _repeated_rows(rows: FileRows) -> dict[int, int]:
-    """{row: the earlier row with the same prompt, completions (in any order) and preferences}."""
-    first: dict[tuple[object, ...], int] = {}
+    """{row: the earlier row with the same prompt, completions (in any order), preferences, and the same annotator}.
+
+    Where either names no annotator, nothing tells a second one from a copy. A row is its own earlier row where one of
+    its annotators says the same twice.
+    """
+    first: dict[tuple[object, ...], dict[str, int]] = defaultdict(dict)
     repeated = {}
     for row, judgment in enumerate(rows.judgments):
-        if judgment.completions:
-            earlier = first.setdefault(_row_key(rows, row), row)
-            if earlier != row:
-                repeated[row] = earlier
+        if not judgment.completions:
+            continue
+        seen, who = first[_row_key(rows, row)], _judges(judgment)
+        earlier = seen.get(who, seen.get("")) if who else next(iter(seen.values()), None)
+        seen.setdefault(who, row)
+        if earlier is not None or _says_twice(judgment):
+            repeated[row] = row if earlier is None else earlier
     return repeated
+
+
+def _judges(judgment: Judgment) -> str:
+    """The annotators of a row as a text; empty where none is named."""
+    return "\n".join(sorted(name for name in annotators(judgment) if name is not None))
+
+
+def _says_twice(judgment: Judgment) -> bool:
+    said = [(one.annotator, one.preference) for one in judgment.judgments or [] if one.annotator is not None]
+    return len(said) > len({*said})
 
 
 def _row_key(rows: FileRows, row: int) -> tuple[object, ...]:
@@ -237,7 +255,7 @@ def _duplicate_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int
     return check.by_share(
         f"{plural(len(repeated), 'row repeats', 'rows repeat')} an earlier row: the same prompt, completions and label "
         f"({check.percent}).",
-        "Keep one row of each, unless the repeats are judgments of different people.",
+        "Keep one row of each, unless the repeats are judgments of different people: then name them in 'annotator'.",
         warning=settings.thresholds.duplicate_rows,
     )
 
@@ -245,7 +263,7 @@ def _duplicate_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int
 def _near_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int, int]) -> Finding:
     different: dict[tuple[str, ...], int] = {}
     for row, judgment in enumerate(rows.judgments):
-        if judgment.completions and row not in repeated:
+        if judgment.completions and repeated.get(row, row) == row:
             # The same pair with another label is the contradiction check's.
             different.setdefault((rows.prompts[row], *sorted(rows.completions[row])), row)
     compare = _RowComparison(rows, settings.thresholds.near)

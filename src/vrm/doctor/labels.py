@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vrm.data.schema import Judgment
 from vrm.doctor.findings import Check, DoctorSettings, percent
-from vrm.doctor.rows import FileRows, Pair
+from vrm.doctor.rows import FileRows, Pair, annotators, sign
 from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import ends, plural
@@ -56,21 +57,30 @@ def disagreement_rate(first: int, second: int) -> float:
 
 @dataclass(slots=True)
 class _Judged:
-    """The judgments of one pair of completions of one prompt, in whatever rows and order they stand."""
+    """The judgments of one pair of completions of one prompt, in whatever rows and order they stand.
+
+    Attributes:
+        signs: of each judgment, those of a row's raters one by one.
+        said: (annotator, whether the sides are swapped, sign), what can contradict: a row's unnamed raters together.
+        rows: that judge the pair.
+        by_raters: whether a row holds several raters' judgments.
+    """
 
     signs: list[int] = field(default_factory=list)
-    swapped: list[bool] = field(default_factory=list)
+    said: set[tuple[str | None, bool, int]] = field(default_factory=set)
     rows: list[int] = field(default_factory=list)
+    by_raters: bool = False
 
-    @property
-    def contradicts(self) -> bool:
-        return {1, -1} <= {*self.signs}
+    def contradicts(self, same_order: bool = False) -> bool:
+        """Whether it has both labels (the sides in the same order) from one annotator, or from nobody named.
 
-    @property
-    def same_order(self) -> bool:
-        """Whether the same pair, its sides in the same order, has both labels."""
-        labels = {*zip(self.swapped, self.signs, strict=True)}
-        return any({(order, 1), (order, -1)} <= labels for order in (False, True))
+        Two annotators who are named differently disagree; that is no contradiction.
+        """
+        said = [(name, swapped and same_order, sign) for name, swapped, sign in self.said if sign]
+        own, everybodys = {*said}, {(order, sign) for _, order, sign in said}
+        return any(
+            (order, -sign) in everybodys if name is None else (name, order, -sign) in own for name, order, sign in said
+        )
 
 
 def _judged_pairs(rows: FileRows) -> list[_Judged]:
@@ -81,14 +91,21 @@ def _judged_pairs(rows: FileRows) -> list[_Judged]:
             continue
         swapped = second < first
         entry = judged[rows.prompts[pair.row], *sorted((first, second))]
-        entry.signs.append(-pair.sign if swapped else pair.sign)
-        entry.swapped.append(swapped)
+        turn = -1 if swapped else 1
         entry.rows.append(pair.row)
+        raters = rows.judgments[pair.row].judgments or []
+        entry.by_raters |= bool(raters)
+        signs = [turn * sign(judgment.preference) for judgment in raters] or [turn * pair.sign]
+        entry.signs += signs
+        named = zip(annotators(rows.judgments[pair.row]), signs, strict=True)
+        entry.said |= {(name, swapped, said) for name, said in named if name is not None}
+        if None in annotators(rows.judgments[pair.row]):
+            entry.said.add((None, swapped, turn * pair.sign))
     return list(judged.values())
 
 
 def _nothing_to_learn(rows: FileRows, settings: DoctorSettings) -> Finding:
-    ties = [pair.row for pair in rows.pairs if not pair.sign]
+    ties = [pair.row for pair in rows.pairs if not pair.sign and not _differ(rows.judgments[pair.row])]
     only_ties = len(ties) == len(rows.pairs) > 0
     check = Check.of("nothing_to_learn", rows, settings, ties if only_ties else (), len(rows.pairs))
     if only_ties:
@@ -102,6 +119,11 @@ def _nothing_to_learn(rows: FileRows, settings: DoctorSettings) -> Finding:
         "with ratings."
     )
     return check.finding(Severity.OK, message, details={"ties": len(ties)})
+
+
+def _differ(row: Judgment) -> bool:
+    """Whether a row's raters prefer different sides: no tie, though their mean is one."""
+    return any(judgment.preference != 0.5 for judgment in row.judgments or [])
 
 
 def _reversed_labels(rows: FileRows, settings: DoctorSettings) -> Finding:
@@ -118,8 +140,8 @@ def _reversed_labels(rows: FileRows, settings: DoctorSettings) -> Finding:
 
 
 def _contradictory_pairs(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSettings) -> Finding:
-    against = [entry for entry in judged if entry.contradicts]
-    same_order = sum(entry.same_order for entry in against)
+    against = [entry for entry in judged if entry.contradicts()]
+    same_order = sum(entry.contradicts(same_order=True) for entry in against)
     with_ties = sum(0 in entry.signs and any(entry.signs) for entry in judged)
     involved = [row for entry in against for row in entry.rows]
     check = Check.of("contradictory_pairs", rows, settings, involved, len(rows.pairs))
@@ -152,11 +174,12 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
     d = share_interval(rates)
     noise = Interval(*(noise_from_disagreement(value) for value in (d.estimate, d.low, d.high)), d.confidence)
     high = noise.estimate > settings.thresholds.label_noise
+    two = "raters" if all(entry.by_raters for entry in judged if len(entry.signs) > 1) else "judgments"
     return check.finding(
         Severity.WARNING if high else Severity.INFO,
         f"About {percent(noise.estimate)} {ends(noise.low, noise.high)} of the labels are wrong, if judgments of one "
         f"pair err independently: {len(repeated):,} pairs are judged more "
-        f"than once, and two judgments of one disagree in {percent(d.estimate)}. Copied rows make this too low; "
+        f"than once, and two {two} of one disagree in {percent(d.estimate)}. Copied rows make this too low; "
         "honest differences of taste count as noise.",
         f"No model can agree with more than about {100 * (1 - noise.estimate):.0f} % of such labels; more judgments a "
         "pair, or soft labels, help more than a bigger model."

@@ -34,7 +34,7 @@ class Pair:
     @property
     def sign(self) -> int:
         """1 if the first is preferred, -1 if the second, 0 for a tie."""
-        return (self.preference > 0.5) - (self.preference < 0.5)
+        return sign(self.preference)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +80,16 @@ class FileRows:
         for row, key in enumerate(self.prompts):
             first.setdefault(key, row)
         return first
+
+
+def sign(preference: float) -> int:
+    """1 if a preference is for the first side, -1 if for the second, 0 for a tie."""
+    return (preference > 0.5) - (preference < 0.5)
+
+
+def annotators(row: Judgment) -> list[str | None]:
+    """Who judged a row, one entry a judgment; None for nobody named."""
+    return [judgment.annotator for judgment in row.judgments] if row.judgments else [row.annotator]
 
 
 def text_key(text: Text) -> str:

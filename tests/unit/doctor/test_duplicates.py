@@ -132,3 +132,10 @@ def test_few_such_completions_are_a_remark_and_none_is_none(find):
 def test_the_same_completion_under_one_prompt_is_the_other_checks(find):
     rows = [pair("Why?", f"Because of {n}.", "No.") for n in range(5)]
     assert find("repeated_completions", rows).severity == "ok"
+
+
+@pytest.mark.parametrize(("names", "count"), [("ab", 0), ("aa", 1), ("aab", 1), (["a", None], 1), (["", ""], 1)])
+@pytest.mark.parametrize("preference", [1.0, 0.75])
+def test_equal_rows_of_different_annotators_are_no_repeats(find, names, count, preference):
+    rows = [pair("Q?", "yes", "no", preference=preference, annotator=name or None) for name in names]
+    assert find("duplicate_rows", rows).count == count

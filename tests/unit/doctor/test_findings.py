@@ -82,6 +82,7 @@ def test_every_error_can_be_allowed(look, clean):
         (tied,),
         ([*clean, {**first, "preference": 0.0}, *(dict(first) for _ in range(3))],),
         ([*clean, {**first, "chosen": f"{long} a b", "rejected": f"{long} b b"}],),
+        ([*clean, {**first, "chosen": "good  answer", "rejected": "good answer"}],),
         (clean, clean[:1]),
         ([*clean, {**first, "prompt": f"{words} a"}], [{**first, "prompt": f"{words} b"}]),
     ]

@@ -168,3 +168,46 @@ def test_the_interval_of_noise_is_known(find):
     noise = find("label_noise", rows).details["noise"]
     assert not math.isnan(noise.low)
     assert noise.confidence == 0.95
+
+
+SAID = {"rater 1": (1, 1, 0), "rater 2": (1, 0, 0), "rater 3": (1, 1, 0)}
+
+
+def in_both_forms(prompts: int) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Three raters, of whom the second differs on every third pair: a row a rater, and a row a pair."""
+    long, wide = [], []
+    for n in range(prompts):
+        said = {rater: votes[n % 3] for rater, votes in SAID.items()}
+        long += [pair(f"Q{n}?", "yes", "no", annotator=rater, preference=vote) for rater, vote in said.items()]
+        wide.append(pair(f"Q{n}?", "yes", "no", judgments=[{"annotator": a, "preference": v} for a, v in said.items()]))
+    return long, wide
+
+
+def test_raters_who_differ_are_disagreement_in_both_forms(look):
+    found = [look(form) for form in in_both_forms(30)]
+    for report in found:
+        by_name = {finding.name: finding for finding in report.findings}
+        assert not report.invalid
+        assert by_name["contradictory_pairs"].count == by_name["duplicate_rows"].count == 0
+        noise = by_name["label_noise"]
+        assert noise.total == 30
+        assert noise.details["disagreement"].estimate == pytest.approx(2 / 9)
+        assert "two raters of one disagree in 22.2 %" in noise.message
+        assert report.files["file0"]["annotators"] == 3
+    long, wide = ([(f.name, f.severity, f.count, f.message) for f in report.findings] for report in found)
+    assert [entry for entry in long if entry[0] != "bad_rows"] == [entry for entry in wide if entry[0] != "bad_rows"]
+    assert [report.files["file0"]["usable"] for report in found] == [90, 30]
+
+
+def test_one_annotator_who_says_both_is_a_contradiction(find):
+    for others in ([], [pair("Q?", "yes", "no", annotator="b")]):
+        both = [pair("Q?", "yes", "no", annotator="a"), pair("Q?", "yes", "no", annotator="a", preference=0.0)]
+        assert find("contradictory_pairs", [*both, *others]).details["pairs"] == 1
+    soft = [pair("Q?", "yes", "no", annotator=name, preference=p) for name, p in (("a", 0.8), ("b", 0.2))]
+    assert find("contradictory_pairs", soft).count == 0
+    assert find("contradictory_pairs", [soft[0], pair("Q?", "no", "yes")]).details["pairs"] == 1
+
+
+def test_raters_who_prefer_different_sides_are_no_tie(find):
+    split = [{"annotator": "a", "preference": 1}, {"annotator": "b", "preference": 0}]
+    assert find("nothing_to_learn", [pair("Q?", "yes", "no", judgments=split)]).severity == "ok"
