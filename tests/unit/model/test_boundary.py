@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vrm.data.schema import Judgment
-from vrm.data.tokenized import JudgmentTokenizer
+from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
 from vrm.errors import BoundaryError
 from vrm.model import load_model
 from vrm.model.backbones import masked_pool, take_token
@@ -80,18 +80,10 @@ def test_long_rows_are_cut_as_judgments_are(limit, opening):
     total, starts = torch.tensor([p + c for p, c in lengths]), torch.tensor([p for p, _ in lengths])
     cut, mask, cut_start = shorten_rows(ids, total, starts, limit, opening)
 
-    class Ids:
-        tokenizer = SimpleNamespace(all_special_ids=[opening])
-
-        def prompt(self, judgment):
-            return SimpleNamespace(ids=judgment.prompt)
-
-        def completion(self, _, ids, judgment):
-            return ids
-
-    reference = JudgmentTokenizer(Ids(), limit, "truncate")
+    chat = SimpleNamespace(tokenizer=SimpleNamespace(all_special_ids=[opening]))
+    reference = JudgmentTokenizer(chat, limit, "truncate")
     for index, (prompt, completion) in enumerate(rows):
-        expected = reference(Judgment(prompt, [completion]))
+        expected = reference.fit(TokenizedJudgment(prompt, [completion], Judgment("", ["."])))
         assert cut[index][mask[index]].tolist() == expected.prompt + expected.completions[0]
         assert cut_start[index] == len(expected.prompt)
     assert reference.report.prompt_truncated > 0
