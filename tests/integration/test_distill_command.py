@@ -138,5 +138,5 @@ def test_a_standardized_teacher_has_a_standardized_student(make_tiny_model, sour
 def test_no_rows_are_an_error(make_tiny_model, source, tmp_path, capsys):
     teacher = make_tiny_model(kind="encoder", max_input_tokens=4)
     assert run("distill-linear", teacher, source, "-o", tmp_path / "x") == 1
-    assert "no training rows remain: 60 judgments, limit 4 tokens: 60 dropped" in capsys.readouterr().err
+    assert "no training rows remain: 60 rows, limit 4 tokens: 60 dropped" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

@@ -76,7 +76,7 @@ def test_the_table_and_the_document_say_the_same(model, files, capsys, tmp_path)
     lists = document["files"][str(files["lists"])]
     assert lists["pairs_from_lists"] == lists["pairs"]["count"] == 15
     assert "15 of the pairs are from ranked lists." in captured.out
-    assert "40 judgments, " in captured.out
+    assert "40 rows, " in captured.out
 
 
 def test_groups_are_in_the_table(model, files, capsys):

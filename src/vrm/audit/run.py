@@ -84,8 +84,7 @@ def audit(
 def _check_completions(arrays: AuditArrays, judgments: int, overlong: str) -> None:
     if not arrays.rewards:
         raise DataError(
-            f"there is no completion to edit: {arrays.without_completions} of {judgments} judgments have none; "
-            f"{overlong}"
+            f"there is no completion to edit: {arrays.without_completions} of {judgments} rows have none; {overlong}"
         )
 
 

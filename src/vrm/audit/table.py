@@ -106,7 +106,7 @@ def _length_table(report: AuditReport) -> Table:
 
 def _notes(report: AuditReport) -> Iterator[str]:
     """What was left out of the table, and why."""
-    yield f"{report.completions} completions of {report.judgments} judgments, {report.pairs} labelled pairs."
+    yield f"{report.completions} completions of {report.judgments} rows, {report.pairs} labelled pairs."
     few = few_words(report.prompts)
     if few:
         yield few
@@ -121,7 +121,7 @@ def _notes(report: AuditReport) -> Iterator[str]:
     if report.cut_completions:
         yield f"{report.cut_completions} completions are cut at the model's limit already; no edit was tried on them."
     if report.without_completions:
-        yield f"{report.without_completions} judgments have no completions."
+        yield f"{report.without_completions} rows have no completions."
     yield report.overlong
 
 

@@ -94,7 +94,7 @@ def _audited(engine: Any, judgments: Any, edits: Any, *, resamples: int, seed: i
     with Meter("auditing") as meter:
 
         def show(done: int, total: int) -> None:
-            meter.update(f"{done} of {total} judgments")
+            meter.update(f"{done} of {total} rows")
 
         return audit_model(engine, judgments, edits, **reward, options=options, seed=seed, progress=show)
 

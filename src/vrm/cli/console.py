@@ -108,6 +108,8 @@ def quiet_libraries() -> None:
 class Meter:
     """Progress of something without a known end: a live line on a terminal, else one after 2 s and every 10 s more.
 
+    Without a terminal, a line that says what the last one said is left out.
+
     Use as a context manager; call `update` with the text to show. Work of less than 2 s shows no line in a log.
 
     Args:
@@ -150,6 +152,9 @@ class Meter:
     def _tell(self) -> None:
         # From a thread of its own: what takes long may be one call, which cannot say anything itself.
         wait = FIRST_LOG_SECONDS if self._after is None else self._after
+        told = ""
         while not self._done.wait(wait):
-            note(f"{self._title} {self._text}")
+            if self._text != told:
+                told = self._text
+                note(f"{self._title} {told}")
             wait = LOG_EVERY_SECONDS

@@ -225,7 +225,7 @@ def judged(meter: Meter, total: int) -> Callable[[int], None]:
     """What shows on a meter how many of a file's judgments are done."""
 
     def show(done: int) -> None:
-        meter.update(f"{done} of {total} judgments" if done < total else "metrics and intervals")
+        meter.update(f"{done} of {total} rows" if done < total else "metrics and intervals")
 
     show(0)
     return show

@@ -141,10 +141,11 @@ class OverlongReport:
         refused = f"; {self.refused} left out because of the chat template" if self.refused else ""
         if self.identical:
             refused += f"; {self.identical} with completions that are identical in tokens"
+        rows = f"{self.total} row{'' if self.total == 1 else 's'}"
         if not overlong:
             every = "others" if self.refused else "all"
-            return f"{self.total} judgments, {every} within {self.limit} tokens{refused}"
-        return f"{self.total} judgments, limit {self.limit} tokens: {', '.join(overlong)}{refused}"
+            return f"{rows}, {every} within {self.limit} tokens{refused}"
+        return f"{rows}, limit {self.limit} tokens: {', '.join(overlong)}{refused}"
 
 
 def why_identical(row: TokenizedJudgment, first: int, second: int) -> str:

@@ -28,6 +28,7 @@ from vrm.metrics import (
     preferred_sign,
     rows_to_tell,
     style_log_odds,
+    widened,
 )
 from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
 
@@ -112,7 +113,7 @@ def _compare(paired: _Paired, options: ResampleOptions) -> PairedComparison:
     decided = np.flatnonzero(paired.preference != 0.5)
     judged = paired.take(decided)
     difference = judged.hits[:, 0] - judged.hits[:, 1]
-    accuracy = _plain(judged.hits, judged.prompts, options)
+    accuracy = _honest(_plain(judged.hits, judged.prompts, options), judged.prompts)
     p_value, test = (math.nan, "")
     to_find, needed = SMALLEST_DIFFERENCE, math.nan
     if len(decided):
@@ -144,6 +145,18 @@ def _plain(values: Array, prompts: Indices, options: ResampleOptions) -> PairedM
         return _unknown(options)
     interval = bootstrap_mean(values[:, 0] - values[:, 1], prompts, options)
     return PairedMeasure(*values.mean(0).tolist(), interval)
+
+
+def _honest(accuracy: PairedMeasure, prompts: Indices) -> PairedMeasure:
+    """Wilson's interval where one model is right and the other wrong on every pair: all resamples are alike there."""
+    found = accuracy.difference
+    if not abs(found.estimate) > 0.0:
+        return accuracy
+    sign = math.copysign(1.0, found.estimate)
+    size = Interval(abs(found.estimate), *sorted((sign * found.low, sign * found.high)), found.confidence)
+    wide = widened(size, len(np.unique(prompts)))
+    low, high = sorted((sign * wide.low, sign * wide.high))
+    return replace(accuracy, difference=Interval(found.estimate, low, high, found.confidence))
 
 
 def _balanced(judged: _Paired, sides: Array, weights: Array, options: ResampleOptions) -> PairedMeasure:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from vrm.metrics import Interval
-from vrm.results.comparison import Comparison, PairedComparison, PairedMeasure
+from vrm.results.comparison import Comparison, PairedComparison
 from vrm.results.formats import ALPHA, FEW_PROMPTS, ends, leaves_out_zero, number, p_words, percent, points, signed
 
 FEW_DIFFERENCES = 10
@@ -17,7 +17,7 @@ ABOUT_SEEDS = "All this is about these two trained models: other seeds of the sa
 def conclusions(comparison: Comparison) -> list[str]:
     """Sentences on A and B: accuracy, what is left of it under control, log loss, groups; then what to beware of."""
     overall = comparison.overall
-    sentences = [accuracy_words(overall), *_controlled(overall), _loss(overall.negative_log_likelihood)]
+    sentences = [accuracy_words(overall), *_controlled(overall), _loss(overall)]
     for label, groups in (("source", comparison.by_source), ("category", comparison.by_category)):
         if groups:
             sentences.append(group_words(label, groups))
@@ -39,8 +39,9 @@ def accuracy_words(compared: PairedComparison) -> str:
     if certain and significant:
         better, worse, sign = ("A", "B", 1) if interval.estimate > 0 else ("B", "A", -1)
         low, high = sorted((sign * interval.low, sign * interval.high))
+        few = f"On these {judged} pairs " if compared.prompts < FEW_PROMPTS else ""
         return (
-            f"{better} is more accurate than {worse} by {percent(abs(interval.estimate))} points "
+            f"{few}{better} is more accurate than {worse} by {percent(abs(interval.estimate))} points "
             f"({_level(interval)} interval {ends(low, high)}; {p_value})."
         )
     if certain or significant:
@@ -119,13 +120,16 @@ def _controlled(compared: PairedComparison) -> list[str]:
     return [f"{words}."]
 
 
-def _loss(measure: PairedMeasure) -> str:
-    difference = measure.difference
+def _loss(compared: PairedComparison) -> str:
+    difference = compared.negative_log_likelihood.difference
     span = f"{signed(difference.estimate)} nats {ends(difference.low, difference.high, signed)}"
     if not leaves_out_zero(difference):
         return f"Log loss does not tell them apart either way: A - B is {span}."
     better, worse = ("A", "B") if difference.estimate < 0 else ("B", "A")
-    return f"{better}'s probabilities are better than {worse}'s: log loss A - B is {span}."
+    words = f"{better}'s probabilities are better than {worse}'s"
+    if compared.prompts < FEW_PROMPTS:
+        words = f"On these {compared.count} pairs {words}, which is not yet shown for others"
+    return f"{words}: log loss A - B is {span}."
 
 
 def _span(difference: Interval) -> str:

@@ -6,7 +6,15 @@ import numpy as np
 
 from vrm.evaluate.collect import Collected, VotesOnPairs
 from vrm.evaluate.diagnostics import detection
-from vrm.metrics import Array, Interval, ResampleOptions, bootstrap_mean, bootstrap_totals, pairwise_hits
+from vrm.metrics import (
+    Array,
+    Interval,
+    ResampleOptions,
+    bootstrap_mean,
+    bootstrap_totals,
+    pairwise_hits,
+    share_interval,
+)
 from vrm.results.evaluation import SeveralRatersSummary
 
 
@@ -55,4 +63,4 @@ def _base_rate(counts: Array, models_ties: bool) -> float:
 def _majority(votes: VotesOnPairs, decided: Array, options: ResampleOptions) -> Interval:
     first = (votes.counts[:, 0] > votes.counts[:, 1]).astype(np.float64)[decided]
     prompts = [key for key, kept in zip(votes.prompts, decided, strict=True) if kept]
-    return bootstrap_mean(pairwise_hits(votes.margin[decided], first), prompts, options)
+    return share_interval(pairwise_hits(votes.margin[decided], first), prompts, options.confidence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Column, Table
 from vrm.metrics import PreferenceSummary
 from vrm.results.evaluation import (
     Detection,
+    DisagreementReport,
     Evaluation,
     RaterSummary,
     RatingSummary,
@@ -52,7 +54,7 @@ def print_evaluation(console: Console, evaluation: Evaluation, title: str) -> No
             console.print(f"{evaluation.pairs_from_lists} of the pairs are from ranked lists.")
         console.print(details_table(evaluation))
     if evaluation.several_raters is not None:
-        console.print(_several_table(evaluation.several_raters))
+        console.print(_several_table(evaluation.several_raters, evaluation.disagreement))
     if evaluation.rater is not None:
         console.print(_rater_line(evaluation.rater, evaluation.pairs))
     if evaluation.ratings is not None:
@@ -118,8 +120,11 @@ def _add(measures: Table, name: str, summary: PreferenceSummary, style: str = ""
     )
 
 
-def _several_table(several: SeveralRatersSummary) -> Table:
-    """What is predicted of the votes of several raters, each measure with its number and what to compare it with."""
+def _several_table(several: SeveralRatersSummary, above: DisagreementReport | None = None) -> Table:
+    """What is predicted of the votes of several raters, each measure with its number and what to compare it with.
+
+    An AUROC that the table above shows of the same pairs is not shown again.
+    """
     ties = f"{several.ties:,} of them ties" if several.ties else "no ties"
     caption = "NLL in nats a judgment; joint: all votes on a pair together; majority: pairs with more votes for a side"
     if several.ties and not several.models_ties:
@@ -132,7 +137,8 @@ def _several_table(several: SeveralRatersSummary) -> Table:
     measures.add_row("NLL of the vote share", f"{several.pairs:,}", number(share.estimate), span(share, number))
     if majority is not None:
         measures.add_row("majority, %", f"{several.decided:,}", percent(majority.estimate), span(majority))
-    _add_detection(measures, "pairs on which raters differ", several.disagreement, blanks=1)
+    left = _not_shown(several.disagreement, above and above.disagreement)
+    _add_detection(measures, "pairs on which raters differ", left, blanks=1)
     return measures
 
 
@@ -197,11 +203,19 @@ def _add_selective(details: Table, evaluation: Evaluation) -> None:
         beside = ""
 
 
+def _not_shown(detection: Detection | None, above: Detection | None) -> Detection | None:
+    """Without the signals that another detection has with the same figures."""
+    if detection is None or above is None:
+        return detection
+    signals = {name: signal for name, signal in detection.signals.items() if above.signals.get(name) != signal}
+    return replace(detection, signals=signals) if signals else None
+
+
 def _add_detection(details: Table, what: str, detection: Detection | None, blanks: int = 0) -> None:
     if detection is None:
         return
     details.add_section()
-    details.add_row(f"AUROC: {detection.positives} {what} from {detection.negatives} others")
+    details.add_row(f"AUROC: {detection.positives} {what}, against {detection.negatives} others")
     for name, signal in detection.signals.items():
         auroc, over = signal.auroc, signal.over_closeness
         beside = "" if over is None else f"over closeness {with_span(over, partial(signed, digits=2))}"

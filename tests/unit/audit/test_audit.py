@@ -273,7 +273,7 @@ def test_what_cannot_be_audited():
         audit(engine, ROWS, kappa=-1)
     with pytest.raises(ConfigError, match="head 'bt' has no uncertainty"):
         audit(StubEngine(len, head="bt"), ROWS, kappa=1.0)
-    with pytest.raises(DataError, match="1 of 1 judgments have none"):
+    with pytest.raises(DataError, match="1 of 1 rows have none"):
         audit(engine, [Judgment("p", objective_votes={"a": 1.0})])
     with pytest.raises(NumericsError, match=r"file\.jsonl:7: the model gives .* not finite"):
         audit(StubEngine(lambda text: math.nan), [Judgment("p", ["a", "b"], 1.0, file="file.jsonl", line=7)])

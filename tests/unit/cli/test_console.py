@@ -33,6 +33,17 @@ def test_long_work_is_spoken_of_though_it_says_nothing_itself(soon, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_line_that_says_nothing_new_is_left_out(soon, capsys):
+    with Meter("drawing") as meter:
+        seen = wait_for(capsys, "drawing ...")
+        time.sleep(0.1)
+        meter.update("9 of 10")
+        seen += wait_for(capsys, "9 of 10")
+        meter.update("9 of 10")
+        time.sleep(0.1)
+    assert seen + capsys.readouterr().err == "drawing ...\ndrawing 9 of 10\n"
+
+
 def test_short_work_shows_no_line_and_an_error_ends_the_meter(capsys):
     with Meter("short") as meter:
         meter.update("done")

@@ -61,7 +61,7 @@ def test_rows_within_the_limit_are_left_alone(tokenizer_with, policy):
     item = tokenize(FITS)
     assert len(item.prompt) + len(item.completions[0]) == LIMIT
     assert counts(tokenize.report) == (1, 0, 0, 0, 0)
-    assert tokenize.report.render() == "1 judgments, all within 20 tokens"
+    assert tokenize.report.render() == "1 row, all within 20 tokens"
 
 
 def test_error_names_the_row_the_length_and_the_ways_out(tokenizer_with):
@@ -166,5 +166,5 @@ def test_an_unknown_policy(tokenizer_with):
 
 def test_a_report_can_be_shared():
     assert OverlongReport(5, total=3, prompt_truncated=1, dropped=2).render() == (
-        "3 judgments, limit 5 tokens: 1 prompt cut, 2 dropped"
+        "3 rows, limit 5 tokens: 1 prompt cut, 2 dropped"
     )

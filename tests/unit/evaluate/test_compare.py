@@ -21,6 +21,7 @@ from vrm.metrics import (
     mcnemar,
     style_controlled_accuracy,
     style_log_odds,
+    wilson_interval,
 )
 
 OPTIONS = ResampleOptions(resamples=300)
@@ -168,6 +169,21 @@ def test_words_for_a_clear_difference():
     assert turned[0].startswith("B is more accurate than A by ")
     assert "interval -" not in turned[0]
     assert turned[2].startswith("B's probabilities are better than A's: log loss A - B is +0.")
+
+
+def test_words_for_a_clear_difference_on_few_pairs_are_of_these_pairs():
+    sentences, overall = words(11, (1.0, 0.0))
+    assert overall.accuracy.difference == wilson_interval(1.0, 9)
+    turned, other = words(11, (0.0, 1.0))
+    assert other.accuracy.difference.low == -1.0
+    assert other.accuracy.difference.high == -wilson_interval(1.0, 9).low
+    assert sentences[0].startswith(
+        "On these 9 pairs A is more accurate than B by 100.0 points (95 % interval [70.1, 100"
+    )
+    assert sentences[2].startswith(
+        "On these 11 pairs A's probabilities are better than B's, which is not yet shown for "
+    )
+    assert turned[0].startswith("On these 9 pairs B is more accurate than A by 100.0 points")
 
 
 def test_words_for_no_difference_say_what_would_be_needed():

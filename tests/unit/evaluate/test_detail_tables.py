@@ -58,8 +58,8 @@ def test_rows_hold_the_numbers_of_the_evaluation(evaluation):
     assert (
         cells(out, "area by probability")[3] == f"at random: {100 * evaluation.pairs.accuracy.estimate:.1f} of 45 pairs"
     )
-    assert cells(out, "AUROC: 15 ties")[0] == "AUROC: 15 ties from 45 others"
-    assert cells(out, "AUROC: 30 pairs in dispute")[0] == "AUROC: 30 pairs in dispute from 30 others"
+    assert cells(out, "AUROC: 15 ties")[0] == "AUROC: 15 ties, against 45 others"
+    assert cells(out, "AUROC: 30 pairs in dispute")[0] == "AUROC: 30 pairs in dispute, against 30 others"
     signal = evaluation.disagreement.ties.signals["total_sd"]
     (first, second) = (line for line in out.splitlines() if line.startswith("│   total sd"))
     assert first != second

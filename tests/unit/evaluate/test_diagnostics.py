@@ -224,7 +224,7 @@ def test_mistakes_in_lists_are_pairs_and_texts_are_cut(engine):
 def test_the_evaluation_holds_all_of_it(engine, found):
     engine.reset_report()
     evaluation = evaluate_judgments(engine, ROWS, ResampleOptions(resamples=30), mistakes=2)
-    assert evaluation.overlong.startswith("40 judgments")
+    assert evaluation.overlong.startswith("40 rows")
     pairs = found.predictions()
     log_odds = style_log_odds(found.style, pairs.preference, pairs.groups)
     expected = style_controlled_accuracy(

@@ -214,7 +214,7 @@ def test_overlong_rows_are_reported(engine):
     engine.reset_report()
     found = evaluate(engine, [*PAIRS, Judgment("how", [" ".join(["good"] * 300), "bad"], preference=1.0)])
     assert found.judgments == 37
-    assert found.overlong == "37 judgments, limit 128 tokens: 1 completion cut"
+    assert found.overlong == "37 rows, limit 128 tokens: 1 completion cut"
 
 
 def test_predictions_do_not_depend_on_the_window(engine, monkeypatch):

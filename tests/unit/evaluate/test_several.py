@@ -21,7 +21,7 @@ from vrm.inference.explain import explain
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.rewards import RewardView
 from vrm.labels import RaterJudgment
-from vrm.metrics import ResampleOptions
+from vrm.metrics import ResampleOptions, share_interval
 from vrm.model import load_model
 from vrm.results import Kind, read_document, to_text
 from vrm.results.evaluation import EvaluationDocument, FileEvaluation
@@ -65,7 +65,7 @@ def test_the_measures_are_those_of_the_votes():
     assert summary.share_nll.estimate == pytest.approx(2.4 / 4)
     assert summary.joint_nll_base_rate == pytest.approx(-0.9 * math.log(0.45) - 0.1 * math.log(0.1))
     assert summary.majority_accuracy.estimate == pytest.approx(1 / 3)
-    assert summary.majority_accuracy.low < 1 / 3 < summary.majority_accuracy.high
+    assert summary.majority_accuracy == share_interval([1.0, 0.0, 0.0], confidence=OPTIONS.confidence)
     assert (summary.disagreement.positives, summary.disagreement.negatives) == (2, 2)
     assert summary.disagreement.signals["disagreement"].auroc.estimate == 1.0
     assert summary.disagreement.signals["closeness"].over_closeness is None
@@ -92,6 +92,18 @@ def test_a_file_is_evaluated_with_every_head_and_written_and_printed(engine, tmp
     printed = console.export_text()
     assert "Several raters (4 pairs, 9 judgments, 2 of them ties)" in printed
     assert "chance that two raters differ" in printed
+
+
+def test_an_auroc_that_stands_above_is_not_shown_again(engine):
+    evaluation = evaluate_judgments(engine, ROWS[:3], OPTIONS)
+    above, several = evaluation.disagreement.disagreement, evaluation.several_raters.disagreement
+    assert above.signals["closeness"] == several.signals["closeness"]
+    console = Console(record=True, width=200)
+    print_evaluation(console, evaluation, "f")
+    printed = console.export_text().partition("Several raters")[2]
+    assert f"AUROC: {several.positives} pairs on which raters differ, against {several.negatives} other" in printed
+    assert "chance that two raters differ" in printed
+    assert "closeness, -|margin|" not in printed
 
 
 def test_without_a_threshold_ties_are_halves_and_the_table_says_so(make_tiny_model):

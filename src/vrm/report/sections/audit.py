@@ -148,5 +148,5 @@ def _skipped(audit: AuditDocument) -> list[str]:
         words = "completions are cut at the model’s limit already; no edit was tried on them."
         lines.append(f"{whole(audit.cut_completions)} {words}")
     if audit.without_completions:
-        lines.append(f"{whole(audit.without_completions)} judgments have no completions.")
+        lines.append(f"{whole(audit.without_completions)} rows have no completions.")
     return [*lines, audit.overlong] if audit.overlong else lines
