@@ -20,10 +20,11 @@ from vrm.wire.explanation import (
     PairReport,
     UncertaintyReport,
     WeightReport,
+    reasons,
 )
 
 MAX_FREE = 3
-"""Free objectives that are printed one by one, the heaviest; the rest are one line."""
+"""Free objectives that are printed one by one, the heaviest; the rest are one line, but for those that reasons name."""
 
 MAX_PAIRS = 6
 MIN_WIDTH = 60
@@ -144,11 +145,13 @@ class _View:
             yield Text(f"Left out: {', '.join(explained.without)}; the other weights are renormalized.", style="dim")
 
     def _split_free(self) -> tuple[list[WeightReport], list[WeightReport]]:
-        """Weights to print one by one, and the free ones that are summed up."""
+        """Weights to print one by one, and the free ones that are summed up: none that a reason names."""
+        reasoned = {name for pair in self.explanation.pairs[:MAX_PAIRS] for name in reasons(pair.contributions)}
         free = sorted(
             (report for report in self.explanation.weights if not report.named), key=lambda report: -report.weight.mean
         )
-        rest = free[MAX_FREE:] if len(free) > MAX_FREE + 1 else []
+        rest = [report for report in free[MAX_FREE:] if report.objective not in reasoned]
+        rest = rest if len(rest) > 1 else []
         return [report for report in self.explanation.weights if report not in rest], rest
 
     def _scores(self) -> RenderableType:

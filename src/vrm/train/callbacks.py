@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import TrainerCallback, TrainerState
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from vrm.files import write_text
+from vrm.train.processes import say
 
 _SHOWN = ("eval_nll", "eval_accuracy", "eval_calibration_error", "eval_kl_to_prior", "eval_active_units", "eval_loss")
 
@@ -51,6 +52,17 @@ class ProgressBar(TrainerCallback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def say_kept(args: TrainingArguments, state: TrainerState) -> None:
+    """Say whether training stopped early, and which step is kept by which measure; nothing without held-out rows."""
+    if not args.metric_for_best_model or state.best_global_step is None:
+        return
+    kept = f"step {state.best_global_step} is kept, with the lowest {args.metric_for_best_model}"
+    words = f"{kept} of held-out rows, {state.best_metric:.4g}"
+    if state.global_step < state.max_steps:
+        words = f"stopped early, at step {state.global_step} of {state.max_steps} (train.early_stopping): {words}"
+    say(words)
 
 
 class HistoryWriter(TrainerCallback):

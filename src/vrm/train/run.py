@@ -24,7 +24,7 @@ from vrm.results.header import overlong_counts
 from vrm.results.run import RowCounts, RunDocument
 from vrm.train.adapters import check_adapters, with_adapters
 from vrm.train.arguments import training_arguments
-from vrm.train.callbacks import HistoryWriter, ProgressBar
+from vrm.train.callbacks import HistoryWriter, ProgressBar, say_kept
 from vrm.train.checkpoints import BestOfThisFolder, whole_checkpoint
 from vrm.train.compilation import compile_backbone, compiles
 from vrm.train.inputs import compare_inputs, run_inputs
@@ -104,6 +104,7 @@ def run_training(
     trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume)
     trainer = _trainer(config, trained, prepared)
     train_seconds = _train(trainer, checkpoint)
+    say_kept(trainer.args, trainer.state)
     metrics = trainer.evaluate() if prepared.eval is not None else {}
     metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
     final = trainer.accelerator.unwrap_model(trained)

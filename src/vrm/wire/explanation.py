@@ -117,16 +117,25 @@ class PairReport:
     disagreement: float | None = None
 
 
+def reasons(contributions: Mapping[str, float]) -> dict[str, float]:
+    """The contributions that `reasons_in_words` names; those that round to zero are none.
+
+    Args:
+        contributions: to a margin, the largest in size first.
+    """
+    return dict([(name, value) for name, value in contributions.items() if abs(value) >= 0.005][:NUM_REASONS])
+
+
 def reasons_in_words(contributions: Mapping[str, float]) -> str:
     """The largest contributions: `because of safety +1.20, in spite of brevity -0.30`.
 
     Args:
         contributions: to a margin, the largest in size first.
     """
-    largest = [(name, value) for name, value in contributions.items() if abs(value) >= 0.005][:NUM_REASONS]
+    largest = reasons(contributions)
     parts = {
-        "because of": {name: value for name, value in largest if value > 0},
-        "in spite of": {name: value for name, value in largest if value < 0},
+        "because of": {name: value for name, value in largest.items() if value > 0},
+        "in spite of": {name: value for name, value in largest.items() if value < 0},
     }
     return ", ".join(f"{words} {_listed(side)}" for words, side in parts.items() if side) or "for no visible reason"
 

@@ -110,6 +110,16 @@ def test_many_free_objectives_are_summed_up():
     assert "0.15" in text
 
 
+def test_free_objectives_that_a_reason_names_are_in_the_tables():
+    found = explanation()
+    contributions = {"free_5": 1.2, "safety": 0.3, "free_6": 0.001}
+    words = reasons_in_words(contributions)
+    text = printed(replace(found, pairs=(replace(found.pairs[0], contributions=contributions, reasons=words),)))
+    assert text.count("free_5") == 3
+    assert "2 more free" in text
+    assert "free_6" not in text
+
+
 def test_completions_and_pairs_that_do_not_fit_are_counted():
     text = printed(explanation(10), 80)
     assert "8 more did not fit" in text

@@ -169,25 +169,30 @@ def test_ranked_lists_alone_are_trained_on(make_config, run_data):
     assert bool((rewards[:, 1] > rewards[:, 2]).all())
 
 
-def test_early_stopping_ends_a_run_that_gets_no_better(make_config, run_data, rows):
+def test_early_stopping_ends_a_run_that_gets_no_better(make_config, run_data, rows, capsys):
     reverse = [replace(row, preference=0.0, ratings=None, objective_votes=None) for row in rows(16)]
     changes = {"train.epochs": 40, "train.evals": 40, "train.learning_rate": 0.01, "train.early_stopping": 2}
 
     def evaluations(config):
         lines = (Path(config.output_dir) / "history.jsonl").read_text().splitlines()
-        return [entry["eval_nll"] for entry in map(json.loads, lines) if "eval_nll" in entry]
+        return [(entry["eval_nll"], entry["step"]) for entry in map(json.loads, lines) if "eval_nll" in entry]
 
     config = make_config(changes, output="patient")
     # The evaluation rows are the training rows with their labels turned round: every step makes them worse.
     run_training(config, data=run_data(rows(16), reverse))
-    scores = evaluations(config)
+    scores, steps = zip(*evaluations(config), strict=True)
     assert len(scores) < 40
     best = scores.index(min(scores))
     # The last of the history is the evaluation of the best checkpoint.
     assert len(scores) == best + 2 + 2
+    said = capsys.readouterr().err
+    assert f"stopped early, at step {steps[-2]} of " in said
+    assert f"step {steps[best]} is kept, with the lowest nll of held-out rows, {scores[best]:.4g}\n" in said
     config = make_config({**changes, "train.early_stopping": None, "train.epochs": 5, "train.evals": 5}, output="all")
     run_training(config, data=run_data(rows(16), reverse))
     assert len(evaluations(config)) >= 6
+    assert "stopped early" not in (said := capsys.readouterr().err)
+    assert "is kept, with the lowest nll of held-out rows" in said
 
 
 def test_rows_over_the_limit_stop_the_run_if_so_configured(make_config, run_data, rows):
