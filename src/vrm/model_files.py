@@ -16,6 +16,8 @@ MODEL_TYPE = "vrm"
 
 _SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _OTHER_WEIGHTS = ("*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.ckpt", "*.pt", "*.pth")
+_TOKENIZER, _STATE = "tokenizer_config.json", "trainer_state.json"
+_TEMPLATES = ("chat_template.jinja", "additional_chat_templates", "chat_template.json", "tekken.json")
 _LONGEST_POINTER = 1024
 _HEADER_LENGTH = 8
 
@@ -32,12 +34,15 @@ _BEGINNINGS = {
 def check_model_directory(path: str) -> None:
     """Look at a MODEL argument that is a path: a reward model of this package, or an adapter of one.
 
-    Names that are no paths (of the Hub) are not looked at. Reads the beginnings of files alone.
+    Names of the Hub are looked up in its cache alone, and that where it cannot be reached. Reads the beginnings of
+    files alone.
 
     Raises:
         CheckpointError: it cannot be such a model; names the file and what it is.
     """
     directory = _directory(path, "a reward model")
+    if directory is not None:
+        _check_no_checkpoint(directory)
     if directory is None or (directory / ADAPTER).is_file():
         check_weights(path)
         return
@@ -74,6 +79,7 @@ def _directory(path: str, what: str) -> Path | None:
     if not place.is_dir():
         if path.startswith((".", "/", "~")):
             raise CheckpointError(f"{path}: no such directory")
+        _check_cached(path)
         return None
     if not (place / CONFIG).is_file() and not (place / ADAPTER).is_file():
         if (place / CONFIG).exists():
@@ -82,6 +88,42 @@ def _directory(path: str, what: str) -> Path | None:
         hint = f"; did you mean {inside}?" if (inside / CONFIG).is_file() else ""
         raise CheckpointError(f"{path} has no {CONFIG}: expected a directory written by save_pretrained{hint}")
     return place
+
+
+def _check_cached(name: str) -> None:
+    """Raise CheckpointError for a name that is no directory, where the Hub is not asked and its cache has no such."""
+    from huggingface_hub import constants
+
+    cached = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
+    if constants.HF_HUB_OFFLINE and not cached.exists():
+        raise CheckpointError(
+            f"{name}: there is no such directory here, and of the Hub no model of that name is in the cache, while "
+            "offline mode is set (HF_HUB_OFFLINE)"
+        )
+
+
+def _check_no_checkpoint(directory: Path) -> None:
+    """Raise CheckpointError for a checkpoint of a run, which has no tokenizer: those of other trainers have one."""
+    if not (directory / _STATE).is_file() or (directory / _TOKENIZER).is_file():
+        return
+    model = directory.parent / "model"
+    hint = f"did you mean {model}?" if (model / CONFIG).is_file() else "its run writes a model when it ends"
+    raise CheckpointError(f"{directory} is a checkpoint of a run and no model; {hint}")
+
+
+def check_chat_template(path: str) -> None:
+    """Raise CheckpointError for a directory without the chat template that its model of conversations needs."""
+    directory = Path(path)
+    stated = directory / _TOKENIZER
+    if not (directory / CONFIG).is_file() or not stated.is_file():
+        return
+    if read_json(directory / CONFIG).get("conversational") is not True or read_json(stated).get("chat_template"):
+        return
+    if not any((directory / name).exists() for name in _TEMPLATES):
+        raise CheckpointError(
+            f"{directory} has no {_TEMPLATES[0]}, but its {CONFIG} says that the model is conversational: without the "
+            "chat template it reads no text"
+        )
 
 
 def check_no_file(path: str, what: str) -> None:
@@ -222,7 +264,8 @@ def _why(directory: Path, error: Exception) -> str:
             problem = f"{directory} holds no vocabulary of a tokenizer (tokenizer.json, vocab.txt, tokenizer.model ...)"
         if problem is not None:
             return problem
-    return f"{directory} cannot be loaded: {in_one_line(error)}"
+        return f"{directory} cannot be loaded: {in_one_line(error)}"
+    return f"{directory}: there is no such directory here, and from the Hub it cannot be loaded: {in_one_line(error)}"
 
 
 _VOCABULARIES = ("tokenizer.json", "vocab*", "merges.txt", "*.model", "*.tiktoken", "tekken.json")

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from vrm.errors import CheckpointError, ConfigError
-from vrm.model_files import ADAPTER, CONFIG, MODEL_TYPE, check_model_directory, read_json
+from vrm.model_files import ADAPTER, CONFIG, MODEL_TYPE, check_chat_template, check_model_directory, read_json
 
 _DEVICES = "auto cpu cuda ipu xpu mkldnn opengl opencl ideep hip ve fpga maia xla lazy vulkan mps meta hpu mtia"
 """Kinds of devices that torch knows, beside those that a package may add."""
@@ -54,6 +54,7 @@ def check_model(model: str) -> None:
         named = ", ".join(models[:_MOST_NAMED]) + (", ..." if len(models) > _MOST_NAMED else "")
         raise CheckpointError(f"{path} is the directory of a run and no model; did you mean {named}?")
     check_model_directory(model)
+    check_chat_template(model)
 
 
 def check_directory_name(name: str, what: str) -> None:

@@ -20,6 +20,7 @@ from vrm.inference.judged import JudgedBatch
 from vrm.inference.steering import Steering
 from vrm.model.checkpoint import load_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.model_files import check_chat_template
 from vrm.user_files import at_home
 
 WINDOW = 512
@@ -74,8 +75,14 @@ class RewardEngine:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu", **kwargs: object) -> RewardEngine:
-        """Load a model directory or Hub name and build an engine around it."""
-        model, tokenizer = load_model(at_home(str(name_or_path)), device=device)
+        """Load a model directory or Hub name and build an engine around it.
+
+        Raises:
+            CheckpointError: it is no reward model, is damaged, or lacks the chat template that it needs.
+        """
+        path = at_home(str(name_or_path))
+        check_chat_template(path)
+        model, tokenizer = load_model(path, device=device)
         return cls(model, tokenizer, **kwargs)  # type: ignore[arg-type]
 
     def reset_report(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+from huggingface_hub import constants
 
 from vrm.cli.checks import check_device, check_directory_name, check_model
 from vrm.errors import CheckpointError, ConfigError
@@ -38,6 +40,12 @@ def folder(tmp_path_factory):
         (place / name).mkdir(parents=True)
         (place / name / "config.json").write_text(json.dumps({"model_type": "vrm"}))
         (place / name / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    for name in ("run/checkpoint-4", "unfinished/checkpoint-4", "silent"):
+        shutil.copytree(place / "run/model", place / name)
+    for name in ("run", "unfinished"):
+        (place / name / "checkpoint-4/trainer_state.json").write_text("{}")
+    (place / "silent/config.json").write_text(json.dumps({"model_type": "vrm", "conversational": True}))
+    (place / "silent/tokenizer_config.json").write_text("{}")
     (place / "other").mkdir()
     (place / "other/config.json").write_text(json.dumps({"model_type": "bert"}))
     (place / "empty").mkdir()
@@ -58,6 +66,13 @@ MISTAKES = {
     "evaluate run/model rows.jsonl --device gpu": "device 'gpu' cannot be used",
     "evaluate run/model rows.jsonl --json empty": "--json: empty is a directory",
     "compare run/model several rows.jsonl": "did you mean several/bt/model, several/vrm/model?",
+    "compare run/model nope/dir rows.jsonl": "nope/dir: there is no such directory here, and of the Hub",
+    "score nope/dir rows.jsonl": "while offline mode is set (HF_HUB_OFFLINE)",
+    "export nope/dir new": "nope/dir: there is no such directory here",
+    "serve nope/dir": "nope/dir: there is no such directory here",
+    "score run/checkpoint-4 rows.jsonl": "checkpoint-4 is a checkpoint of a run and no model; did you mean run/model?",
+    "score unfinished/checkpoint-4 rows.jsonl": "its run writes a model when it ends",
+    "score silent rows.jsonl": "silent has no chat_template.jinja, but its config.json says",
     "compare run/model run/model missing.jsonl": "no file or directory 'missing.jsonl'",
     "score rows.jsonl rows.jsonl": "rows.jsonl is a file",
     "score run/model missing.jsonl": "no file or directory 'missing.jsonl'",
@@ -111,12 +126,30 @@ def test_the_answer_comes_before_torch(answers, command):
     assert not heavy
 
 
-def test_models_that_are_there_and_names_of_the_hub_pass(folder):
+def test_models_that_are_there_and_names_of_the_hub_pass(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     for model in (str(folder / "run/model"), "owner/name"):
         check_model(model)
     for model in ("./owner", "name", "/a/b"):
         with pytest.raises(CheckpointError, match="no such directory"):
             check_model(model)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="owner/name: there is no such directory here"):
+        check_model("owner/name")
+    (tmp_path / "models--owner--name").mkdir()
+    check_model("owner/name")
+
+
+def test_a_checkpoint_of_another_trainer_and_a_template_in_any_place_pass(folder, tmp_path):
+    shutil.copytree(folder / "silent", tmp_path / "checkpoint-4")
+    (tmp_path / "checkpoint-4/trainer_state.json").write_text("{}")
+    stated = tmp_path / "checkpoint-4/tokenizer_config.json"
+    stated.write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    check_model(str(tmp_path / "checkpoint-4"))
+    stated.write_text("{}")
+    (tmp_path / "checkpoint-4/chat_template.jinja").write_text("{{ messages }}")
+    check_model(str(tmp_path / "checkpoint-4"))
 
 
 def test_devices_and_names(tmp_path):

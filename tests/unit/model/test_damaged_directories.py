@@ -14,7 +14,7 @@ from vrm.doctor import load_reading
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model import VRMForSequenceClassification, load_model
 from vrm.model.checkpoint import check_vocabulary, load_tokenizer
-from vrm.model_files import check_backbone_directory, check_model_directory
+from vrm.model_files import check_backbone_directory, check_model_directory, loading
 from vrm.testing import byte_level_tokenizer
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0123456789abcdef\nsize 91073\n"
@@ -200,3 +200,9 @@ def test_the_wrong_tokenizer_in_a_model_directory(tiny_model_dir, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(directory)
     with pytest.raises(CheckpointError, match=rf"has the token .* with id {len(tokenizer) - 1}"):
         load_model(directory)
+
+
+def test_a_name_that_the_hub_does_not_give_is_said_to_be_no_directory_either():
+    words = "a/b: there is no such directory here, and from the Hub .*no network"
+    with pytest.raises(CheckpointError, match=words), loading("a/b"):
+        raise OSError("no network")
