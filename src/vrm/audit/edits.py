@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from hashlib import blake2b
 from random import Random
 from types import MappingProxyType
@@ -245,8 +246,10 @@ def select_edits(names: Iterable[str] | None = None, edits: Mapping[str, Edit] =
     wanted = {name if name in edits else name.replace("-", " ") for name in names}
     unknown = sorted(wanted - set(edits))
     if unknown or not wanted:
+        close = get_close_matches(unknown[0], edits, 1) if unknown else []
+        meant = f"did you mean {close[0]}? " if close else ""
         raise ConfigError(
-            f"there is no edit {', '.join(map(repr, unknown)) or 'given'}; there are: {', '.join(edits)}."
+            f"there is no edit {', '.join(map(repr, unknown)) or 'given'}; {meant}there are: {', '.join(edits)}."
         )
     return {name: edit for name, edit in edits.items() if name in wanted}
 

@@ -65,7 +65,7 @@ def audit(
     """
     check_results_have_a_place(json_file, overwrite)
     check_arguments(model, sources=[file], device=device)
-    options.check_steering(emphasize, without)
+    options.check_steering(emphasize, without, model)
     from vrm.inference.reward_choice import RewardChoice
 
     RewardChoice(kappa=kappa or None, risk=risk, beta=beta)  # wrong ones are found before the model is loaded

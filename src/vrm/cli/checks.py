@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from vrm.errors import CheckpointError, ConfigError
+from vrm.errors import CannotFollowError, CheckpointError, ConfigError
 from vrm.model_files import ADAPTER, CONFIG, MODEL_TYPE, check_chat_template, check_model_directory, read_json
 
 _DEVICES = "auto cpu cuda ipu xpu mkldnn opengl opencl ideep hip ve fpga maia xla lazy vulkan mps meta hpu mtia"
@@ -55,6 +56,33 @@ def check_model(model: str) -> None:
         raise CheckpointError(f"{path} is the directory of a run and no model; did you mean {named}?")
     check_model_directory(model)
     check_chat_template(model)
+
+
+def check_objectives(model: str, emphasized: Iterable[str], left_out: Iterable[str]) -> None:
+    """Raise CannotFollowError for steering by names that a model directory's configuration has not; rest: the engine.
+
+    Args:
+        model: a MODEL argument that has been checked.
+        emphasized: names in `--emphasize`.
+        left_out: names in `--without`.
+    """
+    without = set(left_out)
+    given = {*emphasized, *without}
+    if not given or not (Path(model) / CONFIG).is_file():
+        return
+    stored = read_json(Path(model) / CONFIG)
+    named, free = stored.get("objectives") or [], stored.get("num_free_objectives")
+    # Heads that know one reward alone call it so; which they are is not told without torch.
+    others = ["reward", *(f"free_{number + 1}" for number in range(free if isinstance(free, int) else 0))]
+    unknown = sorted(given - {*named, *others})
+    if unknown and free is not None:
+        close = difflib.get_close_matches(unknown[0], [*named, *others], 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        has = f"named objectives are: {', '.join(named)}" if named else "objectives are free_1, free_2 ..."
+        raise CannotFollowError(
+            f"steering names {', '.join(unknown)}, but the model's {has}{hint}",
+            "without" if without & set(unknown) else "emphasis",
+        )
 
 
 def check_directory_name(name: str, what: str) -> None:

@@ -115,7 +115,7 @@ def evaluate(
     """
     check_results_have_a_place(json_file, overwrite)
     check_arguments(model, device=device)
-    options.check_steering(emphasize, without)
+    options.check_steering(emphasize, without, model)
     inputs = [find_input(argument) for argument in files]
     places = [_rewards_path(item, rewards, json_file) for item in inputs]
     check_results_have_a_place(json_file, overwrite, *places)

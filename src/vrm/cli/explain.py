@@ -53,7 +53,7 @@ def explain(
     require_stdout("send it to a file")
     _check_arguments(source, prompt, completion, line)
     check_arguments(model, sources=[] if source is None else [source], device=device)
-    options.check_steering(emphasize, without)
+    options.check_steering(emphasize, without, model)
     mapping = options.columns(column)
     judgment, notes = _typed(prompt, completion) if source is None else _row(source, line, mapping)
     engine = options.load_engine(

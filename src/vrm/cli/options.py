@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vrm.choices import NO_CACHE, OnBadRows, OnOverlong, Precision, Risk
-from vrm.cli.checks import check_model
+from vrm.cli.checks import check_model, check_objectives
 from vrm.errors import ConfigError
 from vrm.threads import use_threads
 from vrm.user_files import at_home
@@ -189,16 +189,23 @@ def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[st
     return given
 
 
-def check_steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> dict[str, float]:
+def check_steering(
+    emphasize: Sequence[str] | None, without: Sequence[str] | None, model: str | None = None
+) -> dict[str, float]:
     """The counts of `--emphasize`, checked with `--without` before torch is imported.
+
+    `model` is a directory whose configuration has to know the names.
 
     Raises:
         typer.BadParameter: for values that are not of their form, or an objective that is in both.
+        CannotFollowError: the model has no such objective.
     """
     added = counts(emphasize)
     both = sorted(set(added) & set(without or []))
     if both:
         raise typer.BadParameter(f"{', '.join(both)} cannot be left out and emphasized", param_hint="--without")
+    if model is not None:
+        check_objectives(model, added, without or ())
     return added
 
 

@@ -88,7 +88,7 @@ def score(
         require_stdout("give -o FILE")
     mapping = options.columns(column)
     check_arguments(model, sources=[source], device=device)
-    options.check_steering(emphasize, without)
+    options.check_steering(emphasize, without, model)
     _check_output(source, output, overwrite)
     from vrm.inference.score import ScoreOptions, Scorer, read_scoring_rows
     from vrm.inference.score_output import open_sink, scoring_settings, write_scores

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from vrm.cli import options
 from vrm.cli.checks import check_directory_name, check_sources
 from vrm.cli.console import LOADING_LOG_SECONDS, Meter, note, print_json, quiet_libraries, results
 from vrm.config import load_config
+
+if TYPE_CHECKING:
+    from vrm.results.run import RunDocument
 
 
 def train(
@@ -39,31 +43,45 @@ def train(
         note(f"warning: {warning.message}")
     check_sources(source.path for source in (*run_config.data.train, *run_config.data.eval))
     check_directory_name(run_config.model.backbone, "model.backbone")
-    from vrm.train.output import check_output
+    from vrm.train.output import MODEL, check_output, finished_run
 
-    check_output(Path(run_config.output_dir), resume, overwrite)
+    output = Path(run_config.output_dir)
+    check_output(output, resume, overwrite)
+    finished = finished_run(run_config) if resume else None
+    if finished is not None:
+        if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+            note(f"the run in {output} is finished: nothing is left to do")
+            _print(finished, output / MODEL, as_json)
+        return
     with Meter("loading libraries", LOADING_LOG_SECONDS):
         quiet_libraries()
-        from vrm.metrics import json_ready
-        from vrm.results import to_text
-        from vrm.results.formats import few_words, held_out_accuracy
         from vrm.train.processes import is_main_process
         from vrm.train.run import run_training
 
     result = run_training(run_config, resume=resume, overwrite=overwrite)
     if not is_main_process():
         return
+    _print(result.summary, result.model_dir, as_json)
+    seconds = result.summary.seconds
+    if not as_json:
+        note(f"trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all")
+
+
+def _print(summary: RunDocument, model: Path, as_json: bool) -> None:
+    """What came of a run, without the time that it took."""
+    from vrm.metrics import json_ready
+    from vrm.results import to_text
+    from vrm.results.formats import few_words, held_out_accuracy
+
     if as_json:
-        print_json(to_text({"model": str(result.model_dir), **json_ready(result.summary)}))
+        print_json(to_text({"model": str(model), **json_ready(summary)}))
         return
-    console = results()
+    console, metrics = results(), summary.metrics
     for name in ("accuracy", "nll", "calibration_error", "kl_to_prior", "active_units"):
-        if name in result.metrics:
-            value = held_out_accuracy(result.metrics) if name == "accuracy" else f"{result.metrics[name]:.4g}"
+        if name in metrics:
+            value = held_out_accuracy(metrics) if name == "accuracy" else f"{metrics[name]:.4g}"
             console.print(f"{name:<18} {value}", markup=False)
-    few = few_words(int(result.metrics["pairs"]), "held-out pair") if "pairs" in result.metrics else ""
+    few = few_words(int(metrics["pairs"]), "held-out pair") if "pairs" in metrics else ""
     if few:
         note(few)
-    seconds = result.summary.seconds
-    note(f"trained in {seconds['train']:.0f} s, {seconds['total']:.0f} s in all")
-    console.print(f"{'model':<18} {result.model_dir}", soft_wrap=True)
+    console.print(f"{'model':<18} {model}", soft_wrap=True)

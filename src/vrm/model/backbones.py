@@ -17,9 +17,21 @@ from vrm.model.padding import pad_right
 from vrm.model.segments import Segments
 
 
+def embedding_rows(model: Any) -> int | None:
+    """Rows of a model's table of token embeddings; None where it has no such table."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])
+    except (AttributeError, NotImplementedError):
+        return None
+
+
 def _hidden_states(
     backbone: nn.Module, input_ids: Tensor, mask: Tensor, layers: list[int], **packed: Any
 ) -> list[Tensor]:
+    if mask.dim() == input_ids.dim():
+        # A special token for padding may be beyond the table; it is never read, but it is looked up.
+        rows = embedding_rows(backbone)
+        input_ids = input_ids if rows is None else input_ids.masked_fill((input_ids >= rows) & (mask == 0), 0)
     only_last = layers == [-1]
     outputs = backbone(
         input_ids=input_ids, attention_mask=mask, output_hidden_states=not only_last, return_dict=True, **packed

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from vrm.errors import CheckpointError
 from vrm.files import follow_umask, writing
+from vrm.model.backbones import embedding_rows
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.embedded import resolve_backbone
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -123,14 +124,6 @@ def _stated_rows(config: Mapping[str, Any]) -> int | None:
             return _stated_rows(config[name])
     rows = config.get("vocab_size")
     return rows if isinstance(rows, int) else None
-
-
-def embedding_rows(model: Any) -> int | None:
-    """Rows of a model's table of token embeddings; None where it has no such table."""
-    try:
-        return int(model.get_input_embeddings().weight.shape[0])
-    except (AttributeError, NotImplementedError):
-        return None
 
 
 _LEAST_SHARE, _FEW, _FEW_LETTERS = 0.5, 256, 8

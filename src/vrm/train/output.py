@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vrm.config import RunConfig, with_new_keys
 from vrm.errors import ConfigError
 from vrm.files import write_text
+from vrm.results import from_json, read_object
+from vrm.results.run import RunDocument
 
 CONFIG = "config.json"
 INPUTS = "run_inputs.json"
@@ -103,14 +105,42 @@ def compare_configuration(config: RunConfig) -> None:
         stored, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
         raise ConfigError(f"--resume: {path} is no configuration; start anew with --overwrite") from None
-    before, after = flat(stored), flat(_values(config))
-    changed = [key for key in {**before, **after} if key not in FREE and before.get(key) != after.get(key)]
+    changed = [change for change in _changes(stored, _values(config)) if change[0] not in FREE]
     if changed:
-        lines = "\n".join(f"  {key}: {after.get(key)!r} now, {before.get(key)!r} before" for key in changed)
+        lines = "\n".join(f"  {key}: {after!r} now, {before!r} before" for key, before, after in changed)
         raise ConfigError(
             f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
             "Give the same one, or choose another output_dir"
         )
+
+
+def _changes(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two configurations differ: dotted name, value before and value after."""
+    pair = [value for value in (before, after) if value is not None]
+    if pair and all(isinstance(value, Mapping) for value in pair):
+        old, new = before or {}, after or {}
+        for key in {**old, **new}:
+            yield from _changes(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif _sources(before) and _sources(after) and len(before) == len(after):
+        for number, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _changes(old, new, f"{name}.{number}")
+    elif before != after:
+        yield name, before, after
+
+
+def _sources(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, Mapping) for entry in value)
+
+
+def finished_run(config: RunConfig) -> RunDocument | None:
+    """What a run left that `--resume` finds finished; None where there is something left to do.
+
+    Raises:
+        ConfigError: it was started with another configuration.
+    """
+    compare_configuration(config)
+    output = Path(config.output_dir)
+    return from_json(RunDocument, read_object(output / SUMMARY), output / SUMMARY) if is_finished(output) else None
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vrm.files import new_folder, write_text
 from vrm.labels import multipliers
 from vrm.model.checkpoint import save_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.results import from_json, read_object, to_text
+from vrm.results import to_text
 from vrm.results.base import versions
 from vrm.results.header import overlong_counts
 from vrm.results.run import RowCounts, RunDocument
@@ -35,8 +35,7 @@ from vrm.train.output import (
     SUMMARY,
     begin_output,
     check_output,
-    compare_configuration,
-    is_finished,
+    finished_run,
 )
 from vrm.train.passes import passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
@@ -86,7 +85,12 @@ def run_training(
     """
     started = time.perf_counter()
     output = Path(config.output_dir)
-    checkpoint = _starting_point(config, resume, overwrite)
+    check_output(output, resume, overwrite)
+    summary = finished_run(config) if resume else None
+    if summary is not None:
+        say(f"the run in {output} is finished: nothing is left to do")
+        return TrainResult(output / MODEL, summary.metrics, summary)
+    checkpoint = _starting_point(config, resume)
     check_adapters(config.model)
     data = data or load_data(config.data, config.seed)
     say(data.report)
@@ -97,10 +101,6 @@ def run_training(
             compare_inputs(output, inputs)
         else:
             begin_output(config, inputs)
-    if resume and is_finished(output):
-        say(f"the run in {output} is finished: nothing is left to do")
-        summary = from_json(RunDocument, read_object(output / SUMMARY), output / SUMMARY)
-        return TrainResult(output / MODEL, summary.metrics, summary)
     trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume)
     trainer = _trainer(config, trained, prepared)
     train_seconds = _train(trainer, checkpoint)
@@ -120,17 +120,12 @@ def run_training(
     return TrainResult(output / MODEL, metrics, summary)
 
 
-def _starting_point(config: RunConfig, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to go on from; None for a new run, and where the run to be resumed is finished."""
-    output = Path(config.output_dir)
+def _starting_point(config: RunConfig, resume: bool) -> Path | None:
+    """The checkpoint to go on from; None for a new run."""
     check_backbone(config.model)
-    check_output(output, resume, overwrite)
     if not resume:
         return None
-    compare_configuration(config)
-    if is_finished(output):
-        return None
-    checkpoint, note = whole_checkpoint(output)
+    checkpoint, note = whole_checkpoint(Path(config.output_dir))
     if note:
         say(note)
     return checkpoint

@@ -23,8 +23,8 @@ from vrm.data.statistics import objective_names, rating_statistics, without_unkn
 from vrm.errors import ConfigError
 from vrm.labels import has_label
 from vrm.labels.judgments import vote_counts
-from vrm.model.backbones import first_position
-from vrm.model.checkpoint import check_vocabulary, embedding_rows, load_tokenizer
+from vrm.model.backbones import embedding_rows, first_position
+from vrm.model.checkpoint import check_vocabulary, load_tokenizer
 from vrm.model.configuration_vrm import (
     VRMConfig,
     check_architecture,

@@ -46,6 +46,9 @@ def folder(tmp_path_factory):
         (place / name / "checkpoint-4/trainer_state.json").write_text("{}")
     (place / "silent/config.json").write_text(json.dumps({"model_type": "vrm", "conversational": True}))
     (place / "silent/tokenizer_config.json").write_text("{}")
+    shutil.copytree(place / "run/model", place / "named")
+    named = {"model_type": "vrm", "objectives": ["safety", "brevity"], "num_free_objectives": 2}
+    (place / "named/config.json").write_text(json.dumps(named))
     (place / "other").mkdir()
     (place / "other/config.json").write_text(json.dumps({"model_type": "bert"}))
     (place / "empty").mkdir()
@@ -66,6 +69,10 @@ MISTAKES = {
     "evaluate run/model rows.jsonl --device gpu": "device 'gpu' cannot be used",
     "evaluate run/model rows.jsonl --json empty": "--json: empty is a directory",
     "compare run/model several rows.jsonl": "did you mean several/bt/model, several/vrm/model?",
+    "explain named rows.jsonl --emphasize nosuch=5": "steering names nosuch, but the model's named objectives are: safety",
+    "score named rows.jsonl --without saftey": "did you mean safety?",
+    "evaluate named rows.jsonl --without free_3": "did you mean free_2?",
+    "audit named rows.jsonl --edit paddin": "there is no edit 'paddin'; did you mean padding? there are: padding",
     "compare run/model nope/dir rows.jsonl": "nope/dir: there is no such directory here, and of the Hub",
     "score nope/dir rows.jsonl": "while offline mode is set (HF_HUB_OFFLINE)",
     "export nope/dir new": "nope/dir: there is no such directory here",

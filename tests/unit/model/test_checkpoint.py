@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import vrm
 from vrm.errors import CheckpointError
 from vrm.model import VRMForSequenceClassification, load_model
+from vrm.model.backbones import encode_padded_rows
 from vrm.model.checkpoint import weights_sha256
 
 TEXTS = ["<|im_start|>user\nhow<|im_end|>\n<|im_start|>assistant\nvery good", "x<|im_start|>assistant\nno"]
@@ -145,3 +146,16 @@ def test_weights_of_a_hub_model_are_those_beside_its_configuration(tmp_path, mon
     (tmp_path / "model.safetensors").write_bytes(b"abc")
     assert weights_sha256("owner/name") == hashlib.sha256(b"abc").hexdigest()
     assert asked == [("owner/name", "config.json", True)]
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_padding_may_be_a_token_beyond_the_table(make_tiny_model, kind):
+    model, _ = load_model(make_tiny_model(kind=kind))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
+    ids = torch.tensor([[5, 6, 7, 8, 9], [5, 6, 7, 0, 0]])
+    encoded = [
+        encode_padded_rows(model.backbone, model.config, ids.masked_fill(~mask, pad), mask, torch.tensor([2, 2]))
+        for pad in (0, 10**6)
+    ]
+    for one, other in zip(*encoded, strict=True):
+        assert torch.equal(one, other)

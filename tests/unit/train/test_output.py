@@ -15,7 +15,7 @@ from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, OutputError
 from vrm.train import callbacks
 from vrm.train.checkpoints import forget_old, whole_checkpoint
-from vrm.train.output import checkpoints
+from vrm.train.output import checkpoints, compare_configuration
 from vrm.train.run import run_training
 
 pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWarning")
@@ -66,6 +66,26 @@ def test_a_finished_run_is_kept_unless_it_is_to_be_replaced(make_config, run_dat
     shutil.rmtree(output / "model")
     with pytest.raises(ConfigError, match="unfinished run: continue it with --resume, replace it with --overwrite"):
         run_training(config, data=data)
+
+
+def test_a_finished_run_is_told_before_anything_is_read(make_config, run_data, rows, monkeypatch):
+    config = make_config()
+    first = run_training(config, data=run_data(rows(16), rows(8, seed=1)))
+    monkeypatch.setattr("vrm.train.run.load_data", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("vrm.train.run.check_backbone", lambda *_: pytest.fail("looked at"))
+    assert run_training(config, resume=True).metrics == first.metrics
+
+
+def test_of_another_configuration_the_part_that_differs_is_named(make_config):
+    config = make_config({"data.train": ["a.jsonl", "b.jsonl"]})
+    output = Path(config.output_dir)
+    output.mkdir()
+    (output / "config.json").write_text(config.model_dump_json())
+    compare_configuration(config)
+    with pytest.raises(ConfigError) as raised:
+        compare_configuration(make_config({"data.train": ["a.jsonl", "c.jsonl"]}))
+    lines = [line for line in str(raised.value).splitlines() if line.startswith("  ")]
+    assert lines == ["  data.train.1.path: 'c.jsonl' now, 'b.jsonl' before"]
 
 
 def test_an_output_directory_that_is_no_run(make_config, run_data, rows):
