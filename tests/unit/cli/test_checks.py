@@ -69,7 +69,7 @@ MISTAKES = {
     "evaluate run/model rows.jsonl --device gpu": "device 'gpu' cannot be used",
     "evaluate run/model rows.jsonl --json empty": "--json: empty is a directory",
     "compare run/model several rows.jsonl": "did you mean several/bt/model, several/vrm/model?",
-    "explain named rows.jsonl --emphasize nosuch=5": "steering names nosuch, but the model's named objectives are: safety",
+    "explain named rows.jsonl --emphasize nosuch=5": "the model's named objectives are: safety, brevity",
     "score named rows.jsonl --without saftey": "did you mean safety?",
     "evaluate named rows.jsonl --without free_3": "did you mean free_2?",
     "audit named rows.jsonl --edit paddin": "there is no edit 'paddin'; did you mean padding? there are: padding",
