@@ -18,6 +18,8 @@ from vrm.audit.apply import OtherCompletions, answer_text, with_answer
 from vrm.audit.summary import harm, verdict
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors
+from vrm.data.drafts import Draft
+from vrm.data.encoding import Part, Piece
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.tokenized import JudgmentTokenizer
@@ -41,8 +43,12 @@ class Chat:
     def completion(self, prompt, completion, judgment):
         return [ord(character) for character in (answer_text(completion) or "")]
 
-    def losses(self, judgment):
-        return ()
+    def draft(self, judgment):
+        parts = tuple(Part((Piece(answer_text(completion) or ""),)) for completion in judgment.completions)
+        return Draft(judgment, Piece(str(judgment.prompt)), parts)
+
+    def together(self, drafts):
+        return lambda piece: list(map(ord, piece.text))
 
 
 class StubEngine:
