@@ -22,10 +22,10 @@ Visibility = Callable[[Any, Any, Tensor, Tensor], Tensor]
 COPY = 50
 """Scores that take as long as one more copy of a token's keys and values."""
 
-CALL = 8192
+CALL = 4096
 """Scores that take as long as one more call."""
 
-PADDING = 0.15
+PADDING = 0.1
 """Share of a call's scores that may be those of padding."""
 
 MASK = 2**24

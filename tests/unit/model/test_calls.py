@@ -60,7 +60,9 @@ def test_calls_compute_what_the_whole_mask_shows(monkeypatch, causal, window, he
         assert torch.allclose(found, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(("causal", "completions", "most"), [(False, 2, 8), (True, 1, 6), (True, 2, 12), (True, 8, 24)])
+@pytest.mark.parametrize(
+    ("causal", "completions", "most"), [(False, 2, 12), (True, 1, 6), (True, 2, 16), (True, 8, 32)]
+)
 def test_a_pass_takes_few_calls_and_little_padding(causal, completions, most):
     segments = segments_of(trees_of_lengths(2, 60, completions), causal)
     plan = segments.plan(None, CPU, torch.float32)
@@ -78,7 +80,7 @@ def test_long_trees_stand_alone_and_short_ones_together():
     calls = segments_of(trees, True).plan(None, CPU, torch.float32).calls
     assert [(call.rows, call.queries) for call in calls if call.queries > 100] == [(1, 1800), (1, 900)]
     assert all(call.causal and call.mask is None for call in calls)
-    assert len(calls) <= 4
+    assert len(calls) <= 2 + 20 // 4
 
 
 def test_a_row_that_needs_no_order_of_its_own_is_copied_nowhere():
