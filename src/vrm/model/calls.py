@@ -19,7 +19,7 @@ from torch import Tensor
 Visibility = Callable[[Any, Any, Tensor, Tensor], Tensor]
 """FlexAttention's `mask_mod`: of (batch, head, query, key), numbers of tokens, whether the query sees the key."""
 
-COPY = 50
+COPY = 8
 """Scores that take as long as one more copy of a token's keys and values."""
 
 CALL = 4096
@@ -228,5 +228,5 @@ def _mask(queries: Numbers, keys: Numbers, seen: Visibility, device: torch.devic
     """What each row's queries see of its keys, (rows, 1, queries, keys), as `Call.mask` has it."""
     looking, looked_at = (torch.from_numpy(part.astype(np.int32)).to(device) for part in (queries, keys))
     visible = seen(None, None, looking.unsqueeze(2), looked_at.unsqueeze(1))
-    # Computed, because choosing between two numbers takes several times as long.
-    return visible.to(dtype).sub_(1).mul_(torch.finfo(dtype).max).unsqueeze(1)
+    # Computed, because choosing between two numbers takes several times as long, as does reading bool.
+    return visible.view(torch.uint8).to(dtype).sub_(1).mul_(torch.finfo(dtype).max).unsqueeze(1)
