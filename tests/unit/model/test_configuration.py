@@ -21,7 +21,7 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
         ({"poolings": ["mean", "last"]}, "poolings"),
         ({"objectives": ["safety", "safety"]}, "distinct"),
         ({"objectives": ["free_1"], "num_free_objectives": 1}, "distinct"),
-        ({"objectives": [], "num_free_objectives": 0}, "at least one objective"),
+        ({"objectives": [], "num_free_objectives": 0}, "needs at least one"),
         ({"num_free_objectives": -1}, "num_free_objectives"),
         ({"num_features": 0}, "num_features must be > 0"),
         ({"hidden_size_head": 0}, "hidden_size_head"),

@@ -38,7 +38,7 @@ def test_batches_of_features_give_what_batches_of_tokens_give(both):
     ):
         width = one["mask"].shape[1]
         for key in target_keys():
-            padded = other[key] if other[key].ndim < 2 or key == "votes" else other[key][:, :width]
+            padded = other[key] if other[key].ndim < 2 or key in ("votes", "vote_counts") else other[key][:, :width]
             assert torch.equal(one[key].nan_to_num(-9), padded.nan_to_num(-9)), key
         with torch.no_grad():
             whole = model(**{key: value for key, value in one.items() if key not in target_keys()})
