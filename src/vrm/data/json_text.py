@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from vrm.data.problems import InvalidRowError, Problem, one_problem, show
 from vrm.user_files import times
 
 DUPLICATE_KEY = "duplicate key"
+_MARK = re.compile(r'"(?:[^"\\]|\\.)*"?|\ufeff', re.DOTALL)
 
 
 class RepeatedKeys(dict[str, Any]):
@@ -24,6 +26,8 @@ class RepeatedKeys(dict[str, Any]):
 
 def loads(text: str) -> tuple[Any, bool]:
     """The JSON value, and whether it may have faults: NaN or Infinity, which are no JSON, or a key twice.
+
+    Byte order marks outside of strings are skipped.
 
     Raises:
         ValueError, RecursionError: the text is not JSON.
@@ -43,7 +47,19 @@ def loads(text: str) -> tuple[Any, bool]:
         suspect = True
         return RepeatedKeys(entries)
 
-    return json.loads(text, parse_constant=constant, object_pairs_hook=pairs), suspect
+    try:
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=pairs)
+    except json.JSONDecodeError:
+        if "\ufeff" not in text:
+            raise
+        suspect = False
+        value = json.loads(_MARK.sub(_blank_mark, text), parse_constant=constant, object_pairs_hook=pairs)
+    return value, suspect
+
+
+def _blank_mark(found: re.Match[str]) -> str:
+    """A string as it is; a space for a byte order mark between values, as joined texts have them."""
+    return " " if found[0] == "\ufeff" else found[0]
 
 
 def decode(text: str, file: str, line: int) -> tuple[Any, bool]:

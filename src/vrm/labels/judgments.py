@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from numbers import Real
 from typing import Any
 
 from vrm.errors import DataError
@@ -15,6 +17,12 @@ VOTES = (1.0, 0.0, 0.5)
 
 KEYS = ("annotator", "preference", "chosen_ratings", "rejected_ratings", "objective_votes")
 """What an object of the column `judgments` may have."""
+
+_OTHER_NAMES = {
+    **dict.fromkeys(("rater", "user", "worker", "judge", "labeler", "labeller", "reviewer", "evaluator"), "annotator"),
+    **dict.fromkeys(("vote", "label", "choice", "winner", "verdict", "judgment", "preferred", "score"), "preference"),
+}
+"""What others call the fields of `KEYS`; an ending such as `_id` does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class RaterJudgment:
 
 
 _ALLOWED = "1 is a vote for 'chosen', 0 for 'rejected', 0.5 a tie."
+_NUMBERS = "1 (chosen), 0 (rejected) or 0.5 (a tie)"
 
 
 def mean_preference(judgments: Sequence[RaterJudgment]) -> float:
@@ -74,9 +83,11 @@ def _judgment(check: Check, field: str, value: object) -> RaterJudgment | None:
         check.note(field, "wrong type", f"{value!r:.60} is no object; it needs 'preference', and may have {_listed()}.")
         return None
     given = {name: entry for name, entry in value.items() if entry is not None}
-    unknown = [repr(name) for name in given if name not in KEYS]
+    unknown = [str(name) for name in given if name not in KEYS]
     if unknown:
-        check.note(field, "unknown field", f"{', '.join(unknown)} is not read; allowed are {_listed(*KEYS)}.")
+        meant = [name for name in dict.fromkeys(map(_meant, unknown)) if name is not None and name not in given]
+        hint = f" Did you mean {_listed(*meant)}?" if meant else ""
+        check.note(field, "unknown field", f"{_listed(*unknown)} is not read; allowed are {_listed(*KEYS)}.{hint}")
     preference = _preference(check, f"{field}.preference", given.get("preference"))
     ratings = [
         check.objective_numbers(f"{field}.{name}", given[name]) or {} if name in given else {}
@@ -89,6 +100,13 @@ def _judgment(check: Check, field: str, value: object) -> RaterJudgment | None:
     return RaterJudgment(annotator, preference, ratings if any(ratings) else None, votes)
 
 
+def _meant(name: str) -> str | None:
+    """The field that somebody calls `name`; None if nothing is close."""
+    base = name.lower().removesuffix("_id").removesuffix("_name")
+    close = get_close_matches(base, [*_OTHER_NAMES, *KEYS], n=1, cutoff=0.75)
+    return _OTHER_NAMES.get(close[0], close[0]) if close else None
+
+
 def _listed(*names: str) -> str:
     return ", ".join(f"'{name}'" for name in names or [name for name in KEYS if name != "preference"])
 
@@ -96,6 +114,9 @@ def _listed(*names: str) -> str:
 def _preference(check: Check, field: str, value: object) -> float | None:
     if value is None:
         check.note(field, "missing field", f"it is absent or null; {_ALLOWED}")
+        return None
+    if not isinstance(value, Real) or isinstance(value, bool):
+        check.note(field, "wrong type", f"{value!r:.60} is a {type(value).__name__}; it must be {_NUMBERS}.")
         return None
     preference = check.number(field, value)
     if preference is not None and preference not in VOTES:

@@ -209,3 +209,18 @@ def test_utf_16_on_standard_input_is_named(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     with pytest.raises(DataError, match="<stdin>: the text is UTF-16"):
         list(read_rows("-"))
+
+
+def test_marks_before_elements_of_a_list_are_skipped_and_those_in_texts_stay(source):
+    texts = [{**TEXTS[0], "prompt": "\ufeffa\ufeff"}, *TEXTS[1:]]
+    parts = [json.dumps(row, ensure_ascii=False) for row in texts]
+    rows, _, errors = read(source(("[\ufeff" + ",\n\ufeff".join(parts) + "\ufeff]").encode(), "rows.json"))
+    assert not errors
+    assert [row for _, row in rows] == texts
+
+
+def test_a_mark_does_not_hide_a_fault(source):
+    _, faults, _ = read(source('[\ufeff{"prompt": "a", "prompt": "b"}, {"margin": NaN}]'.encode(), "rows.json"))
+    assert faults == [(1, "prompt", "duplicate key"), (2, "margin", "not finite")]
+    _, faults, errors = read(source('[\n\ufeff{"prompt": "a",}]'.encode(), "rows.json"))
+    assert faults == [(2, "", "invalid JSON")], errors

@@ -80,6 +80,24 @@ def test_missing_and_wrong_pieces_are_named(judgments, field, kind):
     assert [(problem.field, problem.kind) for problem in caught.value.problems] == [(field, kind)]
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"rater": "a", "preference": 1}, "'rater' is not read; .* Did you mean 'annotator'?"),
+        ({"annotator_id": "a", "preference": 1}, "Did you mean 'annotator'?"),
+        ({"annotator": "a", "preferrence": 1}, "Did you mean 'preference'?"),
+        ({"worker": "a", "vote": 1}, "'worker', 'vote' is not read; .* Did you mean 'annotator', 'preference'?"),
+        (
+            {"annotator": "a", "preference": "A"},
+            r"'A' is a str; it must be 1 \(chosen\), 0 \(rejected\) or 0.5 \(a tie",
+        ),
+    ],
+)
+def test_other_names_and_letters_are_told_what_was_meant(entry, words):
+    with pytest.raises(InvalidRowError, match=words):
+        parse_row({**PAIR, "judgments": [entry]})
+
+
 def test_judgments_belong_to_pairs_and_know_the_objectives_of_the_run():
     with pytest.raises(InvalidRowError, match="belongs to rows with 'chosen' and 'rejected'"):
         parse_row({"prompt": "p", "completions": ["a", "b"], "judgments": [vote("a", 1)]})
