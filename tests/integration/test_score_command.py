@@ -103,6 +103,38 @@ def test_steering_scale_columns_and_kept_input(tiny_model_dir, tmp_path, capsys)
     assert steered["pessimistic_rewards"][0] < steered["rewards"][0]
 
 
+@pytest.mark.parametrize("command", ["score", "explain"])
+def test_a_mapped_column_that_no_row_has_is_told_before_the_model_loads(tiny_model_dir, tmp_path, capsys, command):
+    source = tmp_path / "rows.jsonl"
+    pair = {"prompt": "a", "chosen": "yes", "rejected": "no"}
+    source.write_text("".join(json.dumps(row) + "\n" for row in (pair, pair | {"completion": None})))
+    assert run(command, tiny_model_dir, source, "--column", "completion=foo") == 1
+    shown = capsys.readouterr()
+    assert "field 'foo': the mapping takes 'completion' from this column, but no row has it" in shown.err
+    assert not shown.out
+    source.write_text("".join(json.dumps(row) + "\n" for row in (pair, {"prompt": "a", "foo": "yes"})))
+    assert run(command, tiny_model_dir, source, "--column", "completion=foo") == 0
+
+
+def test_rows_of_a_recipe(tiny_model_dir, tmp_path, capsys):
+    source, output = tmp_path / "turns.jsonl", tmp_path / "out.jsonl"
+    turns = [{"from": "human", "value": "Is it safe?"}]
+    row = {
+        "conversations": turns,
+        "chosen": {"from": "gpt", "value": "Yes"},
+        "rejected": {"from": "gpt", "value": "No"},
+    }
+    rows = [row, {"conversations": turns}, row | {"chosen": "Surely"}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("score", tiny_model_dir, source, "--recipe", "sharegpt", "-o", output) == 0
+    assert "the recipe made 2 rows of 3" in capsys.readouterr().err
+    assert [(row["line"], len(row["rewards"])) for row in read(output)] == [(1, 2), (3, 2)]
+    assert run("explain", tiny_model_dir, source, "--recipe", "sharegpt", "--line", 3, "--json") == 0
+    assert [entry["text"] for entry in json.loads(capsys.readouterr().out)["completions"]] == ["Surely", "No"]
+    assert run("score", tiny_model_dir, source, "--recipe", "sharegpt", "--column", "prompt=q") == 1
+    assert "a recipe knows the columns itself" in capsys.readouterr().err
+
+
 def test_the_input_is_never_overwritten(tiny_model_dir, tmp_path, capsys):
     source = tmp_path / "rows.jsonl"
     source.write_text('{"prompt": "a", "completion": "yes"}\n')

@@ -17,6 +17,7 @@ from vrm.errors import DataError
 from vrm.files import check_new_directory
 
 if TYPE_CHECKING:
+    from vrm.data.load import Source
     from vrm.data.schema import Judgment
     from vrm.inference.engine import RewardEngine
     from vrm.metrics import Agreement
@@ -54,6 +55,7 @@ def distill_linear(
     learning_rate: _LearningRate = None,
     held_out: _HeldOut = 0.1,
     seed: _Seed = 0,
+    recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
     license_id: options.LicenseOption = None,
     overwrite: options.ReplaceModelOption = False,
@@ -76,7 +78,8 @@ def distill_linear(
         raise typer.BadParameter("without held-out prompts the agreement cannot be measured", param_hint="--held-out")
     check_arguments(teacher, sources=sources, device=device)
     check_new_directory(output, source=teacher, overwrite=overwrite)
-    rows = _read(sources, options.columns(column))
+    given = options.RowOptions(recipe, options.columns(column))
+    rows = _read([given.source(source) for source in sources])
     engine = options.load_engine(teacher, device=device, on_overlong=OnOverlong.DROP)
     from vrm.export.directory import new_directory
     from vrm.results import to_text
@@ -93,12 +96,12 @@ def distill_linear(
         _print(document, output)
 
 
-def _read(sources: Sequence[str], mapping: dict[str, str]) -> list[Judgment]:
+def _read(sources: Sequence[Source]) -> list[Judgment]:
     from vrm.inference.score import read_scoring_rows
 
     judgments = []
     for source in sources:
-        for row in read_scoring_rows(source, mapping):
+        for row in read_scoring_rows(source):
             if row.judgment is None:
                 assert row.error is not None
                 raise row.error

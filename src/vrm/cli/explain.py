@@ -15,6 +15,7 @@ from vrm.cli.console import print_json, results
 from vrm.cli.streams import require_stdout
 
 if TYPE_CHECKING:
+    from vrm.data.load import Source
     from vrm.data.schema import Judgment
 
 _Input = Annotated[
@@ -37,6 +38,7 @@ def explain(
     line: _Line = None,
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
+    recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
     as_json: options.JsonFlag = False,
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
@@ -54,8 +56,8 @@ def explain(
     _check_arguments(source, prompt, completion, line)
     check_arguments(model, sources=[] if source is None else [source], device=device)
     options.check_steering(emphasize, without, model)
-    mapping = options.columns(column)
-    judgment, notes = _typed(prompt, completion) if source is None else _row(source, line, mapping)
+    rows = options.RowOptions(recipe, options.columns(column))
+    judgment, notes = _typed(prompt, completion) if source is None else _row(rows.source(source), line)
     engine = options.load_engine(
         model,
         device=device,
@@ -90,11 +92,14 @@ def _typed(prompt: str | None, completions: list[str] | None) -> tuple[Judgment,
     return parse_scoring_row(row, file="<command line>", line=1), ()
 
 
-def _row(source: str, line: int | None, mapping: dict[str, str]) -> tuple[Judgment, tuple[str, ...]]:
+def _row(source: Source, line: int | None) -> tuple[Judgment, tuple[str, ...]]:
+    from vrm.data.load import check_mapped
     from vrm.errors import DataError
+
+    check_mapped(source)
     from vrm.inference.score import read_scoring_rows
 
-    for row in read_scoring_rows(source, mapping):
+    for row in read_scoring_rows(source):
         if line is not None and row.line < line:
             continue
         if line is not None and row.line > line:
@@ -102,6 +107,6 @@ def _row(source: str, line: int | None, mapping: dict[str, str]) -> tuple[Judgme
         if row.judgment is None:
             assert row.error is not None
             raise row.error
-        is_pair = row.columns.get(mapping.get("chosen", "chosen")) is not None
+        is_pair = row.columns.get((source.mapping or {}).get("chosen", "chosen")) is not None
         return row.judgment, ("A is the row's chosen completion, B its rejected one.",) if is_pair else ()
-    raise DataError(f"{source}: there is no row at line {line}")
+    raise DataError(f"{source.path}: there is no row at line {line}" if line else f"{source.path}: there is no row")

@@ -13,6 +13,7 @@ from vrm.cli import options
 from vrm.cli.checks import check_arguments
 from vrm.cli.console import LOG_EVERY_SECONDS, Meter, note
 from vrm.cli.streams import require_stdout
+from vrm.data.validation import RecipeCounts
 from vrm.errors import ConfigError
 from vrm.files import holds_something
 
@@ -69,6 +70,7 @@ def score(
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
     keep: _Keep = None,
+    recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
     on_bad_rows: _BadRows = OnBadRows.ERROR,
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
@@ -82,14 +84,17 @@ def score(
     Input rows have `prompt` and `completion` or `completions`, or `chosen` and `rejected`. Output rows have `rewards`
     and `reward_std` (one number a completion), `objective_weights`, `total_concentration` and `objective_scores`; rows
     that could not be scored have `error`. An interrupted run goes on where it stopped when the same command is run
-    again.
+    again. With a recipe, `line` is the published row's number, of which it may make several rows or none.
     """
     if output is None or output == "-":
         require_stdout("give -o FILE")
-    mapping = options.columns(column)
+    rows = options.RowOptions(recipe, options.columns(column)).source(source)
     check_arguments(model, sources=[source], device=device)
     options.check_steering(emphasize, without, model)
     _check_output(source, output, overwrite)
+    from vrm.data.load import check_mapped
+
+    check_mapped(rows)
     from vrm.inference.score import ScoreOptions, Scorer, read_scoring_rows
     from vrm.inference.score_output import open_sink, scoring_settings, write_scores
 
@@ -103,13 +108,13 @@ def score(
         token_budget=token_budget,
     )
     scorer = Scorer(engine, wanted)
-    sink = open_sink(output, lambda: scoring_settings(scorer, source, mapping), overwrite)
+    sink = open_sink(output, lambda: scoring_settings(scorer, source, rows.mapping, recipe), overwrite)
     if sink.rows_done:
         note(f"continuing {output} after its {sink.rows_done:,} rows")
     run = _Run(scorer, sink, output)
     with Meter("scoring", LOG_EVERY_SECONDS) as meter:
         try:
-            write_scores(scorer, read_scoring_rows(source, mapping), sink, lambda _: meter.update(run.rate()))
+            write_scores(scorer, read_scoring_rows(rows, counts=run.recipe), sink, lambda _: meter.update(run.rate()))
         except BaseException:
             run.explain_stop()
             raise
@@ -123,6 +128,7 @@ class _Run:
         self._scorer, self._sink, self._output = scorer, sink, output
         self._earlier = sink.rows_done
         self._start = time.monotonic()
+        self.recipe = RecipeCounts()
 
     def rate(self) -> str:
         """Rows and texts so far, and how fast."""
@@ -136,6 +142,8 @@ class _Run:
         lines = [f"wrote {self.rate()}" + (f" -> {self._output}" if self._output else "")]
         if self._earlier:
             lines[0] += f" ({_count(self._earlier, 'row')} were there before)"
+        if self.recipe.read:
+            lines += self.recipe.lines()
         if counts.truncated:
             lines.append(
                 f"  {_count(counts.truncated, 'row')} cut to {report.limit} tokens: {report.prompt_truncated:,} at the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,8 @@ from vrm.errors import ConfigError, DataError, RowError, check_choice
 
 if TYPE_CHECKING:
     from vrm.data.recipes import Recipe
+
+_NOT_THERE = "missing column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +149,14 @@ def _judgments(
     objectives: Collection[str] | None,
     report: ValidationReport,
 ) -> Iterator[Judgment]:
-    file, seen = location.label, set[str]()
-
     def refuse(error: InvalidRowError) -> None:
         report.add_bad(error, name)
 
-    rows: Rows
-    if source.recipe is None:
-        rows = islice(read_location(location, mapping=source.mapping, on_error=refuse), source.limit)
-    else:
-        counts = report.recipes.setdefault(name, RecipeCounts())
-        rows = _recipe_rows(location, source.recipe, source.limit, counts, refuse)
-    for line, row in rows:
+    counts = None if source.recipe is None else report.recipes.setdefault(name, RecipeCounts())
+    for line, row in source_rows(source, location, refuse, counts):
         report.ignored.update(unknown_columns(row, source.mapping))
-        seen.update(column for column, value in row.items() if value is not None)
         try:
-            judgment = parse_row(row, file=file, line=line, objectives=objectives, mapping=source.mapping)
+            judgment = parse_row(row, file=location.label, line=line, objectives=objectives, mapping=source.mapping)
         except InvalidRowError as error:
             refuse(error)
             continue
@@ -170,7 +164,6 @@ def _judgments(
             judgment = replace(judgment, source=name)
         report.add_good(judgment, name)
         yield judgment
-    _check_mapped(source, file, seen, refuse)
 
 
 def _grouped(rows: Iterator[Judgment], name: str, group_raters: bool, report: ValidationReport) -> list[Judgment]:
@@ -179,13 +172,59 @@ def _grouped(rows: Iterator[Judgment], name: str, group_raters: bool, report: Va
     return by_raters(rows, lambda group, judgment: report.add_group(group, judgment, name))
 
 
-def _check_mapped(source: Source, file: str, seen: set[str], refuse: Callable[[InvalidRowError], None]) -> None:
+def source_rows(source: Source, location: Location, on_error: OnError, counts: RecipeCounts | None = None) -> Rows:
+    """Rows as the source holds them, or as its recipe makes them, with the numbers of the rows that they are from.
+
+    Args:
+        source: what is read and how.
+        location: where, of `locate`.
+        on_error: called with every row that cannot be read, and after the last one with a mapping to a column that no
+            row has.
+        counts: what the recipe does is counted here.
+    """
+    seen = set[str]()
+    rows: Rows
+    if source.recipe is None:
+        rows = islice(read_location(location, mapping=source.mapping, on_error=on_error), source.limit)
+    else:
+        rows = _recipe_rows(location, source.recipe, source.limit, counts or RecipeCounts(), on_error)
+    for line, row in rows:
+        seen.update(column for column, value in row.items() if value is not None)
+        yield line, row
+    _check_mapped(source, location.label, seen, on_error)
+
+
+def check_mapped(source: Source) -> None:
+    """Look for the columns of the mapping, before a model is loaded, and read no further than to the last of them.
+
+    A source that comes once is not read here; `source_rows` tells at its end.
+
+    Raises:
+        DataError: there is no such source.
+        InvalidRowError: no row has one of the columns.
+    """
+    location = locate(source.path, source.split)
+    lacking = set((source.mapping or {}).values())
+    if location.comes_once:
+        return
+
+    def refuse(error: InvalidRowError) -> None:
+        # What else is wrong is told with the rows.
+        if error.problems[0].kind == _NOT_THERE:
+            raise error
+
+    rows = source_rows(source, location, refuse)
+    while lacking and (numbered := next(rows, None)) is not None:
+        lacking -= {column for column, value in numbered[1].items() if value is not None}
+
+
+def _check_mapped(source: Source, file: str, seen: set[str], on_error: OnError) -> None:
     for ours, theirs in (source.mapping or {}).items():
         if seen and theirs not in seen:
             reason = (
                 f"the mapping takes '{ours}' from this column, but no row has it; there are: {', '.join(sorted(seen))}."
             )
-            refuse(one_problem(file, 0, theirs, "missing column", reason))
+            on_error(one_problem(file, 0, theirs, _NOT_THERE, reason))
 
 
 def _recipe_rows(

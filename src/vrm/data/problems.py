@@ -80,7 +80,7 @@ def other_names(problems: Sequence[Problem], unread: Collection[str]) -> str:
     if not {"conversations", "conversation"}.isdisjoint(unread):
         return (
             "Rows with 'conversations' are read by the recipe sharegpt: recipe: sharegpt of a source in a "
-            "configuration, --recipe sharegpt of evaluate, compare, audit and doctor."
+            "configuration, --recipe sharegpt of the other commands."
         )
     named = [f"'{name}'" for name in unread]
     shown = ", ".join(named[:MAX_NAMED]) + (", ..." if len(named) > MAX_NAMED else "")

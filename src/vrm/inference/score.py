@@ -25,11 +25,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vrm.choices import OnBadRows
+from vrm.data.load import Source, source_rows
 from vrm.data.parse import parse_scoring_row
 from vrm.data.problems import InvalidRowError
-from vrm.data.readers import read_rows
+from vrm.data.readers import locate
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
+from vrm.data.validation import RecipeCounts
 from vrm.errors import VrmError, check_choice
 from vrm.inference.ahead import ahead
 from vrm.inference.engine import RewardEngine
@@ -87,16 +89,21 @@ class ScoreCounts:
         return self.scored + self.unreadable + self.dropped
 
 
-def read_scoring_rows(source: str, mapping: Mapping[str, str] | None = None) -> Iterator[ScoringRow]:
+def read_scoring_rows(
+    source: str | Source, mapping: Mapping[str, str] | None = None, counts: RecipeCounts | None = None
+) -> Iterator[ScoringRow]:
     """Rows of a source, good and bad, in order and as they are asked for.
 
     Args:
-        source: anything `vrm.data.readers.locate` takes.
-        mapping: {schema's column: the source's column}.
+        source: anything `vrm.data.readers.locate` takes, or such a source with its mapping or recipe.
+        mapping: {schema's column: the source's column}, of a source that is given by its path.
+        counts: what the recipe does is counted here.
 
     Raises:
-        DataError: if the source does not exist or has no row at all.
+        DataError: if the source does not exist, has no row at all, or no row has a column that is mapped.
     """
+    given = source if isinstance(source, Source) else Source(source, mapping=mapping)
+    location = locate(given.path, given.split)
     bad: list[InvalidRowError] = []
 
     def noted() -> Iterator[ScoringRow]:
@@ -106,11 +113,11 @@ def read_scoring_rows(source: str, mapping: Mapping[str, str] | None = None) -> 
                 raise error
             yield ScoringRow(error.line, {}, error=error)
 
-    label = "<stdin>" if source == "-" else source
-    for line, columns in read_rows(source, mapping=mapping, on_error=bad.append):
+    for line, columns in source_rows(given, location, bad.append, counts):
         yield from noted()
         try:
-            yield ScoringRow(line, columns, parse_scoring_row(columns, file=label, line=line, mapping=mapping))
+            judgment = parse_scoring_row(columns, file=location.label, line=line, mapping=given.mapping)
+            yield ScoringRow(line, columns, judgment)
         except InvalidRowError as error:
             yield ScoringRow(line, columns, error=error)
     yield from noted()

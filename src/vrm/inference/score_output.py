@@ -225,7 +225,9 @@ def _complete_members(file: BinaryIO) -> tuple[int, int]:
     return count, end
 
 
-def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | None = None) -> dict[str, Any]:
+def scoring_settings(
+    scorer: Scorer, source: str, mapping: Mapping[str, str] | None = None, recipe: str | None = None
+) -> dict[str, Any]:
     """Everything that the output rows depend on, for `ScoreFile`. `on_bad_rows` may change between runs."""
     engine, options = scorer.engine, scorer.options
     steering = engine.steering
@@ -235,6 +237,7 @@ def scoring_settings(scorer: Scorer, source: str, mapping: Mapping[str, str] | N
         "model": model_fingerprint(engine),
         "input": source_fingerprint(source),
         "columns": dict(mapping or {}),
+        **({} if recipe is None else {"recipe": recipe}),
         "reward_scale": scorer.view.reward_scale,
         "kappa": options.kappa,
         **({} if options.beta is None else {"beta": options.beta}),
