@@ -18,6 +18,7 @@ from vrm.errors import ConfigError
 from vrm.files import holds_something
 
 if TYPE_CHECKING:
+    from vrm.data.load import Source
     from vrm.inference.score import Scorer
     from vrm.inference.score_output import ScoreSink
 
@@ -95,8 +96,7 @@ def score(
     from vrm.data.load import check_mapped
 
     check_mapped(rows)
-    from vrm.inference.score import ScoreOptions, Scorer, read_scoring_rows
-    from vrm.inference.score_output import open_sink, scoring_settings, write_scores
+    from vrm.inference.score import ScoreOptions, Scorer
 
     wanted = ScoreOptions(reward_scale, kappa, tuple(keep or ()), on_bad_rows, risk=risk, beta=beta)
     engine = options.load_engine(
@@ -107,14 +107,23 @@ def score(
         steering=options.steering(emphasize, without),
         token_budget=token_budget,
     )
-    scorer = Scorer(engine, wanted)
-    sink = open_sink(output, lambda: scoring_settings(scorer, source, rows.mapping, recipe), overwrite)
+    _write(Scorer(engine, wanted), rows, output, overwrite)
+
+
+def _write(scorer: Scorer, rows: Source, output: str | None, overwrite: bool) -> None:
+    """Score the rows into the output, and say on stderr what was done."""
+    from vrm.inference.score import read_scoring_rows
+    from vrm.inference.score_output import open_sink, scoring_settings, write_scores
+
+    source = str(rows.path)
+    sink = open_sink(output, lambda: scoring_settings(scorer, source, rows.mapping, rows.recipe), overwrite)
     if sink.rows_done:
         note(f"continuing {output} after its {sink.rows_done:,} rows")
     run = _Run(scorer, sink, output)
     with Meter("scoring", LOG_EVERY_SECONDS) as meter:
         try:
-            write_scores(scorer, read_scoring_rows(rows, counts=run.recipe), sink, lambda _: meter.update(run.rate()))
+            given = read_scoring_rows(rows, counts=run.recipe)
+            write_scores(scorer, given, sink, lambda _: meter.update(run.rate()))
         except BaseException:
             run.explain_stop()
             raise
