@@ -172,7 +172,8 @@ class RowOptions:
         from vrm.cli.console import note
         from vrm.data.load import load_judgments
 
-        loaded = load_judgments(self.source(file, limit), on_bad_rows=self.on_bad_rows)
+        source = self.source(file, limit)
+        loaded = load_judgments(source, on_bad_rows=self.on_bad_rows, how_to_skip="--on-bad-rows skip")
         if not loaded.report.ok:
             note(loaded.report.render())
         return loaded

@@ -85,6 +85,7 @@ def load_judgments(
     on_bad_rows: str = "error",
     seed: int = 0,
     group_raters: bool = True,
+    how_to_skip: str = "on_bad_rows: skip",
 ) -> LoadResult:
     """Read and check all rows of all sources.
 
@@ -95,6 +96,7 @@ def load_judgments(
             counts them in the report.
         seed: chooses the prompts that fractional weights take.
         group_raters: whether rows of one pair by several annotators become one row with `judgments` (15).
+        how_to_skip: what the error says is to be given for `on_bad_rows`.
 
     Raises:
         ConfigError: an argument is not allowed.
@@ -115,7 +117,7 @@ def load_judgments(
         for name, (source, location) in located.items()
     }
     if on_bad_rows == OnBadRows.ERROR and not report.ok:
-        raise InvalidDataError("The data has faults; repair it, or skip bad rows (on_bad_rows: skip).", report)
+        raise InvalidDataError(f"The data has faults; repair it, or skip bad rows ({how_to_skip}).", report)
     if not any(by_source.values()):
         raise InvalidDataError("There is not a single usable row.", report)
     weights = {name: source.weight for name, (source, _) in located.items()}

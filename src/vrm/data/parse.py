@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vrm.data import fields, texts
 from vrm.data.columns import GOLD_COLUMN, SCORING_COLUMNS, rename, row_columns, unknown_columns
 from vrm.data.fields import RowCheck
-from vrm.data.problems import MISSING_FIELD, NOTHING_TO_LEARN, show
+from vrm.data.problems import MISSING_FIELD, NO_COMPLETIONS, NOTHING_TO_LEARN, show
 from vrm.data.raters import pooled
 from vrm.data.schema import Judgment, Text
 from vrm.labels import KINDS, Layout, has_label, label_columns
@@ -60,6 +61,12 @@ def parse_row(
     # A row whose labels are at fault has been reported already; this is for rows that never had one.
     if not check.problems and not has_label(judgment):
         _note_nothing_to_learn(check, columns, layout)
+    elif (
+        layout is Layout.PROMPT_ONLY
+        and not has_label(judgment)
+        and [problem.kind for problem in check.problems] == [MISSING_FIELD]
+    ):
+        check.problems = [replace(bare, reason=bare.reason + NO_COMPLETIONS) for bare in check.problems]
     check.finish()
     return judgment
 

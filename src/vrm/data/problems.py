@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeAlias
 
 from vrm.data.columns import SCORING_COLUMNS, row_columns
@@ -12,8 +12,20 @@ from vrm.errors import RowError
 MISSING_FIELD, NOTHING_TO_LEARN = "missing field", "nothing to learn"
 """Kinds of the problems of rows that lack a column."""
 
+NO_COMPLETIONS = " Nor are there 'chosen' and 'rejected', or 'completions'."
+"""What is added where a row lacks its prompt and its completions."""
+
 MAX_NAMED = 8
 """Columns that a message lists."""
+
+_OTHER_NAMES = {
+    **dict.fromkeys(("question", "instruction", "query", "input", "user_prompt"), "prompt"),
+    **dict.fromkeys(("better", "preferred", "winner", "accepted", "chosen_response", "response_chosen"), "chosen"),
+    **dict.fromkeys(("worse", "dispreferred", "loser", "rejected_response", "response_rejected"), "rejected"),
+    **dict.fromkeys(("response", "answer", "output", "reply"), "completion"),
+    **dict.fromkeys(("responses", "answers", "outputs", "candidates"), "completions"),
+}
+"""What others call the columns that rows cannot do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +85,8 @@ def one_problem(file: str, line: int, field: str, kind: str, reason: str) -> Inv
 
 def other_names(problems: Sequence[Problem], unread: Collection[str]) -> str:
     """What to do where rows lack a column and have columns that are not read; empty where that is not so."""
-    lacking = [problem.field or "chosen" for problem in problems if problem.kind in (MISSING_FIELD, NOTHING_TO_LEARN)]
-    ours = next((name for name in lacking if name in {*row_columns(), *SCORING_COLUMNS}), None)
-    if ours is None or not unread:
+    lacking = _lacking(problems)
+    if not lacking or not unread:
         return ""
     if not {"conversations", "conversation"}.isdisjoint(unread):
         return (
@@ -84,10 +95,40 @@ def other_names(problems: Sequence[Problem], unread: Collection[str]) -> str:
         )
     named = [f"'{name}'" for name in unread]
     shown = ", ".join(named[:MAX_NAMED]) + (", ..." if len(named) > MAX_NAMED else "")
-    return (
-        f"Not read: {shown}. If one of them is '{ours}' "
-        f"under another name, say --column {ours}=NAME (in a configuration, mapping: {{{ours}: NAME}})."
-    )
+    meant: dict[str, str] = {}
+    for theirs in unread:
+        meant.setdefault(_OTHER_NAMES.get(theirs.lower(), ""), theirs)
+    if {"chosen", "rejected"} <= set(meant) and "completion" in lacking:
+        lacking = [name for name in lacking if name != "completion"] + ["chosen", "rejected"]
+    renamed = {name: meant.get(name, "NAME") for name in (*SCORING_COLUMNS, *row_columns()) if name in lacking}
+    ours = ", ".join(f"'{name}'" for name in renamed)
+    one = f"If one of them is {ours} under another name" if len(renamed) == 1 else f"If they are {ours} by other names"
+    options = " ".join(f"--column {name}={theirs}" for name, theirs in renamed.items())
+    pairs = ", ".join(f"{name}: {theirs}" for name, theirs in renamed.items())
+    return f"Not read: {shown}. {one}, say {options} (in a configuration, mapping: {{{pairs}}})."
+
+
+def _lacking(problems: Sequence[Problem]) -> list[str]:
+    """The columns that rows lack, each once; a row without anything to learn from lacks both sides."""
+    known = {*row_columns(), *SCORING_COLUMNS}
+    found: dict[str, None] = {}
+    for problem in problems:
+        if problem.kind in (MISSING_FIELD, NOTHING_TO_LEARN):
+            sides = [] if problem.field and not problem.reason.endswith(NO_COMPLETIONS) else ["chosen", "rejected"]
+            fields = [problem.field, *sides]
+            found.update(dict.fromkeys(field for field in fields if field in known))
+    return list(found)
+
+
+def together(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
+    """Problems of a file that read the same: the first of each, in their order, and how many there are."""
+    counts: dict[Problem, int] = {}
+    first: dict[Problem, Problem] = {}
+    for problem in problems:
+        placeless = replace(problem, line=0)
+        first.setdefault(placeless, problem)
+        counts[placeless] = counts.get(placeless, 0) + 1
+    return [(first[same], count) for same, count in counts.items()]
 
 
 def show(value: object, limit: int = 60) -> str:

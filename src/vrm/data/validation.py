@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vrm.data.columns import row_columns, suggestion
-from vrm.data.problems import InvalidRowError, Problem, other_names
+from vrm.data.problems import InvalidRowError, Problem, other_names, together
 from vrm.data.schema import Judgment
 from vrm.errors import DataError
 from vrm.labels import KINDS
@@ -99,7 +99,7 @@ class ValidationReport:
         return dict(Counter(sorted(kind for kind, _, _ in places)).most_common())
 
     def render(self, max_printed: int = MAX_PRINTED) -> str:
-        """The report as text, with at most `max_printed` problems; `problems` holds all."""
+        """The report as text, with at most `max_printed` different problems; `problems` holds all."""
         lines = self._summary()
         if self.kinds:
             lines.append("Kinds of rows: " + ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common()))
@@ -111,10 +111,15 @@ class ValidationReport:
         if self.problems:
             lines.append("What is wrong, by number of rows:")
             lines += [f"  {count:>7,}  {kind}" for kind, count in self.reasons().items()]
-            lines += ["Where:", *(f"  {problem}" for problem in self.problems[:max_printed])]
-        if len(self.problems) > max_printed:
-            lines.append(f"  ... and {len(self.problems) - max_printed:,} more problems")
+            lines += ["Where:", *self._places(max_printed)]
         return "\n".join(lines)
+
+    def _places(self, max_printed: int) -> list[str]:
+        """Every problem with its place; of those that read the same the first, and how many there are."""
+        found = together(self.problems)
+        lines = [f"  {problem}" + (f" (in {count:,} rows)" if count > 1 else "") for problem, count in found]
+        rest = sum(count for _, count in found[max_printed:])
+        return lines[:max_printed] + ([f"  ... and {rest:,} more problems"] if rest else [])
 
     def to_dict(self) -> dict[str, Any]:
         """The whole report as plain data, for JSON."""

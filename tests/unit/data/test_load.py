@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from vrm.data import InvalidDataError, Source, load_judgments, shared_prompts, split_by_prompt
+from vrm.data import (
+    InvalidDataError,
+    InvalidRowError,
+    Source,
+    load_judgments,
+    parse_scoring_row,
+    shared_prompts,
+    split_by_prompt,
+)
 from vrm.errors import ConfigError, DataError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "recipes"
@@ -121,6 +129,20 @@ def test_a_mapped_column_that_no_row_has_is_a_fault(write):
     source = Source(write("a.jsonl", pair(1)), mapping={"margin": "mragin"})
     with pytest.raises(InvalidDataError, match=r"field 'mragin': the mapping takes 'margin' from this column"):
         load_judgments(source)
+
+
+def test_all_columns_that_rows_lack_are_named_at_once(write):
+    path = write("a.jsonl", *({"question": f"q{n}", "better": "a", "worse": "b"} for n in range(3)))
+    hint = "--column prompt=question --column chosen=better --column rejected=worse "
+    with pytest.raises(InvalidDataError, match=r"skip bad rows \(on_bad_rows: skip\)") as error:
+        load_judgments(path)
+    assert hint in str(error.value)
+    assert "mapping: {prompt: question, chosen: better, rejected: worse}" in str(error.value)
+    assert str(error.value).count("(in 3 rows)") == 1
+    with pytest.raises(InvalidRowError, match=hint):
+        parse_scoring_row({"question": "q", "better": "a", "worse": "b"})
+    with pytest.raises(InvalidDataError, match="--column chosen=NAME --column rejected=NAME "):
+        load_judgments(write("b.jsonl", {"prompt": "q", "left": "a", "right": "b"}))
 
 
 def test_limit_reads_no_further(write):

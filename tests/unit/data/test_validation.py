@@ -5,6 +5,7 @@ import json
 import pytest
 
 from vrm.data import InvalidRowError, Judgment, Problem, ValidationReport
+from vrm.data.problems import one_problem
 from vrm.data.validation import kinds_of
 
 
@@ -41,7 +42,7 @@ def test_rows_and_problems_are_counted_apart():
 def test_the_text_lists_every_problem_up_to_the_cap():
     report = ValidationReport()
     for line in range(1, 31):
-        report.add_bad(bad(line, "wrong type"), "f")
+        report.add_bad(one_problem("f.jsonl", line, "field0", "wrong type", f"why {line}"), "f")
     text = report.render(max_printed=3)
     assert text.splitlines() == [
         "30 rows: 0 good, 30 bad",
@@ -49,13 +50,23 @@ def test_the_text_lists_every_problem_up_to_the_cap():
         "What is wrong, by number of rows:",
         "       30  wrong type",
         "Where:",
-        "  f.jsonl:1: field 'field0': why",
-        "  f.jsonl:2: field 'field0': why",
-        "  f.jsonl:3: field 'field0': why",
+        "  f.jsonl:1: field 'field0': why 1",
+        "  f.jsonl:2: field 'field0': why 2",
+        "  f.jsonl:3: field 'field0': why 3",
         "  ... and 27 more problems",
     ]
     assert "more problems" not in report.render(max_printed=30)
     assert len(report.problems) == 30
+
+
+def test_problems_that_read_the_same_are_printed_once():
+    report = ValidationReport()
+    for line in range(1, 31):
+        report.add_bad(bad(line, "wrong type"), "f")
+    report.add_bad(one_problem("f.jsonl", 31, "", "wrong type", "other"), "f")
+    lines = report.render().splitlines()
+    assert lines[-2:] == ["  f.jsonl:1: field 'field0': why (in 30 rows)", "  f.jsonl:31: other"]
+    assert report.render(max_printed=1).endswith("(in 30 rows)\n  ... and 1 more problems")
 
 
 def test_plain_data_for_json():
