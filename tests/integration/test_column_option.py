@@ -72,11 +72,14 @@ def test_columns_are_named_and_the_error_says_how(tiny_model_dir, files, command
                 assert document["pairs"] == len(ROWS)
             else:
                 assert document["files"][str(files[file])]["data"]["good"] == {file: len(ROWS)}
-    for file, missing in (("named", "prompt"), ("half", "chosen")):
+    for file, named_so in (
+        ("named", "prompt=question --column chosen=better --column rejected=worse"),
+        ("half", "chosen=better"),
+    ):
         run(*commands(tiny_model_dir, files[file])[command], code=1)
         out, err = capsys.readouterr()
         text = " ".join((out + err).replace("│", " ").split())
-        assert f"--column {missing}=NAME" in text
+        assert f"--column {named_so}" in text
         assert "'better'" in text
 
 
