@@ -22,13 +22,17 @@ OF_THE_MACHINE = {"versions", "device", "precision"}
 """Keys whose values say where a document was written."""
 ADDED = {"beta", "several_raters", "grouped", "p_tie", "disagreement", "columns", "repeated_completions"}
 """Keys that documents have gained since. What they had is still there, and the same."""
+ROWS = r"\.overlong(\.[ab])?: '(?P<count>\d+) judgments, (?P<rest>[^']*)' was '(?P=count) rows, (?P=rest)' now$"
 CHANGED = {
-    "evaluation": r"\.accuracy\.(low|high): ",
-    "audit": r"\.length\.(model_prefers|labels_prefer)_longer\.(low|high): ",
-    "comparison": r"\.conclusions\[\d+\]: ",
+    "evaluation": rf"\.accuracy\.(low|high): |{ROWS}",
+    "audit": rf"\.length\.(model_prefers|labels_prefer)_longer\.(low|high): |{ROWS}",
+    "comparison": rf"\.conclusions\[\d+\]: |{ROWS}",
     "doctor": r"\.details\.rate\.(low|high): |\.findings\[\d+\]\.message: ",
 }
-"""Places that differ on purpose: intervals of shares are honest at their edges, and sentences write [low, high]."""
+"""Places that differ on purpose: intervals of shares are honest at their edges, sentences write [low, high].
+
+`ROWS`: the same counts, called rows.
+"""
 
 
 def run(*arguments):
