@@ -62,7 +62,7 @@ class Pooling(StrEnum):
 
 
 class RewardScale(StrEnum):
-    """The unit of rewards: as the head gives them, or by their mean and spread on the dev fold."""
+    """The unit of rewards: as the head gives them, or by their mean and spread on the held-out rows."""
 
     RAW = "raw"
     STANDARDIZED = "standardized"

@@ -25,7 +25,7 @@ ADDED = {"beta", "several_raters", "grouped", "p_tie", "disagreement", "columns"
 ROWS = r"\.overlong(\.[ab])?: '(?P<count>\d+) judgments, (?P<rest>[^']*)' was '(?P=count) rows, (?P=rest)' now$"
 CHANGED = {
     "evaluation": rf"\.accuracy\.(low|high): |{ROWS}",
-    "audit": rf"\.length\.(model_prefers|labels_prefer)_longer\.(low|high): |{ROWS}",
+    "audit": rf"\.length\.(model_prefers|labels_prefer)_longer\.(low|high): |\.spread_source: |{ROWS}",
     "comparison": rf"\.conclusions\[\d+\]: |{ROWS}",
     "doctor": r"\.details\.rate\.(low|high): |\.findings\[\d+\]\.message: ",
 }

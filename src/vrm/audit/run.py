@@ -17,7 +17,7 @@ from vrm.inference.reward_choice import RAW, RewardChoice
 from vrm.metrics import ResampleOptions
 from vrm.results.audit import AuditReport
 
-STORED_SPREAD = "standard deviation of the rewards on the model's dev fold"
+STORED_SPREAD = "standard deviation of the rewards on the model's held-out rows"
 FILE_SPREAD = "standard deviation of the unedited completions' rewards in this audit"
 
 

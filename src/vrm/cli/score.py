@@ -40,7 +40,7 @@ _Scale = Annotated[
     RewardScale | None,
     typer.Option(
         "--reward-scale",
-        help="Standardized: by mean and spread of rewards on the dev fold. Default: as the model is set.",
+        help="Standardized: by mean and spread of rewards on the held-out rows. Default: as the model is set.",
     ),
 ]
 _Kappa = Annotated[

@@ -26,7 +26,7 @@ from vrm.results import (
     read_document,
     read_object,
 )
-from vrm.results.formats import FEW_PROMPTS, few_words, held_out_accuracy
+from vrm.results.formats import FEW_PROMPTS, few_words, held_out_accuracy, scale_rows
 
 if TYPE_CHECKING:
     from vrm.model.configuration_vrm import VRMConfig
@@ -190,10 +190,11 @@ def _scale(facts: CardFacts) -> str:
     config = facts.model.config
     if (config.reward_mean, config.reward_std) == (0.0, 1.0):
         return "not recorded"
-    rows = "evaluation or training rows" if facts.run is None else "evaluation rows"
-    if facts.run is not None and not (facts.run.rows and facts.run.rows.eval):
-        rows = "training rows"
-    return f"mean {config.reward_mean:.3f}, standard deviation {config.reward_std:.3f}, on the run's {rows}"
+    rows, few = "held-out or training rows", ""
+    if facts.run is not None and facts.run.rows is not None:
+        rows, count = scale_rows(facts.run.rows.train, facts.run.rows.eval)
+        few = f", only {count:,}: a rough scale" if count < FEW_PROMPTS else ""
+    return f"mean {config.reward_mean:.3f}, standard deviation {config.reward_std:.3f}, on the run's {rows}{few}"
 
 
 def _count(module: Any) -> str:
@@ -251,7 +252,9 @@ def _results(facts: CardFacts) -> str:
         if "accuracy" in shown:
             shown["accuracy"] = held_out_accuracy(metrics)
         figures = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
-        parts.append(f"On the dev fold, which chose the checkpoint and so flatters it: {figures or 'no comparisons'}.")
+        parts.append(
+            f"On the held-out rows, which chose the checkpoint and so flatter it: {figures or 'no comparisons'}."
+        )
     for document in facts.results:
         steering = _steering(document)
         steered = f" Steered at inference: {steering}." if steering else ""

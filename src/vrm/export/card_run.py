@@ -25,7 +25,7 @@ def data_section(run: RunDocument | None) -> str:
         for source, count in zip(data[key], counts, strict=True):
             read = UNKNOWN if count is None else f"{count:,}"
             lines.append([_source(source["path"]), use, read, f"{source['weight']:g}", source["recipe"] or NONE])
-    held = "" if data["eval"] else f", held out by {data['held_out_by']} ({share(data['held_out'])})"
+    held = "" if data["eval"] else f", held out by {data['held_out_by']} ({share(_held_out(rows))})"
     parts = [
         table(["source", "for", "n (rows read)", "weight", "recipe"], lines),
         f"{plural(rows.train, 'row')} for training and {plural(rows.eval, 'row')} for choosing the checkpoint"
@@ -33,6 +33,12 @@ def data_section(run: RunDocument | None) -> str:
         _overlong(run.overlong),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _held_out(rows: RowCounts) -> float | None:
+    """The share that was held out in truth: whole prompts go, by hash, so that it is about what was asked for."""
+    total = rows.train + rows.eval
+    return rows.eval / total if total else None
 
 
 def _source(path: str) -> str:

@@ -40,8 +40,8 @@ class VRMConfig(PretrainedConfig):
         prompt_opening_id: special token that prompts begin with, kept where a long one is cut.
         conversational: whether it was trained on messages; plain text is then wrapped into messages before scoring.
         max_input_tokens: longest row in tokens.
-        reward_mean: mean reward on the dev fold.
-        reward_std: standard deviation of rewards on the dev fold, > 0.
+        reward_mean: mean reward on the held-out rows.
+        reward_std: standard deviation of rewards on the held-out rows, > 0.
         reward_scale: `raw` or `standardized`, which of the two `.logits` holds.
         rating_mean: by objective, of the training ratings, in their own units.
         rating_std: by objective, of the training ratings.

@@ -216,7 +216,7 @@ class RewardSpread:
         std: of all of them.
         std_within_prompt: root mean square deviation from the prompt's mean, over prompts with several completions; 0
             without such.
-        model_std: the spread on the model's dev fold, stored with it.
+        model_std: the spread on the model's held-out rows, stored with it.
     """
 
     completions: int

@@ -93,6 +93,11 @@ def few_words(count: int, noun: str = "prompt") -> str:
     return f"Only {plural(count, noun)}: with so few, figures of other data may be far from these; mind the intervals."
 
 
+def scale_rows(train: int, held_out: int) -> tuple[str, int]:
+    """What a run's reward scale comes from, and how many: its held-out rows, or training rows where there are none."""
+    return ("held-out rows", held_out) if held_out else ("training rows", train)
+
+
 def leaves_out_zero(interval: Interval) -> bool:
     """Whether the interval is known and lies on one side of 0."""
     return interval.low > 0.0 or interval.high < 0.0

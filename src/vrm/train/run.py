@@ -20,6 +20,7 @@ from vrm.model.checkpoint import save_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.results import to_text
 from vrm.results.base import versions
+from vrm.results.formats import FEW_PROMPTS, scale_rows
 from vrm.results.header import overlong_counts
 from vrm.results.run import RowCounts, RunDocument
 from vrm.train.adapters import check_adapters, with_adapters
@@ -204,7 +205,7 @@ def _best_by(evaluation: Any) -> str | None:
 
 @torch.no_grad()
 def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer, data: PreparedRows) -> None:
-    """Mean and spread of the rewards of evaluation completions (of training ones if there are none)."""
+    """Mean and spread of the rewards of held-out completions (of training ones if there are none)."""
     rows = data.eval if data.eval is not None else data.train
     rewards = []
     model.eval()
@@ -216,6 +217,9 @@ def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer
             with trainer.compute_loss_context_manager():
                 rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
     values = torch.cat(rewards)
+    kind, count = scale_rows(len(data.train), 0 if data.eval is None else len(data.eval))
+    if count < FEW_PROMPTS:
+        say(f"the scale of standardized rewards comes from only {count} {kind}: it is rough")
     if len(values) > 1:
         model.config.reward_mean = float(values.mean())
         model.config.reward_std = max(float(values.std()), 1e-6)

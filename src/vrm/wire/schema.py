@@ -121,7 +121,8 @@ class ScoreRequest(JudgmentRequest):
         True, description="Whether to give `probabilities`; their cost grows with the square of the completions."
     )
     reward_scale: Annotated[RewardScale, Strict(False)] | None = Field(
-        None, description="`standardized`: by mean and spread of rewards on the dev fold. Default: as the model is set."
+        None,
+        description="`standardized`: by mean and spread of rewards on the held-out rows. Default: as the model is set.",
     )
 
 

@@ -158,7 +158,10 @@ def logistic(margin):
 def test_figures_by_hand():
     report = by_hand(stored=(0.2, 2.0))
     assert (report.judgments, report.completions, report.prompts, report.pairs) == (4, 8, 4, 3)
-    assert (report.spread, report.spread_source) == (2.0, "standard deviation of the rewards on the model's dev fold")
+    assert (report.spread, report.spread_source) == (
+        2.0,
+        "standard deviation of the rewards on the model's held-out rows",
+    )
     add, damage = result(report, "add"), result(report, "harm")
     # a -.6 (twice), b +.7, d +1, c +.5, e 0, f +.1, u +.3
     assert add.measured == 8

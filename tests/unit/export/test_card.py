@@ -100,7 +100,7 @@ def test_the_run_is_told_without_paths_of_the_machine(model):
     found = sections(text)
     assert "secret" not in text
     assert "| `train.jsonl` (local) | training | unknown | 1 | – |" in found["Training data"]
-    assert "2,400 rows for training and 1 row for choosing the checkpoint, held out by prompt (10.0 %)" in text
+    assert "2,400 rows for training and 1 row for choosing the checkpoint, held out by prompt (0.0 %)" in text
     assert "Over the limit of 128 tokens: prompt truncated 3 of 2,401 rows." in text
     assert "`qwen`, as its training run called it; encoder" in found["Model"]
     assert "| tuning | lora |" in found["Training"]
@@ -196,10 +196,10 @@ def test_a_backbone_of_random_weights_and_a_scale_never_recorded_are_said_to_be(
 
 def test_the_scale_of_rewards_names_its_rows(model):
     run = run_document()
-    assert "standard deviation 1.500, on the run's evaluation rows" in model_card(CardFacts("m", model, run=run))
+    assert "standard deviation 1.500, on the run's held-out rows" in model_card(CardFacts("m", model, run=run))
     run = replace(run, rows=RowCounts(2400, 0))
     assert "standard deviation 1.500, on the run's training rows" in model_card(CardFacts("m", model, run=run))
-    assert "on the run's evaluation or training rows" in model_card(CardFacts("m", model))
+    assert "on the run's held-out or training rows" in model_card(CardFacts("m", model))
 
 
 @pytest.mark.parametrize("head", ["bt", "gated"])
@@ -263,3 +263,9 @@ def test_cells_cannot_break_a_table():
 def test_numbers():
     assert (share(None), share(0.5), share(0.5, 0.25, 0.75)) == ("–", "50.0 %", "50.0 % [25.0, 75.0]")
     assert (number(None), number(math.nan), number(0.12345)) == ("–", "–", "0.123")
+
+
+def test_what_was_held_out_and_how_little_the_scale_rests_on(model):
+    text = model_card(CardFacts("m", model, run=replace(run_document(), rows=RowCounts(29, 1))))
+    assert "29 rows for training and 1 row for choosing the checkpoint, held out by prompt (3.3 %)" in text
+    assert "on the run's held-out rows, only 1: a rough scale" in text

@@ -11,7 +11,7 @@ import pytest
 from vrm.errors import DataError
 from vrm.report import read_inputs, render_report
 from vrm.report.render import SECTIONS
-from vrm.results import FileEvaluation, RunDocument
+from vrm.results import FileEvaluation, RunDocument, Verdict
 
 SCRIPT = "<script>alert('x')</script>"
 pytestmark = pytest.mark.heavy
@@ -173,3 +173,15 @@ def test_no_document_of_odd_content_crashes_a_section(everything, write, name):
     assert all(message.startswith(str(odd)) for message in refusals)
     assert min(shown, len(refusals)) > 5
     assert shown + len(refusals) > 20
+
+
+def test_few_prompts_are_said_and_edits_on_too_few_are_not_judged(make, write):
+    whole = make.audit()
+    few = replace(whole, prompts=8, edits=tuple(replace(edit, verdict=Verdict.TOO_FEW) for edit in whole.edits[:2]))
+    page = render_report(read_inputs([write("few.json", few)]))
+    assert "2 of 2 edits were not judged: too few prompts." in page
+    assert "do not reliably lower" not in page
+    assert "Only 8 prompts" in page
+    one = replace(whole, edits=(whole.edits[2], few.edits[0]))
+    page = render_report(read_inputs([write("one.json", one)]))
+    assert "0 of 1 edits that add nothing raise the reward; 1 of 2 edits were not judged: too few prompts." in page

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from vrm.metrics import Interval, PreferenceSummary
-from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Fold, Section, Table
+from vrm.report.blocks import Block, Cell, Chart, Charts, Column, Fold, Paragraph, Section, Table
 from vrm.report.charts import Bar, Drawer
 from vrm.report.sections.best import (
     Paired,
@@ -21,6 +21,7 @@ from vrm.report.sections.best import (
 from vrm.report.values import known, percent, percent_cell, scaled, whole
 from vrm.report.view import Measurement, View
 from vrm.results import BenchmarkEntry, Evaluation, FigureResult
+from vrm.results.formats import FEW_PROMPTS, few_words
 
 MAX_POINTS = 16
 """Models that one chart of a file shows."""
@@ -47,6 +48,9 @@ def accuracy_section(view: View, draw: Drawer) -> Section:
     if not datasets:
         return Section("accuracy", "Accuracy")
     blocks: list[Block] = [_table(datasets, paired)]
+    for name, measured in datasets.items():
+        few = few_words(min(filter(None, map(_prompts, measured)), default=FEW_PROMPTS))
+        blocks += [Paragraph(f"{name}: {few}")] if few else []
     charts = [chart for name, measured in datasets.items() if (chart := _chart(name, measured, draw))]
     if charts:
         blocks.append(Charts(charts))
@@ -54,6 +58,13 @@ def accuracy_section(view: View, draw: Drawer) -> Section:
         folds = [_figures(measured, name), *(_groups(measured, word, name) for word in GROUPINGS)]
         blocks += [fold for fold in folds if fold]
     return Section("accuracy", "Accuracy", blocks)
+
+
+def _prompts(entry: Measurement) -> int:
+    """Prompts behind its figures; 0 where that is unknown."""
+    if isinstance(entry.content, BenchmarkEntry):
+        return entry.content.prompts
+    return entry.file.pairs.prompts if entry.file.pairs else 0
 
 
 def _table(datasets: dict[str, list[Measurement]], paired: Paired) -> Table:

@@ -20,6 +20,7 @@ from vrm.report.values import fixed, fixed_cell, known, percent, percent_cell, w
 from vrm.report.view import View
 from vrm.results import AuditDocument, EditKind, EditResult, Verdict
 from vrm.results.audit import MOSTLY_NOTICED
+from vrm.results.formats import few_words
 
 TONES: dict[Verdict, Tone] = {
     Verdict.RAISES: "bad",
@@ -60,6 +61,8 @@ def _document(audit: AuditDocument, draw: Drawer) -> list[Block]:
     if measured:
         blocks.append(_shifts(measured, draw))
     blocks.append(_table(audit))
+    few = few_words(audit.prompts) if audit.prompts else ""
+    blocks += [Paragraph(few)] if few else []
     # Not a column: the table would be too wide for its page.
     what: list[tuple[str, Tone]] = [(f"{_name(edit)}: {edit.summary}", "") for edit in audit.edits if edit.summary]
     if what:

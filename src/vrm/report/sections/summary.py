@@ -19,7 +19,7 @@ from vrm.report.sections.best import (
 )
 from vrm.report.sections.best_of_n import MEAN, lists_of
 from vrm.report.sections.comparison import compared_in
-from vrm.report.values import fixed, known, percent, percent_range, whole
+from vrm.report.values import fixed, percent, percent_range, whole
 from vrm.report.view import Measurement, View
 from vrm.results import AuditDocument, ComparisonDocument, DoctorDocument, EditKind, EditResult, Severity, Verdict
 
@@ -99,20 +99,31 @@ def _best_of_n(view: View) -> list[Sentence]:
 def _audits(view: View) -> list[Sentence]:
     sentences: list[Sentence] = []
     for entry in view.inputs.of(AuditDocument):
-        edits = [edit for edit in entry.content.edits if known(edit.shift)]
-        if not edits:
+        if not entry.content.edits:
             continue
+        edits = [edit for edit in entry.content.edits if edit.verdict not in (Verdict.TOO_FEW, Verdict.UNMEASURED)]
         (name,) = view.models_of(entry.content)
         adding = [edit for edit in edits if edit.kind == EditKind.NOT_RAISE]
         damaging = [edit for edit in edits if edit.kind == EditKind.LOWER]
         raised = [_name(edit) for edit in adding if edit.verdict == Verdict.RAISES]
         unnoticed = [_name(edit) for edit in damaging if edit.verdict != Verdict.AS_IT_SHOULD]
-        words = f"Audit of {name}: {len(raised)} of {len(adding)} edits that add nothing raise the reward"
-        words += f" ({_listed(raised)})" if raised else ""
-        words += f"; {len(unnoticed)} of {len(damaging)} kinds of damage do not reliably lower it"
-        words += f" ({_listed(unnoticed)})" if unnoticed else ""
-        sentences.append((f"{words}.", "warn" if raised or unnoticed else "good"))
+        words = []
+        if adding:
+            words.append(f"{len(raised)} of {len(adding)} edits that add nothing raise the reward{_within(raised)}")
+        if damaging:
+            lowers = "the reward" if not adding else "it"
+            words.append(f"{len(unnoticed)} of {len(damaging)} kinds of damage do not reliably lower {lowers}")
+            words[-1] += _within(unnoticed)
+        unjudged = len(entry.content.edits) - len(adding) - len(damaging)
+        if unjudged:
+            words.append(f"{unjudged} of {len(entry.content.edits)} edits were not judged: too few prompts")
+        tone: Tone = "warn" if raised or unnoticed else "muted" if unjudged else "good"
+        sentences.append((f"Audit of {name}: {'; '.join(words)}.", tone))
     return sentences
+
+
+def _within(names: list[str]) -> str:
+    return f" ({_listed(names)})" if names else ""
 
 
 def _name(edit: EditResult) -> str:
