@@ -52,6 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("heavy")
 
 
+@pytest.fixture
+def hub_may_be_asked(monkeypatch):
+    """Names that are no directories pass as the Hub's; nothing asks it before a model is loaded."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT of 2 layers and width 32 with a WordPiece tokenizer of its own."""

@@ -99,6 +99,7 @@ def test_best_of_n_takes_columns_too(tiny_model_dir, files, capsys):
     assert document["benchmarks"]["bon"]["data"]["examples"] == len(ROWS)
 
 
+@pytest.mark.usefixtures("hub_may_be_asked")
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
@@ -113,6 +114,7 @@ def test_wrong_columns_are_found_before_a_model_is_loaded(files, capsys, options
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+@pytest.mark.usefixtures("hub_may_be_asked")
 def test_columns_that_no_input_has_are_refused(files, capsys):
     run("evaluate", "absent/model", f"rewardbench={files['plain']}", "--column", "chosen=better", code=2)
     assert "it is of files of judgments and bon" in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -42,6 +42,7 @@ def test_a_document_is_kept(tmp_path, monkeypatch, capsys, command):
         assert "exists already" not in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("hub_may_be_asked")
 def test_rewards_of_benchmarks_are_kept(tmp_path, capsys):
     file = tmp_path / "result.bon.rewards.jsonl"
     file.write_text("{}\n")
