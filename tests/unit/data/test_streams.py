@@ -44,10 +44,10 @@ def writing(path, data: bytes):
         ("rows.json", json.dumps(ROWS).encode()),
         ("rows.csv", CSV),
         ("rows.tsv", CSV.replace(b",", b"\t")),
-        ("rows.jsonl.gz", gzip.compress(JSONL)),
+        ("rows.jsonl.gz", gzip.compress(JSONL, mtime=0)),
         ("rows", JSONL),
         ("list", json.dumps(ROWS, indent=1).encode()),
-        ("zipped", gzip.compress(JSONL)),
+        ("zipped", gzip.compress(JSONL, mtime=0)),
     ],
 )
 def test_a_named_pipe_is_read_once(tmp_path, name, data):
