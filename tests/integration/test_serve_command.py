@@ -202,7 +202,7 @@ def test_an_open_address_without_a_token_is_warned_of(tiny_model_dir, started, c
 def test_what_cannot_be_is_said_before_the_model_is_loaded(tiny_model_dir, started, tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert run("serve", tmp_path / "nothing", "--port", port) == 1
+        assert run("serve", tiny_model_dir, "--port", port) == 1
     assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
     empty = tmp_path / "empty"
     empty.write_text("\n")

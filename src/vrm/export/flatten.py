@@ -21,7 +21,7 @@ PACKAGE = "vrm"
 MAIN_PART = "model"
 """Modules of this part keep their names; those of others are prefixed with their part's."""
 
-OTHER_PACKAGES = {"torch", "transformers", "numpy"}
+OTHER_PACKAGES = {"torch", "transformers", "numpy", "huggingface_hub"}
 """What exported code may import beside the standard library: transformers, and what it itself cannot do without."""
 
 LINE_LENGTH = 120

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -46,8 +46,14 @@ class JudgedBatch:
 
     @property
     def moments(self) -> PredictiveMoments:
-        """Moments of every reward, (batch, num_completions), in raw units."""
-        return completion_moments(self.posteriors)
+        """Moments of every reward, (batch, num_completions), in raw units.
+
+        Computed in float64 and rounded: in float32 the place in a batch decides the last digit, and equal completions
+        would not tie.
+        """
+        exact = completion_moments(self.posteriors.double())
+        dtype = self.posteriors.features.loc.dtype
+        return PredictiveMoments(*(getattr(exact, field.name).to(dtype) for field in fields(exact)))
 
     def log_probabilities(
         self, rows: Tensor, first: Tensor, second: Tensor, target_margin: Tensor | float = 0.0

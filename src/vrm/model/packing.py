@@ -82,7 +82,8 @@ def pack_trees(trees: Sequence[Tree], kind: str, first_position: int = 0) -> dic
         input_ids, position_ids: (1, tokens).
         parts: (parts, 2), in order: number of tokens, and the part (a prompt) that comes before it, or -1.
         reads: (reads, 3), what the head takes, a tree's prompt first and then its completions: first token of its row,
-            and the first token and the one after the last that are pooled. A decoder reads one token.
+            and the first token and the one after the last that are pooled. A decoder reads one token. Equal completions
+            of a tree have one read.
     """
     writer = _Writer(first_position)
     for tree in trees:
@@ -95,26 +96,33 @@ def prompt_reads(trees: Sequence[Tree]) -> list[int]:
     return [0, *accumulate(1 + len(tree.completions) for tree in trees)][: len(trees)]
 
 
+# Equal completions of a prompt are computed once: rounding must not order what is the same.
+
+
 def _write_decoder_tree(writer: _Writer, tree: Tree) -> None:
     start = writer.length
     part = writer.add(tree.prompt)
-    writer.read(start, writer.length - 1, writer.length)
-    for completion in tree.completions:
-        if completion:
+    prompt = (start, writer.length - 1, writer.length)
+    writer.read(*prompt)
+    reads = {(): prompt}  # an empty completion is read at the prompt's last token
+    for completion in map(tuple, tree.completions):
+        if completion not in reads:
             writer.add(completion, offset=len(tree.prompt), prefix=part)
-        # An empty completion is read at the prompt's last token.
-        last = writer.length if completion else start + len(tree.prompt)
-        writer.read(start, last - 1, last)
+            reads[completion] = (start, writer.length - 1, writer.length)
+        writer.read(*reads[completion])
 
 
 def _write_encoder_tree(writer: _Writer, tree: Tree) -> None:
     start = writer.length
     writer.add(tree.prompt)
     writer.read(start, start, writer.length)
-    for completion in tree.completions:
-        start = writer.length
-        writer.add([*tree.prompt, *completion])
-        writer.read(start, min(start + len(tree.prompt), writer.length - 1), writer.length)
+    reads: dict[Ids, tuple[int, int, int]] = {}
+    for completion in map(tuple, tree.completions):
+        if completion not in reads:
+            start = writer.length
+            writer.add([*tree.prompt, *completion])
+            reads[completion] = (start, min(start + len(tree.prompt), writer.length - 1), writer.length)
+        writer.read(*reads[completion])
 
 
 class _Writer:
