@@ -206,15 +206,15 @@ def test_what_cannot_be_is_said_before_the_model_is_loaded(tiny_model_dir, start
     assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
     empty = tmp_path / "empty"
     empty.write_text("\n")
-    assert run("serve", tmp_path / "nothing", "--port", 0, "--token-file", empty) == 1
+    assert run("serve", tiny_model_dir, "--port", 0, "--token-file", empty) == 1
     assert "is empty: a token is needed" in capsys.readouterr().err
     assert run("serve", tmp_path / "nothing", "--port", 0) == 1
     assert "there is no such directory" in capsys.readouterr().err
     assert run("serve", tiny_model_dir, "--port", 0, "--max-texts", 10, "--max-queue", 5) == 1
     assert "must not exceed max_queue_texts" in capsys.readouterr().err
-    assert run("serve", tmp_path / "nothing", "--root-path", "reward") == 1
+    assert run("serve", tiny_model_dir, "--root-path", "reward") == 1
     assert "root_path: 'reward' is no prefix of a path" in capsys.readouterr().err
-    assert run("serve", tmp_path / "nothing", "--cors-origin", "https://a.example", "--cors-origin", "b.example") == 1
+    assert run("serve", tiny_model_dir, "--cors-origin", "https://a.example", "--cors-origin", "b.example") == 1
     assert "cors_origins: 'b.example' is no origin" in capsys.readouterr().err
     assert started == []
 

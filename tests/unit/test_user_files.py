@@ -64,6 +64,7 @@ def test_rows_are_read_from_home(home):
     assert locate(Path("~/rows.jsonl")).path == f"{home}/rows.jsonl"
 
 
+@pytest.mark.usefixtures("hub_may_be_asked")
 def test_arguments_of_commands_may_begin_at_home(home, capsys):
     (home / "rows.jsonl").write_text(ROW * 2)
     run("doctor", "~/rows.jsonl", "--json=~/results/doctor.json")
@@ -74,7 +75,7 @@ def test_arguments_of_commands_may_begin_at_home(home, capsys):
     for command in (("score", "~/absent", "~/rows.jsonl"), ("evaluate", "~/absent", "~/rows.jsonl")):
         run(*command, code=1)
         assert f"{home}/absent" in capsys.readouterr().err
-    run("evaluate", "~/absent", "bon=~/nothing.jsonl", code=1)
+    run("evaluate", "absent/model", "bon=~/nothing.jsonl", code=1)
     assert f"{home}/nothing.jsonl" in capsys.readouterr().err
     assert not list(Path().iterdir())
 
