@@ -91,7 +91,7 @@ def test_a_row_that_needs_no_order_of_its_own_is_copied_nowhere():
 
 
 def test_short_completions_of_a_long_prompt_share_a_copy_of_it():
-    segments = segments_of([Tree([7] * 900, [[7] * 20] * 30)], True)
+    segments = segments_of([Tree([7] * 900, [[7] * 19 + [last] for last in range(30)])], True)
     plan = segments.plan(None, CPU, torch.float32)
     assert len(plan.keys) < 5 * 900
     assert sum(call.rows for call in plan.calls) < 5
