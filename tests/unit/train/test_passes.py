@@ -87,11 +87,17 @@ def test_packed_passes_have_no_padding_and_keep_to_the_budget():
 
 
 def test_equal_prompts_of_a_pass_are_computed_once():
-    items = [TokenizedJudgment([1, 2, 3], [[4], [5, 6]], LABEL) for _ in range(3)]
+    items = [TokenizedJudgment([1, 2, 3], [[4 + n], [5, 6 + n]], LABEL) for n in range(3)]
     (part,) = collator(True, 100)(items)["passes"]
     assert positions_of(part)[0] == 3 + 3 * 3
     assert part["packed"]["prompt_reads"].tolist() == [0, 0, 0]
     assert part["packed"]["completion_reads"].tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_equal_completions_of_a_prompt_are_computed_once():
+    items = [TokenizedJudgment([1, 2, 3], [[4], [5, 6]], LABEL) for _ in range(3)]
+    (part,) = collator(True, 100)(items)["passes"]
+    assert part["packed"]["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6]]
 
 
 def test_cached_features_are_one_pass_without_positions():
