@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, dirichlet_draws
+from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, TensorRecord, dirichlet_draws
 from vrm.core.posteriors import Posteriors
 from vrm.core.quadrature import log_preference_probability, margin_given_weights
 
@@ -58,7 +58,7 @@ NUM_NODES = 32
 
 
 @dataclass(frozen=True)
-class PredictiveMoments:
+class PredictiveMoments(TensorRecord):
     """Mean and variance of a reward or of a margin, the variance in its three named parts; each (...,).
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,9 +51,8 @@ class JudgedBatch:
         Computed in float64 and rounded: in float32 the place in a batch decides the last digit, and equal completions
         would not tie.
         """
-        exact = completion_moments(self.posteriors.double())
         dtype = self.posteriors.features.loc.dtype
-        return PredictiveMoments(*(getattr(exact, field.name).to(dtype) for field in fields(exact)))
+        return completion_moments(self.posteriors.double()).map(lambda values: values.to(dtype))
 
     def log_probabilities(
         self, rows: Tensor, first: Tensor, second: Tensor, target_margin: Tensor | float = 0.0

@@ -38,7 +38,9 @@ class Tree:
     completions: Sequence[Ids]
 
     def positions(self, kind: str) -> int:
-        """Token positions that a backbone of this kind (`decoder`, `encoder`) computes for it."""
+        """Token positions that a backbone of this kind (`decoder`, `encoder`) computes for it; equal completions count
+        each, though a packed row has them once.
+        """
         return len(self.prompt) + sum(self.branch_positions(ids, kind) for ids in self.completions)
 
     def branch_positions(self, completion: Ids, kind: str) -> int:
