@@ -21,6 +21,7 @@ CALLS = "the chat template prints no tool calls"
 THOUGHTS = "the chat template removes what stands before </think>"
 NOTHING_LEFT = "nothing left by the chat template"
 """The kind of problem of a row that says nothing but what the template does not print."""
+ONLY_CALLS = f"{CALLS}, and a completion says nothing else"
 
 _END_OF_THOUGHT = "</think>"
 _REASONING = ("reasoning_content", "reasoning", "thinking")

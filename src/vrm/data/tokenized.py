@@ -15,7 +15,7 @@ from vrm.data.problems import InvalidRowError, Problem, one_problem
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key
 from vrm.data.style import plain_text
-from vrm.data.template_losses import CALLS, NOTHING_LEFT, TOOLS, says_nothing_else
+from vrm.data.template_losses import CALLS, NOTHING_LEFT, ONLY_CALLS, TOOLS, says_nothing_else
 from vrm.errors import OverlongError, check_choice
 
 MIN_PROMPT = 8
@@ -214,12 +214,18 @@ class JudgmentTokenizer:
         Raises:
             InvalidRowError: the chat template refuses it, or leaves nothing of a completion.
         """
-        return _with_words(self.read(judgment))
-
-    def read(self, judgment: Judgment) -> TokenizedJudgment:
-        """As `whole`, also where nothing is left of a completion."""
         draft = self.chat.draft(judgment)
-        return _encoded(draft, self.chat.together([draft]))
+        return _with_words(_encoded(draft, self.chat.together([draft])))
+
+    def read_many(self, judgments: Iterable[Judgment]) -> Iterator[TokenizedJudgment | InvalidRowError]:
+        """As `whole` for many, in order and in batches, also where nothing is left of a completion.
+
+        The error of a row that the chat template refuses comes in its place.
+        """
+        for draft, read in encoded_together(self.chat, judgments):
+            if isinstance(draft, Exception) and not isinstance(draft, InvalidRowError):
+                raise draft
+            yield draft if isinstance(draft, Exception) else _encoded(draft, read)
 
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
         """A tokenized judgment within the limit: itself, or cut by the policy, or None if dropped. All are counted."""
@@ -245,11 +251,11 @@ class JudgmentTokenizer:
         Rows are rendered and encoded a batch at a time, the next batch being rendered while one is encoded.
         """
         skip = (on_bad_rows or self.on_bad_rows) == OnBadRows.SKIP
-        for draft, read in encoded_together(self.chat, judgments):
+        for row in self.read_many(judgments):
             try:
-                if isinstance(draft, Exception):
-                    raise draft
-                whole = _with_words(_encoded(draft, read))
+                if isinstance(row, InvalidRowError):
+                    raise row
+                whole = _with_words(row)
             except InvalidRowError as error:
                 if skip:
                     self.report.refuse(error)
@@ -303,6 +309,5 @@ def _encoded(draft: Draft, read: Reader) -> TokenizedJudgment:
 
 def _with_words(row: TokenizedJudgment) -> TokenizedJudgment:
     if not row.says_something:
-        reason = f"{CALLS}, and a completion says nothing else"
-        raise one_problem(row.judgment.file, row.judgment.line, "", NOTHING_LEFT, reason)
+        raise one_problem(row.judgment.file, row.judgment.line, "", NOTHING_LEFT, ONLY_CALLS)
     return row

@@ -199,9 +199,10 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
     prompts, first, second, totals = [], [], [], []
     over, identical, dropped = [], [], 0
     view, read = TemplateView(), []
-    for row in looked:
+    outcomes = tokenize.read_many(rows.judgments[row] for row in looked)
+    for row, outcome in zip(looked, outcomes, strict=True):
         judgment = rows.judgments[row]
-        whole = view.read(rows, row, tokenize)
+        whole = view.read(row, outcome)
         if whole is None:
             continue
         read.append(row)
@@ -213,9 +214,9 @@ def _measured(rows: FileRows, settings: DoctorSettings, reading: Reading) -> tup
             second.append(completions[1])
         if totals[-1] > reading.limit:
             over.append(row)
+            if tokenize.fit(whole) is None:
+                identical.append(row)
         dropped += whole.longest - prompt + min(prompt, MIN_PROMPT) > reading.limit
-        if tokenize.fit(whole) is None:
-            identical.append(row)
     length = dict(zip(read, totals, strict=True))
     longest_first = sorted(over, key=lambda row: -length[row])
     sampled = f" of a sample of {len(looked):,}" if len(looked) < len(rows) else ""

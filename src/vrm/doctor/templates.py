@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vrm.data.problems import InvalidRowError
-from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment, why_identical
+from vrm.data.template_losses import ONLY_CALLS
+from vrm.data.tokenized import TokenizedJudgment, why_identical
 from vrm.doctor.findings import Check, DoctorSettings
 from vrm.doctor.rows import FileRows
 from vrm.results.doctor import Finding
@@ -34,17 +35,14 @@ class TemplateView:
     looked: int = 0
     several: int = 0
 
-    def read(self, rows: FileRows, row: int, tokenize: JudgmentTokenizer) -> TokenizedJudgment | None:
+    def read(self, row: int, whole: TokenizedJudgment | InvalidRowError) -> TokenizedJudgment | None:
         """A row's tokens; None where the template refuses it. What is wrong with it is noted."""
         self.looked += 1
-        judgment = rows.judgments[row]
-        try:
-            whole = tokenize.read(judgment)
-        except InvalidRowError as error:
-            self.refused[row] = error.reason
+        if isinstance(whole, InvalidRowError):
+            self.refused[row] = whole.reason
             return None
         if not whole.says_something:
-            self.refused[row] = f"{whole.lost[0]}, and a completion says nothing else"
+            self.refused[row] = ONLY_CALLS
         if whole.lost:
             self.lost[row] = whole.lost
         self.several += len(whole.completions) > 1
