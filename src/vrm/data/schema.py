@@ -69,3 +69,8 @@ class Judgment:
     def is_comparison(self) -> bool:
         """Whether the row is a labelled pair."""
         return len(self.completions) == 2 and self.preference is not None
+
+    @property
+    def annotators(self) -> list[str | None]:
+        """Who judged the row, one entry a judgment; None for nobody named."""
+        return [judgment.annotator for judgment in self.judgments] if self.judgments else [self.annotator]

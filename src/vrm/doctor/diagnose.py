@@ -19,7 +19,7 @@ from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages
 from vrm.doctor.lengths import Reading, character_lengths, check_lengths, check_tokens, default_reading
 from vrm.doctor.model_view import check_with_model
-from vrm.doctor.rows import FileRows, annotators, problem_places
+from vrm.doctor.rows import FileRows, problem_places
 from vrm.metrics import json_ready
 from vrm.results.doctor import DoctorReport, Finding, Severity
 from vrm.results.formats import plural
@@ -164,7 +164,7 @@ def _profile(rows: FileRows) -> dict[str, Any]:
         "ties": sum(value == 0.5 for value in preferences),
         "soft_labels": sum(value not in (0.0, 0.5, 1.0) for value in preferences),
         "target_margins": sum(row.margin != 0 for row in judgments),
-        "annotators": len({name for row in judgments for name in annotators(row)} - {None}),
+        "annotators": len({name for row in judgments for name in row.annotators} - {None}),
         "sources": dict(Counter(row.source for row in judgments).most_common()),
         "num_categories": len(categories),
         "categories": dict(categories.most_common(MAX_CATEGORIES)),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from vrm.data.schema import Judgment
 from vrm.data.style import plain_text
 from vrm.doctor.findings import Check, DoctorSettings
-from vrm.doctor.rows import FileRows, annotators, evenly
+from vrm.doctor.rows import FileRows, evenly
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import plural
 
@@ -230,7 +230,7 @@ def _repeated_rows(rows: FileRows) -> dict[int, int]:
 
 def _judges(judgment: Judgment) -> str:
     """The annotators of a row as a text; empty where none is named."""
-    return "\n".join(sorted(name for name in annotators(judgment) if name is not None))
+    return "\n".join(sorted(name for name in judgment.annotators if name is not None))
 
 
 def _says_twice(judgment: Judgment) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vrm.data.schema import Judgment
 from vrm.doctor.findings import Check, DoctorSettings, percent
-from vrm.doctor.rows import FileRows, Pair, annotators, sign
+from vrm.doctor.rows import FileRows, Pair, sign
 from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import ends, plural
@@ -97,9 +97,9 @@ def _judged_pairs(rows: FileRows) -> list[_Judged]:
         entry.by_raters |= bool(raters)
         signs = [turn * sign(judgment.preference) for judgment in raters] or [turn * pair.sign]
         entry.signs += signs
-        named = zip(annotators(rows.judgments[pair.row]), signs, strict=True)
-        entry.said |= {(name, swapped, said) for name, said in named if name is not None}
-        if None in annotators(rows.judgments[pair.row]):
+        names = rows.judgments[pair.row].annotators
+        entry.said |= {(name, swapped, said) for name, said in zip(names, signs, strict=True) if name is not None}
+        if None in names:
             entry.said.add((None, swapped, turn * pair.sign))
     return list(judged.values())
 

@@ -87,11 +87,6 @@ def sign(preference: float) -> int:
     return (preference > 0.5) - (preference < 0.5)
 
 
-def annotators(row: Judgment) -> list[str | None]:
-    """Who judged a row, one entry a judgment; None for nobody named."""
-    return [judgment.annotator for judgment in row.judgments] if row.judgments else [row.annotator]
-
-
 def text_key(text: Text) -> str:
     """The key of a completion, made as those of prompts are."""
     return prompt_key(Judgment(text))

@@ -151,7 +151,7 @@ def disagreement_report(collected: Collected, options: ResampleOptions) -> Disag
     return DisagreementReport(
         pairs=len(labels),
         judged_repeatedly=sum(len(given) > 1 for given in labels),
-        annotators=len({name for row, *_ in collected.pairs for name in _annotators(row)} - {None}),
+        annotators=len({name for row, *_ in collected.pairs for name in row.annotators} - {None}),
         ties=by_tie,
         disagreement=by_label,
     )
@@ -168,10 +168,6 @@ def _distinct(collected: Collected) -> tuple[list[int], list[list[float]]]:
         given = [judgment.preference for judgment in row.judgments] if row.judgments else [label]
         labels.setdefault(key, []).extend(value if one <= other else 1.0 - value for value in given)
     return list(first_rows.values()), list(labels.values())
-
-
-def _annotators(row: Judgment) -> list[str | None]:
-    return [judgment.annotator for judgment in row.judgments] if row.judgments else [row.annotator]
 
 
 def detection(
