@@ -11,7 +11,7 @@ from typing import Any
 
 from vrm.choices import Role
 from vrm.data.columns import SHAREGPT, suggestion
-from vrm.data.json_text import DUPLICATE_KEY, faults, loads
+from vrm.data.json_text import loads, repeated_keys
 from vrm.data.problems import InvalidRowError, Problem, other_names, show
 from vrm.data.schema import Message, Text
 from vrm.data.style import says_nothing
@@ -147,9 +147,8 @@ def read_tools(value: Any) -> Any:
         tools, suspect = loads(value)
     except (ValueError, RecursionError) as error:
         raise DataError(f"not the JSON text of a list of tools ({error})") from None
-    for place, kind, reason in faults(tools) if suspect else ():
-        if kind == DUPLICATE_KEY:
-            raise DataError(f"no usable list of tools ({place}: {reason})")
+    for place, reason in repeated_keys(tools, suspect):
+        raise DataError(f"no usable list of tools ({place}: {reason})")
     return tools
 
 

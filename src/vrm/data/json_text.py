@@ -97,6 +97,11 @@ def faults(value: Any, place: str = "") -> Iterator[tuple[str, str, str]]:
             yield from faults(entry, f"{place}[{index}]")
 
 
+def repeated_keys(value: Any, suspect: bool) -> list[tuple[str, str]]:
+    """Place and reason of every key that is given more than once; value and `suspect` as `loads` gives them."""
+    return [(place, reason) for place, kind, reason in faults(value) if kind == DUPLICATE_KEY] if suspect else []
+
+
 def _inside(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 

@@ -142,7 +142,8 @@ def parse_scoring_row(
         check.note("prompt", "no implicit prompt", "the two sides are the same. Give the prompt in a column 'prompt'.")
     if not check.problems and not completions:
         check.note("completions", "too few completions", "the list is empty; at least one completion is needed.")
-    check.finish(unread=unknown_columns(row, mapping, (*row_columns(), "completion", GOLD_COLUMN, "id")))
+    if check.problems:
+        check.finish(unread=unknown_columns(row, mapping, (*row_columns(), "completion", GOLD_COLUMN, "id")))
     return Judgment(**parts, file=file, line=line)
 
 

@@ -12,7 +12,6 @@ from itertools import chain
 from typing import Any, BinaryIO, TypeAlias
 
 from vrm.data.json_text import (
-    DUPLICATE_KEY,
     checked_object,
     column_rows,
     decode,
@@ -20,6 +19,7 @@ from vrm.data.json_text import (
     faults,
     json_reason,
     loads,
+    repeated_keys,
 )
 from vrm.data.problems import InvalidRowError, OnError, Problem, one_problem, show
 from vrm.labels import label_columns
@@ -73,7 +73,7 @@ def _whole_values(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, byt
             if depth <= 0:
                 yield start, b"".join(block)
                 block.clear()
-        elif text.startswith(b"{") and _depth(line) > 0 and _breaks_off(line):
+        elif text.startswith(b"{") and _breaks_off(line) and _depth(line) > 0:
             start, block, depth, indent = number, [line], _depth(line), _indent(line)
         elif text:
             yield number, line
@@ -241,9 +241,8 @@ def _text_or_messages(cell: str) -> Any:
         return cell
     if not all(isinstance(entry, dict) and "role" in entry for entry in value):
         return cell
-    for place, kind, reason in faults(value) if suspect else ():
-        if kind == DUPLICATE_KEY:
-            raise ValueError(f"{place.lstrip('[0123456789].')}: {reason}")
+    for place, reason in repeated_keys(value, suspect):
+        raise ValueError(f"{place.lstrip('[0123456789].')}: {reason}")
     return value
 
 

@@ -79,9 +79,7 @@ def _check_not_compressed(body: bytes, declared: str) -> None:
 def _parsed(body: bytes, charset: str) -> Any:
     try:
         value, suspect = json_text.loads(body.decode(json.detect_encoding(body)))
-        repeated = (
-            [fault for fault in json_text.faults(value) if fault[1] == json_text.DUPLICATE_KEY] if suspect else []
-        )
+        repeated = json_text.repeated_keys(value, suspect)
     except UnicodeDecodeError as error:
         raise _not_unicode(error, charset) from None
     except json.JSONDecodeError as error:
@@ -90,7 +88,7 @@ def _parsed(body: bytes, charset: str) -> Any:
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
         raise RequestError(f"body: {reason}", status=400) from None
-    for place, _, reason in repeated:
+    for place, reason in repeated:
         raise RequestError(f"{place[:200]}: {reason.rstrip('.')}", place[:200], status=400)
     return value
 

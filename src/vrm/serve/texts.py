@@ -90,8 +90,9 @@ def plain_conversation(
     """A conversation of plain texts, each given with the field that it stands in; raises as `conversation_of`."""
     for param, text in (prompt, *completions):
         check_text(text, settings.max_characters, param)
-    (prompt_param, prompt_text), named = prompt, list(completions)
-    _check_together(prompt_text, [(param, text) for param, text in named], prompt_param)
+    prompt_param, prompt_text = prompt
+    named: texts.Completions = list(completions)
+    _check_together(prompt_text, named, prompt_param)
     return Conversation(Judgment(prompt_text, [text for _, text in named], file=SOURCE), prompt_param, named[0][0])
 
 

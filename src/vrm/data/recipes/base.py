@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from vrm.data.fields import is_blank
 from vrm.data.style import says_nothing
 
 Row: TypeAlias = dict[str, Any]
@@ -121,11 +122,7 @@ def assistant(content: str) -> list[Row]:
 
 def has_blank(messages: Sequence[Row]) -> bool:
     """Whether a prompt has no message, or one (other than the system's) that says nothing."""
-    return not messages or any(turn["role"] != "system" and _is_blank(turn) for turn in messages)
-
-
-def _is_blank(turn: Row) -> bool:
-    return says_nothing(turn["content"]) and not turn.get("tool_calls")
+    return not messages or any(turn["role"] != "system" and is_blank([turn]) for turn in messages)
 
 
 def pair(prompt: list[Row], first: str | list[Row], second: str | list[Row], **columns: Any) -> Converted:
@@ -140,7 +137,7 @@ def pair(prompt: list[Row], first: str | list[Row], second: str | list[Row], **c
     if has_blank(prompt):
         return skip(EMPTY_PROMPT)
     chosen, rejected = (assistant(side) if isinstance(side, str) else side for side in (first, second))
-    if _is_blank(chosen[-1]) or _is_blank(rejected[-1]):
+    if is_blank(chosen[-1:]) or is_blank(rejected[-1:]):
         return skip(EMPTY_SIDE)
     if chosen == rejected:
         return skip(IDENTICAL)
