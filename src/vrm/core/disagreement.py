@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import NUM_NODES, margin_moments
 from vrm.core.quadrature import DEFAULT_NODES, VARIANCE_JITTER, gauss_hermite, log_mean_exp, margin_given_weights
 
@@ -201,23 +200,14 @@ def pair_votes(
 
 
 def reported_votes(
-    posteriors: Posteriors,
+    weights: ObjectiveWeights,
     first: SemanticFeatures,
     second: SemanticFeatures,
-    rows: Tensor | slice = slice(None),
-    target_margin: Tensor | float = 0.0,
+    decoder: Tensor,
+    tie_threshold: Tensor | None,
 ) -> PairVotes:
-    """Equation (15) for pairs of a batch, in float32 or better, with the nodes of reported numbers.
-
-    Args:
-        posteriors: of the batch.
-        first: features of completion a, (pairs, num_features).
-        second: features of completion b.
-        rows: (pairs,) judgment of each pair; all of them in order if left out.
-        target_margin: t, (pairs,) or a number.
-    """
-    weights, decoder, threshold = posteriors.weights[rows], posteriors.decoder, posteriors.tie_threshold
-    return pair_votes(weights, first, second, decoder, threshold, target_margin, *REPORTED_NODES)
+    """Equation (15) with the nodes of reported numbers; arguments as in `pair_votes`, in float32 or better."""
+    return pair_votes(weights, first, second, decoder, tie_threshold, 0.0, *REPORTED_NODES)
 
 
 def pair_votes_over_draws(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vrm.choices import LossName, RewardScale
-from vrm.core.disagreement import REPORTED_NODES, TIE, pair_votes
+from vrm.core.disagreement import TIE, reported_votes
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.predictive import (
     PredictiveMoments,
@@ -201,7 +201,7 @@ def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
         first, second, a, b, log_first = second, first, b, a, log_second
     moments = margin_moments(quantities.weights, a, b, quantities.decoder)
     differences = quantities.weights.mean[0] * objective_scores(a.loc - b.loc, quantities.decoder)[0]
-    votes = pair_votes(quantities.weights, a, b, quantities.decoder, quantities.tie_threshold, 0.0, *REPORTED_NODES)
+    votes = reported_votes(quantities.weights, a, b, quantities.decoder, quantities.tie_threshold)
     contributions = dict(sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1])))
     return PairReport(
         first=label(first),

@@ -71,10 +71,9 @@ class JudgedBatch:
         """Moments (11) of the margins of pairs, each (pairs,); arguments as in `log_probabilities`."""
         return margin_moments(*self._pairs(rows, first, second))
 
-    def votes(self, rows: Tensor, first: Tensor, second: Tensor, target_margin: Tensor | float = 0.0) -> PairVotes:
+    def votes(self, rows: Tensor, first: Tensor, second: Tensor) -> PairVotes:
         """How several raters vote on pairs (15); arguments as in `log_probabilities`."""
-        one, other = (self.posteriors.features[rows, places] for places in (first, second))
-        return reported_votes(self.posteriors, one, other, rows, target_margin)
+        return reported_votes(*self._pairs(rows, first, second), self.posteriors.tie_threshold)
 
     def _pairs(
         self, rows: Tensor, first: Tensor, second: Tensor

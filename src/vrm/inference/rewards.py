@@ -188,20 +188,17 @@ class RowRewards:
         count, batch = len(self.tokenized.completions), self._rewards.batch
         itself = PairVotes(log_vote_probabilities(torch.zeros(1, 1), batch.posteriors.tie_threshold), torch.zeros(1))
         first, second = torch.triu_indices(count, count, offset=1)
-        pairs = [itself]
-        if count > 1:
-            pairs.append(batch.votes(torch.full_like(first, self._index), first, second))
-        tied = [votes.share()[:, TIE] for votes in pairs]
-        differing = [votes.disagreement() for votes in pairs]
-        return self._symmetric(*tied), self._symmetric(*differing)
+        pairs = batch.votes(torch.full_like(first, self._index), first, second)
 
-    def _symmetric(self, diagonal: Tensor, *pairs: Tensor) -> list[list[float]]:
-        count = len(self.tokenized.completions)
-        matrix = diagonal.repeat(count, count)
-        if pairs:
-            first, second = torch.triu_indices(count, count, offset=1)
-            matrix[first, second] = matrix[second, first] = pairs[0]
-        return [numbers(values, self.tokenized.judgment) for values in matrix]
+        def symmetric(diagonal: Tensor, values: Tensor) -> list[list[float]]:
+            matrix = diagonal.repeat(count, count)
+            matrix[first, second] = matrix[second, first] = values
+            return [numbers(row, self.tokenized.judgment) for row in matrix]
+
+        return (
+            symmetric(itself.share()[:, TIE], pairs.share()[:, TIE]),
+            symmetric(itself.disagreement(), pairs.disagreement()),
+        )
 
 
 def check_finite(values: Tensor | Sequence[float], judgment: Judgment) -> None:

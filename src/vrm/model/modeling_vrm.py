@@ -65,9 +65,10 @@ class VRMOutput(ModelOutput):
         `votes().share()` is (batch, 3), for the first, for the second, tie; `votes().disagreement()` is (batch,).
         """
         assert self.posteriors is not None
-        features = self.posteriors.features
+        weights, features, decoder = self.posteriors.weights, self.posteriors.features, self.posteriors.decoder
+        one, other = features.completion(first), features.completion(second)
         with torch.autocast(features.loc.device.type, enabled=False):
-            return reported_votes(self.posteriors, features.completion(first), features.completion(second))
+            return reported_votes(weights, one, other, decoder, self.posteriors.tie_threshold)
 
 
 class VRMForSequenceClassification(PreTrainedModel):
