@@ -70,8 +70,12 @@ class RewardEngine:
         if steering is not None:
             steering.check(model.config)
         # A cache on disk keeps features between runs; in memory they would only grow, so a window has its own.
-        shared = FeatureExtractor(model, self._pad_id, self.options) if self.options.cache else None
-        self._shared = shared if shared is not None and shared.options.cache else None
+        self._shared: FeatureExtractor | None = None
+        if self.options.cache:
+            shared = FeatureExtractor(model, self._pad_id, self.options)
+            # A cache that cannot be used is not tried again: every try reads all weights for its name.
+            self.options = shared.options
+            self._shared = shared if self.options.cache else None
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu", **kwargs: object) -> RewardEngine:
