@@ -18,6 +18,7 @@ from vrm.model.checkpoint import load_tokenizer
 from vrm.model.embedded import resolve_backbone
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.setup import scratch_config
+from vrm.user_files import is_stream
 
 ALL_LINEAR = "all-linear"
 KEY = "model.lora.target_modules"
@@ -31,8 +32,8 @@ def check_adapters(settings: ModelConfig) -> None:
     Raises:
         ConfigError: as of `with_adapters`.
     """
-    if settings.tuning != Tuning.LORA:
-        return
+    if settings.tuning != Tuning.LORA or (settings.from_scratch and is_stream(settings.from_scratch)):
+        return  # a stream is read once, when the model is built
     try:
         if settings.from_scratch:
             config = scratch_config(settings.from_scratch, load_tokenizer(settings.tokenizer or settings.backbone))
