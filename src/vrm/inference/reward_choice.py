@@ -36,9 +36,8 @@ class RewardChoice:
             check_kappa(self.kappa)
         if self.beta is not None:
             check_beta(self.beta)
-        kind = Risk.PESSIMISTIC if self.beta is None else Risk.EXPONENTIAL
         if self.risk is not None or None not in (self.kappa, self.beta):
-            _check_risk(self.risk or kind, self.kappa, self.beta)
+            _check_risk(self.risk or Risk.EXPONENTIAL, self.kappa, self.beta)
 
 
 RAW = RewardChoice(RewardScale.RAW)

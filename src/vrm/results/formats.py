@@ -121,10 +121,11 @@ class FittingTable(Table):
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for between in (1, 0):
-            if self._least_width(console, options) > options.max_width:
-                self.box, self.show_edge, self.pad_edge, self.padding = SIMPLE, False, False, (0, between, 0, 0)
         least = self._least_width(console, options)
+        for between in (1, 0):
+            if least > options.max_width:
+                self.box, self.show_edge, self.pad_edge, self.padding = SIMPLE, False, False, (0, between, 0, 0)
+                least = self._least_width(console, options)
         yield from super().__rich_console__(console, options.update_width(max(least, options.max_width)))
 
     def _least_width(self, console: Console, options: ConsoleOptions) -> int:

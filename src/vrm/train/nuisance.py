@@ -30,8 +30,6 @@ from vrm.model.heads.base import InputNorm
 from vrm.train.output import NUISANCE
 from vrm.train.processes import is_main_process
 
-"""Under `output_dir`: what was fitted, which `--resume` reads."""
-
 FIT_PAIRS = 10_000
 """Training pairs that the offset is fitted on at most: h is a smooth curve or two, and needs no more."""
 

@@ -143,14 +143,6 @@ def finished_run(config: RunConfig) -> RunDocument | None:
     return from_json(RunDocument, read_object(output / SUMMARY), output / SUMMARY) if is_finished(output) else None
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of nested dictionaries by dotted name."""
-    named: dict[str, Any] = {}
-    for name, value in values.items():
-        named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return named
-
-
 def _values(config: RunConfig) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(config.model_dump_json())
     return values

@@ -221,6 +221,14 @@ class StepSampler(Sampler[int]):
         return [row for hand in hands for row in hand]
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested dictionaries by dotted name."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return named
+
+
 class TokenizedDataset(Dataset[TokenizedJudgment]):
     """Tokenized judgments, collated by `JudgmentCollator`."""
 

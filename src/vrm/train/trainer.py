@@ -29,8 +29,7 @@ from vrm.metrics.calibration import cross_entropy_rows, expected_calibration_err
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.checkpoints import WholeCheckpoints
 from vrm.train.loss import TrainingLoss
-from vrm.train.output import flat
-from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, passes_of, positions_of, same_sides
+from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, flat, passes_of, positions_of, same_sides
 
 ROUNDING = 1e-6
 """Relative difference of rewards that float32 cannot tell from none."""

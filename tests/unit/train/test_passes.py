@@ -10,8 +10,7 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.model import load_model
 from vrm.train import run as run_module
-from vrm.train.output import flat
-from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, cost_of, passes_of, positions_of
+from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, cost_of, flat, passes_of, positions_of
 from vrm.train.run import run_training
 from vrm.train.setup import build_model
 
