@@ -149,14 +149,11 @@ def _plain(values: Array, prompts: Indices, options: ResampleOptions) -> PairedM
 
 def _honest(accuracy: PairedMeasure, prompts: Indices) -> PairedMeasure:
     """Wilson's interval where one model is right and the other wrong on every pair: all resamples are alike there."""
-    found = accuracy.difference
-    if not abs(found.estimate) > 0.0:
+    difference, rows = accuracy.difference, len(np.unique(prompts))
+    if not abs(difference.estimate) > 0.0:
         return accuracy
-    sign = math.copysign(1.0, found.estimate)
-    size = Interval(abs(found.estimate), *sorted((sign * found.low, sign * found.high)), found.confidence)
-    wide = widened(size, len(np.unique(prompts)))
-    low, high = sorted((sign * wide.low, sign * wide.high))
-    return replace(accuracy, difference=Interval(found.estimate, low, high, found.confidence))
+    wide = widened(difference, rows) if difference.estimate > 0.0 else -widened(-difference, rows)
+    return replace(accuracy, difference=wide)
 
 
 def _balanced(judged: _Paired, sides: Array, weights: Array, options: ResampleOptions) -> PairedMeasure:

@@ -37,12 +37,11 @@ def accuracy_words(compared: PairedComparison) -> str:
         return f"A - B is {points(interval.estimate)} points, all from one prompt: nothing can be concluded."
     certain, significant = leaves_out_zero(interval), compared.p_value < ALPHA
     if certain and significant:
-        better, worse, sign = ("A", "B", 1) if interval.estimate > 0 else ("B", "A", -1)
-        low, high = sorted((sign * interval.low, sign * interval.high))
+        better, worse, gap = ("A", "B", interval) if interval.estimate > 0 else ("B", "A", -interval)
         few = f"On these {judged} pairs " if compared.prompts < FEW_PROMPTS else ""
         return (
-            f"{few}{better} is more accurate than {worse} by {percent(abs(interval.estimate))} points "
-            f"({_level(interval)} interval {ends(low, high)}; {p_value})."
+            f"{few}{better} is more accurate than {worse} by {percent(gap.estimate)} points "
+            f"({_level(interval)} interval {ends(gap.low, gap.high)}; {p_value})."
         )
     if certain or significant:
         return (

@@ -52,6 +52,10 @@ class Interval:
         """The interval of a statistic that the data do not have: all NaN."""
         return cls(math.nan, math.nan, math.nan, confidence)
 
+    def __neg__(self) -> Interval:
+        """The interval of the statistic with the other sign."""
+        return Interval(-self.estimate, -self.high, -self.low, self.confidence)
+
 
 @dataclass(frozen=True, slots=True)
 class ResampleOptions:
