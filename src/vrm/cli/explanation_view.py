@@ -224,8 +224,9 @@ class _View:
         headline.append(f"{pair.first} beats {pair.second} with probability {_probability(pair.probability)}", "bold")
         headline.append(f"   ({margin})")
         yield headline
-        if pair.disagreement is not None:
-            yield Padding(Text(_of_raters(pair.disagreement, pair.p_tie)), (0, 0, 0, 2), expand=False)
+        raters = _of_raters(pair.disagreement, pair.p_tie)
+        if raters:
+            yield Padding(Text(raters), (0, 0, 0, 2), expand=False)
         if not self._has_weights:
             return
         yield Padding(Text(pair.reasons), (0, 0, 0, 2), expand=False)
@@ -251,9 +252,11 @@ class _View:
         return table
 
 
-def _of_raters(disagreement: float, p_tie: float | None) -> str:
-    ties = f"; a rater calls it a tie with probability {_probability(p_tie)}" if p_tie else ""
-    return f"two raters differ with probability {_probability(disagreement)}{ties}"
+def _of_raters(disagreement: float | None, p_tie: float | None) -> str:
+    """What is known of raters: that two differ, and that one ties."""
+    differ = f"two raters differ with probability {_probability(disagreement)}" if disagreement is not None else ""
+    ties = f"a rater calls it a tie with probability {_probability(p_tie)}" if p_tie else ""
+    return "; ".join(filter(None, [differ, ties]))
 
 
 def _weight_bar(weight: CredibleInterval, cells: int, marks: _Marks) -> str:

@@ -92,7 +92,9 @@ def explain_row(batch: JudgedBatch, index: int, model: VRMForSequenceClassificat
         without=tuple(steering.without),
         counts_meaning=_counts_meaning(config),
         completions=tuple(completions),
-        pairs=tuple(_pair(quantities, *pair) for pair in _pairs([report.reward.mean for report in completions])),
+        pairs=tuple(
+            _pair(quantities, *pair, config) for pair in _pairs([report.reward.mean for report in completions])
+        ),
         identifiability=identifiability(model),
         notes=_notes(row.tokenized[0], config.max_input_tokens),
     )
@@ -193,7 +195,7 @@ def _pairs(rewards: Sequence[float]) -> list[tuple[int, int]]:
     return [(best, other) for other in others]
 
 
-def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
+def _pair(quantities: _Quantities, first: int, second: int, config: VRMConfig) -> PairReport:
     a, b = quantities.features.completion(first), quantities.features.completion(second)
     log_first, log_second = log_probabilities(quantities.weights, a, b, quantities.decoder)
     if float(log_second) > float(log_first):
@@ -211,8 +213,8 @@ def _pair(quantities: _Quantities, first: int, second: int) -> PairReport:
         contributions=contributions,
         uncertainty=_uncertainty(moments),
         reasons=reasons_in_words(contributions),
-        p_tie=float(votes.share()[0, TIE]),
-        disagreement=float(votes.disagreement()),
+        p_tie=float(votes.share()[0, TIE]) if config.knows_ties else None,
+        disagreement=float(votes.disagreement()) if config.learned_disagreement else None,
     )
 
 

@@ -14,6 +14,8 @@ from vrm.wire.explanation import Identifiability
 RANK_TOLERANCE = 1e-3
 """Singular values of A below this share of the largest count as zero."""
 
+ONE_RATER = "How often two raters differ is not known: no pair of the training data was judged by two."
+
 
 def identifiability(model: VRMForSequenceClassification) -> Identifiability:
     """Which case holds for a model; see section 8 of docs/theory.md.
@@ -22,12 +24,13 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
     of every objective, or when votes, which see w itself, say so; otherwise many weights explain the data equally well.
     """
     config = model.config
+    raters = () if config.learned_disagreement else (ONE_RATER,)
     decoder = model.score.decoder.detach().double().cpu()
     rank = int(torch.linalg.matrix_rank(decoder, rtol=RANK_TOLERANCE))
     size = (rank, config.num_objectives, decoder.shape[1])
     if not config.models_objectives:
         statement = f"Head '{config.head}' has one objective, the reward itself: there are no weights to read."
-        return Identifiability(Identification.SINGLE, *size, (statement,))
+        return Identifiability(Identification.SINGLE, *size, (statement, *raters))
     votes, ratings = _covered(config, config.objectives_with_votes), _covered(config, config.objectives_with_ratings)
     statements = []
     if not config.has_weight_uncertainty:
@@ -50,7 +53,7 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
         statements.append(_ambiguity(config, rank, ratings))
     if config.num_free_objectives:
         statements.append("Free objectives have no meaning of their own; they hold what the named ones leave over.")
-    return Identifiability(status, *size, tuple(statements))
+    return Identifiability(status, *size, (*statements, *raters))
 
 
 def _covered(config: VRMConfig, names: Sequence[str]) -> bool:

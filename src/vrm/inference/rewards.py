@@ -67,6 +67,7 @@ class BatchRewards:
 
     Attributes:
         batch: the judgments, steered.
+        config: of the model.
         moments: of the rewards, (batch, num_completions), raw.
         mean: E[r] (9), (batch, num_completions).
         std: square root of (10), same shape.
@@ -75,7 +76,7 @@ class BatchRewards:
     """
 
     def __init__(self, batch: JudgedBatch, view: RewardView) -> None:
-        self.batch, self.moments, self.units = batch, batch.moments, view.units
+        self.batch, self.moments, self.units, self.config = batch, batch.moments, view.units, view.config
         self.mean, self.std = self.units.of(self.moments.mean), self.units.spread(self.moments.std)
         self.pessimistic: Tensor | None = None
         if view.kappa is not None:
@@ -180,12 +181,14 @@ class RowRewards:
             matrix[first, second], matrix[second, first] = log_first.exp(), log_second.exp()
         return [numbers(values, self.tokenized.judgment) for values in matrix]
 
-    def vote_matrices(self) -> tuple[list[list[float]], list[list[float]]]:
+    def vote_matrices(self) -> tuple[list[list[float]] | None, list[list[float]] | None]:
         """For all i and j by (15): P(a rater calls completions i and j a tie), and P(two raters differ on them).
 
-        On the diagonal a completion stands against itself.
+        On the diagonal a completion stands against itself. None for either where training does not tell.
         """
-        count, batch = len(self.tokenized.completions), self._rewards.batch
+        count, batch, config = len(self.tokenized.completions), self._rewards.batch, self._rewards.config
+        if not config.knows_ties:
+            return None, None
         itself = PairVotes(log_vote_probabilities(torch.zeros(1, 1), batch.posteriors.tie_threshold), torch.zeros(1))
         first, second = torch.triu_indices(count, count, offset=1)
         pairs = batch.votes(torch.full_like(first, self._index), first, second)
@@ -197,7 +200,7 @@ class RowRewards:
 
         return (
             symmetric(itself.share()[:, TIE], pairs.share()[:, TIE]),
-            symmetric(itself.disagreement(), pairs.disagreement()),
+            symmetric(itself.disagreement(), pairs.disagreement()) if config.learned_disagreement else None,
         )
 
 

@@ -49,6 +49,8 @@ class VRMConfig(PretrainedConfig):
         objectives_with_ratings: names that ratings were trained on.
         models_ties: whether it has a tie threshold (15), learned where several raters of a pair may tie; without one
             nobody ties.
+        learned_disagreement: whether two raters judged some pair of the training data. Elsewhere nothing shows what
+            raters share, and how often two of them differ is not known.
         nuisance: offset of (14) that comparisons were trained with, as `vrm.inference.rater` reads it; rewards leave it
             out, rater metrics add it.
 
@@ -95,30 +97,29 @@ class VRMConfig(PretrainedConfig):
         objectives_with_ratings: list[str] | None = None,
         nuisance: dict[str, Any] | None = None,
         models_ties: bool = False,
+        learned_disagreement: bool = False,
         **kwargs: Any,
     ) -> None:
         self.backbone_config = _as_config(backbone_config)
         self.backbone_kind = backbone_kind or infer_backbone_kind(self.backbone_config)
-        self.backbone_name_or_path = backbone_name_or_path
-        self.head = head
+        self.backbone_name_or_path, self.head = backbone_name_or_path, head
         self.objectives = list(objectives or [])
         self.num_free_objectives, self.num_features = num_free_objectives, num_features
         self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
-        self.prior_concentration = prior_concentration
-        self.initial_log_variance = initial_log_variance
+        self.prior_concentration, self.initial_log_variance = prior_concentration, initial_log_variance
         self.loss = str(loss)
         self.feature_layers = list(feature_layers or [-1])
         self.poolings = [str(name) for name in poolings or ["mean"]]
         self.prompt_boundary_ids = prompt_boundary_ids
         self.guarded_template, self.prompt_opening_id = guarded_template, prompt_opening_id
-        self.conversational = conversational
-        self.max_input_tokens = max_input_tokens
+        self.conversational, self.max_input_tokens = conversational, max_input_tokens
         self.reward_mean, self.reward_std = reward_mean, reward_std
         self.reward_scale = str(reward_scale)
         self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
         self.objectives_with_votes = list(objectives_with_votes or [])
         self.objectives_with_ratings = list(objectives_with_ratings or [])
-        self.nuisance, self.models_ties = nuisance, bool(models_ties)
+        self.nuisance = nuisance
+        self.models_ties, self.learned_disagreement = bool(models_ties), bool(learned_disagreement)
         # Transformers 5 has no default pad id and two labels; both would break the generic loaders.
         kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
         kwargs.setdefault("num_labels", 1)
@@ -181,6 +182,11 @@ class VRMConfig(PretrainedConfig):
     def has_reward_uncertainty(self) -> bool:
         """Whether rewards have a variance, from the weights or from the features."""
         return self.has_weight_uncertainty or self.has_feature_uncertainty
+
+    @property
+    def knows_ties(self) -> bool:
+        """Whether training tells how often raters tie: from ties, or from raters of one pair who never did."""
+        return self.models_ties or self.learned_disagreement
 
     @property
     def num_blocks(self) -> int:

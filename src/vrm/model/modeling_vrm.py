@@ -62,7 +62,8 @@ class VRMOutput(ModelOutput):
     def votes(self, first: int = 0, second: int = 1) -> PairVotes:
         """How several raters vote on two completions of every judgment, by position (15).
 
-        `votes().share()` is (batch, 3), for the first, for the second, tie; `votes().disagreement()` is (batch,).
+        `votes().share()` is (batch, 3), for the first, for the second, tie; `votes().disagreement()` is (batch,), and
+        means something only where `config.learned_disagreement`.
         """
         assert self.posteriors is not None
         weights, features, decoder = self.posteriors.weights, self.posteriors.features, self.posteriors.decoder

@@ -240,6 +240,7 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
         "objectives_with_ratings": [name for name in objectives if name in rated],
         "objectives_with_votes": [name for name in objectives if name in voted],
         "models_ties": any(judgment.preference == 0.5 for row in data.train for judgment in row.judgments or []),
+        "learned_disagreement": any(len(row.judgments or []) > 1 for row in data.train),
         "conversational": all(not isinstance(row.prompt, str) for row in data.train),
     }
 

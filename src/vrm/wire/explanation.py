@@ -102,8 +102,10 @@ class PairReport:
         contributions: m_k (o_k(first) - o_k(second)), largest in size first; they sum to E[u].
         uncertainty: parts of (11); None if there is no uncertainty.
         reasons: the largest contributions in words.
-        p_tie: that a rater calls the two a tie, by (15); 0 for models of data without ties, None in older documents.
-        disagreement: that two raters say something different of the two, by (15); None in older documents.
+        p_tie: that a rater calls the two a tie, by (15); 0 for models of several raters who never tied. None where
+            training had neither, and in older documents.
+        disagreement: that two raters say something different of the two, by (15). None where no pair of the training
+            data was judged by two, and in older documents.
     """
 
     first: str

@@ -162,13 +162,13 @@ class ScoreResponse(Answer):
     )
     p_tie: list[list[float]] | None = Field(
         None,
-        description="p_tie[i][j] is the probability that a rater calls completions i and j a tie; 0 for models of data "
-        "without ties. With `probabilities`.",
+        description="p_tie[i][j] is the probability that a rater calls completions i and j a tie; 0 for models of "
+        "several raters who never tied, null where training had neither. With `probabilities`.",
     )
     disagreement: list[list[float]] | None = Field(
         None,
         description="disagreement[i][j] is the probability that two raters say something different of completions i "
-        "and j. With `probabilities`.",
+        "and j; null where no pair of the training data was judged by two. With `probabilities`.",
     )
     truncated: bool = Field(description="Whether prompt or completions were cut to the model's limit of tokens.")
     tokens: int = Field(description="Tokens of the prompt and of all completions, as the model read them.")

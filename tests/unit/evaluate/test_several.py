@@ -10,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from vrm.cli.explanation_view import print_explanation
 from vrm.core.disagreement import REPORTED_NODES, pair_votes
 from vrm.data.schema import Judgment
 from vrm.evaluate.collect import Collected, VotesOnPairs
@@ -19,6 +20,7 @@ from vrm.evaluate.tables import print_evaluation
 from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain
 from vrm.inference.extraction import ExtractionOptions
+from vrm.inference.identifiability import ONE_RATER
 from vrm.inference.rewards import RewardView
 from vrm.labels import RaterJudgment
 from vrm.metrics import ResampleOptions, share_interval
@@ -47,7 +49,8 @@ ROWS = [
 @pytest.fixture(scope="module", params=HEADS)
 def engine(request, make_tiny_model) -> RewardEngine:
     exact = ExtractionOptions(precision="float32")
-    return RewardEngine.from_pretrained(make_tiny_model(request.param, models_ties=True), options=exact)
+    model = make_tiny_model(request.param, models_ties=True, learned_disagreement=True)
+    return RewardEngine.from_pretrained(model, options=exact)
 
 
 def test_the_measures_are_those_of_the_votes():
@@ -143,6 +146,27 @@ def test_explanation_server_and_output_of_the_model_say_the_same(engine):
         )
     assert float(output.votes().share()[0, 2]) == pytest.approx(p_tie[0][1], abs=1e-4)
     assert float(output.votes().disagreement()) == pytest.approx(disagreement[0][1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("ties", "several", "known"),
+    [(False, False, (False, False)), (True, False, (True, False)), (False, True, (True, True))],
+)
+def test_what_raters_share_is_said_only_where_training_shows_it(make_tiny_model, ties, several, known):
+    model = make_tiny_model("vrm", models_ties=ties, learned_disagreement=several)
+    engine = RewardEngine.from_pretrained(model)
+    p_tie, disagreement = next(RewardView(engine.model.config)(engine.judge([ROWS[0]])).rows()).vote_matrices()
+    assert (p_tie is not None, disagreement is not None) == known
+    explanation = explain(engine, ROWS[0])
+    (pair,) = explanation.pairs
+    assert (pair.p_tie is not None, pair.disagreement is not None) == known
+    assert (ONE_RATER in explanation.identifiability.statements) == (not several)
+    console = Console(record=True, width=200)
+    print_explanation(console, explanation)
+    printed = console.export_text()
+    assert ("two raters differ with probability" in printed) == several
+    assert ("calls it a tie with probability" in printed) == ties
+    assert (ONE_RATER in printed) == (not several)
 
 
 @pytest.mark.parametrize("head", HEADS)

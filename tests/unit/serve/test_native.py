@@ -124,13 +124,19 @@ def test_risks_that_cannot_be_are_named(client, asked, words):
     assert words in answer.json()["error"]["message"]
 
 
-def test_the_votes_of_raters_are_those_of_explain(client, tiny_model_dir):
-    explanation = explain(library(tiny_model_dir, {}), Judgment(PROMPT, COMPLETIONS))
-    answer = client.post("/v1/score", json={"prompt": PROMPT, "completions": COMPLETIONS}).json()
+def test_the_votes_of_raters_are_those_of_explain(make_client, make_tiny_model):
+    engine = library(make_tiny_model("vrm", learned_disagreement=True), {})
+    explanation = explain(engine, Judgment(PROMPT, COMPLETIONS))
+    answer = make_client(engine).post("/v1/score", json={"prompt": PROMPT, "completions": COMPLETIONS}).json()
     for pair in explanation.pairs:
         first, second = "ABC".index(pair.first), "ABC".index(pair.second)
         assert answer["disagreement"][first][second] == pytest.approx(pair.disagreement, abs=1e-4)
         assert answer["p_tie"][first][second] == pair.p_tie == 0.0
+
+
+def test_the_votes_of_raters_are_null_where_nobody_judged_a_pair_twice(client):
+    answer = client.post("/v1/score", json={"prompt": PROMPT, "completions": COMPLETIONS}).json()
+    assert (answer["p_tie"], answer["disagreement"]) == (None, None)
 
 
 def test_an_explanation_says_that_it_was_cut(client):

@@ -50,6 +50,7 @@ def test_several_raters_train_in_both_losses_and_choose_the_checkpoint(make_conf
     assert sum(logs[-6:]) > sum(logs[:6])
     model, _ = load_model(result.model_dir)
     assert model.config.models_ties
+    assert model.config.learned_disagreement
     assert 0.05 < float(model.score.tie_threshold()) < 3.0
     engine = RewardEngine.from_pretrained(result.model_dir)
     evaluation = evaluate_judgments(engine, several_raters(12, seed=1), ResampleOptions(resamples=10))
