@@ -5,6 +5,7 @@ Fixtures, all of the session:
     tiny_model_dir, tiny_decoder_dir              saved models (head vrm, objectives below, one free objective)
     make_tiny_model                               make_tiny_model(head=..., kind=..., **VRMConfig fields) -> directory
     serve                                         with serve(directory, **ServeSettings fields) as server: server.url
+    known_raters                                  known_raters({name: {objective: tilt}}), raters of these models
     tiny_policy_dir                               a random language model on the tiny decoder's tokenizer
     forked_vrm                                    a folder with a program `vrm` that starts at once
 """
@@ -118,6 +119,25 @@ def tiny_decoder_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Qwen3Model(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def known_raters() -> Callable[[dict[str, dict[str, float]]], Any]:
+    """known_raters({name: {objective: tilt}}): raters of the tiny models, after 20 comparisons each, nearly sure."""
+    import torch
+
+    from vrm.core.raters import FittedRaters, RaterPrior
+    from vrm.inference.known_raters import KnownRaters
+
+    names = (*OBJECTIVES, "free_1")
+
+    def make(tilts: dict[str, dict[str, float]]) -> KnownRaters:
+        values = torch.tensor([[tilt.get(name, 0.0) for name in names] for tilt in tilts.values()])
+        prior = RaterPrior(torch.ones(len(names)), torch.tensor(0.25), None)
+        fitted = FittedRaters(values, 1e-4 * torch.eye(len(names)).expand(len(tilts), -1, -1), prior)
+        return KnownRaters("annotator", tuple(tilts), (20,) * len(tilts), names, fitted)
+
+    return make
 
 
 MakeTinyModel = Callable[..., Path]

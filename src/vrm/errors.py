@@ -48,7 +48,7 @@ class CannotFollowError(ConfigError):
     """A model cannot give the reward that an option asks for.
 
     Attributes:
-        option: its name: `kappa`, `emphasis` or `without`.
+        option: its name, such as `kappa`, `emphasis` or `rater`.
     """
 
     def __init__(self, message: str, option: str) -> None:

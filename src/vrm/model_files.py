@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vrm.errors import CheckpointError, ConfigError, VrmError, in_one_line
+from vrm.errors import CannotFollowError, CheckpointError, ConfigError, VrmError, in_one_line
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 MODEL_TYPE = "vrm"
 """`model_type` of this package's own models."""
+
+RATERS, RATERS_NAMES = "raters", "raters.json"
+"""The folder of a model's raters, which `vrm adapt` writes, and the file in it that has their names."""
 
 _SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _OTHER_WEIGHTS = ("*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.ckpt", "*.pt", "*.pth")
@@ -124,6 +128,34 @@ def check_chat_template(path: str) -> None:
             f"{directory} has no {_TEMPLATES[0]}, but its {CONFIG} says that the model is conversational: without the "
             "chat template it reads no text"
         )
+
+
+def rater_names(directory: str | Path) -> dict[str, int]:
+    """{name: votes} of the raters in a model's directory; empty where there are none.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    file = Path(directory) / RATERS / RATERS_NAMES
+    if not file.is_file():
+        return {}
+    raters = read_json(file).get("raters")
+    if not isinstance(raters, dict) or not all(isinstance(count, int) for count in raters.values()):
+        raise CheckpointError(f"{file} lists no raters with their numbers of votes: run vrm adapt with --overwrite")
+    return raters
+
+
+def unknown_rater(name: str, names: Iterable[str]) -> CannotFollowError:
+    """The error for a rater that a model does not know; names the nearest ones, or says how to make raters known."""
+    known = list(names)
+    if not known:
+        return CannotFollowError(
+            f"the model knows no raters, so {name!r} is not among them: fit them with vrm adapt MODEL FILE", "rater"
+        )
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it knows {', '.join(known[:3])}"
+    more = ", ..." if not close and len(known) > 3 else ""
+    return CannotFollowError(f"the model knows no rater {name!r} among its {len(known):,}; {hint}{more}", "rater")
 
 
 def check_no_file(path: str, what: str) -> None:

@@ -39,6 +39,7 @@ REPEATED_LINES = 10
 # which Typer reads off the signature.
 MANY_PARAMETERS = {
     "vrm.model.configuration_vrm.VRMConfig.__init__": "a configuration of transformers: one parameter a stored field",
+    "vrm.integrations.trl.reward_function": "what a reward may be asked with, each by its own name, as in `vrm score`",
 }
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}

@@ -8,7 +8,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from vrm.errors import CannotFollowError, CheckpointError, ConfigError
-from vrm.model_files import ADAPTER, CONFIG, MODEL_TYPE, check_chat_template, check_model_directory, read_json
+from vrm.model_files import (
+    ADAPTER,
+    CONFIG,
+    MODEL_TYPE,
+    check_chat_template,
+    check_model_directory,
+    rater_names,
+    read_json,
+    unknown_rater,
+)
 
 _DEVICES = "auto cpu cuda ipu xpu mkldnn opengl opencl ideep hip ve fpga maia xla lazy vulkan mps meta hpu mtia"
 """Kinds of devices that torch knows, beside those that a package may add."""
@@ -83,6 +92,20 @@ def check_objectives(model: str, emphasized: Iterable[str], left_out: Iterable[s
             f"steering names {', '.join(unknown)}, but the model's {has}{hint}",
             "without" if without & set(unknown) else "emphasis",
         )
+
+
+def check_rater(model: str, rater: str | None) -> None:
+    """Raise CannotFollowError for a rater that a model directory does not know; names of the Hub: the engine.
+
+    Args:
+        model: a MODEL argument that has been checked.
+        rater: of `--rater`.
+    """
+    if rater is None or not Path(model).is_dir():
+        return
+    names = rater_names(model)
+    if rater not in names:
+        raise unknown_rater(rater, names)
 
 
 def check_directory_name(name: str, what: str) -> None:

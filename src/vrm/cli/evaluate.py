@@ -98,6 +98,7 @@ def evaluate(
     column: options.ColumnOption = None,
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
+    rater: options.RaterOption = None,
     on_bad_rows: BadRowsOption = OnBadRows.ERROR,
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
     precision: options.PrecisionOption = Precision.FLOAT32,
@@ -115,7 +116,7 @@ def evaluate(
     """
     check_results_have_a_place(json_file, overwrite)
     check_arguments(model, device=device)
-    options.check_steering(emphasize, without, model)
+    options.check_steering(emphasize, without, model, rater)
     inputs = [find_input(argument) for argument in files]
     places = [_rewards_path(item, rewards, json_file) for item in inputs]
     check_results_have_a_place(json_file, overwrite, *places)
@@ -125,7 +126,7 @@ def evaluate(
     for item in inputs:
         item.load(rows)
     settings: dict[str, Any] = {"device": device, "precision": precision, "on_overlong": on_overlong}
-    steering = options.steering(emphasize, without)
+    steering = options.steering(emphasize, without, rater)
     engine = options.load_engine(model, **settings, steering=steering, cache=cache, on_bad_rows=on_bad_rows)
     for item, place in zip(inputs, places, strict=True):
         engine.reset_report()
@@ -133,7 +134,8 @@ def evaluate(
         item.measure(engine, resamples, mistakes, place)
         warn_of_rows(item.name, engine.report)
     if json_file is not None:
-        settings |= {"steering": {"emphasis": emphasize, "without": without}, "resamples": resamples}
+        whose = {} if rater is None else {"rater": [rater]}
+        settings |= {"steering": {"emphasis": emphasize, "without": without, **whose}, "resamples": resamples}
         settings |= {"recipe": recipe, "columns": rows.columns}
         write_json(json_file, _document(model, engine, settings, inputs))
     if str(json_file) != "-":

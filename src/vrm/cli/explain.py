@@ -38,6 +38,7 @@ def explain(
     line: _Line = None,
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
+    rater: options.RaterOption = None,
     recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
     as_json: options.JsonFlag = False,
@@ -55,7 +56,7 @@ def explain(
     require_stdout("send it to a file")
     _check_arguments(source, prompt, completion, line)
     check_arguments(model, sources=[] if source is None else [source], device=device)
-    options.check_steering(emphasize, without, model)
+    options.check_steering(emphasize, without, model, rater)
     rows = options.RowOptions(recipe, options.columns(column))
     judgment, notes = _typed(prompt, completion) if source is None else _row(rows.source(source), line)
     engine = options.load_engine(
@@ -63,7 +64,7 @@ def explain(
         device=device,
         precision=precision,
         on_overlong=on_overlong,
-        steering=options.steering(emphasize, without),
+        steering=options.steering(emphasize, without, rater),
     )
     from vrm.cli.explanation_view import print_explanation
     from vrm.inference.explain import explain as explain_judgment

@@ -18,6 +18,7 @@ from vrm.wire.explanation import (
     CredibleInterval,
     Explanation,
     PairReport,
+    RaterReport,
     UncertaintyReport,
     WeightReport,
     reasons,
@@ -76,7 +77,11 @@ class _View:
         yield "Completions", self._completions()
         if self._has_weights:
             yield f"Objective weights for this prompt{self._interval_words()}", self._weights()
-            yield "Objective scores, and contributions to the reward (weight x score)", self._scores()
+            if explained.judged_as is not None:
+                title = f"As {explained.judged_as.name} judges: what is added to these weights"
+                yield f"{title}{self._interval_words()}", self._rater(explained.judged_as)
+            weight = "weight" if explained.judged_as is None else "weight with what is added"
+            yield f"Objective scores, and contributions to the reward ({weight} x score)", self._scores()
         yield f"Rewards{self._interval_words()}", self._rewards()
         if explained.pairs:
             yield "Comparisons", Group(*self._pairs())
@@ -126,6 +131,16 @@ class _View:
             table.add_row(Text(f"{len(rest)} more free", style="dim"), f"{total:.2f}", Text("together", style="dim"))
         return Group(table, *self._concentration())
 
+    def _rater(self, rater: RaterReport) -> RenderableType:
+        named, _ = self._split_free()
+        shown = {report.objective for report in named}
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for name, tilt in rater.tilts.items():
+            if name in shown:
+                table.add_row(Text(name), _signed(tilt.mean), self._range(tilt))
+        votes = f"{rater.comparisons:,} judgment{'' if rater.comparisons == 1 else 's'}"
+        return Group(table, Text(f"\n{rater.statement} By {votes}.{_ties_in_words(rater)}"))
+
     @staticmethod
     def _weight_range(report: WeightReport) -> str:
         if report.concentration is None:
@@ -166,12 +181,12 @@ class _View:
             cells = [(report.objective_scores[name], report.contributions[name]) for _, report in shown]
             table.add_row(
                 Text(name, style="" if weight.named else "dim"),
-                f"{weight.weight.mean:.2f}",
+                f"{weight.weight.mean + self._added(name):.2f}",
                 *(_signed(value) for pair in cells for value in pair),
             )
         if rest:
             sums = [sum(report.contributions[weight.objective] for weight in rest) for _, report in shown]
-            total = sum(report.weight.mean for report in rest)
+            total = sum(report.weight.mean + self._added(report.objective) for report in rest)
             table.add_row(f"{len(rest)} more free", f"{total:.2f}", *(cell for s in sums for cell in ("", _signed(s))))
         table.add_section()
         rewards = [_signed(report.reward.mean) for _, report in shown]
@@ -179,6 +194,11 @@ class _View:
         left_out = len(self.explanation.completions) - len(shown)
         more = [Text(f"{left_out} more did not fit into the width; --json has all.", style="dim")] if left_out else []
         return Group(table, *more)
+
+    def _added(self, objective: str) -> float:
+        """A rater's tilt of an objective; 0 for the population."""
+        rater = self.explanation.judged_as
+        return 0.0 if rater is None else rater.tilts[objective].mean
 
     def _fitting(self, name_width: int) -> list[tuple[int, CompletionReport]]:
         """Completions whose columns fit into the console, those of the highest rewards, in order."""
@@ -250,6 +270,14 @@ class _View:
         for statement in (*self.explanation.identifiability.statements, *self.explanation.notes):
             table.add_row("*" if self.console.options.ascii_only else "•", Text(statement))
         return table
+
+
+def _ties_in_words(rater: RaterReport) -> str:
+    if rater.tie_threshold is None or rater.population_tie_threshold is None:
+        return ""
+    own, population = rater.tie_threshold, rater.population_tie_threshold
+    words = f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}] (the population's is {population:.2f})"
+    return f" Calls a tie where the margin is below about {words}."
 
 
 def _of_raters(disagreement: float | None, p_tie: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vrm.choices import NO_CACHE, OnBadRows, OnOverlong, Precision, Risk
-from vrm.cli.checks import check_model, check_objectives
+from vrm.cli.checks import check_model, check_objectives, check_rater
 from vrm.errors import ConfigError
 from vrm.threads import use_threads
 from vrm.user_files import at_home
@@ -42,6 +42,10 @@ EmphasizeOption = Annotated[
 ]
 WithoutOption = Annotated[
     list[str] | None, typer.Option("--without", metavar="NAME", help="Leave an objective out; may be repeated.")
+]
+RaterOption = Annotated[
+    str | None,
+    typer.Option("--rater", metavar="NAME", help="Judge as this rater or group, which vrm adapt has made known."),
 ]
 ColumnOption = Annotated[
     list[str] | None,
@@ -167,13 +171,15 @@ class RowOptions:
             get_recipe(self.recipe)
         return Source(file, recipe=self.recipe, mapping=self.columns, limit=limit)
 
-    def load(self, file: str, limit: int | None = None) -> LoadResult:
+    def load(self, file: str, limit: int | None = None, *, group_raters: bool = True) -> LoadResult:
         """Its rows, before a model is loaded; what was wrong with those that are skipped goes to stderr."""
         from vrm.cli.console import note
         from vrm.data.load import load_judgments
 
         source = self.source(file, limit)
-        loaded = load_judgments(source, on_bad_rows=self.on_bad_rows, how_to_skip="--on-bad-rows skip")
+        loaded = load_judgments(
+            source, on_bad_rows=self.on_bad_rows, group_raters=group_raters, how_to_skip="--on-bad-rows skip"
+        )
         if not loaded.report.ok:
             note(loaded.report.render())
         return loaded
@@ -191,15 +197,18 @@ def counts(values: Sequence[str] | None, option: str = "--emphasize") -> dict[st
 
 
 def check_steering(
-    emphasize: Sequence[str] | None, without: Sequence[str] | None, model: str | None = None
+    emphasize: Sequence[str] | None,
+    without: Sequence[str] | None,
+    model: str | None = None,
+    rater: str | None = None,
 ) -> dict[str, float]:
-    """The counts of `--emphasize`, checked with `--without` before torch is imported.
+    """The counts of `--emphasize`, checked with `--without` and `--rater` before torch is imported.
 
-    `model` is a directory whose configuration has to know the names.
+    `model` is a directory whose files have to know the names.
 
     Raises:
         typer.BadParameter: for values that are not of their form, or an objective that is in both.
-        CannotFollowError: the model has no such objective.
+        CannotFollowError: the model has no such objective or rater.
     """
     added = counts(emphasize)
     both = sorted(set(added) & set(without or []))
@@ -207,20 +216,23 @@ def check_steering(
         raise typer.BadParameter(f"{', '.join(both)} cannot be left out and emphasized", param_hint="--without")
     if model is not None:
         check_objectives(model, added, without or ())
+        check_rater(model, rater)
     return added
 
 
-def steering(emphasize: Sequence[str] | None, without: Sequence[str] | None) -> Steering | None:
-    """Steering (13) from `--emphasize` and `--without`; None if neither is given. Imports torch.
+def steering(
+    emphasize: Sequence[str] | None, without: Sequence[str] | None, rater: str | None = None
+) -> Steering | None:
+    """Steering from `--emphasize`, `--without` (13) and `--rater` (16); None if none is given. Imports torch.
 
     Raises:
         typer.BadParameter: as of `check_steering`.
     """
     from vrm.inference.steering import Steering
 
-    if not emphasize and not without:
+    if not emphasize and not without and rater is None:
         return None
-    return Steering(check_steering(emphasize, without), tuple(dict.fromkeys(without or [])))
+    return Steering(check_steering(emphasize, without), tuple(dict.fromkeys(without or [])), rater)
 
 
 def load_engine(

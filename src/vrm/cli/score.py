@@ -70,6 +70,7 @@ def score(
     beta: options.BetaOption = None,
     emphasize: options.EmphasizeOption = None,
     without: options.WithoutOption = None,
+    rater: options.RaterOption = None,
     keep: _Keep = None,
     recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
@@ -91,7 +92,7 @@ def score(
         require_stdout("give -o FILE")
     rows = options.RowOptions(recipe, options.columns(column)).source(source)
     check_arguments(model, sources=[source], device=device)
-    options.check_steering(emphasize, without, model)
+    options.check_steering(emphasize, without, model, rater)
     _check_output(source, output, overwrite)
     from vrm.data.load import check_mapped
 
@@ -104,7 +105,7 @@ def score(
         device=device,
         precision=precision,
         on_overlong=on_overlong,
-        steering=options.steering(emphasize, without),
+        steering=options.steering(emphasize, without, rater),
         token_budget=token_budget,
     )
     _write(Scorer(engine, wanted), rows, output, overwrite)

@@ -73,11 +73,13 @@ class JudgmentOptions(TypedDict, total=False):
     Attributes:
         emphasis: {objective: count >= 0}, steering.
         without: objectives left out, steering.
+        rater: whose judgments are asked for, a name that the served model knows.
         tools: tool definitions for the model's chat template.
     """
 
     emphasis: Mapping[str, float] | None
     without: Sequence[str] | None
+    rater: str | None
     tools: Sequence[Mapping[str, Any]] | None
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
-from vrm.core.predictive import NUM_NODES, margin_moments
+from vrm.core.predictive import NUM_NODES, margin_moments, objective_scores
 from vrm.core.quadrature import DEFAULT_NODES, VARIANCE_JITTER, gauss_hermite, log_mean_exp, margin_given_weights
 
 OWN_NODES = 8
@@ -177,7 +177,8 @@ def pair_votes(
 ) -> PairVotes:
     """Equation (15) with a Gaussian in V_w for the Dirichlet, which training and every prediction use.
 
-    V_z = m^T (S_a + S_b) m is shared, V_w = delta^T C delta + tr(C (S_a + S_b)) is drawn anew by each rater.
+    V_z = m^T (S_a + S_b) m is shared, V_w = delta^T C delta + tr(C (S_a + S_b)) is drawn anew by each rater. A tilt's
+    variance (16) enters V_w: that of a known rater, or the raters' spread B.
 
     Args:
         weights: (batch, num_objectives).
@@ -234,6 +235,8 @@ def pair_votes_over_draws(
         num_nodes: nodes over the shared part, and over the rest.
     """
     margins = margin_given_weights(draws, first, second, decoder)
+    if weights.tilt is not None:
+        margins = margins.tilted(weights.tilt, objective_scores(first.loc - second.loc, decoder))
     mean = weights.mean @ decoder
     shared = sum(side.covariance_along(draws @ decoder, mean) for side in (first, second))
     variance = first.variance_along(mean) + second.variance_along(mean)

@@ -82,6 +82,31 @@ def concentration_from_logits(logits: Tensor, log_total: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Tilt:
+    """What a rater adds to the weights, b ~ N(loc, covariance) of (16): u gains b . delta. One for a whole batch.
+
+    Attributes:
+        loc: (num_objectives,), signed.
+        covariance: (num_objectives, num_objectives).
+    """
+
+    loc: Tensor
+    covariance: Tensor
+
+    def mean(self, scores: Tensor) -> Tensor:
+        """E[b] . o for objective scores, or differences of them, (..., num_objectives); (...,)."""
+        return scores @ self.loc.to(scores)
+
+    def variance(self, scores: Tensor) -> Tensor:
+        """o^T Cov[b] o, (...,)."""
+        return ((scores @ self.covariance.to(scores)) * scores).sum(-1)
+
+    def kept(self, keep: Tensor) -> Tilt:
+        """The tilt of some of the objectives, by (num_objectives,) bool."""
+        return Tilt(self.loc[keep], self.covariance[keep][:, keep])
+
+
+@dataclass(frozen=True)
 class ObjectiveWeights(BatchRecord):
     """Objective weights w: a Dirichlet, or a point mass for heads that do not sample.
 
@@ -90,15 +115,17 @@ class ObjectiveWeights(BatchRecord):
     Attributes:
         mean: (..., num_objectives), on the simplex.
         concentration: (..., num_objectives), or None for a point mass at `mean`.
+        tilt: what the rater adds whose judgments are asked for; None for the population. The mean is without it.
     """
 
     mean: Tensor
     concentration: Tensor | None = None
+    tilt: Tilt | None = None
 
     @classmethod
-    def from_concentration(cls, concentration: Tensor) -> ObjectiveWeights:
+    def from_concentration(cls, concentration: Tensor, tilt: Tilt | None = None) -> ObjectiveWeights:
         """Dirichlet weights with this concentration."""
-        return cls(concentration / concentration.sum(-1, keepdim=True), concentration)
+        return cls(concentration / concentration.sum(-1, keepdim=True), concentration, tilt)
 
     @property
     def is_point_mass(self) -> bool:

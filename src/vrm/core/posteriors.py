@@ -63,4 +63,4 @@ class Posteriors(TensorRecord):
         concentration = doubled.weights.concentration
         if concentration is None:
             return doubled
-        return replace(doubled, weights=ObjectiveWeights.from_concentration(concentration))
+        return replace(doubled, weights=ObjectiveWeights.from_concentration(concentration, doubled.weights.tilt))

@@ -85,7 +85,10 @@ class PredictiveMoments(TensorRecord):
 
 
 def reward_moments(weights: ObjectiveWeights, features: SemanticFeatures, decoder: Tensor) -> PredictiveMoments:
-    """Equations (9) and (10). Weights (..., num_objectives) and features (..., num_features) broadcast."""
+    """Equations (9) and (10). Weights (..., num_objectives) and features (..., num_features) broadcast.
+
+    Of a rater (16), the tilt's part of the mean is b . o(mu), and its variance is doubt about weights.
+    """
     scores = objective_scores(features.loc, decoder)
     feature = features.variance_along(weights.mean @ decoder)
     # tr(C S) = (sum_k m_k S_kk - m^T S m) / (total + 1): of S only the diagonal is needed.
@@ -94,7 +97,10 @@ def reward_moments(weights: ObjectiveWeights, features: SemanticFeatures, decode
     else:
         diagonal = features.variance @ decoder.square().T
     trace = ((weights.mean * diagonal).sum(-1) - feature).clamp_min(0.0) / (weights.total + 1.0)
-    return PredictiveMoments(reward(weights.mean, scores), feature, weights.covariance_form(scores), trace)
+    mean, weight = reward(weights.mean, scores), weights.covariance_form(scores)
+    if weights.tilt is not None:
+        mean, weight = mean + weights.tilt.mean(scores), weight + weights.tilt.variance(scores)
+    return PredictiveMoments(mean, feature, weight, trace)
 
 
 def completion_moments(posteriors: Posteriors) -> PredictiveMoments:
@@ -137,9 +143,12 @@ def exponential_reward(posteriors: Posteriors, beta: float, num_draws: int = NUM
     """
     exact = posteriors.double()
     draws = fixed_weight_draws(exact.weights, num_draws).unsqueeze(-2)
-    given_weights = reward(draws, objective_scores(exact.features.loc, exact.decoder))
+    scores = objective_scores(exact.features.loc, exact.decoder)
+    given_weights = reward(draws, scores)
     away = given_weights - given_weights.mean(0)
     variance = exact.features.variance_along(draws @ exact.decoder)
+    if exact.weights.tilt is not None:
+        variance = variance + exact.weights.tilt.variance(scores)
     log_mean = (variance / (2.0 * beta**2) - away / beta).logsumexp(0) - math.log(len(draws))
     return (completion_moments(exact).mean - beta * log_mean).to(posteriors.features.loc)
 
@@ -174,7 +183,10 @@ def log_probabilities(
     `target_margin`, (batch,) or a number, is 0 for quality metrics; for rater metrics it is minus the offset of (14).
     """
     draws = fixed_weight_draws(weights, num_draws)
-    return log_preference_probability(margin_given_weights(draws, first, second, decoder, target_margin), num_nodes)
+    margins = margin_given_weights(draws, first, second, decoder, target_margin)
+    if weights.tilt is not None:
+        margins = margins.tilted(weights.tilt, objective_scores(first.loc - second.loc, decoder))
+    return log_preference_probability(margins, num_nodes)
 
 
 def relative_moments(

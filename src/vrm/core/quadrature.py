@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from vrm.core.distributions import SemanticFeatures
+from vrm.core.distributions import SemanticFeatures, Tilt
 from vrm.errors import ConfigError
 
 VARIANCE_JITTER = 1e-8
@@ -37,6 +37,10 @@ class MarginGivenWeights:
 
     mean: Tensor
     variance: Tensor
+
+    def tilted(self, tilt: Tilt, scores: Tensor) -> MarginGivenWeights:
+        """With a rater's tilt (16), for differences of the objective scores, (batch, num_objectives)."""
+        return MarginGivenWeights(self.mean + tilt.mean(scores), self.variance + tilt.variance(scores))
 
     def nodes(self, num_nodes: int = DEFAULT_NODES) -> tuple[Tensor, Tensor]:
         """Values of u (num_samples, batch, num_nodes) and the log-weights (num_nodes,)."""

@@ -1,4 +1,4 @@
-"""Steering without training, equation (13), and the tilt of a group of users fitted by MAP."""
+"""Steering without training, equation (13), and the counts of a group of users fitted by MAP; tilts: `raters`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def emphasize(weights: ObjectiveWeights, counts: Tensor) -> ObjectiveWeights:
     concentration = weights.require_concentration("emphasis")
     if not bool((torch.isfinite(counts) & (counts >= 0)).all()):
         raise ConfigError(f"emphasis counts must be finite and >= 0, got {counts.tolist()}")
-    return ObjectiveWeights.from_concentration(concentration + counts)
+    return ObjectiveWeights.from_concentration(concentration + counts, weights.tilt)
 
 
 def without(weights: ObjectiveWeights, decoder: Tensor, keep: Tensor) -> tuple[ObjectiveWeights, Tensor]:
@@ -47,10 +47,11 @@ def without(weights: ObjectiveWeights, decoder: Tensor, keep: Tensor) -> tuple[O
     """
     if not bool(keep.any()):
         raise ConfigError(f"all {keep.numel()} objectives were left out; at least one must remain")
+    tilt = None if weights.tilt is None else weights.tilt.kept(keep)
     if weights.concentration is None:
         kept = weights.mean[..., keep]
-        return ObjectiveWeights(kept / kept.sum(-1, keepdim=True)), decoder[keep]
-    return ObjectiveWeights.from_concentration(weights.concentration[..., keep]), decoder[keep]
+        return ObjectiveWeights(kept / kept.sum(-1, keepdim=True), tilt=tilt), decoder[keep]
+    return ObjectiveWeights.from_concentration(weights.concentration[..., keep], tilt), decoder[keep]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from vrm.errors import ConfigError
 from vrm.labels import label_columns
 
 SHARED_COLUMNS = ("tools", "chat_template_kwargs", "annotator", "source", "category")
+JUDGE_COLUMNS = ("annotator", "source", "category")
+"""Columns that may say who judged a row, or which group."""
+
 SCORING_COLUMNS = ("prompt", "completion", "completions", "chosen", "rejected", *SHARED_COLUMNS)
 """Columns that are read from rows to be scored; labels are not."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,14 +14,15 @@ from vrm.core.posteriors import Posteriors
 from vrm.data.chat import ChatTokenizer
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
-from vrm.errors import DataError
+from vrm.errors import CheckpointError, DataError
 from vrm.inference.ahead import ahead
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable, Progress
 from vrm.inference.judged import JudgedBatch
+from vrm.inference.known_raters import KnownRaters, load_raters
 from vrm.inference.steering import Steering
 from vrm.model.checkpoint import load_model
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.model_files import check_chat_template
+from vrm.model_files import check_chat_template, unknown_rater
 from vrm.user_files import at_home
 
 WINDOW = 512
@@ -40,9 +42,10 @@ class RewardEngine:
         on_overlong: what to do with rows over the model's limit; see `vrm.choices.OnOverlong`.
         steering: applied to every judgment.
         on_bad_rows: what to do with rows that the chat template refuses; see `vrm.choices.OnBadRows`.
+        raters: that the model knows; None without any.
 
     Raises:
-        ConfigError: for steering that names unknown objectives, or that this head cannot follow.
+        ConfigError: for steering that names unknown objectives or raters, or that this head cannot follow.
 
     Example:
         >>> from vrm import Judgment, RewardEngine
@@ -60,15 +63,15 @@ class RewardEngine:
         on_overlong: str = "truncate",
         steering: Steering | None = None,
         on_bad_rows: str = "error",
+        raters: KnownRaters | None = None,
     ) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
         self.options = options or ExtractionOptions()
         self.report = OverlongReport(model.config.max_input_tokens)
         chat = ChatTokenizer(tokenizer, wrap_text=model.config.conversational)
         self.tokenize = JudgmentTokenizer(chat, model.config.max_input_tokens, on_overlong, self.report, on_bad_rows)
-        self.steering = steering
-        if steering is not None:
-            steering.check(model.config)
+        self.steering, self.raters = steering, raters
+        self.check_steering(steering)
         # A cache on disk keeps features between runs; in memory they would only grow, so a window has its own.
         self._shared: FeatureExtractor | None = None
         if self.options.cache:
@@ -79,7 +82,7 @@ class RewardEngine:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu", **kwargs: object) -> RewardEngine:
-        """Load a model directory or Hub name and build an engine around it.
+        """Load a model directory or Hub name, and the raters it knows, and build an engine around it.
 
         Raises:
             CheckpointError: it is no reward model, is damaged, or lacks the chat template that it needs.
@@ -87,7 +90,18 @@ class RewardEngine:
         path = at_home(str(name_or_path))
         check_chat_template(path)
         model, tokenizer = load_model(path, device=device)
-        return cls(model, tokenizer, **kwargs)  # type: ignore[arg-type]
+        asked = isinstance(steering := kwargs.get("steering"), Steering) and steering.rater is not None
+        return cls(model, tokenizer, raters=_raters(path, model, asked), **kwargs)  # type: ignore[arg-type]
+
+    def check_steering(self, steering: Steering | None) -> None:
+        """Raise CannotFollowError where the model cannot follow it, ConfigError for a count that is not allowed."""
+        if steering is None:
+            return
+        steering.check(self.model.config)
+        if steering.rater is not None:
+            if self.raters is None:
+                raise unknown_rater(steering.rater, ())
+            self.raters.of(steering.rater)
 
     def reset_report(self) -> None:
         """Start counting overlong rows anew."""
@@ -129,7 +143,8 @@ class RewardEngine:
         table = extractor.table(tokenized, progress)
         mask = torch.from_numpy(table.completions >= 0)
         names = tuple(self.model.config.objective_names)
-        return JudgedBatch(list(tokenized), mask, self._posteriors(table), names).steered(self.steering)
+        judged = JudgedBatch(list(tokenized), mask, self._posteriors(table), names, raters=self.raters)
+        return judged.steered(self.steering)
 
     @torch.inference_mode()
     def _posteriors(self, table: FeatureTable) -> Posteriors:
@@ -140,3 +155,14 @@ class RewardEngine:
         batches = (table.batch(slice(first, first + size)) for first in range(0, max(len(table), 1), size))
         parts = [self.model.score(prompts.to(device), texts.to(device)).on_cpu() for prompts, texts in batches]
         return Posteriors.concatenate(parts)
+
+
+def _raters(directory: str, model: VRMForSequenceClassification, asked: bool) -> KnownRaters | None:
+    """The raters that a model knows; raises CheckpointError for what cannot be used only where one is asked for."""
+    try:
+        return load_raters(directory, model)
+    except CheckpointError as error:
+        if asked:
+            raise
+        warnings.warn(f"the model's raters are left out: {error}", stacklevel=3)
+        return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -27,6 +29,7 @@ from vrm.data.tokenized import TokenizedJudgment, why_identical
 from vrm.inference.engine import RewardEngine
 from vrm.inference.identifiability import identifiability
 from vrm.inference.judged import JudgedBatch
+from vrm.inference.known_raters import Rater
 from vrm.inference.rewards import check_finite
 from vrm.inference.steering import Steering
 from vrm.model.configuration_vrm import VRMConfig
@@ -36,8 +39,10 @@ from vrm.wire.explanation import (
     CredibleInterval,
     Explanation,
     PairReport,
+    RaterReport,
     UncertaintyReport,
     WeightReport,
+    rater_in_words,
     reasons_in_words,
 )
 
@@ -97,6 +102,36 @@ def explain_row(batch: JudgedBatch, index: int, model: VRMForSequenceClassificat
         ),
         identifiability=identifiability(model),
         notes=_notes(row.tokenized[0], config.max_input_tokens),
+        judged_as=None if row.rater is None else _rater(row.rater, row),
+    )
+
+
+def rater_intervals(
+    rater: Rater, objectives: Sequence[str]
+) -> tuple[dict[str, CredibleInterval], CredibleInterval | None]:
+    """Tilts of some objectives, the largest in size first, and the tie threshold of a rater, with `LEVEL` intervals."""
+    reach = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    tilt = rater.tilt_of(objectives)
+    spread = tilt.covariance.diagonal().sqrt()
+    numbers = zip(objectives, tilt.loc.tolist(), (reach * spread).tolist(), strict=True)
+    tilts = {name: CredibleInterval(mean, mean - half, mean + half) for name, mean, half in numbers}
+    threshold = None
+    if rater.tie_threshold is not None and rater.log_threshold_std is not None:
+        mean, factor = float(rater.tie_threshold), math.exp(reach * rater.log_threshold_std)
+        threshold = CredibleInterval(mean, mean / factor, mean * factor)
+    return dict(sorted(tilts.items(), key=lambda item: -abs(item[1].mean))), threshold
+
+
+def _rater(rater: Rater, row: JudgedBatch) -> RaterReport:
+    tilts, threshold = rater_intervals(rater, row.objectives)
+    population = None if row.raters is None else row.raters.unknown.tie_threshold
+    return RaterReport(
+        name=rater.name or "",
+        comparisons=rater.comparisons,
+        tilts=tilts,
+        tie_threshold=threshold,
+        population_tie_threshold=None if population is None else float(population),
+        statement=rater_in_words(rater.name or "", tilts),
     )
 
 
@@ -112,10 +147,14 @@ def _notes(row: TokenizedJudgment, limit: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Quantities:
-    """One judged row in float64, with many draws of its weights, (num_draws, 1, num_objectives)."""
+    """One judged row in float64, with many draws of its weights, (num_draws, 1, num_objectives).
+
+    `of_raters` are the weights as raters have them.
+    """
 
     names: tuple[str, ...]
     weights: ObjectiveWeights
+    of_raters: ObjectiveWeights
     features: SemanticFeatures
     decoder: Tensor
     tie_threshold: Tensor | None
@@ -125,8 +164,14 @@ class _Quantities:
     def of(cls, row: JudgedBatch) -> _Quantities:
         posteriors = row.posteriors.double()
         draws = fixed_weight_draws(posteriors.weights, NUM_INTERVAL_DRAWS)
-        distributions = posteriors.weights, posteriors.features, posteriors.decoder, posteriors.tie_threshold
-        return cls(row.objectives, *distributions, draws)
+        weights = posteriors.weights, row.of_raters(posteriors.weights)
+        return cls(row.objectives, *weights, posteriors.features, posteriors.decoder, posteriors.tie_threshold, draws)
+
+    @property
+    def judging(self) -> Tensor:
+        """What objective scores are multiplied by: mean weights, with a rater's tilt."""
+        mean, tilt = self.weights.mean[0], self.weights.tilt
+        return mean if tilt is None else mean + tilt.loc.to(mean)
 
     def named(self, values: Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.tolist(), strict=True))
@@ -134,6 +179,8 @@ class _Quantities:
     def interval(self, first: SemanticFeatures, second: SemanticFeatures, mean: float) -> CredibleInterval:
         """Of r_first - r_second: given w it is Gaussian, so its distribution is a mixture over the draws of w."""
         given = margin_given_weights(self.draws, first, second, self.decoder)
+        if self.weights.tilt is not None:
+            given = given.tilted(self.weights.tilt, objective_scores(first.loc - second.loc, self.decoder))
         low, high = mixture_quantiles(given.mean[:, 0], given.variance[:, 0], LEVEL)
         return CredibleInterval(mean, low, high)
 
@@ -182,7 +229,7 @@ def _completion(quantities: _Quantities, position: int, text: Text, config: VRMC
         standardized_reward=CredibleInterval(*map(standardized.of, (reward.mean, reward.low, reward.high))),
         reward_std=float(moments.std),
         objective_scores=quantities.named(scores),
-        contributions=quantities.named(quantities.weights.mean[0] * scores),
+        contributions=quantities.named(quantities.judging * scores),
         uncertainty=_uncertainty(moments),
     )
 
@@ -202,8 +249,8 @@ def _pair(quantities: _Quantities, first: int, second: int, config: VRMConfig) -
         # Not computed anew: near a tie, rounding may favour the second in either order.
         first, second, a, b, log_first = second, first, b, a, log_second
     moments = margin_moments(quantities.weights, a, b, quantities.decoder)
-    differences = quantities.weights.mean[0] * objective_scores(a.loc - b.loc, quantities.decoder)[0]
-    votes = reported_votes(quantities.weights, a, b, quantities.decoder, quantities.tie_threshold)
+    differences = quantities.judging * objective_scores(a.loc - b.loc, quantities.decoder)[0]
+    votes = reported_votes(quantities.of_raters, a, b, quantities.decoder, quantities.tie_threshold)
     contributions = dict(sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1])))
     return PairReport(
         first=label(first),

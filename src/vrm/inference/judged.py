@@ -10,12 +10,20 @@ from torch import Tensor
 from vrm.core.disagreement import PairVotes, reported_votes
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors
-from vrm.core.predictive import PredictiveMoments, completion_moments, log_probabilities, margin_moments
+from vrm.core.predictive import (
+    PredictiveMoments,
+    completion_moments,
+    log_probabilities,
+    margin_moments,
+    objective_scores,
+)
 from vrm.core.steering import emphasize, without
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import ConfigError
+from vrm.inference.known_raters import KnownRaters, Rater
 from vrm.inference.steering import Steering
+from vrm.model_files import unknown_rater
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class JudgedBatch:
         posteriors: distributions of the batch, steering applied.
         objectives: names of the objectives the posteriors range over.
         steering: that was applied; None without any.
+        raters: that the model knows; None without any.
     """
 
     tokenized: list[TokenizedJudgment]
@@ -35,6 +44,7 @@ class JudgedBatch:
     posteriors: Posteriors
     objectives: tuple[str, ...]
     steering: Steering | None = None
+    raters: KnownRaters | None = None
 
     def __len__(self) -> int:
         return len(self.tokenized)
@@ -72,8 +82,33 @@ class JudgedBatch:
         return margin_moments(*self._pairs(rows, first, second))
 
     def votes(self, rows: Tensor, first: Tensor, second: Tensor) -> PairVotes:
-        """How several raters vote on pairs (15); arguments as in `log_probabilities`."""
-        return reported_votes(*self._pairs(rows, first, second), self.posteriors.tie_threshold)
+        """How several raters vote on pairs (15); arguments as in `log_probabilities`.
+
+        Where the model knows raters, and none is asked for, V_w has the spread of their tilts too (16).
+        """
+        weights, *pairs = self._pairs(rows, first, second)
+        return reported_votes(self.of_raters(weights), *pairs, self.posteriors.tie_threshold)
+
+    @property
+    def rater(self) -> Rater | None:
+        """Whose judgments are asked for; None for the population's."""
+        name = None if self.steering is None else self.steering.rater
+        if name is None:
+            return None
+        if self.raters is None:
+            raise unknown_rater(name, ())
+        return self.raters.of(name)
+
+    def score_differences(self, rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """o(mu) of the first completions minus that of the second, (pairs, num_objectives)."""
+        _, one, other, decoder = self._pairs(rows, first, second)
+        return objective_scores(one.loc - other.loc, decoder)
+
+    def of_raters(self, weights: ObjectiveWeights) -> ObjectiveWeights:
+        """Weights as raters have them who are drawn anew: with the spread of the tilts, unless they have a tilt."""
+        if weights.tilt is not None or self.raters is None:
+            return weights
+        return replace(weights, tilt=self.raters.unknown.tilt_of(self.objectives))
 
     def _pairs(
         self, rows: Tensor, first: Tensor, second: Tensor
@@ -101,6 +136,7 @@ class JudgedBatch:
 
         Raises:
             ConfigError: if the batch is steered already, or the head cannot follow.
+            CannotFollowError: for a rater that the model does not know.
         """
         if steering is None:
             return self
@@ -114,9 +150,15 @@ class JudgedBatch:
             keep = torch.tensor([name not in steering.without for name in names])
             weights, decoder = without(weights, decoder, keep)
             rating = replace(rating, offset=rating.offset[keep], scale=rating.scale[keep])
-        return replace(
-            self,
-            posteriors=replace(posteriors, weights=weights, decoder=decoder, rating_model=rating),
-            objectives=steering.remaining(names),
-            steering=steering,
-        )
+        posteriors = replace(posteriors, weights=weights, decoder=decoder, rating_model=rating)
+        steered = replace(self, posteriors=posteriors, objectives=steering.remaining(names), steering=steering)
+        return steered._of_rater(steered.rater)
+
+    def _of_rater(self, rater: Rater | None) -> JudgedBatch:
+        if rater is None:
+            return self
+        weights = replace(self.posteriors.weights, tilt=rater.tilt_of(self.objectives))
+        posteriors = replace(self.posteriors, weights=weights)
+        if posteriors.tie_threshold is not None and rater.tie_threshold is not None:
+            posteriors = replace(posteriors, tie_threshold=rater.tie_threshold.to(posteriors.tie_threshold))
+        return replace(self, posteriors=posteriors)

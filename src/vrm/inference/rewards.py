@@ -30,7 +30,8 @@ class RewardView:
     Args:
         config: of the model.
         choice: scale and pessimism.
-        steering: applied to batches that were judged without any; None leaves them as they are.
+        steering: applied to batches that were judged without any; None leaves them as they are. Whether its rater is
+            known is told by the batch, or before by `RewardEngine.check_steering`.
 
     Raises:
         CannotFollowError: if this model cannot follow the choice or the steering.
@@ -101,6 +102,17 @@ class BatchRewards:
         return self.batch.posteriors.weights.mean
 
     @property
+    def tilt(self) -> Tensor | None:
+        """What a rater adds to the weights (16), (num_objectives,); None for the population."""
+        tilt = self.batch.posteriors.weights.tilt
+        return None if tilt is None else tilt.loc.to(self.weights)
+
+    @property
+    def applied_weights(self) -> Tensor:
+        """What objective scores are multiplied by, (batch, num_objectives): E[w], and a rater's tilt."""
+        return self.weights if self.tilt is None else self.weights + self.tilt
+
+    @property
     def total_concentration(self) -> Tensor | None:
         """Total of the weights' Dirichlet, (batch,); None where the weights carry no uncertainty."""
         return self.batch.posteriors.weights.total_concentration
@@ -152,12 +164,13 @@ class RowRewards:
     def to_dict(self) -> dict[str, Any]:
         """The fields of a judgment in `vrm score` and the native API.
 
-        `pessimistic_rewards` are there only with kappa, `effective_rewards` only with beta.
+        `pessimistic_rewards` are there only with kappa, `effective_rewards` only with beta, `rater_tilt` only where a
+        rater was named.
 
         Raises:
             NumericsError: if a weight or an objective score is not finite.
         """
-        total = self._rewards.total_concentration
+        total, tilt = self._rewards.total_concentration, self._rewards.tilt
         scores = self._rewards.scores[self._index, : len(self.tokenized.completions)]
         return {
             "rewards": self.mean,
@@ -165,6 +178,7 @@ class RowRewards:
             **({} if self.pessimistic is None else {"pessimistic_rewards": self.pessimistic}),
             **({} if self.effective is None else {"effective_rewards": self.effective}),
             "objective_weights": self._named(self._rewards.weights[self._index]),
+            **({} if tilt is None else {"rater_tilt": self._named(tilt)}),
             "total_concentration": None if total is None else shortest(float(total[self._index])),
             "objective_scores": [self._named(values) for values in scores],
         }

@@ -9,6 +9,7 @@ An output row, for an input row with n completions (chosen first where the row i
     pessimistic_rewards  n numbers, E[r] - kappa sqrt(Var[r]); only with kappa
     effective_rewards    n numbers, -beta log E exp(-r / beta); only with beta
     objective_weights    {objective: E[w]}, the same for all n
+    rater_tilt           {objective: b}, what a rater adds to them; only of a rater
     total_concentration  of the weights' Dirichlet; null for heads whose weights carry no uncertainty
     objective_scores     n of {objective: o(mu)}
     truncated            whether the row was cut to the model's limit

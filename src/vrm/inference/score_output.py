@@ -244,9 +244,19 @@ def scoring_settings(
         "keep": list(options.keep),
         "emphasize": dict(steering.emphasis) if steering else {},
         "without": sorted(steering.without) if steering else [],
+        **_rater_settings(engine),
         "precision": str(resolve_precision(engine.options.precision, device)).removeprefix("torch."),
         "on_overlong": engine.tokenize.on_overlong,
     }
+
+
+def _rater_settings(engine: RewardEngine) -> dict[str, Any]:
+    """Whose rewards are written, by name and tilt; nothing for the population's."""
+    if engine.steering is None or engine.steering.rater is None or engine.raters is None:
+        return {}
+    rater = engine.raters.of(engine.steering.rater)
+    digest = tensors_sha256({"loc": rater.tilt.loc, "covariance": rater.tilt.covariance})
+    return {"rater": rater.name, "tilt": digest[:16]}
 
 
 def model_fingerprint(engine: RewardEngine) -> str:

@@ -1,4 +1,4 @@
-"""Steering at inference (13), and whether a model can follow it."""
+"""Steering at inference (13), or as a rater judges (16), and whether a model can follow it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from vrm.model.configuration_vrm import VRMConfig
 
 @dataclass(frozen=True)
 class Steering:
-    """Changes of the objective weights at inference, equation (13).
+    """Changes of the objective weights at inference: by counts (13), and by a rater's tilt (16).
 
     Attributes:
         emphasis: {objective: count >= 0}, added to the concentration.
         without: objectives left out.
+        rater: whose judgments are asked for, a name that `vrm adapt` has made known; None for the population's.
     """
 
     emphasis: dict[str, float]
     without: tuple[str, ...] = ()
+    rater: str | None = None
 
     def check(self, config: VRMConfig) -> None:
         """Raise CannotFollowError where a model cannot follow it, ConfigError for a count that is not allowed."""

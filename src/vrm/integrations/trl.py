@@ -183,10 +183,11 @@ def reward_function(
     beta: float | None = None,
     emphasis: Mapping[str, float] | None = None,
     without: Sequence[str] = (),
+    rater: str | None = None,
     reward_scale: str | None = None,
     name: str = "vrm",
 ) -> RewardFunction:
-    """A reward function for `reward_funcs`: the mean reward, or a pessimistic, effective or steered one.
+    """A reward function for `reward_funcs`: the mean reward, or a pessimistic, effective, steered or a rater's one.
 
     Args:
         model: a directory or Hub name, which is loaded in float32 onto this process's GPU if there is one; or a
@@ -196,6 +197,7 @@ def reward_function(
         beta: > 0, for the effective reward -beta log E exp(-r / beta), in units of the reward; not with kappa.
         emphasis: {objective: count >= 0}, see (13).
         without: objectives left out, see (13).
+        rater: whose rewards they are, a name that `vrm adapt` has made known (16); None for the population's.
         reward_scale: `raw` or `standardized`; None: as the model is set.
         name: `__name__` of the function, under which TRL logs it.
 
@@ -210,9 +212,10 @@ def reward_function(
         1
     """
     engine = _engine(model)
-    steering = Steering(dict(emphasis or {}), tuple(without)) if emphasis or without else None
+    steering = Steering(dict(emphasis or {}), tuple(without), rater) if emphasis or without or rater else None
     if steering is not None and engine.steering is not None:
-        raise ConfigError("the engine steers already: give emphasis and without to it, or to reward_function, not both")
+        raise ConfigError("the engine steers already: give emphasis, without and rater to it, or to reward_function")
+    engine.check_steering(steering)
     view = RewardView(engine.model.config, RewardChoice(reward_scale, kappa, risk=risk, beta=beta), steering)
     return RewardFunction(name, BatchJudge(engine, view), lambda rewards: rewards.chosen, name)
 
@@ -230,7 +233,7 @@ def objective_functions(
 
     Args:
         model: as in `reward_function`.
-        weighted: False for objective scores o_k; True for E[w_k] o_k, which add up to the reward.
+        weighted: False for objective scores o_k; True for E[w_k] o_k, with a rater's tilt, which add up to the reward.
         reward_scale: as in `reward_function`.
     """
     engine = _engine(model)
@@ -239,7 +242,7 @@ def objective_functions(
     def values_of(index: int) -> Callable[[BatchRewards], Tensor]:
         def values(rewards: BatchRewards) -> Tensor:
             scores = rewards.scores[..., index]
-            return rewards.weights[:, None, index] * scores if weighted else scores
+            return rewards.applied_weights[:, None, index] * scores if weighted else scores
 
         return values
 

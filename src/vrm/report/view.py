@@ -159,12 +159,13 @@ def benchmark_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def steering_words(settings: Mapping[str, object]) -> str:
-    """`without creativity, safety=5`: how a model was steered, empty if it was not."""
+    """`without creativity, safety=5`, or as which rater it judged: how a model was steered, empty if it was not."""
     steering = settings.get("steering")
     if not isinstance(steering, Mapping):
         return ""
-    emphasis, without = (_names(steering.get(key)) for key in ("emphasis", "without"))
+    emphasis, without, rater = (_names(steering.get(key)) for key in ("emphasis", "without", "rater"))
     words = [f"without {', '.join(without)}"] if without else []
+    words += [f"as {', '.join(rater)}"] if rater else []
     return ", ".join([*emphasis, *words])
 
 

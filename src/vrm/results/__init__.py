@@ -3,6 +3,7 @@
 Importing this package loads no torch; `vrm.results.header` does, which asks a model for its hashes.
 """
 
+from vrm.results.adaptation import AdaptationDocument, FittedRater, HeldOutVotes
 from vrm.results.audit import AuditDocument, AuditReport, EditKind, EditResult, Verdict
 from vrm.results.base import SCHEMA, Document, Kind, MeasuredModel, ModelDocument, from_json, read_object, to_text
 from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry, FigureResult, PickCurve
@@ -24,6 +25,7 @@ from vrm.results.run import RowCounts, Run, RunDocument
 __all__ = [
     "FORMS",
     "SCHEMA",
+    "AdaptationDocument",
     "AuditDocument",
     "AuditReport",
     "BenchmarkComparison",
@@ -44,6 +46,8 @@ __all__ = [
     "FileComparison",
     "FileEvaluation",
     "Finding",
+    "FittedRater",
+    "HeldOutVotes",
     "Kind",
     "MeasuredModel",
     "Mistake",

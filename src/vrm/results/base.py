@@ -40,6 +40,7 @@ class Kind(StrEnum):
     RUN = "run"
     QUICKSTART = "quickstart"
     DISTILLATION = "distillation"
+    ADAPTATION = "adaptation"
 
 
 @dataclass(frozen=True, kw_only=True)

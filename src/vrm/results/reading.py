@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vrm.errors import DataError
+from vrm.results.adaptation import AdaptationDocument
 from vrm.results.audit import AuditDocument
 from vrm.results.base import SCHEMA, Document, Kind, from_json, parse_object, read_object, read_text
 from vrm.results.comparison import ComparisonDocument
@@ -23,6 +24,7 @@ FORMS: dict[Kind, type[Document]] = {
     Kind.RUN: RunDocument,
     Kind.QUICKSTART: QuickstartDocument,
     Kind.DISTILLATION: DistillationDocument,
+    Kind.ADAPTATION: AdaptationDocument,
 }
 """The type of each kind of document."""
 

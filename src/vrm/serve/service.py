@@ -63,6 +63,7 @@ class Service:
         choice: RewardChoice | None = None,
         emphasis: Mapping[str, float] | None = None,
         without: Sequence[str] = (),
+        rater: str | None = None,
     ) -> RewardView:
         """How a request reads rewards.
 
@@ -70,15 +71,18 @@ class Service:
             choice: scale and pessimism.
             emphasis: counts of its steering, by objective.
             without: objectives that it leaves out.
+            rater: whose rewards are asked for; None for the population's.
 
         Raises:
-            RequestError: for an unknown objective, one that is in both, or a head that cannot follow.
+            RequestError: for an unknown objective or rater, an objective in both, or a head that cannot follow.
         """
         both = sorted(set(emphasis or ()) & set(without))
         if both:
             raise RequestError(f"without: {', '.join(both)} cannot be left out and emphasized", "without")
-        steering = Steering(dict(emphasis or {}), tuple(dict.fromkeys(without))) if emphasis or without else None
+        asked = emphasis or without or rater is not None
+        steering = Steering(dict(emphasis or {}), tuple(dict.fromkeys(without)), rater) if asked else None
         try:
+            self.engine.check_steering(steering)
             return RewardView(self.config, choice, steering)
         except CannotFollowError as error:
             raise RequestError(f"{error.option}: {error}", error.option) from None

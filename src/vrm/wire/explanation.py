@@ -30,7 +30,7 @@ class WeightReport:
     Attributes:
         objective: its name.
         named: whether it has a name of its own; free objectives have none.
-        weight: in [0, 1]; an interval of zero width where the head has no uncertainty.
+        weight: in [0, 1], without a rater's tilt; an interval of zero width where the head has no uncertainty.
         concentration: alpha_k, emphasis included; None where the head has no uncertainty.
     """
 
@@ -38,6 +38,36 @@ class WeightReport:
     named: bool
     weight: CredibleInterval
     concentration: float | None
+
+
+@dataclass(frozen=True)
+class RaterReport:
+    """How a rater or group differs from the population, equation (16).
+
+    Attributes:
+        name: of the rater.
+        comparisons: votes behind it.
+        tilts: what is added to the weight of each objective, {objective: tilt}, largest in size first.
+        tie_threshold: c_r; None where the model has seen no ties.
+        population_tie_threshold: c; None likewise.
+        statement: what of it is told apart from nothing, in words.
+    """
+
+    name: str
+    comparisons: int
+    tilts: dict[str, CredibleInterval]
+    tie_threshold: CredibleInterval | None
+    population_tie_threshold: float | None
+    statement: str
+
+
+def rater_in_words(name: str, tilts: Mapping[str, CredibleInterval]) -> str:
+    """`w0312 weighs evidence +0.40 more, and brevity 0.21 less, than the population.`: tilts whose intervals miss 0."""
+    told = {objective: tilt.mean for objective, tilt in tilts.items() if tilt.low > 0.0 or tilt.high < 0.0}
+    if not told:
+        return f"These judgments do not tell that {name} weighs any objective otherwise than the population."
+    words = [f"{objective} {abs(mean):.2f} {'more' if mean > 0 else 'less'}" for objective, mean in told.items()]
+    return f"{name} weighs {_joined(words)} than the population."
 
 
 @dataclass(frozen=True)
@@ -76,7 +106,7 @@ class CompletionReport:
         standardized_reward: the same by the stored mean and spread of rewards.
         reward_std: square root of (10), raw.
         objective_scores: o_k(mu).
-        contributions: m_k o_k(mu); they sum to the mean reward.
+        contributions: m_k o_k(mu), of a rater (m_k + b_k) o_k(mu); they sum to the mean reward.
         uncertainty: parts of (10); None if there is no uncertainty.
     """
 
@@ -143,7 +173,10 @@ def reasons_in_words(contributions: Mapping[str, float]) -> str:
 
 
 def _listed(values: dict[str, float]) -> str:
-    words = [f"{name} {value:+.2f}" for name, value in values.items()]
+    return _joined([f"{name} {value:+.2f}" for name, value in values.items()])
+
+
+def _joined(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
@@ -184,6 +217,7 @@ class Explanation:
         pairs: every pair of up to four completions; the best against each other one where there are more.
         identifiability: what can be read into the weights.
         notes: remarks on this row, such as that it was cut.
+        judged_as: whose judgments these are; None for the population's.
     """
 
     prompt: str
@@ -198,6 +232,7 @@ class Explanation:
     pairs: tuple[PairReport, ...]
     identifiability: Identifiability
     notes: tuple[str, ...] = ()
+    judged_as: RaterReport | None = None
 
     @property
     def added_concentration(self) -> float:

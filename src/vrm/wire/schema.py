@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
 
 from vrm.choices import RewardScale, Risk, Role
-from vrm.wire.explanation import CompletionReport, Identifiability, PairReport, WeightReport
+from vrm.wire.explanation import CompletionReport, Identifiability, PairReport, RaterReport, WeightReport
 
 AS_TEXT, AS_MESSAGES, AS_LIST = "as_text", "as_messages", "as_list"
 """Tags of the forms of texts and contents, as they stand in the places of validation errors."""
@@ -85,6 +85,9 @@ class JudgmentRequest(Request):
         "`total_concentration` says how much a count moves.",
     )
     without: list[str] = Field(default_factory=list, description="Steering: objectives left out; their weight is 0.")
+    rater: str | None = Field(
+        None, description="Whose judgments are asked for, of the raters that `vrm adapt` made known; null: anybody's."
+    )
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -151,7 +154,12 @@ class ScoreResponse(Answer):
         None, description="-beta log E exp(-r / beta), the certain rewards worth as much; null without beta."
     )
     pessimistic_rewards: list[float] | None = Field(None, description="E[r] - kappa sqrt(Var[r]); null without kappa.")
-    objective_weights: dict[str, float] = Field(description="E[w] for this prompt; they sum to 1.")
+    objective_weights: dict[str, float] = Field(
+        description="E[w] for this prompt; they sum to 1. A rater's tilt is not in them."
+    )
+    rater_tilt: dict[str, float] | None = Field(
+        None, description="What the rater adds to the weights, b of (16); null where none was named."
+    )
     total_concentration: float | None = Field(
         description="Of the weights' Dirichlet, emphasis included; null where weights carry no uncertainty."
     )
@@ -190,6 +198,7 @@ class ExplainResponse(Answer):
     pairs: list[PairReport] = Field(description="All pairs of up to four completions; else the best against each.")
     identifiability: Identifiability
     notes: list[str]
+    judged_as: RaterReport | None = Field(None, description="Whose judgments these are; null for anybody's.")
 
 
 class VersionResponse(Answer):

@@ -240,3 +240,19 @@ def test_threads_take_turns(engine):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda batch: function(*batch), batches))
     assert all(a == pytest.approx(b, abs=1e-5) for a, b in zip(found, expected, strict=True))
+
+
+def test_rewards_of_a_rater(known_raters, engine, batch):
+    known = known_raters({"ann": {"safety": -2.0}})
+    rated = RewardEngine(engine.model, engine.tokenizer, EXACT, raters=known)
+    reward = reward_function(rated, rater="ann")
+    moments = judged(engine, raters=known, steering=Steering({}, rater="ann"))
+    assert close(reward(**batch), moments.mean[:, 0])
+    assert not close(reward(**batch), judged(engine).mean[:, 0])
+    asked = RewardEngine(engine.model, engine.tokenizer, EXACT, raters=known, steering=Steering({}, rater="ann"))
+    parts = [function(**batch) for function in objective_functions(asked, weighted=True)]
+    assert close([sum(values) for values in zip(*parts, strict=True)], moments.mean[:, 0])
+    with pytest.raises(ConfigError, match="no rater 'anna' among its 1; did you mean 'ann'"):
+        reward_function(rated, rater="anna")
+    with pytest.raises(ConfigError, match="the model knows no raters"):
+        reward_function(engine, rater="ann")

@@ -17,7 +17,14 @@ from vrm.results import FORMS, Kind, from_json, read_document, read_object, read
 
 WRITTEN = Path(__file__).parents[2] / "fixtures" / "written_by_0_1"
 """Documents that were written before they had types."""
-GAINED = {"several_raters": None, "beta": None, "source_rows": {}, "p_tie": None, "disagreement": None}
+GAINED = {
+    "several_raters": None,
+    "beta": None,
+    "source_rows": {},
+    "p_tie": None,
+    "disagreement": None,
+    "judged_as": None,
+}
 """Keys that documents have gained since, and what they say in a document that had none of it."""
 
 

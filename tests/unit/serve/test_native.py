@@ -168,3 +168,32 @@ def test_every_head_is_served(make_client, make_tiny_model, head):
 
 def answer_name(answer: dict) -> str:
     return next(iter(answer["objective_weights"]))
+
+
+def test_a_request_may_name_a_rater(make_client, known_raters, tiny_model_dir):
+    known, exact = known_raters({"ann": {"safety": -2.0}, "bob": {}}), ExtractionOptions(precision="float32")
+    own = RewardEngine.from_pretrained(tiny_model_dir, options=exact)
+    steering = Steering({}, ("brevity",), "ann")
+    asked = RewardEngine(own.model, own.tokenizer, exact, steering=steering, raters=known)
+    client = make_client(RewardEngine(own.model, own.tokenizer, exact, raters=known))
+    body = {"prompt": PROMPT, "completions": COMPLETIONS, "rater": "ann", "without": ["brevity"]}
+    ((row,),) = Scorer(asked).stream([ScoringRow(1, {}, Judgment(PROMPT, COMPLETIONS))])
+    answer = client.post("/v1/score", json=body).json()
+    del row["line"]
+    assert {name: answer[name] for name in row} == close(row)
+    assert answer["rater_tilt"] == {"helpfulness": 0.0, "safety": -2.0, "free_1": 0.0}
+    expected = explain(asked, Judgment(PROMPT, COMPLETIONS)).to_dict()
+    answer = client.post("/v1/explain", json=body).json()
+    assert answer["judged_as"] == close(expected["judged_as"])
+    assert answer["pairs"] == close(expected["pairs"], 1e-3)
+    assert answer["judged_as"]["statement"] == "ann weighs safety 2.00 less than the population."
+    assert client.post("/v1/score", json={**body, "rater": None}).json()["rater_tilt"] is None
+
+
+def test_a_rater_that_is_not_known_is_refused_with_the_nearest(make_client, client, known_raters, engine):
+    known = RewardEngine(engine.model, engine.tokenizer, engine.options, raters=known_raters({"ann": {}, "bob": {}}))
+    body = {"prompt": PROMPT, "completions": COMPLETIONS, "rater": "anne"}
+    answer = make_client(known).post("/v1/score", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "rater")
+    assert "did you mean 'ann'?" in answer.json()["error"]["message"]
+    assert "the model knows no raters" in client.post("/v1/explain", json=body).json()["error"]["message"]

@@ -22,7 +22,7 @@ def native_router(service: Service) -> APIRouter:
     async def score(body: ScoreRequest, request: Request) -> ScoreResponse:
         """Rewards, their standard deviations, objective weights and scores, and who beats whom how probably."""
         choice = chosen_reward(body.reward_scale, body.kappa, body.risk, body.beta)
-        view = service.view(choice, body.emphasis, body.without)
+        view = service.view(choice, body.emphasis, body.without, body.rater)
         check_number(body.completions, settings.max_texts, "completions")
         conversation = conversation_of(body, settings)
         return await service.judge(
@@ -32,7 +32,7 @@ def native_router(service: Service) -> APIRouter:
     @router.post("/explain", summary="Why one completion is preferred to another")
     async def explain(body: ExplainRequest, request: Request) -> ExplainResponse:
         """Weights and rewards with intervals, contributions, reasons, and where the uncertainty comes from."""
-        view = service.view(emphasis=body.emphasis, without=body.without)
+        view = service.view(emphasis=body.emphasis, without=body.without, rater=body.rater)
         check_number(body.completions, min(settings.max_explained, settings.max_texts), "completions")
         conversation = conversation_of(body, settings)
         return await service.judge(

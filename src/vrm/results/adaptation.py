@@ -1,0 +1,71 @@
+"""What `vrm adapt` writes: how raters differ, each of them, and what knowing them is worth on held-out votes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vrm.metrics import Interval
+from vrm.results.base import Kind, ModelDocument, WithData
+from vrm.wire.explanation import CredibleInterval
+
+
+@dataclass(frozen=True)
+class FittedRater:
+    """A rater or group, with intervals of 90 % credibility.
+
+    Attributes:
+        comparisons: votes that it was fitted to.
+        tilts: what is added to the weight of each objective, the largest in size first.
+        tie_threshold: c_r; None where the model has seen no ties.
+    """
+
+    comparisons: int
+    tilts: dict[str, CredibleInterval]
+    tie_threshold: CredibleInterval | None = None
+
+
+@dataclass(frozen=True)
+class HeldOutVotes:
+    """How well votes are predicted that were left out, of raters with other votes; by cross-validation over prompts.
+
+    Attributes:
+        votes: that were predicted.
+        raters: whose they are.
+        population: mean negative log-likelihood of a vote in nats, one threshold for all and no tilt.
+        thresholds: what own tie thresholds take off it; None where the model has seen no ties.
+        tilts: what tilts and thresholds together take off it.
+    """
+
+    votes: int
+    raters: int
+    population: float
+    thresholds: Interval | None
+    tilts: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationDocument(WithData, ModelDocument):
+    """Raters of a file as they were fitted.
+
+    Attributes:
+        by: the column that named them.
+        file: whose rows they judged.
+        folder: that holds them, beside the model.
+        raters: {name: rater}, those with most comparisons first.
+        spread: {objective: standard deviation of the raters' tilts}.
+        threshold_spread: standard deviation of log c_r over the raters; None where the model has seen no ties.
+        tie_threshold: c of the population; None likewise.
+        held_out: what knowing them is worth; None where there is too little to tell.
+        unnamed: votes of nobody named, which were left out.
+    """
+
+    kind: Kind = Kind.ADAPTATION
+    by: str
+    file: str
+    folder: str
+    raters: dict[str, FittedRater] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
+    threshold_spread: float | None = None
+    tie_threshold: float | None = None
+    held_out: HeldOutVotes | None = None
+    unnamed: int = 0
