@@ -152,7 +152,7 @@ def unknown_rater(name: str, names: Iterable[str]) -> CannotFollowError:
         return CannotFollowError(
             f"the model knows no raters, so {name!r} is not among them: fit them with vrm adapt MODEL FILE", "rater"
         )
-    close = difflib.get_close_matches(name, known, 3, 0.5)
+    close = difflib.get_close_matches(name, known, 3, 0.6)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it knows {', '.join(known[:3])}"
     more = ", ..." if not close and len(known) > 3 else ""
     return CannotFollowError(f"the model knows no rater {name!r} among its {len(known):,}; {hint}{more}", "rater")

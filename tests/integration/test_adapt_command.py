@@ -65,7 +65,7 @@ def test_raters_are_fitted_said_and_kept(model, votes, tmp_path, capsys):
     assert run("adapt", model, votes, "--json", tmp_path / "adapted.json") == 0
     captured = capsys.readouterr()
     for words in ("4 raters by annotator", "likes", "few", "1 rater with fewer than 5 comparisons", "NLL a judgment"):
-        assert words in captured.out
+        assert words in " ".join(captured.out.split())
     assert "raters: use --rater NAME" in captured.err
     assert {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()} == before
     document = read_document(tmp_path / "adapted.json", [Kind.ADAPTATION])
@@ -73,7 +73,7 @@ def test_raters_are_fitted_said_and_kept(model, votes, tmp_path, capsys):
     assert [rater.comparisons for rater in document.raters.values()] == [21, 21, 21, 2]
     assert set(document.raters["likes"].tilts) == {"helpfulness", "safety", "brevity", "free_1"}
     assert document.raters["ties"].tie_threshold.low > document.tie_threshold
-    assert document.held_out.votes == 65
+    assert document.held_out.votes == 63
     assert document.held_out.tilts.low > 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine
     from vrm.results import AdaptationDocument, FittedRater, HeldOutVotes
     from vrm.train.adapt import Adaptation
-    from vrm.wire.explanation import CredibleInterval
 
 _Model = Annotated[
     str,
@@ -55,11 +55,11 @@ def adapt(
     overwrite: _Overwrite = False,
     recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
+    resamples: options.ResamplesOption = 1000,
     on_bad_rows: options.BadRowsOption = OnBadRows.ERROR,
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
     precision: options.PrecisionOption = Precision.FLOAT32,
     cache: options.CacheOption = None,
-    resamples: options.ResamplesOption = 1000,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
 ) -> None:
@@ -141,6 +141,7 @@ def _document(model: str, engine: RewardEngine, settings: dict[str, Any], fitted
 def print_adaptation(console: Console, document: AdaptationDocument) -> None:
     """Print the raters with most comparisons, how raters differ, and what knowing them is worth."""
     from rich.markup import escape
+    from rich.table import Column
 
     from vrm.results.formats import number, plural, table
     from vrm.train.adapt import FEW
@@ -150,13 +151,15 @@ def print_adaptation(console: Console, document: AdaptationDocument) -> None:
     words = f"{plural(few, 'rater')} with fewer than {FEW} comparisons: pooled towards zero. " if few else ""
     left = len(document.raters) - len(shown)
     more = f"{left:,} more; --json has all. " if left else ""
-    caption = f"{words}{more}Bold: the interval (90 %) leaves 0 out."
+    caption = f"{words}{more}Tilts of weights whose 90 % interval leaves 0 out, at most {TOLD}."
     title = f"{plural(len(document.raters), 'rater')} by {escape(document.by)}"
-    raters = table(title, ["rater", "judgments", "ties below", *_OTHERWISE], caption, wrap=True)
+    ties = [] if document.tie_threshold is None else ["ties below"]
+    tilts = Column("weighs otherwise than the population", justify="left", overflow="fold")
+    raters = table(title, ["rater", "judgments", *ties, tilts], caption)
     for name, rater in shown.items():
-        threshold = "-" if rater.tie_threshold is None else number(rater.tie_threshold.mean, 2)
+        threshold = [] if rater.tie_threshold is None else [number(rater.tie_threshold.mean, 2)]
         judgments = f"{rater.comparisons:,}{' (few)' if rater.comparisons < FEW else ''}"
-        raters.add_row(escape(name), judgments, threshold, _tilts_cell(rater))
+        raters.add_row(escape(name), judgments, *threshold, _tilts_cell(rater))
     console.print(raters)
     largest = sorted(document.spread.items(), key=lambda entry: -entry[1])[:SHOWN]
     spread = ", ".join(f"{escape(name)} {number(value, 2)}" for name, value in largest)
@@ -168,39 +171,35 @@ def print_adaptation(console: Console, document: AdaptationDocument) -> None:
         )
     if document.unnamed:
         console.print(f"{plural(document.unnamed, 'judgment')} of nobody named left out.")
-    for line in _held_out_lines(document.held_out):
-        console.print(line)
-
-
-_OTHERWISE = ["weighs otherwise than the population"]
+    console.print(_worth(document.held_out))
 
 
 def _tilts_cell(rater: FittedRater) -> str:
-    return ", ".join(_tilt(name, tilt) for name, tilt in list(rater.tilts.items())[:TOLD])
-
-
-def _tilt(name: str, tilt: CredibleInterval) -> str:
     from rich.markup import escape
 
     from vrm.results.formats import ends, signed
 
-    words = escape(f"{name} {signed(tilt.mean, 2)} {ends(tilt.low, tilt.high, lambda value: signed(value, 2))}")
-    return f"[bold]{words}[/]" if tilt.low > 0 or tilt.high < 0 else words
+    told = [(name, tilt) for name, tilt in rater.tilts.items() if tilt.low > 0 or tilt.high < 0]
+    return "\n".join(
+        escape(f"{name} {signed(tilt.mean, 2)} {ends(tilt.low, tilt.high, partial(signed, digits=2))}")
+        for name, tilt in told[:TOLD]
+    )
 
 
-def _held_out_lines(held_out: HeldOutVotes | None) -> list[str]:
-    from vrm.results.formats import number, plural, signed, with_span
+def _worth(held_out: HeldOutVotes | None) -> str:
+    """What knowing the raters is worth, in words."""
+    from vrm.results.formats import number, plural, with_span
 
     if held_out is None:
-        return ["Too few prompts or judgments to tell what knowing raters is worth."]
+        return "Too few prompts or judgments to tell what knowing raters is worth."
     lines = [
         f"On {plural(held_out.votes, 'held-out judgment')} of {plural(held_out.raters, 'known rater')} "
         f"(cross-validation over prompts) the population's NLL a judgment is {number(held_out.population)}."
     ]
     if held_out.thresholds is not None:
-        lines.append(f"Own tie thresholds take {with_span(held_out.thresholds, signed)} off it.")
-    both = "Tilts" if held_out.thresholds is None else "Tilts and thresholds"
-    lines.append(f"{both} take {with_span(held_out.tilts, signed)} off it.")
+        lines.append(f"Own tie thresholds take {with_span(held_out.thresholds, number)} off it.")
+    both = "Tilts" if held_out.thresholds is None else "tilts and thresholds together"
+    lines.append(f"{both.capitalize()} take {with_span(held_out.tilts, number)} off it.")
     if held_out.tilts.low <= 0:
         lines.append("These judgments do not show that knowing the rater predicts better.")
-    return lines
+    return " ".join(lines)

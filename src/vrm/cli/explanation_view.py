@@ -181,7 +181,7 @@ class _View:
             cells = [(report.objective_scores[name], report.contributions[name]) for _, report in shown]
             table.add_row(
                 Text(name, style="" if weight.named else "dim"),
-                f"{weight.weight.mean + self._added(name):.2f}",
+                _signed(weight.weight.mean + self._added(name)).lstrip(" +"),
                 *(_signed(value) for pair in cells for value in pair),
             )
         if rest:
