@@ -38,6 +38,7 @@ MODULES = (
     "vrm.evaluate.compare",
     "vrm.benchmarks",
     "vrm.audit",
+    "vrm.certify",
     "vrm.doctor",
     "vrm.results",
     "vrm.report",

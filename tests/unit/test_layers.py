@@ -1,6 +1,6 @@
 """Which way imports point. All imports are read, those inside functions, under TYPE_CHECKING and by name too.
 
-    cli -> the product folders (train, evaluate, benchmarks, audit, doctor, report, serve, integrations, export)
+    cli -> the product folders (train, evaluate, audit, certify, doctor, report, serve, export, ...)
         -> results -> inference -> model | data -> config | client | labels -> core | metrics | wire | files | trackers
         -> choices | errors
 
@@ -28,7 +28,7 @@ LEVELS = [
     {"model", "data"},
     {"inference"},
     {"results"},
-    {"train", "evaluate", "benchmarks", "audit", "doctor", "report", "serve", "integrations", "export"},
+    {"train", "evaluate", "benchmarks", "audit", "doctor", "report", "serve", "integrations", "export", "certify"},
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

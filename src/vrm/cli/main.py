@@ -65,6 +65,7 @@ _ENTRIES = (
     Entry("explain", "Show why a model prefers one completion to another."),
     Entry("adapt", "Learn from a few comparisons how a rater or group judges otherwise."),
     Entry("audit", "Try edits of completions that should not pay, and see whether they do."),
+    Entry("certify", "Bound how often the head of a run can be wrong on new prompts."),
     Entry("doctor", "Find out what is wrong with preference data."),
     Entry("export", "Write a model directory to share, with its code and a model card."),
     Entry("distill-linear", "Fit a plain backbone and score layer, for loaders that know no VRM."),

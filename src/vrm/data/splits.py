@@ -72,13 +72,33 @@ def split_by_prompt(
     return kept, [row for row, group in zip(rows, groups, strict=True) if group in chosen]
 
 
+def halves_by_prompt(judgments: Iterable[Judgment], seed: int = 0) -> tuple[list[Judgment], list[Judgment]]:
+    """Two parts of equally many prompts (the second has the odd one), independent of `split_by_prompt`.
+
+    Args:
+        judgments: rows; prompts are compared by `prompt_key`.
+        seed: chooses which.
+
+    Raises:
+        DataError: all rows have the same prompt.
+    """
+    rows = list(judgments)
+    keys = [prompt_key(row) for row in rows]
+    ranked = _ranked(keys, seed, "halves")
+    chosen = {key for _, key in ranked[: len(ranked) // 2]}
+    first, second = (
+        [row for row, key in zip(rows, keys, strict=True) if (key in chosen) is side] for side in (True, False)
+    )
+    return first, second
+
+
 def shared_prompts(first: Iterable[Judgment], second: Iterable[Judgment]) -> int:
     """Number of different prompts that occur on both sides; 0 means that nothing leaks."""
     return len({prompt_key(row) for row in first} & {prompt_key(row) for row in second})
 
 
-def _ranked(groups: Sequence[str], seed: int) -> list[tuple[float, str]]:
-    ranked = sorted((uniform_hash(group, seed, "split"), group) for group in set(groups))
+def _ranked(groups: Sequence[str], seed: int, purpose: str = "split") -> list[tuple[float, str]]:
+    ranked = sorted((uniform_hash(group, seed, purpose), group) for group in set(groups))
     if len(ranked) < 2:
         raise DataError(
             "all rows have the same prompt or category, so nothing can be held out; add rows, or hold out 0."

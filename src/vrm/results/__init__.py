@@ -7,6 +7,7 @@ from vrm.results.adaptation import AdaptationDocument, FittedRater, HeldOutVotes
 from vrm.results.audit import AuditDocument, AuditReport, EditKind, EditResult, Verdict
 from vrm.results.base import SCHEMA, Document, Kind, MeasuredModel, ModelDocument, from_json, read_object, to_text
 from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry, FigureResult, PickCurve
+from vrm.results.certificate import CertificateDocument, CertifiedRows, HeadCertificate, Latents
 from vrm.results.comparison import (
     BenchmarkComparison,
     BenchmarkComparisonEntry,
@@ -32,6 +33,8 @@ __all__ = [
     "BenchmarkComparisonEntry",
     "BenchmarkEntry",
     "BestOfNEntry",
+    "CertificateDocument",
+    "CertifiedRows",
     "Comparison",
     "ComparisonDocument",
     "DistillationDocument",
@@ -47,8 +50,10 @@ __all__ = [
     "FileEvaluation",
     "Finding",
     "FittedRater",
+    "HeadCertificate",
     "HeldOutVotes",
     "Kind",
+    "Latents",
     "MeasuredModel",
     "Mistake",
     "ModelDocument",

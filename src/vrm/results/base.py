@@ -41,6 +41,7 @@ class Kind(StrEnum):
     QUICKSTART = "quickstart"
     DISTILLATION = "distillation"
     ADAPTATION = "adaptation"
+    CERTIFICATE = "certificate"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from vrm.errors import DataError
 from vrm.results.adaptation import AdaptationDocument
 from vrm.results.audit import AuditDocument
 from vrm.results.base import SCHEMA, Document, Kind, from_json, parse_object, read_object, read_text
+from vrm.results.certificate import CertificateDocument
 from vrm.results.comparison import ComparisonDocument
 from vrm.results.distillation import DistillationDocument
 from vrm.results.doctor import DoctorDocument
@@ -25,6 +26,7 @@ FORMS: dict[Kind, type[Document]] = {
     Kind.QUICKSTART: QuickstartDocument,
     Kind.DISTILLATION: DistillationDocument,
     Kind.ADAPTATION: AdaptationDocument,
+    Kind.CERTIFICATE: CertificateDocument,
 }
 """The type of each kind of document."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vrm.config import RunConfig, with_new_keys
+from vrm.config import RunConfig, parse_config, with_new_keys
 from vrm.errors import ConfigError
 from vrm.files import write_text
 from vrm.results import from_json, read_object
@@ -112,6 +112,23 @@ def compare_configuration(config: RunConfig) -> None:
             f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
             "Give the same one, or choose another output_dir"
         )
+
+
+def run_config(output: Path) -> RunConfig:
+    """The configuration of the run in a directory.
+
+    Raises:
+        ConfigError: it is no directory of a run, or its configuration is none that this version reads.
+    """
+    path = output / CONFIG
+    if not path.is_file() or not _is_ours(path):
+        hint = f"; did you mean {output.parent}?" if (output.parent / SUMMARY).exists() else ""
+        raise ConfigError(f"{output} is no directory of a run, as `vrm train` writes it{hint}")
+    try:
+        values, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise ConfigError(f"{path} is no configuration of a run; train it again") from None
+    return parse_config(values, str(path))
 
 
 def _changes(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

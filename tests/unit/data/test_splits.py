@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vrm.data import Judgment, prompt_key, shared_prompts, split_by_prompt
+from vrm.data.splits import halves_by_prompt
 from vrm.errors import ConfigError, DataError
 
 ROWS = [Judgment(f"Prompt {n % 400}?", category=f"c{n % 8}", line=n) for n in range(1000)]
@@ -115,3 +116,25 @@ def test_keys_do_not_change_between_versions():
 def test_shared_prompts_counts_prompts_and_not_rows():
     first = [Judgment("a"), Judgment("A"), Judgment("b")]
     assert shared_prompts(first, [Judgment("a "), Judgment("a"), Judgment("c")]) == 1
+
+
+def test_halves_share_no_prompt_and_have_equally_many():
+    first, second = halves_by_prompt(ROWS, seed=3)
+    assert shared_prompts(first, second) == 0
+    assert lines(first) | lines(second) == lines(ROWS)
+    assert len({prompt_key(row) for row in first}) == 200
+    again = halves_by_prompt(ROWS[::-1], seed=3)
+    assert (lines(again[0]), lines(again[1])) == (lines(first), lines(second))
+    assert lines(halves_by_prompt(ROWS, seed=4)[0]) != lines(first)
+
+
+def test_halves_are_independent_of_what_was_held_out_before():
+    """With equal seeds one rank of the prompts would give the second half all of the held-out rows' neighbours."""
+    kept, _ = split_by_prompt(ROWS, 0.5, seed=3)
+    first, second = (lines(half) & lines(kept) for half in halves_by_prompt(ROWS, seed=3))
+    assert 0.35 < len(first) / (len(first) + len(second)) < 0.65
+
+
+def test_one_prompt_has_no_halves():
+    with pytest.raises(DataError, match="same prompt"):
+        halves_by_prompt(ROWS[:1])

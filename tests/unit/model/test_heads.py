@@ -172,3 +172,18 @@ def test_a_plain_trainer_gathers_what_are_tensors(make_tiny_model, tmp_path):
     rewards, variance, scores = Trainer(model, arguments).predict(rows).predictions
     assert rewards.shape == variance.shape == (3, 1)
     assert scores.shape == (3, 1, 4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_linear_end_gives_the_same_rewards_up_to_a_constant(head, make_tiny_model):
+    model, _ = load_model(make_tiny_model(head))
+    generator = torch.Generator().manual_seed(3)
+    prompts, completions = (torch.randn(*shape, 32, generator=generator) for shape in ((BATCH,), (BATCH, COMPLETIONS)))
+    with torch.no_grad():
+        usual, linear = model.score(prompts, completions), model.score.with_linear_end(prompts, completions)
+    assert linear.decoder.shape == (model.score.num_objectives, linear.features.loc.shape[-1])
+    if model.score.is_scalar:
+        assert linear.decoder.numel() > 1
+    difference = completion_moments(linear).mean - completion_moments(usual).mean
+    torch.testing.assert_close(difference, difference[0, 0].expand_as(difference))
+    torch.testing.assert_close(completion_moments(linear).variance, completion_moments(usual).variance)

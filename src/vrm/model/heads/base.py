@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import ClassVar, Protocol
 
 import torch
@@ -161,6 +162,21 @@ class JudgmentHead(nn.Module):
                 self.rating_model(),
                 self.tie_threshold(),
             )
+
+    def with_linear_end(self, prompt_features: Tensor, completion_features: Tensor) -> Posteriors:
+        """As `forward`, with all that is linear at the head's end in A.
+
+        Scalar heads fix A to 1. Here their A is the weights of their last layer and their features are what it reads,
+        so that w . A z is the reward without its constant.
+        """
+        posteriors = self(prompt_features, completion_features)
+        if not self.is_scalar:
+            return posteriors
+        with torch.autocast(completion_features.device.type, enabled=False):
+            read = self.completion_norm(completion_features)
+            read = read if isinstance(self.features, nn.Linear) else self.features[:-1](read)
+            features = SemanticFeatures(read, torch.zeros_like(read))
+            return replace(posteriors, features=features, decoder=self._last_layer().weight)
 
     def objective_weights(self, prompt_features: Tensor) -> ObjectiveWeights:
         """Weights of the objectives, (batch, num_objectives): 1 for the only one."""
