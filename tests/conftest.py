@@ -133,7 +133,7 @@ def known_raters() -> Callable[[dict[str, dict[str, float]]], Any]:
 
     def make(tilts: dict[str, dict[str, float]]) -> KnownRaters:
         values = torch.tensor([[tilt.get(name, 0.0) for name in names] for tilt in tilts.values()])
-        prior = RaterPrior(torch.ones(len(names)), torch.tensor(0.25), None)
+        prior = RaterPrior(torch.ones(len(names)), torch.tensor(0.25), None, torch.zeros(len(names)))
         fitted = FittedRaters(values, 1e-4 * torch.eye(len(names)).expand(len(tilts), -1, -1), prior)
         return KnownRaters("annotator", tuple(tilts), (20,) * len(tilts), names, fitted)
 

@@ -74,7 +74,7 @@ def test_raters_are_fitted_said_and_kept(model, votes, tmp_path, capsys):
     assert set(document.raters["likes"].tilts) == {"helpfulness", "safety", "brevity", "free_1"}
     assert document.raters["ties"].tie_threshold.low > document.tie_threshold
     assert document.held_out.votes == 63
-    assert document.held_out.tilts.low > 0
+    assert document.held_out.own.low > 0
 
 
 def test_raters_that_are_there_are_kept_unless_overwritten(adapted, votes, capsys):

@@ -123,7 +123,8 @@ def negative_log_posterior(parameters: np.ndarray, votes: RaterVotes, fitted: Fi
     counts = votes.counts.numpy()
     if not ties:
         outcomes, counts = outcomes[:, :2], counts[:, :2] + 0.5 * counts[:, 2:]
-    return float(-(counts * np.log(outcomes)).sum() + 0.5 * (parameters**2 / prior.variances.numpy()).sum())
+    distance = parameters - prior.shift.numpy()
+    return float(-(counts * np.log(outcomes)).sum() + 0.5 * (distance**2 / prior.variances.numpy()).sum())
 
 
 @pytest.mark.parametrize("variance", [0.0, 1.5])
@@ -154,7 +155,9 @@ def test_the_information_is_that_of_the_equation_where_nothing_else_is_uncertain
 def test_the_variances_are_those_that_em_leaves_alone(variance: float) -> None:
     votes, _, _ = simulated(30, 20, torch.tensor([0.8, 0.3, 0.0]).double(), variance=variance)
     fitted, first = fit_raters(votes, 30, THRESHOLD), start_prior(votes, THRESHOLD)
-    moments = fitted.parameters.square() + fitted.covariance.diagonal(dim1=-2, dim2=-1)
+    shift = fitted.parameters.sum(0) / (30 + PRIOR_RATERS)
+    torch.testing.assert_close(fitted.prior.shift, shift)
+    moments = (fitted.parameters - shift).square() + fitted.covariance.diagonal(dim1=-2, dim2=-1)
     em = (moments.sum(0) + PRIOR_RATERS * first.variances) / (30 + PRIOR_RATERS)
     torch.testing.assert_close(fitted.prior.variances, em, rtol=1e-2, atol=1e-4)
 
@@ -198,12 +201,20 @@ def test_where_raters_do_not_differ_knowing_them_costs_next_to_nothing() -> None
     assert float(lost.mean()) < 0.005
 
 
+def test_what_all_raters_share_is_no_difference_between_them() -> None:
+    """The model takes the first objective for what all these raters reject."""
+    votes, _, _ = simulated(100, 40, torch.tensor([0.3, 0.3], dtype=torch.float64), threshold_spread=0.1)
+    fitted = fit_raters(replace(votes, mean=votes.mean + 1.5 * votes.delta[:, 0]), 100, THRESHOLD)
+    torch.testing.assert_close(fitted.prior.shift[:2], torch.tensor([-1.5, 0.0]).double(), atol=0.15, rtol=0)
+    assert (fitted.prior.tilt_variance.sqrt() < 0.45).all()
+
+
 def test_a_rater_of_a_few_votes_stays_near_the_population() -> None:
     votes, _, _ = simulated(50, 40, torch.tensor([0.8, 0.4]).double())
     few = (votes.rater > 0) | (torch.arange(len(votes.rater)) < 2)
     fitted = fit_raters(votes[few], 51, THRESHOLD)
     assert (fitted.tilts[0].abs() < 0.6 * fitted.prior.tilt_variance.sqrt()).all()
-    assert (fitted.parameters[50] == 0).all(), "nobody has voted"
+    torch.testing.assert_close(fitted.parameters[50], fitted.prior.shift, atol=1e-3, rtol=0, msg="nobody has voted")
     torch.testing.assert_close(fitted.tilt_covariance[50].diagonal(), fitted.prior.tilt_variance, rtol=5e-3, atol=1e-5)
 
 

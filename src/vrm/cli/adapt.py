@@ -196,10 +196,8 @@ def _worth(held_out: HeldOutVotes | None) -> str:
         f"On {plural(held_out.votes, 'held-out judgment')} of {plural(held_out.raters, 'known rater')} "
         f"(cross-validation over prompts) the population's NLL a judgment is {number(held_out.population)}."
     ]
-    if held_out.thresholds is not None:
-        lines.append(f"Own tie thresholds take {with_span(held_out.thresholds, number)} off it.")
-    both = "Tilts" if held_out.thresholds is None else "tilts and thresholds together"
-    lines.append(f"{both.capitalize()} take {with_span(held_out.tilts, number)} off it.")
-    if held_out.tilts.low <= 0:
-        lines.append("These judgments do not show that knowing the rater predicts better.")
+    lines.append(f"One fit for all of them takes {with_span(held_out.together, number)} off it.")
+    lines.append(f"Knowing which of them judges takes off {with_span(held_out.own, number)} more.")
+    if not held_out.own.low > 0:
+        lines.append("So these judgments do not show that knowing the rater predicts better.")
     return " ".join(lines)

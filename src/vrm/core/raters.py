@@ -2,7 +2,9 @@
 
     u_r = u + b_r . delta,   b_r ~ N(0, B),   log c_r ~ N(log c, s_c^2),   delta = o(mu_a) - o(mu_b)
 
-Votes are likely as in (15), u and its variances as the model gives them. All raters are fitted in one batch of tensors.
+What all raters of a file share against the model's population is a shift of these means, fitted beside, so that it does
+not pass for a difference between them. Votes are likely as in (15), u and its variances as the model gives them. All
+raters are fitted in one batch of tensors.
 """
 
 from __future__ import annotations
@@ -71,11 +73,13 @@ class RaterPrior(TensorRecord):
         tilt_variance: the diagonal of B, (num_objectives,).
         threshold_variance: s_c^2, a scalar.
         tie_threshold: c > 0, a scalar; None for 0, where nobody ties.
+        shift: mean of every parameter over these raters, (num_parameters,); 0 where they are as the population.
     """
 
     tilt_variance: Tensor
     threshold_variance: Tensor
     tie_threshold: Tensor | None
+    shift: Tensor
 
     @property
     def variances(self) -> Tensor:
@@ -84,11 +88,11 @@ class RaterPrior(TensorRecord):
             return self.tilt_variance
         return torch.cat([self.tilt_variance, self.threshold_variance.reshape(1)])
 
-    def with_variances(self, variances: Tensor) -> RaterPrior:
-        """The same with these `variances`."""
+    def moved(self, shift: Tensor, variances: Tensor) -> RaterPrior:
+        """The same with this `shift` and these `variances`."""
         count = len(self.tilt_variance)
         own = self.threshold_variance if self.tie_threshold is None else variances[count]
-        return replace(self, tilt_variance=variances[:count], threshold_variance=own)
+        return replace(self, tilt_variance=variances[:count], threshold_variance=own, shift=shift)
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class FittedRaters(TensorRecord):
 
 
 def population_tilt(prior: RaterPrior) -> Tilt:
-    """What a rater who is not known adds to the weights: nothing on average, with the spread B."""
+    """What a rater of the population who is not known adds to the weights: nothing on average, with the spread B."""
     return Tilt(torch.zeros_like(prior.tilt_variance), prior.tilt_variance.diag())
 
 
@@ -257,7 +261,7 @@ def _objective(votes: RaterVotes, parameters: Tensor, prior: RaterPrior) -> tupl
     thresholds = _thresholds(parameters, prior)
     own = None if thresholds is None else thresholds[votes.rater]
     curve = _curve(votes, offset, own)
-    penalty = 0.5 * (parameters.square() / prior.variances).sum(-1)
+    penalty = 0.5 * ((parameters - prior.shift).square() / prior.variances).sum(-1)
     return (-penalty).index_add(0, votes.rater, curve.value), curve, own
 
 
@@ -284,7 +288,7 @@ def _derivatives(
         information.index_add_(0, rater, -directions @ curvature @ directions.mT)
     if own is not None:
         information[:, -1, -1] -= gradient[:, -1].clamp_max(0.0)
-    return gradient - parameters * precision, information
+    return gradient - (parameters - prior.shift) * precision, information
 
 
 def _newton(votes: RaterVotes, parameters: Tensor, prior: RaterPrior) -> tuple[Tensor, Tensor]:
@@ -307,7 +311,9 @@ def start_prior(votes: RaterVotes, tie_threshold: Tensor | None) -> RaterPrior:
     """Where fits start: every objective moves margins as much, all of them together by `START_MARGIN`."""
     size = votes.delta.square().mean(0).clamp_min(1e-12)
     share = START_MARGIN**2 / max(votes.delta.shape[-1], 1)
-    return RaterPrior((share / size).clamp_max(1.0), votes.mean.new_tensor(START_SPREAD**2), tie_threshold)
+    spread, nowhere = votes.mean.new_tensor(START_SPREAD**2), votes.mean.new_zeros(votes.delta.shape[-1])
+    shift = nowhere if tie_threshold is None else torch.cat([nowhere, spread.new_zeros(1)])
+    return RaterPrior((share / size).clamp_max(1.0), spread, tie_threshold, shift)
 
 
 def fit_raters(
@@ -315,9 +321,10 @@ def fit_raters(
 ) -> FittedRaters:
     """Tilts and tie thresholds by MAP and Laplace, B and s_c by EM (16).
 
-    Each round takes one Newton step of all raters, then the variances nearer to those that EM leaves alone: the mean of
-    b_k^2 + (H_r^-1)_kk over the raters and one rater as at the start. It is solved for B in the form of MacKay (1992),
-    sum b_k^2 / sum (1 - (H_r^-1)_kk / B_k), which gets there in fewer rounds than EM's own.
+    Each round takes one Newton step of all raters, then the shift and the variances nearer to those that EM leaves
+    alone: with d the distance to the shift, the mean of d_k^2 + (H_r^-1)_kk over the raters and one rater as at the
+    start. It is solved for B in the form of MacKay (1992), sum d_k^2 / sum (1 - (H_r^-1)_kk / B_k), which gets there in
+    fewer rounds than EM's own. The shift is the mean over the raters and one without any.
 
     Args:
         votes: of raters 0 to `num_raters` - 1, in float64; raters without votes have the prior.
@@ -332,17 +339,18 @@ def fit_raters(
     for _ in range(MAX_ROUNDS):
         moved, information = _newton(votes, parameters, prior)
         covariance = torch.cholesky_inverse(torch.linalg.cholesky(information))
-        variances = _variances(moved, covariance, prior.variances, first.variances)
+        shift = moved.sum(0) / (num_raters + PRIOR_RATERS)
+        variances = _variances(moved - shift, covariance, prior.variances, first.variances)
         step = ((moved - parameters).abs() / prior.variances.sqrt()).amax() if moved.numel() else moved.new_zeros(())
         change = (variances / prior.variances).log().abs().amax() if moved.numel() else step
-        parameters, prior = moved, prior.with_variances(variances)
+        parameters, prior = moved, prior.moved(shift, variances)
         if float(step) < TOLERANCE and float(change) < TOLERANCE:
             break
     return FittedRaters(parameters, covariance, prior)
 
 
-def _variances(parameters: Tensor, covariance: Tensor, variances: Tensor, first: Tensor) -> Tensor:
+def _variances(distances: Tensor, covariance: Tensor, variances: Tensor, first: Tensor) -> Tensor:
     """The next variances, at most ten times larger or smaller than the last."""
     told = (1.0 - covariance.diagonal(dim1=-2, dim2=-1) / variances).clamp_min(0.0).sum(0)
-    updated = (parameters.square().sum(0) + PRIOR_RATERS * first) / (told + PRIOR_RATERS)
+    updated = (distances.square().sum(0) + PRIOR_RATERS * first) / (told + PRIOR_RATERS)
     return updated.clamp(variances / 10.0, variances * 10.0)

@@ -101,6 +101,7 @@ class KnownRaters:
             "covariance": self.fitted.covariance,
             "tilt_variance": prior.tilt_variance,
             "threshold_variance": prior.threshold_variance.reshape(1),
+            "shift": prior.shift,
         }
         if prior.tie_threshold is not None:
             tensors["tie_threshold"] = prior.tie_threshold.reshape(1)
@@ -138,6 +139,7 @@ def load_raters(directory: str | Path, model: VRMForSequenceClassification) -> K
             tensors["tilt_variance"],
             tensors["threshold_variance"][0],
             None if threshold is None else threshold[0],
+            tensors["shift"],
         )
         fitted = FittedRaters(tensors["parameters"], tensors["covariance"], prior)
     except (OSError, KeyError, SafetensorError) as error:

@@ -31,16 +31,16 @@ class HeldOutVotes:
     Attributes:
         votes: that were predicted.
         raters: whose they are.
-        population: mean negative log-likelihood of a vote in nats, one threshold for all and no tilt.
-        thresholds: what own tie thresholds take off it; None where the model has seen no ties.
-        tilts: what tilts and thresholds together take off it.
+        population: mean negative log-likelihood of a vote in nats, by the model alone.
+        together: what one tilt and one threshold for all these raters take off it.
+        own: what each rater's own tilt and threshold take off beyond that: the worth of knowing who judges.
     """
 
     votes: int
     raters: int
     population: float
-    thresholds: Interval | None
-    tilts: Interval
+    together: Interval
+    own: Interval
 
 
 @dataclass(frozen=True, kw_only=True)

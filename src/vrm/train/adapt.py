@@ -199,10 +199,10 @@ def held_out_votes(
     if not rows:
         return None
     tested = votes[torch.cat(rows)]
-    population, thresholds, tilts = torch.cat(logs).unbind(1)
+    population, together, own = torch.cat(logs).unbind(1)
     counts = tested.counts.sum(-1)
-    gains = torch.stack([thresholds - population, tilts - population, counts], 1).numpy()
-    of_thresholds, of_tilts = bootstrap_totals(
+    gains = torch.stack([together - population, own - together, counts], 1).numpy()
+    of_all, of_each = bootstrap_totals(
         gains,
         lambda totals: totals[:, :2] / totals[:, 2:],
         [prompts[row] for row in torch.cat(rows).tolist()],
@@ -212,17 +212,15 @@ def held_out_votes(
         votes=round(float(counts.sum())),
         raters=len(tested.rater.unique()),
         population=-float(population.sum() / counts.sum()),
-        thresholds=None if fitted.prior.tie_threshold is None else of_thresholds,
-        tilts=of_tilts,
+        together=of_all,
+        own=of_each,
     )
 
 
 def _log_likelihoods(train: RaterVotes, test: RaterVotes, fitted: FittedRaters) -> Tensor:
-    """Of the test's items by the population, own thresholds, and own tilts and thresholds, (items, 3)."""
+    """Of the test's items by the population, one fit for all raters, and one for each, (items, 3)."""
     threshold, number = fitted.prior.tie_threshold, len(fitted.parameters)
     population = vote_log_likelihood(test, None if threshold is None else threshold.expand(len(test.mean)))
-    thresholds = population
-    if threshold is not None:
-        without = [replace(votes, delta=votes.delta[:, :0]) for votes in (train, test)]
-        thresholds = fit_raters(without[0], number, threshold).log_likelihood(without[1])
-    return torch.stack([population, thresholds, fit_raters(train, number, threshold, fitted).log_likelihood(test)], 1)
+    for_all = [replace(votes, rater=torch.zeros_like(votes.rater)) for votes in (train, test)]
+    together = fit_raters(for_all[0], 1, threshold).log_likelihood(for_all[1])
+    return torch.stack([population, together, fit_raters(train, number, threshold, fitted).log_likelihood(test)], 1)
