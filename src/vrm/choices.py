@@ -20,6 +20,7 @@ HEADS = {
     "bottleneck": "BottleneckHead",
     "mlp": "MLPHead",
     "bt": "BTHead",
+    "bayes": "BayesHead",
 }
 """Heads: {name: class in the module `vrm.model.heads.NAME`}. A new head is a file there and a line here."""
 

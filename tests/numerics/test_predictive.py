@@ -81,7 +81,7 @@ def test_a_point_mass_has_feature_uncertainty_alone(posteriors: Posteriors) -> N
 
 
 def test_probit_and_pessimism_follow_their_formulas() -> None:
-    moments = PredictiveMoments(*(torch.tensor(x) for x in (1.5, 1.0, 2.0, 1.0)))
+    moments = PredictiveMoments(*(torch.tensor(x) for x in (1.5, 1.0, 1.5, 1.0, 0.5)))
     assert probit_probability(moments).item() == pytest.approx(1 / (1 + math.exp(-1.5 / math.sqrt(1 + math.pi / 2))))
     assert pessimistic_reward(moments, 0.5).item() == pytest.approx(1.5 - 0.5 * 2)
 

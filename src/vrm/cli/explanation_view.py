@@ -227,7 +227,7 @@ class _View:
         for position, pair in enumerate(pairs[:MAX_PAIRS]):
             yield from self._pair(pair, blank=position > 0)
         if len(pairs) > 1 and pairs[0].uncertainty is not None and self._has_weights:
-            questions = ", ".join(f"{part} ({question})" for part, question in QUESTIONS.items())
+            questions = ", ".join(f"{part} ({QUESTIONS[part]})" for part in pairs[0].uncertainty.shares)
             yield Text(f"\nShares of the margin's variance: {questions}.", style="dim")
         if len(pairs) > MAX_PAIRS:
             yield Text(f"{len(pairs) - MAX_PAIRS} more comparisons; --json has all.", style="dim")

@@ -1,7 +1,8 @@
 """Several judgments of one pair, equation (15): what raters share, what each brings, and ties as a third outcome.
 
-The text is what it is, so z is shared by the raters of a pair; each brings an own w. Given the shared part g ~ N(0, 1)
-the votes are independent, each with probabilities pi_v(g). Everything here is a sum over Gauss-Hermite nodes g_j.
+The text is what it is, so z is shared by the raters of a pair, and so is what the model doubts of itself (20); each
+brings an own w. Given the shared part g ~ N(0, 1) the votes are independent, each with probabilities pi_v(g).
+Everything here is a sum over Gauss-Hermite nodes g_j.
 """
 
 from __future__ import annotations
@@ -177,8 +178,8 @@ def pair_votes(
 ) -> PairVotes:
     """Equation (15) with a Gaussian in V_w for the Dirichlet, which training and every prediction use.
 
-    V_z = m^T (S_a + S_b) m is shared, V_w = delta^T C delta + tr(C (S_a + S_b)) is drawn anew by each rater. A tilt's
-    variance (16) enters V_w: that of a known rater, or the raters' spread B.
+    V_z = m^T (S_a + S_b) m and V_e are shared, V_w = delta^T C delta + tr(C (S_a + S_b)) is drawn anew by each rater. A
+    tilt's variance (16) enters V_w: that of a known rater, or the raters' spread B.
 
     Args:
         weights: (batch, num_objectives).
@@ -194,7 +195,8 @@ def pair_votes(
     own = moments.weight_variance + moments.interaction_variance
     shared_nodes, log_shared = gauss_hermite(num_shared, moments.mean)
     own_nodes, log_own = gauss_hermite(num_own, moments.mean)
-    given_shared = (moments.mean - target_margin).unsqueeze(-1) + _root(moments.feature_variance) * shared_nodes
+    shared = moments.feature_variance + moments.parameter_variance
+    given_shared = (moments.mean - target_margin).unsqueeze(-1) + _root(shared) * shared_nodes
     utility = given_shared.unsqueeze(-1) + _root(own).unsqueeze(-1) * own_nodes
     logs = log_vote_probabilities(utility, tie_threshold) + log_own.unsqueeze(-1)
     return PairVotes(logs.logsumexp(-2), log_shared)
@@ -238,8 +240,9 @@ def pair_votes_over_draws(
     if weights.tilt is not None:
         margins = margins.tilted(weights.tilt, objective_scores(first.loc - second.loc, decoder))
     mean = weights.mean @ decoder
-    shared = sum(side.covariance_along(draws @ decoder, mean) for side in (first, second))
-    variance = first.variance_along(mean) + second.variance_along(mean)
+    doubted = first.doubt_variance(second)
+    shared = sum((side.covariance_along(draws @ decoder, mean) for side in (first, second)), doubted)
+    variance = first.variance_along(mean) + second.variance_along(mean) + doubted
     loading = shared / (variance + VARIANCE_JITTER).sqrt()
     nodes, log_weights = gauss_hermite(num_nodes, margins.mean)
     given_shared = margins.mean.unsqueeze(-1) + loading.unsqueeze(-1) * nodes

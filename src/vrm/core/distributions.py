@@ -182,17 +182,20 @@ class ObjectiveWeights(BatchRecord):
 class SemanticFeatures(BatchRecord):
     """Semantic features z: a Gaussian with diagonal, or after conditioning on ratings full, covariance.
 
-    An index picks rows, and completions of them.
+    An index picks rows, and completions of them. Given the texts the features of completions are independent. What a
+    model doubts of its own parameters all of them share: its effect on a reward is N(0, I) times `doubt`.
 
     Attributes:
         loc: (..., num_features).
         variance: (..., num_features) diagonal, or (..., num_features, num_features) if `full`.
         full: whether `variance` holds full covariance matrices.
+        doubt: (..., num_doubts), in units of the reward; None for models that do not doubt their parameters.
     """
 
     loc: Tensor
     variance: Tensor
     full: bool = False
+    doubt: Tensor | None = None
 
     @property
     def distribution(self) -> Distribution:
@@ -216,6 +219,16 @@ class SemanticFeatures(BatchRecord):
         if self.full:
             return torch.einsum("...i,...ij,...j->...", one, self.variance, other)
         return (one * self.variance * other).sum(-1)
+
+    def doubt_variance(self, other: SemanticFeatures | None = None) -> Tensor:
+        """V_e, the variance that doubt about parameters gives a reward (...,), or its difference to another's; >= 0.
+
+        The squared distance of the two `doubt`. Zero for models without any.
+        """
+        if self.doubt is None:
+            return torch.zeros_like(self.loc[..., 0])
+        doubt = self.doubt if other is None or other.doubt is None else self.doubt - other.doubt
+        return doubt.square().sum(-1)
 
     def completion(self, index: int) -> SemanticFeatures:
         """The features of one completion, from features (batch, num_completions, ...)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, TensorRecord
@@ -45,6 +46,14 @@ class Posteriors(TensorRecord):
     decoder: Tensor
     rating_model: RatingModel
     tie_threshold: Tensor | None = None
+
+    @classmethod
+    def of_rewards(cls, rewards: Tensor, tie_threshold: Tensor | None = None) -> Posteriors:
+        """Rewards (batch, num_completions) that are known: one objective of weight 1, one feature without variance."""
+        one, features = rewards.new_ones(1), rewards.unsqueeze(-1)
+        weights = ObjectiveWeights(rewards.new_ones(len(rewards), 1))
+        known = SemanticFeatures(features, torch.zeros_like(features))
+        return cls(weights, known, one.unsqueeze(-1), RatingModel(one[0], 0.0 * one, one), tie_threshold)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Posteriors]) -> Posteriors:

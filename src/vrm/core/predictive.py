@@ -59,24 +59,26 @@ NUM_NODES = 32
 
 @dataclass(frozen=True)
 class PredictiveMoments(TensorRecord):
-    """Mean and variance of a reward or of a margin, the variance in its three named parts; each (...,).
+    """Mean and variance of a reward or of a margin, the variance in its named parts; each (...,).
 
     Attributes:
         mean: E[r] (9) or E[u] (11).
         feature_variance: "how good is it?", m^T S m.
         weight_variance: "what matters here?", o^T C o.
         interaction_variance: tr(C S).
+        parameter_variance: "does it know such texts?", V_e of (20), from doubt about the model's own parameters.
     """
 
     mean: Tensor
     feature_variance: Tensor
     weight_variance: Tensor
     interaction_variance: Tensor
+    parameter_variance: Tensor
 
     @property
     def variance(self) -> Tensor:
         """Var[r] (10) or Var[u] (11)."""
-        return self.feature_variance + self.weight_variance + self.interaction_variance
+        return self.feature_variance + self.weight_variance + self.interaction_variance + self.parameter_variance
 
     @property
     def std(self) -> Tensor:
@@ -100,7 +102,7 @@ def reward_moments(weights: ObjectiveWeights, features: SemanticFeatures, decode
     mean, weight = reward(weights.mean, scores), weights.covariance_form(scores)
     if weights.tilt is not None:
         mean, weight = mean + weights.tilt.mean(scores), weight + weights.tilt.variance(scores)
-    return PredictiveMoments(mean, feature, weight, trace)
+    return PredictiveMoments(mean, feature, weight, trace, features.doubt_variance())
 
 
 def completion_moments(posteriors: Posteriors) -> PredictiveMoments:
@@ -115,7 +117,8 @@ def margin_moments(
 
     Both sides with diagonal, or both with full, covariance.
     """
-    difference = SemanticFeatures(first.loc - second.loc, first.variance + second.variance, first.full)
+    doubt = None if first.doubt is None or second.doubt is None else first.doubt - second.doubt
+    difference = SemanticFeatures(first.loc - second.loc, first.variance + second.variance, first.full, doubt)
     return reward_moments(weights, difference, decoder)
 
 
@@ -146,7 +149,7 @@ def exponential_reward(posteriors: Posteriors, beta: float, num_draws: int = NUM
     scores = objective_scores(exact.features.loc, exact.decoder)
     given_weights = reward(draws, scores)
     away = given_weights - given_weights.mean(0)
-    variance = exact.features.variance_along(draws @ exact.decoder)
+    variance = exact.features.variance_along(draws @ exact.decoder) + exact.features.doubt_variance()
     if exact.weights.tilt is not None:
         variance = variance + exact.weights.tilt.variance(scores)
     log_mean = (variance / (2.0 * beta**2) - away / beta).logsumexp(0) - math.log(len(draws))
@@ -209,11 +212,12 @@ def relative_moments(
     share = (given / given.sum(-1, keepdim=True).clamp_min(1.0)).unsqueeze(-1)
     # A reference for every completion of the prompt: kept as a dimension of size 1.
     loc = (share * features.loc).sum(-2, keepdim=True)
+    doubt = None if features.doubt is None else features.doubt - (share * features.doubt).sum(-2, keepdim=True)
     if features.full:
         share = share.unsqueeze(-1)
     dimension = -3 if features.full else -2
     each = share.amax(dimension, keepdim=True)  # 1 / N
     average = (share * features.variance).sum(dimension, keepdim=True)
     variance = (1.0 - 2.0 * each) * features.variance + each * average
-    relative = SemanticFeatures(features.loc - loc, variance, features.full)
+    relative = SemanticFeatures(features.loc - loc, variance, features.full, doubt)
     return reward_moments(weights[..., None, :], relative, decoder)

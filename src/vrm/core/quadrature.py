@@ -56,7 +56,7 @@ def margin_given_weights(
     decoder: Tensor,
     target_margin: Tensor | float = 0.0,
 ) -> MarginGivenWeights:
-    """Mean and variance of u = r_a - r_b - t given w, equation (8).
+    """Mean and variance of u = r_a - r_b - t given w, equation (8), doubt about parameters included.
 
     Args:
         weight_samples: (num_samples, batch, num_objectives).
@@ -67,7 +67,8 @@ def margin_given_weights(
     """
     direction = weight_samples @ decoder
     mean = (direction * (first.loc - second.loc)).sum(-1) - target_margin
-    return MarginGivenWeights(mean, first.variance_along(direction) + second.variance_along(direction))
+    variance = first.variance_along(direction) + second.variance_along(direction)
+    return MarginGivenWeights(mean, variance + first.doubt_variance(second))
 
 
 def offset_margin(target_margin: Tensor, first: Tensor, second: Tensor, factor: float = 1.0) -> Tensor:

@@ -73,7 +73,7 @@ class Collected:
         log_first: log P(a > b) by (8), each pair.
         log_second: log P(b > a).
         rater: margin and both logs of each pair with the nuisance offset (14) of models that were trained with one.
-        variance: parts of Var[u] (11) of each pair: features, weights, interaction.
+        variance: parts of Var[u] (11) of each pair: features, weights, interaction, parameters.
         several: what the model says of votes on pairs with several judgments, in parts, one a window.
         rated: rows (predicted, observed) of standardized ratings, by objective.
         rating_log_likelihood: sum over rated completions, in nats, of standardized ratings.
@@ -91,7 +91,7 @@ class Collected:
     log_first: list[float] = field(default_factory=list)
     log_second: list[float] = field(default_factory=list)
     rater: list[tuple[float, float, float]] = field(default_factory=list)
-    variance: list[tuple[float, float, float]] = field(default_factory=list)
+    variance: list[tuple[float, float, float, float]] = field(default_factory=list)
     several: list[VotesOnPairs] = field(default_factory=list)
     rated: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     rating_log_likelihood: float = 0.0
@@ -183,7 +183,8 @@ def _collect_pairs(batch: JudgedBatch, rewards: Tensor, rater: RaterOffset | Non
     collected.pairs += pairs
     rows, firsts, seconds = (torch.tensor([entry[part] for entry in index]) for part in range(3))
     moments = batch.margin_moments(rows, firsts, seconds)
-    collected.variance += _rows(moments.feature_variance, moments.weight_variance, moments.interaction_variance)
+    parts = moments.feature_variance, moments.weight_variance, moments.interaction_variance, moments.parameter_variance
+    collected.variance += _rows(*parts)
     margin = rewards[rows, firsts] - rewards[rows, seconds]
     log_first, log_second = map(_log, batch.log_probabilities(rows, firsts, seconds))
     collected.margin += margin.tolist()

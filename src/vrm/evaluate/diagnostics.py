@@ -59,9 +59,11 @@ def uncertainties(collected: Collected) -> dict[str, Array]:
     `weight_share` is the share of Var[u] (11) that is weight uncertainty, `weight_sd` its square root in units of the
     margin, `total_sd` that of all of Var[u]. Heads without uncertainty have none, those with one objective the last.
     """
-    variance = np.asarray(collected.variance, dtype=np.float64).reshape(-1, 3)
-    total, weight = variance.sum(1), variance[:, 1]
-    if not total.size or not (total > 0).all():
+    variance = np.asarray(collected.variance, dtype=np.float64).reshape(-1, 4)
+    weight = variance[:, 1]
+    # Sides that are the same to the model have no variance under a head that doubts its parameters alone.
+    total = np.maximum(variance.sum(1), np.finfo(np.float64).tiny)
+    if not (variance > 0).any():
         return {}
     signals = {"total_sd": np.sqrt(total)}
     if (weight > 0).any():

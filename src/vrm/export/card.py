@@ -332,7 +332,12 @@ def _limits(facts: CardFacts) -> str:
         f"{config.max_input_tokens:,} tokens were not examined for this card.",
         *identifiability(facts.model).statements,
     ]
-    if config.has_reward_uncertainty:
+    if head_class(config.head).has_parameter_uncertainty:
+        lines.append(
+            "The reward's variance is doubt about what the head has learned from its data, as far as the frozen "
+            "features of the backbone show what is new."
+        )
+    elif config.has_reward_uncertainty:
         lines.append(
             "The reward's variance says how unsure it is of what matters and of how good the completion is; it is not "
             "a detector of inputs that the model does not know."

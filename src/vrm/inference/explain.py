@@ -270,7 +270,7 @@ def _uncertainty(moments: PredictiveMoments) -> UncertaintyReport | None:
     if variance <= 0.0:
         return None
     parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
-    return UncertaintyReport.of(*(float(part) for part in parts), variance)
+    return UncertaintyReport.of(*(float(part) for part in parts), variance, float(moments.parameter_variance))
 
 
 def _counts_meaning(config: VRMConfig) -> str:

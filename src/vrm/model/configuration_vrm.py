@@ -180,8 +180,9 @@ class VRMConfig(PretrainedConfig):
 
     @property
     def has_reward_uncertainty(self) -> bool:
-        """Whether rewards have a variance, from the weights or from the features."""
-        return self.has_weight_uncertainty or self.has_feature_uncertainty
+        """Whether rewards have a variance, from the weights, the features, or doubt about the head's parameters."""
+        head = head_class(self.head)
+        return head.has_weight_uncertainty or head.has_feature_uncertainty or head.has_parameter_uncertainty
 
     @property
     def knows_ties(self) -> bool:

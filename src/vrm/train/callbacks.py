@@ -73,7 +73,11 @@ class HistoryWriter(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Write what there is."""
-        if state.is_world_process_zero:
-            write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in state.log_history))
+        self.write(state)
 
     on_train_end = on_evaluate
+
+    def write(self, state: TrainerState) -> None:
+        """Write the logs of a state."""
+        if state.is_world_process_zero:
+            write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in state.log_history))

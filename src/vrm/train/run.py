@@ -27,6 +27,7 @@ from vrm.train.adapters import check_adapters, with_adapters
 from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar, say_kept
 from vrm.train.checkpoints import BestOfThisFolder, whole_checkpoint
+from vrm.train.closed_form import check_closed_form, fit_in_closed_form
 from vrm.train.compilation import compile_backbone, compiles
 from vrm.train.inputs import compare_inputs, run_inputs
 from vrm.train.loss import DEFAULT_SAMPLES, TrainingLoss
@@ -38,7 +39,7 @@ from vrm.train.output import (
     check_output,
     finished_run,
 )
-from vrm.train.passes import passes_of
+from vrm.train.passes import FeatureDataset, passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
 from vrm.train.setup import RunData, build_model, check_backbone, load_data
@@ -104,7 +105,7 @@ def run_training(
             begin_output(config, inputs)
     trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume)
     trainer = _trainer(config, trained, prepared)
-    train_seconds = _train(trainer, checkpoint)
+    train_seconds = _train(trainer, checkpoint, model, prepared)
     say_kept(trainer.args, trainer.state)
     metrics = trainer.evaluate() if prepared.eval is not None else {}
     metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
@@ -123,6 +124,7 @@ def run_training(
 
 def _starting_point(config: RunConfig, resume: bool) -> Path | None:
     """The checkpoint to go on from; None for a new run."""
+    check_closed_form(config.model)
     check_backbone(config.model)
     if not resume:
         return None
@@ -156,9 +158,18 @@ def _prepared(
     return trainable, prepared, compiled
 
 
-def _train(trainer: VRMTrainer, checkpoint: Path | None) -> float:
-    """Train from the start or a checkpoint; how many seconds that took."""
+def _train(
+    trainer: VRMTrainer, checkpoint: Path | None, model: VRMForSequenceClassification, data: PreparedRows
+) -> float:
+    """Train from the start or a checkpoint, or fit in closed form; how many seconds that took."""
     started = time.perf_counter()
+    if model.score.fits_in_closed_form:
+        assert isinstance(data.train, FeatureDataset)
+        fitted = fit_in_closed_form(model.score, data.train, trainer.training_loss.weights, trainer.args.seed)
+        say(fitted.render())
+        trainer.log({"log_evidence": fitted.log_evidence})
+        HistoryWriter(Path(trainer.args.output_dir) / HISTORY).write(trainer.state)
+        return time.perf_counter() - started
     try:
         trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     finally:

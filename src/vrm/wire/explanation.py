@@ -8,7 +8,12 @@ from typing import Any
 
 from vrm.choices import Identification
 
-QUESTIONS = {"features": "how good is it?", "weights": "what matters here?", "interaction": "both at once"}
+QUESTIONS = {
+    "features": "how good is it?",
+    "weights": "what matters here?",
+    "interaction": "both at once",
+    "parameters": "does it know such texts?",
+}
 """The parts of a reward's or margin's variance, and the question whose answer is uncertain."""
 
 NUM_REASONS = 3
@@ -72,14 +77,15 @@ def rater_in_words(name: str, tilts: Mapping[str, CredibleInterval]) -> str:
 
 @dataclass(frozen=True)
 class UncertaintyReport:
-    """A variance in its three parts.
+    """A variance in its parts.
 
     Attributes:
         variance: the sum of the parts, > 0.
         features: how good is it?
         weights: what matters here?
         interaction: both at once.
-        shares: {part: share of the variance in [0, 1]}, in the order of `QUESTIONS`.
+        shares: {part: share of the variance in [0, 1]}, in the order of `QUESTIONS`; parameters where it is not 0.
+        parameters: does it know such texts? 0 for models that do not doubt their parameters.
     """
 
     variance: float
@@ -87,12 +93,16 @@ class UncertaintyReport:
     weights: float
     interaction: float
     shares: dict[str, float]
+    parameters: float = 0.0
 
     @classmethod
-    def of(cls, features: float, weights: float, interaction: float, variance: float) -> UncertaintyReport:
-        """The report of three parts and their sum."""
-        parts = dict(zip(QUESTIONS, (features, weights, interaction), strict=True))
-        return cls(variance, **parts, shares={name: part / variance for name, part in parts.items()})
+    def of(
+        cls, features: float, weights: float, interaction: float, variance: float, parameters: float = 0.0
+    ) -> UncertaintyReport:
+        """The report of the parts and their sum."""
+        parts = dict(zip(QUESTIONS, (features, weights, interaction, parameters), strict=True))
+        kept = {name: part for name, part in parts.items() if part or name != "parameters"}
+        return cls(variance, **parts, shares={name: part / variance for name, part in kept.items()})
 
 
 @dataclass(frozen=True)

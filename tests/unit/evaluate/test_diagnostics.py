@@ -65,7 +65,7 @@ def made(labels, margins, weights=None, texts=None, annotators=None):
         log_first=[-math.log1p(math.exp(-margin)) for margin in margins],
         log_second=[-math.log1p(math.exp(margin)) for margin in margins],
         pairs=[(row, 0, 1, row.preference) for row in rows],
-        variance=[(1.0, weight, 0.0) for weight in weights],
+        variance=[(1.0, weight, 0.0, 0.0) for weight in weights],
     )
 
 

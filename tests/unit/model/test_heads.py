@@ -17,6 +17,7 @@ SHAPES = {  # objectives, features
     "bottleneck": (1, 6),
     "mlp": (1, 1),
     "bt": (1, 1),
+    "bayes": (1, 1),
 }
 """Of the heads of the package; a further head says by its class what it has."""
 
@@ -43,7 +44,9 @@ def test_every_head_gives_the_same_fields_in_the_documented_shapes(judged):
     }
     concentration = [] if posteriors.weights.is_point_mass else [(BATCH, objectives)]
     assert [tuple(value.shape) for value in posteriors.weights.tensors()] == [(BATCH, objectives), *concentration]
-    assert [tuple(value.shape) for value in posteriors.features.tensors()] == 2 * [(BATCH, COMPLETIONS, features)]
+    doubt = [(BATCH, COMPLETIONS, model.score.factor.shape[1])] if model.score.has_parameter_uncertainty else []
+    shapes = [tuple(value.shape) for value in posteriors.features.tensors()]
+    assert shapes == [*2 * [(BATCH, COMPLETIONS, features)], *doubt]
     assert tuple(posteriors.decoder.shape) == (objectives, features)
     assert [tuple(value.shape) for value in posteriors.rating_model.tensors()] == [(), (objectives,), (objectives,)]
     assert {value.dtype for value in (output.logits, output.reward_variance, *posteriors.tensors())} == {torch.float32}
@@ -64,7 +67,10 @@ def test_what_is_uncertain_and_what_is_not(judged):
     assert bool((variance == 0).all()) != can.has_feature_uncertainty
     assert output.posteriors.weights.is_point_mass != can.has_weight_uncertainty
     assert (output.posteriors.weights.total_concentration is None) != can.has_weight_uncertainty
-    assert bool((output.reward_variance > 0).all()) == (can.has_weight_uncertainty or can.has_feature_uncertainty)
+    assert can.has_parameter_uncertainty == (head == "bayes")
+    assert bool((output.reward_variance > 0).all()) == model.config.has_reward_uncertainty
+    uncertain = can.has_weight_uncertainty, can.has_feature_uncertainty, can.has_parameter_uncertainty
+    assert model.config.has_reward_uncertainty == any(uncertain)
 
 
 def test_logits_are_the_expected_reward_of_the_core(judged):

@@ -63,17 +63,21 @@ class Latents:
         """Draws of every completion's reward, (num_draws, batch, num_completions); `offsets` as in `Judgments`.
 
         Given w the rewards of a row are independent Gaussians (8), so one normal for each completion stands for its z.
+        What the model doubts of its parameters is drawn once for all completions of a row.
         """
         features = self.posteriors.features
         direction = (self.weight_samples @ self.posteriors.decoder).unsqueeze(-2)
         rewards = (direction * features.loc).sum(-1)
         if offsets is not None:
             rewards = rewards + offsets
-        if bool((features.variance == 0).all()):
+        if bool((features.variance == 0).all()) and features.doubt is None:
             return rewards
         half = torch.randn(REWARD_DRAWS // 2, *rewards.shape, dtype=rewards.dtype, device=rewards.device)
-        scale = (features.variance_along(direction) + VARIANCE_JITTER).sqrt()
-        return (rewards + scale * torch.cat([half, -half])).flatten(0, 1)
+        noise = (features.variance_along(direction) + VARIANCE_JITTER).sqrt() * half
+        if features.doubt is not None:
+            shared = torch.randn(*noise.shape[:-1], features.doubt.shape[-1], 1, dtype=noise.dtype, device=noise.device)
+            noise = noise + (features.doubt @ shared).squeeze(-1)
+        return (rewards + torch.cat([noise, -noise])).flatten(0, 1)
 
 
 class Likelihood(ABC):

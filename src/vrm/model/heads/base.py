@@ -89,13 +89,17 @@ class JudgmentHead(nn.Module):
         has_weight_uncertainty: whether the weights are a Dirichlet with a concentration, and not a point.
         has_feature_uncertainty: whether the semantic features have a variance.
         models_objectives: whether there are several objectives, which ratings and votes can train.
+        has_parameter_uncertainty: whether rewards have a variance from doubt about the head's own parameters.
+        fits_in_closed_form: whether `vrm.train.closed_form` fits it to frozen features at once, and not by steps.
         is_scalar: whether the only feature is the reward itself, with A fixed to 1.
         description: what the head is, in a few words for a model card.
     """
 
     has_weight_uncertainty: ClassVar[bool] = False
     has_feature_uncertainty: ClassVar[bool] = False
+    has_parameter_uncertainty: ClassVar[bool] = False
     models_objectives: ClassVar[bool] = False
+    fits_in_closed_form: ClassVar[bool] = False
     is_scalar: ClassVar[bool] = False
     description: ClassVar[str] = ""
 
