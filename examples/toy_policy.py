@@ -67,7 +67,7 @@ SENTENCES = {sentence.text: sentence for sentence in sentences()}
 
 def prompts(seed: int, splits: tuple[str, ...] = ("dev",)) -> list[dict[str, Any]]:
     """Rows of `prompt` (one user message) and `domain`, each once: prompts that no reward model was trained on."""
-    corpus = planted_corpus(seed)
+    corpus = planted_corpus(seed, raters=False)
     rows = {row.prompt[0]["content"]: row for split in splits for row in getattr(corpus, split)}
     return [{"prompt": row.prompt, "domain": row.category} for row in rows.values()]
 
@@ -190,13 +190,13 @@ def train_reward_model(head: str, output: Path, seed: int, epochs: int = 6, rows
     model = directory / head / "model"
     if model.exists():
         return model
-    corpus = write_planted(directory / "corpus", seed)
+    corpus = write_planted(directory / "corpus", seed, raters=False)
     if rows is not None:
         lines = corpus["train"].read_text(encoding="utf-8").splitlines(keepends=True)[:rows]
         corpus["train"].write_text("".join(lines), encoding="utf-8")
     texts = [
         message["content"]
-        for row in planted_corpus(seed).train
+        for row in planted_corpus(seed, raters=False).train
         for messages in (row.prompt, *row.completions)
         for message in messages
     ]

@@ -88,7 +88,7 @@ def extraction_speed(precision: str, rounds: int) -> dict[str, float]:
     ensure_chat_template(tokenizer, "encoder")
     model = VRMForSequenceClassification.from_backbone("embedded", head="bt", feature_layers=[1, 3, 6]).eval()
     tokenize = JudgmentTokenizer(ChatTokenizer(tokenizer), 512)
-    rows = planted_corpus(0).train[:600]
+    rows = planted_corpus(0, raters=False).train[:600]
     items = [tokenized for row in rows if (tokenized := tokenize(row)) is not None]
     texts = {("prompt", *item.prompt): item.prompt for item in items}
     texts |= {("text", *item.prompt, *ids): item.prompt + ids for item in items for ids in item.completions}

@@ -97,8 +97,8 @@ def main() -> None:
         head: {setting: [] for setting in SETTINGS} for head in arguments.heads
     }
     for seed in arguments.seeds:
-        corpus, output = planted_corpus(seed), arguments.output / f"seed{seed}"
-        write_planted(output / "corpus", seed)
+        corpus, output = planted_corpus(seed, raters=False), arguments.output / f"seed{seed}"
+        write_planted(output / "corpus", seed, raters=False)
         for head in arguments.heads:
             for setting, measures in SETTINGS.items():
                 figures[head][setting].append(run(head, measures, corpus, output, seed))

@@ -82,7 +82,7 @@ class Measured:
 
 def make_texts(sizes: Sizes) -> dict[str, list[Text]]:
     """Prompts and completions of the quickstart corpus; a long prompt is some of its completions and a question."""
-    rows = planted_corpus().train
+    rows = planted_corpus(raters=False).train
     prompts = [str(row.prompt[0]["content"]) for row in rows]  # type: ignore[index]
     completions = [" " + str(text[0]["content"]) for row in rows for text in row.completions]  # type: ignore[index]
     own = [

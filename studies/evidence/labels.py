@@ -32,8 +32,8 @@ def measure(head: str, labels: str, seed: int, output: Path) -> dict[str, float]
     done = target / f"{head}-{labels}.json"
     if done.exists():
         return json.loads(done.read_text())
-    corpus = planted_corpus(seed)
-    write_planted(target / "corpus", seed)
+    corpus = planted_corpus(seed, raters=False)
+    write_planted(target / "corpus", seed, raters=False)
     config = quickstart_config(head, target, seed)
     config.output_dir = str(target / f"{head}-{labels}")
     config.loss.ratings, config.loss.votes = LABELS[labels]

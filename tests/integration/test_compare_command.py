@@ -22,7 +22,10 @@ RESAMPLES = ("--resamples", "50")
 def files(tmp_path_factory):
     """A part of the planted corpus, one row of it over the models' limits, and a row with a fault."""
     directory = tmp_path_factory.mktemp("compare")
-    rows = [json.loads(line) for line in write_planted(directory)["dev"].read_text(encoding="utf-8").splitlines()[:48]]
+    rows = [
+        json.loads(line)
+        for line in write_planted(directory, raters=False)["dev"].read_text(encoding="utf-8").splitlines()[:48]
+    ]
     rows[0]["preference"] = 0.5
     pairs, faulty, words = (directory / f"{name}.jsonl" for name in ("pairs", "faulty", "words"))
     short = [{"prompt": f"how {n}", "chosen": "good " * (3 * n + 1), "rejected": "bad"} for n in range(24)]

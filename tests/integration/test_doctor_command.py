@@ -17,7 +17,10 @@ from vrm.data.planted import write_planted
 def files(tmp_path_factory):
     """A part of the planted corpus in two files, one that leaks, and one with faults."""
     directory = tmp_path_factory.mktemp("doctor")
-    rows = [json.loads(line) for line in write_planted(directory)["dev"].read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for line in write_planted(directory, raters=False)["dev"].read_text(encoding="utf-8").splitlines()
+    ]
     prompts = {json.dumps(row["prompt"]): row for row in rows}
     different = list(prompts.values())
     contents = {

@@ -17,7 +17,10 @@ RESAMPLES = ("--resamples", "50")
 def files(tmp_path_factory):
     """A part of the planted corpus with ties among it, ranked lists, and rows with faults."""
     directory = tmp_path_factory.mktemp("evaluate")
-    rows = [json.loads(line) for line in write_planted(directory)["dev"].read_text(encoding="utf-8").splitlines()[:40]]
+    rows = [
+        json.loads(line)
+        for line in write_planted(directory, raters=False)["dev"].read_text(encoding="utf-8").splitlines()[:40]
+    ]
     for row in rows[::8]:
         row["preference"] = 0.5
     lists = [{"prompt": f"how {n}", "completions": ["good plan", "bad", "no"], "scores": [2, 1, 0]} for n in range(5)]

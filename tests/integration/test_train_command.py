@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWa
 def planted(tmp_path_factory):
     """The corpus, its files cut to what a test needs."""
     directory = tmp_path_factory.mktemp("planted")
-    paths = write_planted(directory)
+    paths = write_planted(directory, raters=False)
     for name, limit in (("train", 64), ("dev", 24)):
         lines = paths[name].read_text(encoding="utf-8").splitlines()[:limit]
         paths[name].write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -13,12 +13,11 @@ from vrm.cli.console import Meter, note, print_json, quiet_libraries, results
 from vrm.files import write_text
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from vrm.config import RunConfig
     from vrm.data.planted import PlantedCorpus
     from vrm.inference.engine import RewardEngine
-    from vrm.results import Evaluation, QuickstartDocument
+    from vrm.results import Evaluation
+    from vrm.results.evaluation import SeveralRatersSummary
     from vrm.train.setup import RunData
 
 HEADS = ("bt", "mlp", "gated", "vrm")
@@ -38,6 +37,8 @@ def quickstart(
 
     Trains the heads bt, mlp, gated and vrm on frozen features of the embedded backbone; one to two minutes on 2 cores.
     """
+    from vrm.cli.quickstart_tables import print_quickstart
+
     started = time.perf_counter()
     _check_output(output, overwrite)
     with Meter("loading libraries") as meter:
@@ -58,6 +59,7 @@ def quickstart(
         heads={head: evaluations for head, (_, evaluations) in trained.items()},
         weight_distance={head: _weight_distances(trained[head][0], corpus) for head in ("gated", "vrm")},
         weight_distance_uniform=_uniform_distances(corpus),
+        votes_by_truth={split: _votes_by_truth(corpus, split) for split in SPLITS},
     )
     write_text(output / "results.json", to_text(document))
     report = _write_report(output)
@@ -65,8 +67,7 @@ def quickstart(
         print_json(to_text(document))
         return
     console = results()
-    console.print(_accuracy_table(document.heads))
-    console.print(_weights_table(document))
+    print_quickstart(console, document)
     _explain_one(trained["vrm"][0], corpus)
     console.print(f"\nModels, data and results are in {output}. Try:", markup=False)
     console.print(f"  vrm evaluate {output}/vrm/model {output}/corpus/test.jsonl", markup=False, soft_wrap=True)
@@ -173,45 +174,38 @@ def _uniform_distances(corpus: PlantedCorpus) -> dict[str, float]:
     return {domain: total_variation([flat], [_true(corpus, domain)]) for domain in corpus.true_weights}
 
 
+def _votes_by_truth(corpus: PlantedCorpus, split: str) -> SeveralRatersSummary:
+    """How well the raters' votes are predicted by what was planted, without knowing who judges."""
+    import numpy as np
+
+    from vrm.data.planted import population_vote, true_utilities
+    from vrm.data.splits import prompt_key
+    from vrm.evaluate.collect import Collected, VotesOnPairs
+    from vrm.evaluate.several import several_raters
+    from vrm.labels.judgments import vote_counts
+    from vrm.metrics import DEFAULT_RESAMPLING
+
+    planted = corpus.splits[split]
+    weights = [corpus.true_weights[str(row.category)] for row in planted.judgments]
+    utilities = [true_utilities(levels) for levels in planted.levels]
+    shares = np.array([population_vote(*pair) for pair in zip(utilities, weights, strict=True)])
+    counts = np.array([vote_counts(row.judgments or []) for row in planted.judgments])
+    joint = (counts * np.log(shares)).sum(1)
+    votes = VotesOnPairs(
+        counts,
+        joint,
+        joint / counts.sum(1),
+        1.0 - (shares**2).sum(1),
+        np.array([sum(of[name] * by[name] for name in of) for of, by in zip(utilities, weights, strict=True)]),
+        [prompt_key(row) for row in planted.judgments],
+    )
+    summary = several_raters(Collected(several=[votes]), True, DEFAULT_RESAMPLING)
+    assert summary is not None
+    return summary
+
+
 def _true(corpus: PlantedCorpus, domain: str) -> list[float]:
     return [corpus.true_weights[domain][name] for name in corpus.objectives]
-
-
-def _accuracy_table(heads: dict[str, dict[str, Evaluation]]) -> Table:
-    from vrm.results.formats import number, percent, plural, table, with_span
-
-    measures = [f"{split}\n{name}" for split in ("test", "reversed") for name in ("accuracy", "NLL", "ECE")]
-    title = "Quickstart corpus: the shortcut agrees with the label in 4 of 5 training pairs"
-    counts = (evaluation.pairs for evaluation in heads[HEADS[0]].values())
-    numbers = " and ".join(plural(pairs.count - pairs.ties, "pair") for pairs in counts if pairs is not None)
-    caption = f"accuracy in %, 95 % intervals over prompts, of {numbers}"
-    accuracies = table(title, ["head", *measures], caption, wrap=True)
-    for head, evaluations in heads.items():
-        cells = []
-        for split in SPLITS:
-            pairs = evaluations[split].pairs
-            assert pairs is not None
-            calibration_error = number(pairs.calibration.value)
-            cells += [with_span(pairs.accuracy), number(pairs.negative_log_likelihood), calibration_error]
-        accuracies.add_row(head, *cells)
-    longer = [heads[HEADS[0]][split].pairs for split in SPLITS]
-    cells = [cell for pairs in longer if pairs is not None for cell in (percent(pairs.longer_wins.value), "", "")]
-    accuracies.add_row("longer wins", *cells, style="dim")
-    return accuracies
-
-
-def _weights_table(document: QuickstartDocument) -> Table:
-    from vrm.results.formats import number, table
-
-    title = "Distance of inferred from true objective weights, by domain"
-    caption = "total variation on test prompts: 0 equal, 1 disjoint"
-    measured = table(title, ["domain", "gated", "vrm", "uniform weights"], caption, wrap=True)
-    uniform, distances = document.weight_distance_uniform, document.weight_distance
-    for domain in sorted(uniform):
-        measured.add_row(domain, *(number(values[domain], 2) for values in (*distances.values(), uniform)))
-    means = [sum(values.values()) / len(values) for values in (*distances.values(), uniform)]
-    measured.add_row("mean", *(number(mean, 2) for mean in means), style="bold")
-    return measured
 
 
 def _explain_one(engine: RewardEngine, corpus: PlantedCorpus) -> None:

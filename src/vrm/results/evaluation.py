@@ -359,6 +359,7 @@ class QuickstartDocument(Document):
         heads: evaluations by head, then by split.
         weight_distance: total variation of inferred from true weights, by head, then by domain.
         weight_distance_uniform: the same of uniform weights, by domain.
+        votes_by_truth: how well the probabilities that were planted predict the raters' votes, by split.
     """
 
     kind: Kind = Kind.QUICKSTART
@@ -367,3 +368,4 @@ class QuickstartDocument(Document):
     heads: dict[str, dict[str, Evaluation]] = field(default_factory=dict)
     weight_distance: dict[str, dict[str, float]] = field(default_factory=dict)
     weight_distance_uniform: dict[str, float] = field(default_factory=dict)
+    votes_by_truth: dict[str, SeveralRatersSummary] = field(default_factory=dict)

@@ -7,12 +7,15 @@ import json
 import math
 import random
 import statistics
+from collections import Counter
 
 import pytest
-from studies.corpus_counts import summarize, table
+from studies.corpus_counts import summarize, table, vote_nll
 
-from vrm.data.planted import planted_corpus, true_score, write_planted
+from vrm.data.load import load_judgments
+from vrm.data.planted import planted_corpus, population_vote, true_score, true_utilities, write_planted
 from vrm.data.planted.corpus import LEVEL_STD, NAMES, RATING_STD, TEMPERATURE, VOTES_SHARE
+from vrm.data.planted.raters import JUDGMENTS_A_PAIR, RATERS
 from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Pool, block, expand
 from vrm.data.style import plain_text
 
@@ -21,9 +24,19 @@ PART_OF_SPLIT = {"train": "train", "dev": "dev", "test": "test", "test_reversed"
 POOLS = [(objective.name, level, pool) for objective in OBJECTIVES for level, pool in enumerate(objective.levels)]
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["raters", "one_reader"])
+def corpus(request):
+    return planted_corpus(raters=request.param)
+
+
 @pytest.fixture(scope="module")
-def corpus():
+def by_raters():
     return planted_corpus()
+
+
+@pytest.fixture(scope="module")
+def by_one_reader():
+    return planted_corpus(raters=False)
 
 
 def _rows(corpus):
@@ -46,14 +59,16 @@ def test_pool_keeps_its_folds_apart():
 
 
 @pytest.mark.parametrize(
-    ("seed", "digest"),
+    ("seed", "raters", "digest"),
     [
-        (0, "07c471d659a1467d074586cc36d1bb404163dc526e6e89b93bac6c609409b19d"),
-        (7, "c7a1961d1011626e959b4d4b9a2417b67378bdb0386a8a2cab6075e590cc2f57"),
+        (0, False, "07c471d659a1467d074586cc36d1bb404163dc526e6e89b93bac6c609409b19d"),
+        (7, False, "c7a1961d1011626e959b4d4b9a2417b67378bdb0386a8a2cab6075e590cc2f57"),
+        (0, True, "bda05a793149a60ea3ec54ecfac3843938df08f42306e7ff0c8f7d79e09fd8a3"),
+        (7, True, "f5df01a7478a155f4f0829a0075a076bb19cb642c8ac1d4657497a1ba820cc2a"),
     ],
 )
-def test_the_corpus_of_a_seed_stays_the_same_to_the_byte(tmp_path, seed, digest):
-    path = write_planted(tmp_path, seed)["train"]
+def test_the_corpus_of_a_seed_stays_the_same_to_the_byte(tmp_path, seed, raters, digest):
+    path = write_planted(tmp_path, seed, raters)["train"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
@@ -156,10 +171,11 @@ def test_ratings_are_levels_plus_noise(corpus):
     assert statistics.stdev(errors) == pytest.approx(RATING_STD, rel=0.02)
 
 
-def test_preferences_follow_bradley_terry_on_the_true_score(corpus):
+def test_preferences_follow_bradley_terry_on_the_true_score(by_one_reader):
     """The slope that maximizes the labels' likelihood is the inverse of the documented temperature."""
     margins = [
-        true_score(j.category, levels[0]) - true_score(j.category, levels[1]) for _, j, levels, _ in _rows(corpus)
+        true_score(j.category, levels[0]) - true_score(j.category, levels[1])
+        for _, j, levels, _ in _rows(by_one_reader)
     ]
     fitted = _fit_slope(margins)
     assert fitted == pytest.approx(1 / TEMPERATURE, rel=0.1)
@@ -215,7 +231,7 @@ def test_votes_stand_on_the_documented_rows_and_follow_the_true_weights(corpus):
 def test_rows_are_conversational_labelled_pairs(corpus):
     for name, judgment, _, _ in _rows(corpus):
         assert judgment.is_comparison, name
-        assert judgment.preference == 1.0
+        assert judgment.preference >= 0.5 if corpus.raters else judgment.preference == 1.0
         assert judgment.source == "planted"
         assert [m["role"] for m in judgment.prompt] == ["user"]
         assert [[m["role"] for m in c] for c in judgment.completions] == [["assistant"]] * 2
@@ -223,23 +239,104 @@ def test_rows_are_conversational_labelled_pairs(corpus):
 
 
 def test_written_files_hold_the_rows(tmp_path, corpus):
-    paths = write_planted(tmp_path / "new" / "folder")
+    paths = write_planted(tmp_path / "new" / "folder", raters=bool(corpus.raters))
     assert {name: path.name for name, path in paths.items()} == {name: f"{name}.jsonl" for name in corpus.splits}
     for name, path in paths.items():
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        judgments = corpus.splits[name].judgments
-        assert [row["prompt"] for row in rows] == [j.prompt for j in judgments]
-        assert [[row["chosen"], row["rejected"]] for row in rows] == [j.completions for j in judgments]
-        assert [[row["chosen_ratings"], row["rejected_ratings"]] for row in rows] == [j.ratings for j in judgments]
-        assert [row.get("objective_votes") for row in rows] == [j.objective_votes for j in judgments]
-        assert all(row["category"] in corpus.true_weights for row in rows)
+        read = load_judgments(path).judgments
+        expected = corpus.splits[name].judgments
+        assert [dataclasses.replace(row, file="", line=0) for row in read] == [
+            dataclasses.replace(row, file="") for row in expected
+        ]
+    truth = json.loads((tmp_path / "new" / "folder" / "truth.json").read_text("utf-8"))
+    assert truth["true_weights"] == corpus.true_weights
+    assert truth["raters"] == {name: dataclasses.asdict(who) for name, who in corpus.raters.items()}
 
 
 def test_corpus_is_frozen_and_the_table_names_everything(corpus):
     with pytest.raises(dataclasses.FrozenInstanceError):
         corpus.objectives = ()
     text = table(corpus)
-    assert all(f"| {name} |" in text for name in [*corpus.splits, *corpus.true_weights])
+    assert all(f"| {name} |" in text for name in [*corpus.splits, *corpus.true_weights, *corpus.raters])
+
+
+def test_each_pair_has_judgments_of_different_raters_and_the_chosen_side_has_more(by_raters):
+    for _, judgment, _, _ in _rows(by_raters):
+        names = [vote.annotator for vote in judgment.judgments]
+        assert len(set(names)) == len(names) == JUDGMENTS_A_PAIR
+        assert set(names) <= set(by_raters.raters)
+        assert sum(vote.preference - 0.5 for vote in judgment.judgments) >= 0
+    counts = Counter(vote.annotator for _, row, _, _ in _rows(by_raters) for vote in row.judgments)
+    assert min(counts.values()) > 0.85 * max(counts.values())
+
+
+def test_tilts_cancel_over_the_raters():
+    for name in NAMES:
+        assert sum(who.tilt[name] for who in RATERS.values()) == pytest.approx(0, abs=1e-12)
+    assert all(who.tie_threshold > 0 for who in RATERS.values())
+
+
+def test_who_judges_changes_no_level(by_raters, by_one_reader):
+    """The same pairs but for their order, so that both forms can be compared."""
+    for name, split in by_raters.splits.items():
+        for levels, other in zip(split.levels, by_one_reader.splits[name].levels, strict=True):
+            assert levels in (other, other[::-1])
+
+
+def test_judgments_follow_the_planted_raters(by_raters):
+    """Expected and drawn votes agree within their standard errors, by rater and by whether the pair is close."""
+    expected, drawn = Counter(), Counter()
+    for _, row, levels, _ in _rows(by_raters):
+        utilities, weights = true_utilities(levels), by_raters.true_weights[row.category]
+        close = abs(sum(weights[name] * utilities[name] for name in NAMES)) < 2
+        for vote in row.judgments:
+            # The sides follow from the votes, which a tie's share does not see.
+            tie = by_raters.raters[vote.annotator].vote_probabilities(utilities, weights)[2]
+            expected[vote.annotator, close] += tie
+            expected[vote.annotator, close, "variance"] += tie * (1 - tie)
+            drawn[vote.annotator, close] += vote.preference == 0.5
+    for key in itertools.product(RATERS, (True, False)):
+        assert drawn[key] == pytest.approx(expected[key], abs=4 * math.sqrt(expected[(*key, "variance")]))
+
+
+def test_tilts_can_be_found_again_in_the_judgments(by_raters):
+    """The likelihood of each rater's judgments is highest near the planted tilt, by a step along any objective."""
+    judged = {name: [] for name in RATERS}
+    for _, row, levels, _ in _rows(by_raters):
+        for vote in row.judgments:
+            judged[vote.annotator].append((true_utilities(levels), by_raters.true_weights[row.category], vote))
+    gains = []
+    for name, votes in judged.items():
+        for objective, step in itertools.product(NAMES, (-0.1, 0.1)):
+            who = dataclasses.replace(
+                RATERS[name], tilt={**RATERS[name].tilt, objective: RATERS[name].tilt[objective] + step}
+            )
+            gains.append(_log_likelihood(RATERS[name], votes) - _log_likelihood(who, votes))
+    assert min(gains) > -4
+    assert statistics.mean(gain > 0 for gain in gains) > 0.97
+
+
+def _log_likelihood(rater, votes):
+    return sum(
+        math.log(rater.vote_probabilities(utilities, weights)[(1.0, 0.0, 0.5).index(vote.preference)])
+        for utilities, weights, vote in votes
+    )
+
+
+def test_the_vote_of_a_rater_at_random_is_the_mean_of_all():
+    utilities, weights = dict.fromkeys(NAMES, 0.7), dict.fromkeys(NAMES, 1 / 6)
+    shares = population_vote(utilities, weights)
+    assert sum(shares) == pytest.approx(1)
+    each = [who.vote_probabilities(utilities, weights) for who in RATERS.values()]
+    assert shares == pytest.approx([statistics.mean(values) for values in zip(*each, strict=True)])
+    assert all(sum(values) == pytest.approx(1) and min(values) > 0 for values in each)
+
+
+def test_to_know_who_judges_is_worth_something(by_raters):
+    unknown, known = vote_nll(by_raters, by_raters.splits["train"])
+    assert known < unknown - 0.1
+    summary = summarize(by_raters.splits["train"])
+    assert 0.35 < summary.raters_differ < 0.55
+    assert 0.1 < summary.ties < 0.2
 
 
 @pytest.mark.embedded
@@ -269,7 +366,7 @@ def test_no_text_of_any_seed_has_more_than_64_tokens():
 
 @pytest.mark.slow
 @pytest.mark.embedded
-def test_a_frozen_encoder_reads_the_levels_of_fragments_it_was_not_fitted_on(corpus):
+def test_a_frozen_encoder_reads_the_levels_of_fragments_it_was_not_fitted_on(by_raters):
     """Ridge regression from layers 1, 3 and 6, fitted on a part of train, explains levels in the dev fold.
 
     The test splits are left alone here: thresholds and wording are not to be tuned on them.
@@ -278,10 +375,10 @@ def test_a_frozen_encoder_reads_the_levels_of_fragments_it_was_not_fitted_on(cor
     np = pytest.importorskip("numpy")
     parts = {"train": 700, "dev": 150}
     features = {
-        name: _features(minilm.get_model_path(), corpus.splits[name].judgments[:n]) for name, n in parts.items()
+        name: _features(minilm.get_model_path(), by_raters.splits[name].judgments[:n]) for name, n in parts.items()
     }
     levels = {
-        name: np.array([[lv[k] for k in NAMES] for pair in corpus.splits[name].levels[:n] for lv in pair], float)
+        name: np.array([[lv[k] for k in NAMES] for pair in by_raters.splits[name].levels[:n] for lv in pair], float)
         for name, n in parts.items()
     }
     mean, std = features["train"].mean(0), features["train"].std(0) + 1e-6

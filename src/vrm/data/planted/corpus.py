@@ -10,22 +10,23 @@ import copy
 import json
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from vrm.data.planted.raters import JUDGMENTS_A_PAIR, NAMES, RATERS, PlantedRater
 from vrm.data.planted.text import DOMAINS, FLATTERY, OBJECTIVES, PADDING, Part, Pool, expand
 from vrm.data.schema import Judgment, Message
 from vrm.files import write_text
+from vrm.labels.judgments import VOTES, RaterJudgment, mean_preference
 
-NAMES = tuple(objective.name for objective in OBJECTIVES)
 NUM_LEVELS = 3
 LEVEL_STD = math.sqrt(2 / 3)
 """Standard deviation of a level drawn uniformly from 0, 1, 2."""
 
 TEMPERATURE = 0.2
-"""Of the Bradley-Terry draw, in units of the weighted score of levels that are divided by `LEVEL_STD`."""
+"""Of a judgment's draw, in units of the weighted score of levels that are divided by `LEVEL_STD`."""
 
 RATING_STD = 0.5
 """Standard deviation of the noise on a rating, in levels."""
@@ -97,6 +98,12 @@ def true_score(domain: str, levels: Levels) -> float:
     return sum(weights[name] * level / LEVEL_STD for name, level in levels.items())
 
 
+def true_utilities(levels: tuple[Levels, Levels]) -> dict[str, float]:
+    """By objective, what a weight of 1 adds to the log-odds that the first of two completions is preferred."""
+    first, second = levels
+    return {name: (first[name] - second[name]) / LEVEL_STD / TEMPERATURE for name in NAMES}
+
+
 def share_out_prompts(seed: int) -> dict[str, list[tuple[str, str]]]:
     """For each split, its (domain, prompt) pairs; no prompt is given to two splits."""
     rng = random.Random(f"{seed}/prompts")
@@ -110,35 +117,53 @@ def share_out_prompts(seed: int) -> dict[str, list[tuple[str, str]]]:
     return shares
 
 
-def draw_split(plan: SplitPlan, prompts: list[tuple[str, str]], seed: int) -> PlantedSplit:
-    """Draw the rows of a split, in random order."""
+def draw_split(plan: SplitPlan, prompts: list[tuple[str, str]], seed: int, raters: bool) -> PlantedSplit:
+    """Draw the rows of a split, in random order, each judged by several raters or by one reader."""
     rng = random.Random(f"{seed}/{plan.name}")
+    # Of its own, so that whoever judges, levels are drawn alike.
+    votes = random.Random(f"{seed}/{plan.name}/raters") if raters else None
     rows = [row for row in prompts for _ in range(PAIRS_PER_PROMPT)]
     rng.shuffle(rows)
     agrees = [index < round(plan.shortcut_agrees * len(rows)) for index in range(len(rows))]
     rng.shuffle(agrees)
-    drawn = [_draw_row(rng, plan, *row, on_chosen) for row, on_chosen in zip(rows, agrees)]
+    drawn = [_draw_row(rng, votes, plan, *row, on_chosen) for row, on_chosen in zip(rows, agrees)]
     return PlantedSplit([judgment for judgment, _ in drawn], [levels for _, levels in drawn], agrees)
 
 
 def _draw_row(
-    rng: random.Random, plan: SplitPlan, domain: str, prompt: str, on_chosen: bool
+    rng: random.Random, votes: random.Random | None, plan: SplitPlan, domain: str, prompt: str, on_chosen: bool
 ) -> tuple[Judgment, tuple[Levels, Levels]]:
     levels = (_draw_levels(rng), _draw_levels(rng))
-    chosen, rejected = levels if _first_preferred(rng, domain, levels) else levels[::-1]
+    first_chosen = _first_preferred(rng, domain, levels)
+    judgments = None if votes is None else _judge(votes, domain, levels)
+    if judgments is not None and mean_preference(judgments) != 0.5:
+        first_chosen = mean_preference(judgments) > 0.5
+    chosen, rejected = levels if first_chosen else levels[::-1]
+    if judgments is not None and not first_chosen:
+        judgments = [RaterJudgment(judgment.annotator, 1.0 - judgment.preference) for judgment in judgments]
     texts = [_write(rng, plan.part, chosen), _write(rng, plan.part, rejected)]
     side = 0 if on_chosen else 1
     texts[side] = _attach_shortcut(rng, plan.part, texts[side])
     judgment = Judgment(
         prompt=[_message("user", prompt)],
         completions=[[_message("assistant", text)] for text in texts],
-        preference=1.0,
+        preference=1.0 if judgments is None else mean_preference(judgments),
         ratings=[_rate(rng, chosen), _rate(rng, rejected)],
         objective_votes=_vote(rng, domain) if plan.with_votes and rng.random() < VOTES_SHARE else None,
         source="planted",
         category=domain,
+        judgments=judgments,
     )
     return judgment, (chosen, rejected)
+
+
+def _judge(rng: random.Random, domain: str, levels: tuple[Levels, Levels]) -> list[RaterJudgment]:
+    """What raters say, each drawn once at most; the first of the two levels is the first completion's."""
+    utilities = true_utilities(levels)
+    return [
+        RaterJudgment(name, rng.choices(VOTES, RATERS[name].vote_probabilities(utilities, TRUE_WEIGHTS[domain]))[0])
+        for name in rng.sample(tuple(RATERS), JUDGMENTS_A_PAIR)
+    ]
 
 
 def _message(role: str, text: str) -> Message:
@@ -188,11 +213,13 @@ class PlantedCorpus:
         objectives: names of the objectives.
         true_weights: for each domain, the weights that its preferences were drawn by, over `objectives`, summing to 1.
             Every level has the same spread, so these are weights in units of an objective's standard deviation.
+        raters: who judged, by name; empty where one reader judged each pair.
     """
 
     splits: dict[str, PlantedSplit]
     objectives: tuple[str, ...]
     true_weights: dict[str, dict[str, float]]
+    raters: dict[str, PlantedRater]
 
     @property
     def train(self) -> list[Judgment]:
@@ -215,29 +242,35 @@ class PlantedCorpus:
         return self.splits["test_reversed"].judgments
 
 
-def planted_corpus(seed: int = 0) -> PlantedCorpus:
+def planted_corpus(seed: int = 0, raters: bool = True) -> PlantedCorpus:
     """Draw the quickstart corpus; the same seed gives the same corpus.
 
     Args:
         seed: any integer. It decides prompts, levels, texts, labels, ratings, votes and the shortcut's sides; texts
-            to draw from, weights and sizes are fixed.
+            to draw from, weights, raters and sizes are fixed.
+        raters: whether three raters of sixteen judge each pair, or by False one reader with the domain's weights and
+            without ties, as the corpus had it first.
 
     Returns:
-        2,400 training, 312 dev and twice 504 test comparisons in the conversational format, chosen first, with
-        `preference` 1.0, ratings of both completions on all objectives (level 0, 1 or 2 plus Gaussian noise), the
-        domain as `category`, and votes on a quarter of the training and dev rows.
+        2,400 training, 312 dev and twice 504 test comparisons in the conversational format, with ratings of both
+        completions on all objectives (level 0, 1 or 2 plus Gaussian noise), the domain as `category`, and votes on a
+        quarter of the training and dev rows. The completion that more raters prefer is the chosen one, and `judgments`
+        holds what each rater said; by `raters=False` it is the reader's, with `preference` 1.0.
     """
     prompts = share_out_prompts(seed)
-    splits = {plan.name: draw_split(plan, prompts[plan.name], seed) for plan in PLANS}
-    return PlantedCorpus(splits, NAMES, copy.deepcopy(TRUE_WEIGHTS))
+    splits = {plan.name: draw_split(plan, prompts[plan.name], seed, raters) for plan in PLANS}
+    return PlantedCorpus(splits, NAMES, copy.deepcopy(TRUE_WEIGHTS), copy.deepcopy(RATERS) if raters else {})
 
 
-def write_planted(directory: str | PathLike[str], seed: int = 0) -> dict[str, Path]:
+def write_planted(directory: str | PathLike[str], seed: int = 0, raters: bool = True) -> dict[str, Path]:
     """Write the four splits as `<split>.jsonl`, one row of the schema a line, overwriting files of these names.
+
+    Beside them `truth.json` holds what was planted: the true weights, and each rater's tilt and tie threshold.
 
     Args:
         directory: where to write; made if it is absent.
         seed: as of `planted_corpus`.
+        raters: as of `planted_corpus`.
 
     Returns:
         For each split the path of its file.
@@ -245,23 +278,27 @@ def write_planted(directory: str | PathLike[str], seed: int = 0) -> dict[str, Pa
     Raises:
         OutputError: the directory cannot be made or written to.
     """
-    folder = Path(directory)
+    folder, corpus = Path(directory), planted_corpus(seed, raters)
     paths = {}
-    for name, split in planted_corpus(seed).splits.items():
+    for name, split in corpus.splits.items():
         paths[name] = folder / f"{name}.jsonl"
         lines = [json.dumps(_row(judgment), ensure_ascii=False) for judgment in split.judgments]
         write_text(paths[name], "\n".join(lines) + "\n")
+    truth = {"true_weights": corpus.true_weights, "raters": {name: asdict(who) for name, who in corpus.raters.items()}}
+    write_text(folder / "truth.json", json.dumps(truth, indent=2) + "\n")
     return paths
 
 
 def _row(judgment: Judgment) -> dict[str, Any]:
     chosen, rejected = judgment.completions
     chosen_ratings, rejected_ratings = judgment.ratings or [{}, {}]
+    votes = [{"annotator": who.annotator, "preference": who.preference} for who in judgment.judgments or []]
     row = {
         "prompt": judgment.prompt,
         "chosen": chosen,
         "rejected": rejected,
-        "preference": judgment.preference,
+        "preference": None if votes else judgment.preference,
+        "judgments": votes or None,
         "chosen_ratings": chosen_ratings,
         "rejected_ratings": rejected_ratings,
         "objective_votes": judgment.objective_votes,
