@@ -120,7 +120,7 @@ def share_out_prompts(seed: int) -> dict[str, list[tuple[str, str]]]:
 def draw_split(plan: SplitPlan, prompts: list[tuple[str, str]], seed: int, raters: bool) -> PlantedSplit:
     """Draw the rows of a split, in random order, each judged by several raters or by one reader."""
     rng = random.Random(f"{seed}/{plan.name}")
-    # Of its own, so that whoever judges, levels are drawn alike.
+    # Of their own, so that the corpus of one reader stays as it was.
     votes = random.Random(f"{seed}/{plan.name}/raters") if raters else None
     rows = [row for row in prompts for _ in range(PAIRS_PER_PROMPT)]
     rng.shuffle(rows)
