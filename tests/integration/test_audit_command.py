@@ -14,7 +14,7 @@ FAST = ("--resamples", "50", "--limit", "12")
 
 @pytest.fixture(scope="session")
 def file(tmp_path_factory):
-    return write_planted(tmp_path_factory.mktemp("audit"))["dev"]
+    return write_planted(tmp_path_factory.mktemp("audit"), raters=False)["dev"]
 
 
 @pytest.fixture(scope="session")
