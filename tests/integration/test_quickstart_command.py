@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from vrm.cli.quickstart import HEADS, _write_report, quickstart_config
+from vrm.cli.quickstart import HEADS, SPLITS, _votes_by_truth, _write_report, quickstart_config
+from vrm.cli.quickstart_tables import print_quickstart
 from vrm.config import RunConfig
+from vrm.data.planted import planted_corpus
+from vrm.results import Kind, QuickstartDocument, read_document
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -30,6 +36,18 @@ def test_test_splits_choose_nothing(tmp_path: Path) -> None:
     assert files == ["train.jsonl", "dev.jsonl"]
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_what_was_planted_predicts_votes_as_the_corpus_page_says(split: str) -> None:
+    from studies.corpus_counts import summarize, vote_nll
+
+    corpus = planted_corpus(0)
+    summary, counts = _votes_by_truth(corpus, split), summarize(corpus.splits[split])
+    assert summary.joint_nll.estimate == pytest.approx(vote_nll(corpus, corpus.splits[split])[0])
+    assert summary.majority_accuracy is not None
+    assert summary.majority_accuracy.estimate == pytest.approx(counts.oracle_accuracy, abs=1e-6)
+    assert summary.ties == round(counts.ties * summary.judgments)
+
+
 def test_without_the_extra_there_is_a_note_and_no_report(tmp_path: Path, monkeypatch, capsys) -> None:
     from vrm.errors import MissingExtraError
 
@@ -40,6 +58,16 @@ def test_without_the_extra_there_is_a_note_and_no_report(tmp_path: Path, monkeyp
     assert _write_report(tmp_path) is None
     assert "vrm[report]" in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()
+
+
+def assert_tables_name_everything(path: Path) -> None:
+    document = read_document(path, [Kind.QUICKSTART])
+    assert isinstance(document, QuickstartDocument)
+    console = Console(file=io.StringIO(), width=120)
+    print_quickstart(console, document)
+    printed = console.file.getvalue()
+    for name in [*HEADS, *document.weight_distance_uniform, "planted", "longer wins"]:
+        assert re.search(rf"│ {name} +│", printed), name
 
 
 @pytest.mark.slow
@@ -63,6 +91,12 @@ def test_quickstart_runs_and_its_figures_are_consistent(tmp_path: Path) -> None:
     for head in ("gated", "vrm"):
         inferred = document["weight_distance"][head]
         assert sum(inferred.values()) < sum(uniform.values())
+    for split, planted in document["votes_by_truth"].items():
+        summary = document["heads"]["vrm"][split]["several_raters"]
+        assert summary["judgments"] == planted["judgments"] == 3 * summary["pairs"]
+        assert planted["joint_nll"]["estimate"] < summary["joint_nll"]["estimate"] < summary["joint_nll_base_rate"]
+        assert summary["disagreement"]["signals"]["disagreement"]["auroc"]["low"] > 0.5
+    assert_tables_name_everything(tmp_path / "results.json")
     assert (tmp_path / "vrm" / "model" / "config.json").exists()
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "VRM quickstart" in page
