@@ -196,7 +196,10 @@ def _votes_by_truth(corpus: PlantedCorpus, split: str) -> SeveralRatersSummary:
         joint,
         joint / counts.sum(1),
         1.0 - (shares**2).sum(1),
-        np.array([sum(of[name] * by[name] for name in of) for of, by in zip(utilities, weights, strict=True)]),
+        # Rounded, so that no rounding orders what is equal.
+        np.array(
+            [round(sum(of[name] * by[name] for name in of), 9) for of, by in zip(utilities, weights, strict=True)]
+        ),
         [prompt_key(row) for row in planted.judgments],
     )
     summary = several_raters(Collected(several=[votes]), True, DEFAULT_RESAMPLING)
