@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vrm.cli.quickstart import HEADS, SPLITS, _votes_by_truth, _write_report, quickstart_config
+from vrm.cli.quickstart import HEADS, SPLITS, WEIGHING, _votes_by_truth, _write_report, quickstart_config
 from vrm.cli.quickstart_tables import print_quickstart
 from vrm.config import RunConfig
 from vrm.data.planted import planted_corpus
+from vrm.data.planted.raters import NAMES
 from vrm.results import Kind, QuickstartDocument, read_document
 
 
@@ -66,7 +68,7 @@ def assert_tables_name_everything(path: Path) -> None:
     console = Console(file=io.StringIO(), width=120)
     print_quickstart(console, document)
     printed = console.file.getvalue()
-    for name in [*HEADS, *document.weight_distance_uniform, "planted", "longer wins"]:
+    for name in [*HEADS, *document.weight_distance_uniform, *document.raters["vrm"], "planted", "longer wins"]:
         assert re.search(rf"│ {name} +│", printed), name
 
 
@@ -96,6 +98,11 @@ def test_quickstart_runs_and_its_figures_are_consistent(tmp_path: Path) -> None:
         assert summary["judgments"] == planted["judgments"] == 3 * summary["pairs"]
         assert planted["joint_nll"]["estimate"] < summary["joint_nll"]["estimate"] < summary["joint_nll_base_rate"]
         assert summary["disagreement"]["signals"]["disagreement"]["auroc"]["low"] > 0.5
+    for head in WEIGHING:
+        raters = document["raters"][head].values()
+        for name in NAMES:
+            found = [rater["tilts"][name]["mean"] for rater in raters]
+            assert statistics.correlation(found, [rater["true_tilts"][name] for rater in raters]) > 0, (head, name)
     assert_tables_name_everything(tmp_path / "results.json")
     assert (tmp_path / "vrm" / "model" / "config.json").exists()
     page = (tmp_path / "report.html").read_text("utf-8")

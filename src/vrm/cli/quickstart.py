@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     from vrm.data.planted import PlantedCorpus
     from vrm.inference.engine import RewardEngine
     from vrm.results import Evaluation
+    from vrm.results.adaptation import RecoveredRater
     from vrm.results.evaluation import SeveralRatersSummary
     from vrm.train.setup import RunData
 
 HEADS = ("bt", "mlp", "gated", "vrm")
 SPLITS = ("test", "test_reversed")
+WEIGHING = ("gated", "vrm")
+"""Heads whose weights and raters are compared with the true ones."""
+
+TOKEN_BUDGET = 2048
+"""Positions of one pass of the backbone: on a processor, what stays in its cache is faster."""
 
 
 def quickstart(
@@ -43,13 +49,13 @@ def quickstart(
     _check_output(output, overwrite)
     with Meter("loading libraries") as meter:
         quiet_libraries()
-        from vrm.data.planted import planted_corpus, write_planted
+        from vrm.data.planted import planted_corpus
         from vrm.results import QuickstartDocument, to_text
         from vrm.train.setup import load_data
 
         meter.update("and writing the corpus")
         corpus = planted_corpus(seed)
-        write_planted(output / "corpus", seed)
+        corpus.write(output / "corpus")
         # The heads' rows are the same, and so are read once.
         data = load_data(quickstart_config(HEADS[0], output, seed).data, seed)
     trained = {head: _train_and_measure(head, corpus, data, output, seed) for head in HEADS}
@@ -57,9 +63,10 @@ def quickstart(
         seed=seed,
         seconds=time.perf_counter() - started,
         heads={head: evaluations for head, (_, evaluations) in trained.items()},
-        weight_distance={head: _weight_distances(trained[head][0], corpus) for head in ("gated", "vrm")},
+        weight_distance={head: _weight_distances(trained[head][0], corpus) for head in WEIGHING},
         weight_distance_uniform=_uniform_distances(corpus),
         votes_by_truth={split: _votes_by_truth(corpus, split) for split in SPLITS},
+        raters={head: _recovered_raters(trained[head][0], corpus) for head in WEIGHING},
     )
     write_text(output / "results.json", to_text(document))
     report = _write_report(output)
@@ -122,14 +129,14 @@ def quickstart_config(head: str, output: Path, seed: int) -> RunConfig:
             },
             "loss": {"ratings": 0.3, "beta_weights": 0.003, "beta_features": 0.003},
             "train": {
-                "epochs": 30,
+                "epochs": 10,
                 "batch_size": 128,
                 "learning_rate": 1e-3,
                 "weight_decay": 0.01,
                 "evals": 20,
                 "early_stopping": 5,
             },
-            "features": {"cache": str(output / "features")},
+            "features": {"cache": str(output / "features"), "token_budget": TOKEN_BUDGET},
         }
     )
 
@@ -144,7 +151,7 @@ def _train_and_measure(
 
     note(f"head {head}")
     result = run_training(quickstart_config(head, output, seed), data=data, overwrite=True)
-    options = ExtractionOptions(precision="auto", cache=str(output / "features"))
+    options = ExtractionOptions("auto", TOKEN_BUDGET, str(output / "features"))
     engine = RewardEngine.from_pretrained(result.model_dir, options=options)
     evaluations = {}
     with Meter(f"head {head}, measuring on") as meter:
@@ -205,6 +212,22 @@ def _votes_by_truth(corpus: PlantedCorpus, split: str) -> SeveralRatersSummary:
     summary = several_raters(Collected(several=[votes]), True, DEFAULT_RESAMPLING)
     assert summary is not None
     return summary
+
+
+def _recovered_raters(engine: RewardEngine, corpus: PlantedCorpus) -> dict[str, RecoveredRater]:
+    """The raters as `vrm adapt` finds them in the training rows, beside what was planted."""
+    from vrm.inference.explain import rater_intervals
+    from vrm.results.adaptation import RecoveredRater
+    from vrm.train.adapt import adapt
+
+    with Meter("fitting raters") as meter:
+        known = adapt(engine, corpus.train, progress=meter.update, cross_validate=False).raters
+    recovered = {}
+    for name in sorted(known.names):
+        rater, true = known.of(name), corpus.raters[name]
+        intervals = rater_intervals(rater, known.objectives)
+        recovered[name] = RecoveredRater(rater.comparisons, *intervals, dict(true.tilt), true.tie_threshold)
+    return recovered
 
 
 def _true(corpus: PlantedCorpus, domain: str) -> list[float]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
 
+from vrm.metrics import pearson
 from vrm.results import Evaluation, QuickstartDocument
+from vrm.results.adaptation import RecoveredRater
 from vrm.results.evaluation import SeveralRatersSummary
-from vrm.results.formats import number, percent, plural, table, with_span
+from vrm.results.formats import ends, number, percent, plural, signed, table, with_span
 
 
 def print_quickstart(console: Console, document: QuickstartDocument) -> None:
@@ -17,6 +19,7 @@ def print_quickstart(console: Console, document: QuickstartDocument) -> None:
     console.print(_accuracy_table(document.heads))
     console.print(_votes_table(document))
     console.print(_weights_table(document))
+    console.print(_raters_table(document))
 
 
 def _accuracy_table(heads: dict[str, dict[str, Evaluation]]) -> Table:
@@ -77,3 +80,44 @@ def _weights_table(document: QuickstartDocument) -> Table:
     means = [sum(values.values()) / len(values) for values in (*distances.values(), uniform)]
     measured.add_row("mean", *(number(mean, 2) for mean in means), style="bold")
     return measured
+
+
+def _raters_table(document: QuickstartDocument) -> Table:
+    """Of each rater the largest planted tilt, and what it was found to be; the caption has all tilts."""
+    heads = list(document.raters)
+    correlations = " and ".join(
+        f"{head} {number(_mean_correlation(raters), 2)}" for head, raters in document.raters.items()
+    )
+    thresholds = " and ".join(
+        f"{head} {number(_threshold_correlation(raters), 2)}" for head, raters in document.raters.items()
+    )
+    caption = (
+        f"Inferred from the training rows, 90 % intervals. Correlation with what was planted over the raters: tilts of "
+        f"an objective, mean, {correlations}; tie thresholds {thresholds}."
+    )
+    title = "The largest tilt of each rater, in units of objective weights"
+    tilts = table(title, ["rater", "judgments", "objective", "planted", *heads], caption, wrap=True)
+    for name, rater in document.raters[heads[0]].items():
+        objective = max(rater.true_tilts, key=lambda each: abs(rater.true_tilts[each]))
+        found = [_tilt(raters[name], objective) for raters in document.raters.values()]
+        tilts.add_row(name, f"{rater.comparisons:,}", objective, signed(rater.true_tilts[objective], 2), *found)
+    return tilts
+
+
+def _tilt(rater: RecoveredRater, objective: str) -> str:
+    tilt = rater.tilts[objective]
+    return f"{signed(tilt.mean, 2)} \\{ends(tilt.low, tilt.high, lambda value: signed(value, 2))}"
+
+
+def _mean_correlation(raters: Mapping[str, RecoveredRater]) -> float:
+    """Correlation of inferred and planted tilts over the raters, mean over the objectives."""
+    names = list(next(iter(raters.values())).true_tilts)
+    return sum(
+        pearson([who.tilts[name].mean for who in raters.values()], [who.true_tilts[name] for who in raters.values()])
+        for name in names
+    ) / len(names)
+
+
+def _threshold_correlation(raters: Mapping[str, RecoveredRater]) -> float:
+    pairs = [(who.tie_threshold.mean, who.true_tie_threshold) for who in raters.values() if who.tie_threshold]
+    return pearson(*zip(*pairs, strict=True)) if pairs else float("nan")

@@ -25,6 +25,19 @@ class FittedRater:
 
 
 @dataclass(frozen=True)
+class RecoveredRater(FittedRater):
+    """A rater of the built-in corpus, whose tilts are known.
+
+    Attributes:
+        true_tilts: by objective, in the same units: what is added to the weights.
+        true_tie_threshold: in log-odds.
+    """
+
+    true_tilts: dict[str, float] = field(default_factory=dict)
+    true_tie_threshold: float = float("nan")
+
+
+@dataclass(frozen=True)
 class HeldOutVotes:
     """How well votes are predicted that were left out, of raters with other votes; by cross-validation over prompts.
 

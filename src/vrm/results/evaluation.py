@@ -14,6 +14,7 @@ from vrm.metrics import (
     field_values,
     json_ready,
 )
+from vrm.results.adaptation import RecoveredRater
 from vrm.results.base import Document, Kind, ModelDocument, Part, WithData
 from vrm.results.benchmarks import BenchmarkEntry, BestOfNEntry
 from vrm.wire.explanation import Explanation
@@ -360,6 +361,7 @@ class QuickstartDocument(Document):
         weight_distance: total variation of inferred from true weights, by head, then by domain.
         weight_distance_uniform: the same of uniform weights, by domain.
         votes_by_truth: how well the probabilities that were planted predict the raters' votes, by split.
+        raters: the raters as they were fitted to the training rows beside what was planted, by head.
     """
 
     kind: Kind = Kind.QUICKSTART
@@ -369,3 +371,4 @@ class QuickstartDocument(Document):
     weight_distance: dict[str, dict[str, float]] = field(default_factory=dict)
     weight_distance_uniform: dict[str, float] = field(default_factory=dict)
     votes_by_truth: dict[str, SeveralRatersSummary] = field(default_factory=dict)
+    raters: dict[str, dict[str, RecoveredRater]] = field(default_factory=dict)

@@ -38,7 +38,8 @@ class Adaptation:
 
     Attributes:
         raters: with their tilts and thresholds.
-        held_out: what knowing them is worth; None where the file has fewer than two prompts, or no rater has two votes.
+        held_out: what knowing them is worth; None where the file has fewer than two prompts, or no rater has two votes,
+            or where it was not asked for.
         unnamed: votes of nobody named, which were left out.
     """
 
@@ -86,6 +87,7 @@ def adapt(
     by: str = ANNOTATOR,
     options: ResampleOptions | None = None,
     progress: Callable[[str], object] = lambda text: None,
+    cross_validate: bool = True,
 ) -> Adaptation:
     """Fit the tilts and tie thresholds of the raters of some judgments.
 
@@ -95,6 +97,7 @@ def adapt(
         by: one of `vrm.data.columns.JUDGE_COLUMNS`, or the column that was read in the place of `annotator`.
         options: of the bootstrap behind the intervals of what knowing raters is worth.
         progress: called with what is being done.
+        cross_validate: whether to tell what knowing raters is worth, which takes ten times as long as the fit.
 
     Raises:
         CannotFollowError: the model has no objectives to be weighed otherwise.
@@ -117,8 +120,10 @@ def adapt(
     threshold = engine.model.score.tie_threshold()
     threshold = None if threshold is None else threshold.detach().double().cpu()
     fitted = fit_raters(votes, len(names), threshold)
-    progress("predicting held-out votes")
-    held_out = held_out_votes(votes, collected.prompts, fitted, options or ResampleOptions())
+    held_out = None
+    if cross_validate:
+        progress("predicting held-out votes")
+        held_out = held_out_votes(votes, collected.prompts, fitted, options or ResampleOptions())
     counts = torch.zeros(len(names), dtype=torch.float64).index_add(0, votes.rater, votes.counts.sum(-1))
     comparisons = tuple(round(count) for count in counts.tolist())
     known = KnownRaters(by, names, comparisons, tuple(engine.objectives), fitted.map(Tensor.float))

@@ -241,6 +241,30 @@ class PlantedCorpus:
         """As `test`, with other prompts, and the shortcut agrees with the label in one of five."""
         return self.splits["test_reversed"].judgments
 
+    def write(self, directory: str | PathLike[str]) -> dict[str, Path]:
+        """Write the four splits as `<split>.jsonl`, one row of the schema a line, overwriting files of these names.
+
+        Beside them `truth.json` holds what was planted: the true weights, and each rater's tilt and tie threshold.
+
+        Args:
+            directory: where to write; made if it is absent.
+
+        Returns:
+            For each split the path of its file.
+
+        Raises:
+            OutputError: the directory cannot be made or written to.
+        """
+        folder = Path(directory)
+        paths = {}
+        for name, split in self.splits.items():
+            paths[name] = folder / f"{name}.jsonl"
+            lines = [json.dumps(_row(judgment), ensure_ascii=False) for judgment in split.judgments]
+            write_text(paths[name], "\n".join(lines) + "\n")
+        truth = {"true_weights": self.true_weights, "raters": {name: asdict(who) for name, who in self.raters.items()}}
+        write_text(folder / "truth.json", json.dumps(truth, indent=2) + "\n")
+        return paths
+
 
 def planted_corpus(seed: int = 0, raters: bool = True) -> PlantedCorpus:
     """Draw the quickstart corpus; the same seed gives the same corpus.
@@ -263,30 +287,8 @@ def planted_corpus(seed: int = 0, raters: bool = True) -> PlantedCorpus:
 
 
 def write_planted(directory: str | PathLike[str], seed: int = 0, raters: bool = True) -> dict[str, Path]:
-    """Write the four splits as `<split>.jsonl`, one row of the schema a line, overwriting files of these names.
-
-    Beside them `truth.json` holds what was planted: the true weights, and each rater's tilt and tie threshold.
-
-    Args:
-        directory: where to write; made if it is absent.
-        seed: as of `planted_corpus`.
-        raters: as of `planted_corpus`.
-
-    Returns:
-        For each split the path of its file.
-
-    Raises:
-        OutputError: the directory cannot be made or written to.
-    """
-    folder, corpus = Path(directory), planted_corpus(seed, raters)
-    paths = {}
-    for name, split in corpus.splits.items():
-        paths[name] = folder / f"{name}.jsonl"
-        lines = [json.dumps(_row(judgment), ensure_ascii=False) for judgment in split.judgments]
-        write_text(paths[name], "\n".join(lines) + "\n")
-    truth = {"true_weights": corpus.true_weights, "raters": {name: asdict(who) for name, who in corpus.raters.items()}}
-    write_text(folder / "truth.json", json.dumps(truth, indent=2) + "\n")
-    return paths
+    """Draw the corpus and write it, as `PlantedCorpus.write`; the other arguments are those of `planted_corpus`."""
+    return planted_corpus(seed, raters).write(directory)
 
 
 def _row(judgment: Judgment) -> dict[str, Any]:
