@@ -41,10 +41,22 @@ class StudentTuning(StrEnum):
 
 
 class LossName(StrEnum):
-    """The training loss: (7) or (7')."""
+    """The training loss: (7), (7'), or the two stages of (19)."""
 
     VARIATIONAL = "variational"
     MARGINAL = "marginal"
+    STAGED = "staged"
+
+
+class StagePart(StrEnum):
+    """What the second stage of (19) may add to the means of the first."""
+
+    TEMPERATURE = "temperature"
+    TIES = "tie_threshold"
+    VARIANCE = "feature_variance"
+    VARIANCE_BY_TEXT = "feature_variance_by_text"
+    CONCENTRATION = "concentration"
+    CONCENTRATION_BY_PROMPT = "concentration_by_prompt"
 
 
 class BackboneKind(StrEnum):

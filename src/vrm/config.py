@@ -151,9 +151,9 @@ class ModelConfig(_Section):
 
 
 class LossConfig(_Section):
-    """Equation (7) or (7') and its weights."""
+    """Equation (7), (7') or (19), and the weights of their terms."""
 
-    name: LossName = Field(LossName.VARIATIONAL, description="(7) or (7').")
+    name: LossName = Field(LossName.VARIATIONAL, description="(7), (7') or the two stages of (19).")
     num_samples: int | None = Field(
         None, ge=1, description="Draws of the objective weights for each judgment; null: 4 for (7), 8 for (7')."
     )

@@ -16,8 +16,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from vrm.choices import StagePart
 from vrm.export.directory import write_model
-from vrm.model import load_model
+from vrm.model import load_model, save_model
 
 CONVERSATIONS = [
     [{"role": "user", "content": "how can i help"}, {"role": "assistant", "content": "the plan is very good"}],
@@ -188,6 +189,48 @@ def test_the_votes_of_several_raters_are_the_same_without_vrm(make_tiny_model, t
     assert min(found["share"]) > 0
     torch.testing.assert_close(torch.tensor(found["share"]), votes.share()[0], rtol=0, atol=1e-6)
     assert found["disagreement"] == pytest.approx(float(votes.disagreement()), abs=1e-6)
+
+
+SPREAD = """
+import json, sys
+directory, texts = sys.argv[1], json.loads(sys.argv[2])
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=True)
+model = AutoModelForSequenceClassification.from_pretrained(directory, trust_remote_code=True).eval()
+batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+with torch.no_grad():
+    output = model(**batch)
+print(json.dumps({"variance": output.reward_variance[:, 0].tolist(), "rewards": output.logits[:, 0].tolist(),
+                  "total": output.posteriors.weights.total.tolist()}))
+"""
+
+
+def test_a_second_stage_is_the_same_without_vrm(make_tiny_model, tmp_path):
+    parts = [str(part) for part in StagePart]
+    source = make_tiny_model("vrm", "decoder", loss="staged", stage_parts=parts, models_ties=True)
+    model, tokenizer = load_model(source)
+    with torch.no_grad():
+        for axes in (model.score.spread.prompt_axes, model.score.spread.completion_axes):
+            axes.projection.normal_(std=0.1)
+        model.score.spread.variance.copy_(torch.linspace(-1.0, 0.3, 9))
+        model.score.spread.log_total.copy_(torch.linspace(1.0, -0.3, 9))
+    trained, directory = tmp_path / "trained", tmp_path / "shared"
+    save_model(model, tokenizer, trained)
+    write_model(trained, directory, remote_code=True)
+    texts = texts_of(source)
+    batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    with torch.no_grad():
+        output = load_model(trained)[0](**batch)
+    found = json.loads(without_vrm(SPREAD, directory, json.dumps(texts), cache=tmp_path))
+    assert min(found["variance"]) > 0
+    assert found["total"][0] != pytest.approx(found["total"][1], rel=1e-3)
+    for name, values in (
+        ("variance", output.reward_variance[:, 0]),
+        ("rewards", output.logits[:, 0]),
+        ("total", output.posteriors.weights.total),
+    ):
+        torch.testing.assert_close(torch.tensor(found[name]), values, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

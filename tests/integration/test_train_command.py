@@ -151,21 +151,28 @@ RESUMABLE = {
 
 
 @pytest.mark.parametrize(
-    ("tuning", "compiled"),
+    ("tuning", "compiled", "loss"),
     [
-        ("frozen", False),
-        ("full", False),
-        ("lora", False),
-        pytest.param("full", True, marks=pytest.mark.slow),
-        pytest.param("lora", True, marks=pytest.mark.slow),
+        ("frozen", False, "variational"),
+        ("frozen", False, "staged"),
+        ("full", False, "variational"),
+        ("lora", False, "variational"),
+        pytest.param("full", True, "variational", marks=pytest.mark.slow),
+        pytest.param("lora", True, "variational", marks=pytest.mark.slow),
     ],
 )
-def test_resume_goes_on_to_the_weights_of_an_uninterrupted_run(write_config, monkeypatch, tuning, compiled):
+def test_resume_goes_on_to_the_weights_of_an_uninterrupted_run(write_config, monkeypatch, tuning, compiled, loss):
     """With dropout and Dirichlet samples, so that the state of the random generators matters."""
     from vrm.train import callbacks
 
     lora = {"r": 2, "alpha": 4, "dropout": 0.2}
-    changes = {**RESUMABLE, "model.tuning": tuning, "model.lora": lora, "model.compile": compiled}
+    changes = {
+        **RESUMABLE,
+        "model.tuning": tuning,
+        "model.lora": lora,
+        "model.compile": compiled,
+        "loss.name": loss,
+    }
     whole, broken = write_config(changes, "whole"), write_config(changes, "broken")
     run("train", whole)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -54,7 +54,33 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     Narrower consoles than `MIN_WIDTH` wrap its lines themselves, since columns would be cut.
     """
     console.width = max(console.width, MIN_WIDTH)
-    _View(console, explanation).print()
+    shown = explanation if explanation.identifiability.intervals else _without_intervals(explanation)
+    _View(console, shown).print()
+
+
+def _without_intervals(explanation: Explanation) -> Explanation:
+    """The same means, as points: where training does not show how wide an interval should be, none is printed."""
+
+    def point(interval: CredibleInterval) -> CredibleInterval:
+        return CredibleInterval(interval.mean, interval.mean, interval.mean)
+
+    completions = (
+        replace(
+            report,
+            reward=point(report.reward),
+            standardized_reward=point(report.standardized_reward),
+            uncertainty=None,
+        )
+        for report in explanation.completions
+    )
+    return replace(
+        explanation,
+        weights=tuple(
+            replace(report, weight=point(report.weight), concentration=None) for report in explanation.weights
+        ),
+        completions=tuple(completions),
+        pairs=tuple(replace(pair, margin=point(pair.margin), uncertainty=None) for pair in explanation.pairs),
+    )
 
 
 @dataclass(frozen=True)
@@ -90,8 +116,9 @@ class _View:
         yield "What can be read into this", self._statements()
 
     def _interval_words(self) -> str:
-        certain = self.explanation.total_concentration is None and not any(
-            report.uncertainty for report in self.explanation.completions
+        explained = self.explanation
+        certain = not any(report.uncertainty for report in explained.completions) and all(
+            report.concentration is None for report in explained.weights
         )
         return "" if certain else f", with {self.explanation.level * 100:.0f} % intervals"
 

@@ -71,7 +71,7 @@ def _print(summary: RunDocument, model: Path, as_json: bool) -> None:
     """What came of a run, without the time that it took."""
     from vrm.metrics import json_ready
     from vrm.results import to_text
-    from vrm.results.formats import few_words, held_out_accuracy
+    from vrm.results.formats import few_words, held_out_accuracy, kept_words
 
     if as_json:
         print_json(to_text({"model": str(model), **json_ready(summary)}))
@@ -84,4 +84,6 @@ def _print(summary: RunDocument, model: Path, as_json: bool) -> None:
     few = few_words(int(metrics["pairs"]), "held-out pair") if "pairs" in metrics else ""
     if few:
         note(few)
+    if summary.second_stage is not None:
+        console.print(f"{'second_stage':<18} {kept_words(summary.second_stage)}", soft_wrap=True)
     console.print(f"{'model':<18} {model}", soft_wrap=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrm import __version__
-from vrm.choices import LossName, RewardScale
+from vrm.choices import RewardScale
 from vrm.errors import ConfigError, DataError
 from vrm.export.card_run import data_section, training_section
 from vrm.export.directory import hub_name
@@ -348,7 +348,7 @@ def _limits(facts: CardFacts) -> str:
 
 
 def _counts(config: VRMConfig) -> str:
-    if config.loss == LossName.MARGINAL:
+    if config.counts_are_observations:
         return "Counts of `--emphasize` are pseudo-observations, beside the prompt's own concentration."
     return "Counts of `--emphasize` are no pseudo-observations: this loss does not learn a calibrated concentration."
 

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from vrm.choices import LossName, RewardScale
+from vrm.choices import RewardScale
 from vrm.core.disagreement import TIE, reported_votes
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.predictive import (
@@ -276,7 +276,7 @@ def _uncertainty(moments: PredictiveMoments) -> UncertaintyReport | None:
 def _counts_meaning(config: VRMConfig) -> str:
     if not config.has_weight_uncertainty:
         return ""
-    if config.loss == LossName.MARGINAL:
+    if config.counts_are_observations:
         return "Counts are pseudo-observations: an emphasis of 1 weighs as much as one vote for that objective."
     return (
         "Trained with the variational loss, so the total concentration is not calibrated as a number of votes: "

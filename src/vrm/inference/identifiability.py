@@ -8,6 +8,7 @@ import torch
 
 from vrm.choices import Identification
 from vrm.model.configuration_vrm import VRMConfig
+from vrm.model.heads.registry import head_class
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.wire.explanation import Identifiability
 
@@ -15,6 +16,11 @@ RANK_TOLERANCE = 1e-3
 """Singular values of A below this share of the largest count as zero."""
 
 ONE_RATER = "How often two raters differ is not known: no pair of the training data was judged by two."
+
+NO_INTERVALS = (
+    "How often two raters differ, and how wide intervals should be, is not known: no pair of the training data was "
+    "judged by two."
+)
 
 
 def identifiability(model: VRMForSequenceClassification) -> Identifiability:
@@ -24,16 +30,18 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
     of every objective, or when votes, which see w itself, say so; otherwise many weights explain the data equally well.
     """
     config = model.config
-    raters = () if config.learned_disagreement else (ONE_RATER,)
     decoder = model.score.decoder.detach().double().cpu()
     rank = int(torch.linalg.matrix_rank(decoder, rtol=RANK_TOLERANCE))
     size = (rank, config.num_objectives, decoder.shape[1])
+    intervals = _shows_intervals(config)
     if not config.models_objectives:
         statement = f"Head '{config.head}' has one objective, the reward itself: there are no weights to read."
-        return Identifiability(Identification.SINGLE, *size, (statement, *raters))
+        return Identifiability(
+            Identification.SINGLE, *size, (statement, *_about_raters(config, intervals)), intervals=intervals
+        )
     votes, ratings = _covered(config, config.objectives_with_votes), _covered(config, config.objectives_with_ratings)
     statements = []
-    if not config.has_weight_uncertainty:
+    if not config.has_weight_uncertainty and not config.two_stages:
         statements.append(f"Head '{config.head}' gives weights without uncertainty: they are points.")
     if votes:
         status = Identification.VOTES
@@ -53,7 +61,37 @@ def identifiability(model: VRMForSequenceClassification) -> Identifiability:
         statements.append(_ambiguity(config, rank, ratings))
     if config.num_free_objectives:
         statements.append("Free objectives have no meaning of their own; they hold what the named ones leave over.")
-    return Identifiability(status, *size, (*statements, *raters))
+    return Identifiability(status, *size, (*statements, *_about_raters(config, intervals)), intervals=intervals)
+
+
+def _shows_intervals(config: VRMConfig) -> bool:
+    """Whether training shows how unsure the model should be.
+
+    The second stage of (19) keeps what held-out pairs show. In one stage several observations must share a latent:
+    raters of a pair, ratings of a completion, votes on objectives. Parameters are shared by all pairs.
+    """
+    if head_class(config.head).has_parameter_uncertainty:
+        return True
+    if config.two_stages:
+        return config.has_reward_uncertainty
+    seen = config.learned_disagreement or config.objectives_with_ratings or config.objectives_with_votes
+    return bool(config.has_reward_uncertainty and seen)
+
+
+def _about_raters(config: VRMConfig, intervals: bool) -> list[str]:
+    """What is missing because no pair was judged twice, or because held-out pairs did not ask for it."""
+    head = head_class(config.head)
+    able = {"features": head.has_feature_uncertainty, "weights": head.has_weight_uncertainty}
+    if not config.learned_disagreement:
+        return [NO_INTERVALS if any(able.values()) and not intervals else ONE_RATER]
+    has = {"features": config.has_feature_uncertainty, "weights": config.has_weight_uncertainty}
+    missing = [part for part in able if able[part] and not has[part]]
+    if not missing:
+        return []
+    return [
+        f"There are no intervals of {' and '.join(missing)}: no spread of theirs made held-out pairs likelier than "
+        "chance would."
+    ]
 
 
 def _covered(config: VRMConfig, names: Sequence[str]) -> bool:

@@ -42,11 +42,11 @@ class RewardView:
         choice = choice or RewardChoice()
         if choice.kappa is not None and not config.has_reward_uncertainty:
             raise CannotFollowError(
-                f"head '{config.head}' has no uncertainty, so kappa would change nothing: leave it out", "kappa"
+                f"{config.head_in_words} has no uncertainty, so kappa would change nothing: leave it out", "kappa"
             )
         if choice.beta is not None and not config.has_reward_uncertainty:
             raise CannotFollowError(
-                f"head '{config.head}' has no uncertainty, so risk would change nothing: leave it out", "risk"
+                f"{config.head_in_words} has no uncertainty, so risk would change nothing: leave it out", "risk"
             )
         if steering is not None:
             steering.check(config)

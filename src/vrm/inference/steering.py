@@ -34,7 +34,7 @@ class Steering:
             )
         if self.emphasis and not config.has_weight_uncertainty:
             raise CannotFollowError(
-                f"head '{config.head}' has no concentration to add counts to, so it cannot be emphasized", "emphasis"
+                f"{config.head_in_words} has no concentration to add counts to, so it cannot be emphasized", "emphasis"
             )
         wrong = {name: count for name, count in self.emphasis.items() if not 0 <= count < float("inf")}
         if wrong:

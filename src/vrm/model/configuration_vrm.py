@@ -7,7 +7,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, __version__
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from vrm.choices import BackboneKind, LossName, Pooling, RewardScale
+from vrm.choices import BackboneKind, LossName, Pooling, RewardScale, StagePart
 from vrm.core.predictive import RewardUnits
 from vrm.errors import ConfigError, check_choice
 from vrm.model.heads.registry import head_class
@@ -29,8 +29,9 @@ class VRMConfig(PretrainedConfig):
         head_dropout: dropout in the head's networks, in [0, 1).
         prior_concentration: alpha0, the same for every objective, > 0.
         initial_log_variance: of the semantic features.
-        loss: `variational` (7) or `marginal` (7'), which it was trained with; counts of (13) are pseudo-observations
-            under the second alone.
+        loss: `variational` (7), `marginal` (7') or `staged` (19), which it was trained with; counts of (13) are
+            pseudo-observations under the last two.
+        stage_parts: what the second stage of (19) has kept, of `vrm.choices.StagePart`.
         feature_layers: hidden states that feed the head, as indices into `hidden_states` (0 is the embedding, -1 the
             last); several are concatenated.
         poolings: encoders only, any of `mean`, `max`, `cls`; several are concatenated.
@@ -98,6 +99,7 @@ class VRMConfig(PretrainedConfig):
         nuisance: dict[str, Any] | None = None,
         models_ties: bool = False,
         learned_disagreement: bool = False,
+        stage_parts: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self.backbone_config = _as_config(backbone_config)
@@ -107,7 +109,7 @@ class VRMConfig(PretrainedConfig):
         self.num_free_objectives, self.num_features = num_free_objectives, num_features
         self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
         self.prior_concentration, self.initial_log_variance = prior_concentration, initial_log_variance
-        self.loss = str(loss)
+        self.loss, self.stage_parts = str(loss), [str(part) for part in stage_parts or []]
         self.feature_layers = list(feature_layers or [-1])
         self.poolings = [str(name) for name in poolings or ["mean"]]
         self.prompt_boundary_ids = prompt_boundary_ids
@@ -131,6 +133,8 @@ class VRMConfig(PretrainedConfig):
         check_choice("backbone_kind", self.backbone_kind, BackboneKind)
         check_choice("reward_scale", self.reward_scale, RewardScale)
         check_choice("loss", self.loss, LossName)
+        for part in self.stage_parts:
+            check_choice("stage_parts", part, StagePart)
         for pooling in self.poolings:
             check_choice("poolings", pooling, Pooling)
         if len(set(self.objective_names)) != self.num_objectives:
@@ -171,18 +175,36 @@ class VRMConfig(PretrainedConfig):
     @property
     def has_weight_uncertainty(self) -> bool:
         """Whether the objective weights are a distribution, with a concentration, and not a point."""
-        return head_class(self.head).has_weight_uncertainty
+        return head_class(self.head).has_weight_uncertainty and self._keeps(StagePart.CONCENTRATION)
 
     @property
     def has_feature_uncertainty(self) -> bool:
         """Whether the semantic features, and with them the rewards, have a variance."""
-        return head_class(self.head).has_feature_uncertainty
+        return head_class(self.head).has_feature_uncertainty and self._keeps(StagePart.VARIANCE)
+
+    @property
+    def two_stages(self) -> bool:
+        """Whether means are trained first, and a spread is added where held-out pairs ask for one (19)."""
+        return self.loss == LossName.STAGED
+
+    @property
+    def counts_are_observations(self) -> bool:
+        """Whether the likelihood of labels set the concentration, so that counts of (13) weigh as observations do."""
+        return self.loss != LossName.VARIATIONAL
+
+    @property
+    def head_in_words(self) -> str:
+        """The head as messages name it that say what it has not."""
+        return f"head '{self.head}'" + (" in two stages" if self.two_stages else "")
+
+    def _keeps(self, part: StagePart) -> bool:
+        return not self.two_stages or part in self.stage_parts
 
     @property
     def has_reward_uncertainty(self) -> bool:
         """Whether rewards have a variance, from the weights, the features, or doubt about the head's parameters."""
         head = head_class(self.head)
-        return head.has_weight_uncertainty or head.has_feature_uncertainty or head.has_parameter_uncertainty
+        return self.has_weight_uncertainty or self.has_feature_uncertainty or head.has_parameter_uncertainty
 
     @property
     def knows_ties(self) -> bool:

@@ -22,6 +22,47 @@ class RowCounts:
     eval: int
 
 
+@dataclass(frozen=True)
+class StagePartTrial:
+    """One part of the second stage (19), tried beside those kept before it.
+
+    Attributes:
+        part: of `vrm.choices.StagePart`.
+        kept: whether it, and what it rests on, stayed.
+        gain: in the log-likelihood of held-out pairs of prompts that it was not fitted on, in nats a judgment.
+        standard_error: of the gain, over prompts.
+    """
+
+    part: str
+    kept: bool
+    gain: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class SecondStage:
+    """What the second stage of a run tried and kept.
+
+    Attributes:
+        pairs: held-out pairs that it was fitted on.
+        judgments: of these pairs.
+        prompts: of these pairs.
+        kept: parts that the model has.
+        values: their constants: the temperature, the tie threshold, the variance of a feature as a share of the
+            variance of its means, the total concentration; the last two at average texts.
+        trials: in order.
+        not_tried: why variances were not tried; empty where they were.
+    """
+
+    pairs: int
+    judgments: int
+    prompts: int
+    kept: tuple[str, ...]
+    values: dict[str, float]
+    trials: tuple[StagePartTrial, ...]
+    not_tried: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunDocument(Document):
     """`run.json`: what a finished run was made with, what it reached and what it cost.
@@ -35,6 +76,7 @@ class RunDocument(Document):
         objectives: names of the model's objectives.
         parameters: numbers of parameters of the head and of the backbone.
         nuisance: the fitted offset; None for runs without one.
+        second_stage: what it kept; None for runs of one stage. `metrics` are those before it.
         metrics: of the kept checkpoint on the rows that chose it; empty without such rows.
         versions: {package: version}.
         compiled: whether the backbone was compiled.
@@ -49,14 +91,16 @@ class RunDocument(Document):
     objectives: tuple[str, ...] = ()
     parameters: dict[str, int] = field(default_factory=dict)
     nuisance: dict[str, Any] | None = None
+    second_stage: SecondStage | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     compiled: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     def json_fields(self) -> dict[str, Any]:
-        """The fields; `nuisance` only where there is one."""
-        return {name: value for name, value in field_values(self).items() if name != "nuisance" or value is not None}
+        """The fields; `nuisance` and `second_stage` only where there is one."""
+        optional = ("nuisance", "second_stage")
+        return {name: value for name, value in field_values(self).items() if name not in optional or value is not None}
 
 
 @dataclass(frozen=True)

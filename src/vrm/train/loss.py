@@ -13,8 +13,9 @@ from vrm.core.losses import LossTerms, LossWeights, WeightedLoss, marginal_terms
 from vrm.labels import likelihoods
 from vrm.model.modeling_vrm import VRMOutput
 
-DEFAULT_SAMPLES = {"variational": 4, "marginal": 8}
-"""Draws of w by loss. The log of a mean in (7') is biased with few (docs/decisions/0101); (7) is not."""
+DEFAULT_SAMPLES = {LossName.VARIATIONAL: 4, LossName.MARGINAL: 8, LossName.STAGED: 1}
+"""Draws of w by loss. The log of a mean in (7') is biased with few (docs/decisions/0101); (7) is not.
+The weights of the first stage of (19) are points."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class TrainingLoss:
     """A loss by name, and the multipliers of its terms.
 
     Attributes:
-        name: `variational` (7) or `marginal` (7').
+        name: `variational` (7), `marginal` (7'), or `staged`, whose first stage is (7) for heads of means (19).
         weights: multipliers of the raw terms, those of the KLs at the end of their warm-up.
         num_samples: draws of w.
         num_nodes: Gauss-Hermite nodes.
@@ -37,7 +38,7 @@ class TrainingLoss:
 
     def terms(self, output: VRMOutput, batch: dict[str, Tensor], prior_concentration: Tensor) -> LossTerms:
         """Raw terms of each judgment of a batch, (batch,)."""
-        function = variational_terms if self.name == LossName.VARIATIONAL else marginal_terms
+        function = marginal_terms if self.name == LossName.MARGINAL else variational_terms
         return function(
             output.posteriors,
             Judgments(**batch),

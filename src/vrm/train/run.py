@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
-from vrm.choices import Tuning
+from vrm.choices import LossName, Tuning
 from vrm.config import RunConfig
 from vrm.core.losses import LossWeights
 from vrm.files import new_folder, write_text
@@ -22,7 +22,7 @@ from vrm.results import to_text
 from vrm.results.base import versions
 from vrm.results.formats import FEW_PROMPTS, scale_rows
 from vrm.results.header import overlong_counts
-from vrm.results.run import RowCounts, RunDocument
+from vrm.results.run import RowCounts, RunDocument, SecondStage
 from vrm.train.adapters import check_adapters, with_adapters
 from vrm.train.arguments import training_arguments
 from vrm.train.callbacks import HistoryWriter, ProgressBar, say_kept
@@ -42,6 +42,13 @@ from vrm.train.output import (
 from vrm.train.passes import FeatureDataset, passes_of
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
+from vrm.train.second_stage import (
+    HeldOut,
+    add_second_stage,
+    check_held_out,
+    check_stages,
+    describe_second_stage,
+)
 from vrm.train.setup import RunData, build_model, check_backbone, load_data
 from vrm.train.trainer import VRMTrainer
 
@@ -94,8 +101,7 @@ def run_training(
         return TrainResult(output / MODEL, summary.metrics, summary)
     checkpoint = _starting_point(config, resume)
     check_adapters(config.model)
-    data = data or load_data(config.data, config.seed)
-    say(data.report)
+    data = _rows(config, data)
     model, tokenizer = build_model(config, data)
     if is_main_process():
         inputs = run_inputs(config, data, model, tokenizer)
@@ -111,10 +117,11 @@ def run_training(
     metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
     final = trainer.accelerator.unwrap_model(trained)
     final = final.merge_and_unload() if config.model.tuning == Tuning.LORA else final
+    stage = _second_stage(config, final, trainer, prepared)
     _store_reward_scale(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
-    summary = replace(summary, source_rows=data.source_rows, compiled=compiled, seconds=seconds)
+    summary = replace(summary, source_rows=data.source_rows, compiled=compiled, second_stage=stage, seconds=seconds)
     if trainer.is_world_process_zero():
         with new_folder(output / MODEL) as folder:
             save_model(final, tokenizer, folder)
@@ -122,9 +129,18 @@ def run_training(
     return TrainResult(output / MODEL, metrics, summary)
 
 
+def _rows(config: RunConfig, data: RunData | None) -> RunData:
+    """The rows of the run, read unless they are given."""
+    data = data or load_data(config.data, config.seed)
+    say(data.report)
+    check_held_out(config, data)
+    return data
+
+
 def _starting_point(config: RunConfig, resume: bool) -> Path | None:
     """The checkpoint to go on from; None for a new run."""
     check_closed_form(config.model)
+    check_stages(config)
     check_backbone(config.model)
     if not resume:
         return None
@@ -212,6 +228,19 @@ def _best_by(evaluation: Any) -> str | None:
     if evaluation is None:
         return None
     return "nll" if any(item.judgment.is_comparison for item in evaluation.items) else "loss"
+
+
+def _second_stage(
+    config: RunConfig, model: VRMForSequenceClassification, trainer: VRMTrainer, data: PreparedRows
+) -> SecondStage | None:
+    """Add to the trained means what held-out pairs ask for (19); None for runs of one stage."""
+    if config.loss.name != LossName.STAGED:
+        return None
+    batch_size = trainer.args.per_device_eval_batch_size
+    held = HeldOut(data, batch_size, trainer._prepare_inputs, trainer.compute_loss_context_manager, config.seed)
+    found = add_second_stage(model, held)
+    say(describe_second_stage(found))
+    return found
 
 
 @torch.no_grad()

@@ -201,6 +201,7 @@ class Identifiability:
         num_objectives: K.
         num_features: d.
         statements: sentences for people.
+        intervals: whether training shows how wide intervals should be; where it does not, `vrm explain` prints none.
     """
 
     status: Identification
@@ -208,6 +209,7 @@ class Identifiability:
     num_objectives: int
     num_features: int
     statements: tuple[str, ...]
+    intervals: bool = True
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,23 @@ def test_lines_fit_into_the_terminal(width, count, encoding):
     assert "?????" not in text
 
 
+def test_intervals_that_training_does_not_show_are_not_printed():
+    found = explanation()
+    unknown = replace(found.identifiability, statements=("Intervals are not known.",), intervals=False)
+    text = printed(replace(found, identifiability=unknown))
+    for words in ("90 % intervals", "[0.30, 0.90]", "[-0.30, +2.60]", "how good is it?", "┝"):
+        assert words in printed(found)
+        assert words not in text
+    for words in (
+        "safety       0.60",
+        "A beats B with probability 0.83   (margin +1.10 log-odds)",
+        "because of safety +1.20",
+        "Total concentration 10.0 = 6.0 of the model",
+        "Intervals are not known.",
+    ):
+        assert words in text
+
+
 def test_a_narrow_terminal_cuts_no_name():
     text = printed(explanation(), 40)
     assert "[0.30, 0.90]" in text

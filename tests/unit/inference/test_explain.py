@@ -14,7 +14,7 @@ from vrm.data.schema import Judgment
 from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain, explain_row, label, mixture_quantiles
 from vrm.inference.extraction import ExtractionOptions
-from vrm.inference.identifiability import identifiability
+from vrm.inference.identifiability import NO_INTERVALS, ONE_RATER, identifiability
 from vrm.inference.steering import Steering
 from vrm.model import load_model
 from vrm.wire.explanation import reasons_in_words
@@ -170,6 +170,29 @@ def test_what_can_be_read_into_weights(make_tiny_model, fields, status, words):
     assert found.status == status
     assert words in " ".join(found.statements)
     assert ("no meaning of their own" in " ".join(found.statements)) == (model.config.num_free_objectives > 0)
+
+
+INTERVALS = [
+    ({}, True, ONE_RATER),
+    ({"objectives_with_ratings": []}, False, NO_INTERVALS),
+    ({"objectives_with_ratings": [], "objectives_with_votes": ["safety"]}, True, ONE_RATER),
+    ({"objectives_with_ratings": [], "learned_disagreement": True}, True, None),
+    ({"loss": "staged"}, False, NO_INTERVALS),
+    ({"loss": "staged", "learned_disagreement": True}, False, "no intervals of features and weights"),
+    ({"loss": "staged", "learned_disagreement": True, "stage_parts": ["feature_variance"]}, True, "of weights:"),
+    ({"loss": "staged", "stage_parts": ["concentration", "feature_variance"]}, True, ONE_RATER),
+    ({"head": "gated", "objectives_with_ratings": []}, False, ONE_RATER),
+    ({"head": "bottleneck", "objectives_with_ratings": []}, False, NO_INTERVALS),
+]
+
+
+@pytest.mark.parametrize(("fields", "shown", "words"), INTERVALS)
+def test_intervals_are_shown_where_training_shows_how_wide_they_are(make_tiny_model, fields, shown, words):
+    found = identifiability(load_model(make_tiny_model(**fields))[0])
+    assert found.intervals == shown
+    said = [entry for entry in found.statements if "interval" in entry or "raters differ" in entry]
+    assert len(said) == (words is not None)
+    assert words is None or words in said[0]
 
 
 def test_counts_are_pseudo_observations_under_the_marginal_loss_alone(make_tiny_model, explanation):

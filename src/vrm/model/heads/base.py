@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors, RatingModel
+from vrm.model.heads.inputs import InputNorm
+from vrm.model.heads.spread import Spread
 
 LOG_VARIANCE_RANGE = (-10.0, 4.0)
 
@@ -24,6 +26,11 @@ class HeadSettings(Protocol):
     prior_concentration: float
     initial_log_variance: float
     models_ties: bool
+    stage_parts: list[str]
+
+    @property
+    def two_stages(self) -> bool:
+        """Whether it is trained as (19) has it."""
 
     @property
     def num_objectives(self) -> int:
@@ -42,36 +49,6 @@ class HeadSettings(Protocol):
         """Width of the head's input."""
 
 
-class InputNorm(nn.Module):
-    """Layer norm of each pooled block apart, then a fixed standardization of every input.
-
-    The buffers are zeros and ones until `fit` sets them from frozen training features: hidden states share a large
-    common direction, and without it the head spends its first epochs on unlearning that.
-    """
-
-    def __init__(self, num_blocks: int, width: int) -> None:
-        super().__init__()
-        self.num_blocks = num_blocks
-        # Named dtypes: `from_pretrained(dtype=...)` changes the default one while it builds a model.
-        self.register_buffer("loc", torch.zeros(num_blocks * width, dtype=torch.float32))
-        self.register_buffer("inverse_scale", torch.ones(num_blocks * width, dtype=torch.float32))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(..., num_blocks * width) to the same shape, float32."""
-        return (self._blockwise(inputs) - self.loc) * self.inverse_scale
-
-    def _blockwise(self, inputs: Tensor) -> Tensor:
-        blocks = inputs.float().unflatten(-1, (self.num_blocks, -1))
-        return nn.functional.layer_norm(blocks, blocks.shape[-1:]).flatten(-2)
-
-    @torch.no_grad()
-    def fit(self, inputs: Tensor) -> None:
-        """Set mean and scale from a sample of training inputs (rows, num_blocks * width)."""
-        normed = self._blockwise(inputs)
-        self.loc.copy_(normed.mean(0))
-        self.inverse_scale.copy_(1.0 / normed.std(0).clamp_min(1e-2))
-
-
 def two_layers(config: HeadSettings, outputs: int) -> nn.Sequential:
     """A network of one hidden layer, from the head's input to `outputs` numbers."""
     hidden = config.hidden_size_head
@@ -84,6 +61,9 @@ class JudgmentHead(nn.Module):
 
     As it stands a head has one objective, whose weight is 1, and features without variance. Subclasses override what
     differs, and state what they can do in the class attributes.
+
+    In two stages (19) the networks of every head give means alone, as those of a head without distributions, and
+    `spread` adds what the second stage has found.
 
     Attributes:
         has_weight_uncertainty: whether the weights are a Dirichlet with a concentration, and not a point.
@@ -108,7 +88,8 @@ class JudgmentHead(nn.Module):
         self.num_objectives = config.num_objectives
         self.num_features = 1 if self.is_scalar else config.num_features
         self.completion_norm = InputNorm(config.num_blocks, config.backbone_hidden_size)
-        self.features = self.feature_network(config, self.num_features * (1 + int(self.has_feature_uncertainty)))
+        self.gives_variance = self.has_feature_uncertainty and not config.two_stages
+        self.features = self.feature_network(config, self.num_features * (1 + int(self.gives_variance)))
         if self.is_scalar:
             self.register_buffer("decoder", torch.ones(1, 1, dtype=torch.float32))
         else:
@@ -118,6 +99,7 @@ class JudgmentHead(nn.Module):
         self.initial_log_variance = config.initial_log_variance
         # c0 of (15). Models of data without ties, and those saved before it, have none: their c is 0.
         self.raw_tie_threshold = nn.Parameter(torch.zeros(())) if config.models_ties else None
+        self.spread = Spread(config, self.num_features) if config.two_stages else None
 
     def feature_network(self, config: HeadSettings, outputs: int) -> nn.Module:
         """The network from a completion's input to means, and log variances where features have them."""
@@ -135,10 +117,12 @@ class JudgmentHead(nn.Module):
                 module.inverse_scale.fill_(1.0)
         last = self._last_layer()
         last.weight.mul_(0.1)
-        if self.has_feature_uncertainty:
+        if self.gives_variance:
             last.bias[self.num_features :].fill_(self.initial_log_variance)
         if self.raw_tie_threshold is not None:
             self.raw_tie_threshold.zero_()
+        if self.spread is not None:
+            self.spread.reset_parameters()
         if self.is_scalar:
             self.decoder.fill_(1.0)
         else:
@@ -159,13 +143,16 @@ class JudgmentHead(nn.Module):
             `Posteriors` in float32.
         """
         with torch.autocast(completion_features.device.type, enabled=False):
-            return Posteriors(
+            posteriors = Posteriors(
                 self.objective_weights(prompt_features),
                 self.semantic_features(completion_features),
                 self.decoder,
                 self.rating_model(),
                 self.tie_threshold(),
             )
+            if self.spread is None:
+                return posteriors
+            return self.spread(posteriors, prompt_features, completion_features)
 
     def with_linear_end(self, prompt_features: Tensor, completion_features: Tensor) -> Posteriors:
         """As `forward`, with all that is linear at the head's end in A.
@@ -189,7 +176,7 @@ class JudgmentHead(nn.Module):
     def semantic_features(self, completion_features: Tensor) -> SemanticFeatures:
         """Features of the completions, (batch, num_completions, num_features)."""
         outputs = self.features(self.completion_norm(completion_features))
-        if not self.has_feature_uncertainty:
+        if not self.gives_variance:
             return SemanticFeatures(outputs, torch.zeros_like(outputs))
         loc, log_variance = outputs.chunk(2, -1)
         return SemanticFeatures(loc, log_variance.clamp(*LOG_VARIANCE_RANGE).exp())
@@ -216,11 +203,16 @@ class JudgmentHead(nn.Module):
         """
         if self.raw_tie_threshold is not None:
             self.raw_tie_threshold.fill_(math.log(math.expm1(tie_threshold)))
-        if shared_variance is not None and self.has_feature_uncertainty:
+        if shared_variance is not None and self.gives_variance:
             self._last_layer().bias[self.num_features :].zero_()
             mean_row = self.decoder.mean(0)
             common = 0.5 * shared_variance - mean_row[1:].square().sum()
             self.decoder[:, 0] += common.clamp_min(0.0).sqrt() - mean_row[0]
+
+    @torch.no_grad()
+    def scale_rewards(self, factor: float) -> None:
+        """Multiply every reward; what the head says of ratings stays."""
+        self.decoder.mul_(factor)
 
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the head's inputs by a sample of training inputs, each (rows, feature_size).

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vrm.core.distributions import ObjectiveWeights
 from vrm.core.posteriors import MIN_RATING_SCALE, RatingModel
-from vrm.model.heads.base import HeadSettings, InputNorm, JudgmentHead, two_layers
+from vrm.model.heads.base import HeadSettings, JudgmentHead, two_layers
+from vrm.model.heads.inputs import InputNorm
 
 
 class ObjectivesHead(JudgmentHead):
@@ -21,7 +22,8 @@ class ObjectivesHead(JudgmentHead):
         super().__init__(config)
         self.prompt_norm = InputNorm(config.num_blocks, config.backbone_hidden_size)
         # One logit an objective, and the log of the total concentration where the weights have one.
-        outputs = self.num_objectives + int(self.has_weight_uncertainty)
+        self.gives_concentration = self.has_weight_uncertainty and not config.two_stages
+        outputs = self.num_objectives + int(self.gives_concentration)
         self.weights = two_layers(config, outputs)
         self.log_rating_slope = nn.Parameter(torch.zeros(()))
         self.rating_offset = nn.Parameter(torch.zeros(self.num_objectives))
@@ -32,7 +34,7 @@ class ObjectivesHead(JudgmentHead):
         """Initial values of the base, near-flat weights of total K, and a neutral rating model."""
         super().reset_parameters()
         self.weights[-1].weight.mul_(0.1)
-        if self.has_weight_uncertainty:
+        if self.gives_concentration:
             self.weights[-1].bias[-1] = math.log(self.num_objectives)
         self.log_rating_slope.zero_()
         self.rating_offset.zero_()
@@ -40,7 +42,10 @@ class ObjectivesHead(JudgmentHead):
 
     def objective_weights(self, prompt_features: Tensor) -> ObjectiveWeights:
         """Weights of the objectives, (batch, num_objectives), from the prompt alone."""
-        return self.weights_from(self.weights(self.prompt_norm(prompt_features)))
+        outputs = self.weights(self.prompt_norm(prompt_features))
+        if self.has_weight_uncertainty and not self.gives_concentration:
+            return ObjectiveWeights(outputs.softmax(-1))
+        return self.weights_from(outputs)
 
     def weights_from(self, outputs: Tensor) -> ObjectiveWeights:
         """Weights from the outputs of the prompt's network: a point, by a softmax of K logits."""
@@ -62,10 +67,16 @@ class ObjectivesHead(JudgmentHead):
 
     def _spread_of_scores(self) -> Tensor | None:
         """Variance of o_k at the start, mean over the objectives; None where features have none."""
-        if not self.has_feature_uncertainty:
+        if not self.gives_variance:
             return None
         variance = self._last_layer().bias[self.num_features :].exp()
         return (self.decoder.square() * variance).sum(-1).mean()
+
+    @torch.no_grad()
+    def scale_rewards(self, factor: float) -> None:
+        """As in the base; the slope of (5) falls by as much."""
+        super().scale_rewards(factor)
+        self.log_rating_slope.sub_(math.log(factor))
 
     def fit_inputs(self, prompt_features: Tensor, completion_features: Tensor) -> None:
         """Standardize the inputs of both networks."""
