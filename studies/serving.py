@@ -1,6 +1,6 @@
 """Throughput and latency of `vrm serve` beside `vrm score`, and beside a server of OpenRLHF's design.
 
-python studies/serving.py [--backbone embedded | decoder | --model DIR] [--json FILE] [--quick]
+python -m studies.serving [--backbone embedded | decoder | --model DIR] [--json FILE] [--quick]
 
 Sixty-four clients send one query each at a time, as OpenRLHF's rollouts do. Three ways to judge the same texts with the
 same model and engine settings, in turn, several times over:
@@ -9,7 +9,8 @@ same model and engine settings, in turn, several times over:
     vrm serve   the server, asked over HTTP
     blocking    a server that judges a request as it comes, one at a time, in its event loop: OpenRLHF's design
 
-Two kinds of texts: every prompt its own, and sixteen completions of each of a few long prompts.
+Two kinds of texts: every prompt its own, and sixteen completions of each of a few long prompts. The table has the
+processor time of each way beside its speed: other work on the machine disturbs that less.
 """
 
 from __future__ import annotations
@@ -28,120 +29,35 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 from fastapi import FastAPI, Request
+from studies.serving_inputs import QUICK, Sizes, Text, make_model, make_texts
 
 from vrm.cli.console import quiet_libraries
-from vrm.data.planted import planted_corpus
 
 HOST = "127.0.0.1"
 START_LIMIT = 120
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured."""
-
-    prompts: int = 320
-    long_prompts: int = 12
-    completions: int = 16
-    long_prompt_words: int = 220
-    clients: int = 64
-    rounds: int = 3
-
-
-QUICK = Sizes(prompts=24, long_prompts=2, completions=4, long_prompt_words=40, clients=8, rounds=1)
-
-
-@dataclass(frozen=True)
-class Text:
-    """A prompt and one completion."""
-
-    prompt: str
-    completion: str
-
-
 @dataclass
 class Measured:
-    """One way to judge one kind of texts: median over rounds; latencies in milliseconds, of all rounds."""
+    """One way to judge one kind of texts: medians over rounds; latencies of all rounds; all times in milliseconds.
+
+    `processor` is the time of the process that judges and `clients` that of the clients, a text.
+    """
 
     case: str
     way: str
     texts_per_second: float
+    processor: float
+    clients: float | None = None
     p50: float | None = None
     p90: float | None = None
     p99: float | None = None
-
-
-# Texts and models
-
-
-def make_texts(sizes: Sizes) -> dict[str, list[Text]]:
-    """Prompts and completions of the quickstart corpus; a long prompt is some of its completions and a question."""
-    rows = planted_corpus(raters=False).train
-    prompts = [str(row.prompt[0]["content"]) for row in rows]  # type: ignore[index]
-    completions = [" " + str(text[0]["content"]) for row in rows for text in row.completions]  # type: ignore[index]
-    own = [
-        Text(*pair) for pair in zip(prompts[: sizes.prompts], completions[:: len(rows[0].completions)], strict=False)
-    ]
-    words = iter(" ".join(completions).split())
-    long_prompts = [" ".join(islice(words, sizes.long_prompt_words)) for _ in range(sizes.long_prompts)]
-    rest = iter(reversed(completions))
-    shared = [Text(prompt, next(rest)) for prompt in long_prompts for _ in range(sizes.completions)]
-    return {"own prompts": own, "shared long prompts": shared}
-
-
-def make_model(backbone: str, directory: Path, texts: list[Text]) -> Path:
-    """A model with a random head over the embedded encoder, or over a random decoder."""
-    from vrm.data.chat import ensure_chat_template, prompt_boundary_ids
-    from vrm.model import VRMForSequenceClassification, save_model
-    from vrm.model.checkpoint import load_tokenizer
-
-    name = backbone if backbone == "embedded" else str(make_decoder(directory / "backbone", texts))
-    tokenizer = load_tokenizer(name)
-    kind = "encoder" if backbone == "embedded" else "decoder"
-    ensure_chat_template(tokenizer, kind)
-    model = VRMForSequenceClassification.from_backbone(
-        name,
-        head="vrm",
-        objectives=["helpfulness", "safety"],
-        num_features=8,
-        max_input_tokens=512,
-        conversational=kind == "encoder",
-        prompt_boundary_ids=prompt_boundary_ids(tokenizer),
-    )
-    save_model(model, tokenizer, directory / "model")
-    return directory / "model"
-
-
-def make_decoder(directory: Path, texts: list[Text]) -> Path:
-    """A Qwen3 of 6 layers and width 384, random, with a byte-level BPE of the texts."""
-    from transformers import Qwen3Config, Qwen3Model
-
-    from vrm.testing import byte_level_tokenizer
-
-    tokenizer = byte_level_tokenizer([text.prompt + text.completion for text in texts], size=4000, chat_template=None)
-    tokenizer.model_max_length = 1024
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=384,
-        num_hidden_layers=6,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        head_dim=64,
-        intermediate_size=1152,
-        max_position_embeddings=1024,
-        pad_token_id=0,
-        bos_token_id=None,
-        eos_token_id=0,
-    )
-    Qwen3Model(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
 
 
 # The three ways
@@ -199,6 +115,11 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
+    def processor_seconds(self) -> float:
+        """Processor time that it has taken so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
     def wait(self) -> None:
         """Return when it answers; end the program with its log if it never will."""
         limit = time.monotonic() + START_LIMIT
@@ -214,7 +135,8 @@ def server(command: list[str], log: Path) -> Iterator[Server]:
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
     with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, *command, "--port", str(port)], stdout=file, stderr=file)
+        arguments = [sys.executable, *command, "--port", str(port)]
+        process = subprocess.Popen(arguments, stdout=file, stderr=file, cwd=Path(__file__).parents[1])
     try:
         yield Server(f"http://{HOST}:{port}", process, log)
     finally:
@@ -278,36 +200,57 @@ async def connected(url: str) -> AsyncIterator[Callable[[str, bytes], Awaitable[
 
 def measure(model: Path, cases: dict[str, list[Text]], sizes: Sizes, logs: Path) -> list[Measured]:
     """All ways on all cases, in turn within a round, so that whatever else the machine does falls on all of them."""
-    rates: dict[tuple[str, str], list[float]] = {}
-    latencies: dict[tuple[str, str], list[float]] = {}
+    runs: dict[tuple[str, str], list[Run]] = {}
     serve = ["-m", "vrm.cli.main", "serve", str(model), "--device", "cpu", "--log-level", "warning"]
-    blocking = [str(Path(__file__)), "--blocking-server", str(model)]
+    blocking = ["-m", "studies.serving", "--blocking-server", str(model)]
     with server(serve, logs / "serve.log") as batched, server(blocking, logs / "blocking.log") as one_by_one:
         directly = score_directly(model)
         batched.wait()
         one_by_one.wait()
-        ways = {"vrm score": None, "vrm serve": batched.url, "blocking": one_by_one.url}
+        ways = {"vrm score": None, "vrm serve": batched, "blocking": one_by_one}
         for case, texts in cases.items():
-            for url in ways.values():  # to warm up
-                _once(url, texts[: sizes.clients], sizes, directly)
+            for asked in ways.values():  # to warm up
+                _once(asked, texts[: sizes.clients], sizes, directly)
             for _ in range(sizes.rounds):
-                for way, url in ways.items():
-                    start = time.perf_counter()
-                    seconds = _once(url, texts, sizes, directly)
-                    rates.setdefault((case, way), []).append(len(texts) / (time.perf_counter() - start))
-                    latencies.setdefault((case, way), []).extend(seconds)
-    return [_summary(*key, values, latencies[key]) for key, values in rates.items()]
+                for way, asked in ways.items():
+                    runs.setdefault((case, way), []).append(_once(asked, texts, sizes, directly))
+    return [_summary(*key, found) for key, found in runs.items()]
 
 
-def _once(url: str | None, texts: list[Text], sizes: Sizes, directly: Callable[[list[Text]], None]) -> list[float]:
-    if url is not None:
-        return asyncio.run(ask_all(url, texts, sizes.clients))
-    directly(texts)
-    return []
+@dataclass(frozen=True)
+class Run:
+    """All texts once: texts a second, milliseconds of processor time a text, and seconds of each request."""
+
+    rate: float
+    processor: float
+    clients: float | None
+    seconds: list[float]
 
 
-def _summary(case: str, way: str, rates: list[float], seconds: list[float]) -> Measured:
-    measured = Measured(case, way, statistics.median(rates))
+def _once(asked: Server | None, texts: list[Text], sizes: Sizes, directly: Callable[[list[Text]], None]) -> Run:
+    start, here, there = time.perf_counter(), time.process_time(), asked.processor_seconds() if asked else 0.0
+    seconds: list[float] = []
+    if asked:
+        seconds = asyncio.run(ask_all(asked.url, texts, sizes.clients))
+    else:
+        directly(texts)
+    rate = len(texts) / (time.perf_counter() - start)
+    own = 1e3 * (time.process_time() - here) / len(texts)
+    if not asked:
+        return Run(rate, own, None, seconds)
+    return Run(rate, 1e3 * (asked.processor_seconds() - there) / len(texts), own, seconds)
+
+
+def _summary(case: str, way: str, runs: list[Run]) -> Measured:
+    clients = [run.clients for run in runs if run.clients is not None]
+    measured = Measured(
+        case,
+        way,
+        statistics.median(run.rate for run in runs),
+        statistics.median(run.processor for run in runs),
+        statistics.median(clients) if clients else None,
+    )
+    seconds = [value for run in runs for value in run.seconds]
     if len(seconds) > 1:
         cuts = statistics.quantiles((1e3 * value for value in seconds), n=100, method="inclusive")
         measured.p50, measured.p90, measured.p99 = cuts[49], cuts[89], cuts[98]
@@ -327,8 +270,8 @@ def table(measured: list[Measured]) -> str:
     """A Markdown table."""
     times_faster = ratios(measured)
     lines = [
-        "| texts | way | texts/s | serve / this | p50 ms | p90 ms | p99 ms |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| texts | way | texts/s | serve / this | processor, ms a text | clients' | p50 ms | p90 ms | p99 ms |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in measured:
         ratio = times_faster[row.case].get(row.way)
@@ -337,6 +280,8 @@ def table(measured: list[Measured]) -> str:
             row.way,
             f"{row.texts_per_second:.1f}",
             "" if ratio is None else f"{ratio:.2f}",
+            f"{row.processor:.1f}",
+            "" if row.clients is None else f"{row.clients:.1f}",
             *("" if value is None else f"{value:.0f}" for value in (row.p50, row.p90, row.p99)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -365,7 +310,11 @@ def main() -> None:
     cases = make_texts(sizes)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        model = arguments.model or make_model(arguments.backbone, directory, [*cases["own prompts"]])
+        model = (
+            arguments.model.resolve()
+            if arguments.model
+            else make_model(arguments.backbone, directory, [*cases["own prompts"]])
+        )
         measured = measure(model, cases, sizes, directory)
     print(table(measured))
     if arguments.json:

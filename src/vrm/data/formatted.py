@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vrm.data.chat import ChatTokenizer, generation_prompt, texts_guarded_against
+from vrm.data.drafts import Draft
 from vrm.data.encoding import Part, Piece
 from vrm.data.schema import Judgment
 from vrm.data.template_guard import broken_text
-from vrm.data.tokenized import TokenizedJudgment
+from vrm.data.tokenized import TokenizedJudgment, encoded
 from vrm.errors import BoundaryError
 
 if TYPE_CHECKING:
@@ -75,12 +76,16 @@ class FormattedTokenizer(ChatTokenizer):
         Raises:
             BoundaryError: if it is not certain where the prompt ends.
         """
+        draft = self.draft_of(text, prompt)
+        return encoded(draft, self.together([draft]))
+
+    def draft_of(self, text: str, prompt: str | None = None) -> Draft:
+        """A formatted text before it is encoded; arguments and errors as of `tokenize`."""
         parts = self.split(text, prompt)
         judgment = Judgment(parts.prompt, [parts.completion])
         if parts.is_chat:
-            return TokenizedJudgment(self._prompt_ids(parts.prompt), [self._completion_ids(parts.completion)], judgment)
-        start = self.prompt(judgment)
-        return TokenizedJudgment(start.ids, [self.completion(start, parts.completion, judgment)], judgment)
+            return Draft(judgment, self._prompt_piece(parts.prompt), (self._completion_part(parts.completion),))
+        return self.draft(judgment)
 
     def split(self, text: str, prompt: str | None = None) -> SplitText:
         """Where the prompt ends: with `prompt` if the text begins with it, else with the only generation prompt.
@@ -153,25 +158,22 @@ class FormattedTokenizer(ChatTokenizer):
         end = next((end for end in ends if end and stripped.endswith(end)), None)
         return text if end is None else stripped[: -len(end)]
 
-    def _prompt_ids(self, prompt: str) -> list[int]:
+    def _prompt_piece(self, prompt: str) -> Piece:
         # Some clients take the first token off, because their own engine would add it once more.
         for token in (self.tokenizer.bos_token, self.tokenizer.cls_token):
             if token and self._frame.rendered.startswith(str(token)) and not prompt.startswith(str(token)):
                 prompt = str(token) + prompt
-        return self.encoder(Piece(prompt))
+        return Piece(prompt)
 
-    def _completion_ids(self, completion: str) -> list[int]:
+    def _completion_part(self, completion: str) -> Part:
         opening, tail, trims = self._frame.opening, self._frame.tail, self._frame.trims
         if opening.strip() and completion.startswith(opening):
             content = completion[len(opening) :]
             content = broken_text(content.strip() if trims else content, self._guarded_against)
-            return self._ids(Piece(opening), Piece(content, marked=False), Piece(tail))
+            return Part((Piece(opening), Piece(content, marked=False), Piece(tail)))
         if trims and not opening.strip():
             completion = opening + completion.strip()
-        return self._ids(Piece(broken_text(completion, self._guarded_against), marked=False), Piece(tail))
-
-    def _ids(self, *pieces: Piece) -> list[int]:
-        return Part(pieces).ids(self.encoder)
+        return Part((Piece(broken_text(completion, self._guarded_against), marked=False), Piece(tail)))
 
     @cached_property
     def _guarded_against(self) -> list[str]:

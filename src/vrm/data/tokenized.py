@@ -215,7 +215,7 @@ class JudgmentTokenizer:
             InvalidRowError: the chat template refuses it, or leaves nothing of a completion.
         """
         draft = self.chat.draft(judgment)
-        return _with_words(_encoded(draft, self.chat.together([draft])))
+        return with_words(encoded(draft, self.chat.together([draft])))
 
     def read_many(self, judgments: Iterable[Judgment]) -> Iterator[TokenizedJudgment | InvalidRowError]:
         """As `whole` for many, in order and in batches, also where nothing is left of a completion.
@@ -225,7 +225,7 @@ class JudgmentTokenizer:
         for draft, read in encoded_together(self.chat, judgments):
             if isinstance(draft, Exception) and not isinstance(draft, InvalidRowError):
                 raise draft
-            yield draft if isinstance(draft, Exception) else _encoded(draft, read)
+            yield draft if isinstance(draft, Exception) else encoded(draft, read)
 
     def fit(self, tokenized: TokenizedJudgment) -> TokenizedJudgment | None:
         """A tokenized judgment within the limit: itself, or cut by the policy, or None if dropped. All are counted."""
@@ -255,7 +255,7 @@ class JudgmentTokenizer:
             try:
                 if isinstance(row, InvalidRowError):
                     raise row
-                whole = _with_words(row)
+                whole = with_words(row)
             except InvalidRowError as error:
                 if skip:
                     self.report.refuse(error)
@@ -302,12 +302,14 @@ class JudgmentTokenizer:
         return head + ids[len(ids) - (room - len(head)) :]
 
 
-def _encoded(draft: Draft, read: Reader) -> TokenizedJudgment:
+def encoded(draft: Draft, read: Reader) -> TokenizedJudgment:
+    """A rendered row with the token ids that a reader gives its pieces."""
     completions = [part.ids(read) for part in draft.completions]
     return TokenizedJudgment(list(read(draft.prompt)), completions, draft.judgment, lost=draft.lost)
 
 
-def _with_words(row: TokenizedJudgment) -> TokenizedJudgment:
+def with_words(row: TokenizedJudgment) -> TokenizedJudgment:
+    """The row; InvalidRowError where the chat template leaves nothing of a completion."""
     if not row.says_something:
         raise one_problem(row.judgment.file, row.judgment.line, "", NOTHING_LEFT, ONLY_CALLS)
     return row

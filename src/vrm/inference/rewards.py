@@ -123,6 +123,12 @@ class BatchRewards:
         posteriors = self.batch.posteriors
         return self.units.of(objective_scores(posteriors.features.loc, posteriors.decoder))
 
+    @cached_property
+    def lists(self) -> dict[str, list[list[float]]]:
+        """The rewards by the names of their attributes, as lists: reading a tensor row by row takes longer."""
+        named = {"mean": self.mean, "std": self.std, "pessimistic": self.pessimistic, "effective": self.effective}
+        return {name: values.tolist() for name, values in named.items() if values is not None}
+
     def rows(self) -> Iterator[RowRewards]:
         """The judgments one by one."""
         return (RowRewards(self, index) for index in range(len(self.batch)))
@@ -140,12 +146,12 @@ class RowRewards:
 
     def __init__(self, rewards: BatchRewards, index: int) -> None:
         self._rewards, self._index = rewards, index
-        self.mean, self.std = self._listed(rewards.mean), self._listed(rewards.std)
-        self.pessimistic = None if rewards.pessimistic is None else self._listed(rewards.pessimistic)
-        self.effective = None if rewards.effective is None else self._listed(rewards.effective)
+        listed = {name: self._numbers(values[index]) for name, values in rewards.lists.items()}
+        self.mean, self.std = listed["mean"], listed["std"]
+        self.pessimistic, self.effective = listed.get("pessimistic"), listed.get("effective")
 
-    def _listed(self, values: Tensor) -> list[float]:
-        return numbers(values[self._index, : len(self.tokenized.completions)], self.tokenized.judgment)
+    def _numbers(self, values: list[float]) -> list[float]:
+        return numbers(values[: len(self.tokenized.completions)], self.tokenized.judgment)
 
     def _named(self, values: Tensor) -> dict[str, float]:
         return dict(zip(self._rewards.batch.objectives, numbers(values, self.tokenized.judgment), strict=True))
@@ -228,9 +234,9 @@ def check_finite(values: Tensor | Sequence[float], judgment: Judgment) -> None:
         )
 
 
-def numbers(values: Tensor, judgment: Judgment) -> list[float]:
+def numbers(values: Tensor | Sequence[float], judgment: Judgment) -> list[float]:
     """Finite numbers of a tensor (n,), in the fewest digits that a float32 needs; NumericsError names the row."""
-    listed = values.tolist()
+    listed: Sequence[float] = values.tolist() if isinstance(values, Tensor) else values
     check_finite(listed, judgment)
     return [shortest(value) for value in listed]
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import accumulate, islice
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.judged import JudgedBatch
-from vrm.model.packing import within_budget
 from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
+from vrm.serve.queue import Batch, Job, Queue, Size
 from vrm.serve.settings import ServeSettings
+from vrm.serve.shares import Share
+from vrm.serve.together import Together, each, settle
 
 T = TypeVar("T")
+Texts = TypeVar("Texts")
+"""What a request brings to be judged."""
 
-THREADS = ("tokenize", "judge", "answer", "slow-answer")
-"""One thread each: tokenizers keep state between calls, and a model has one device."""
+Tokenize: TypeAlias = Callable[[Sequence[Texts]], Sequence[list[TokenizedJudgment] | Exception]]
+"""The judgments of each request, one or more, or its error."""
+
+THREADS = ("tokenize", "answer", "slow-answer")
+"""One thread each, beside the model's: tokenizers keep state between calls, and shares have rewards in common."""
 
 LONGEST_RETRY = 60
 """Seconds of `Retry-After`, at most."""
@@ -38,44 +43,8 @@ class Judge(Protocol):
         """Judge tokenized judgments, in the order given."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """How much work judgments are.
-
-    Attributes:
-        texts: number of completions.
-        completion_tokens: tokens of all completions.
-        prompts: {hash of a prompt: its tokens}; equal prompts are work once, whichever requests they come in.
-    """
-
-    texts: int
-    completion_tokens: int
-    prompts: dict[int, int]
-
-    @classmethod
-    def of(cls, judgments: Sequence[TokenizedJudgment]) -> Size:
-        """Size of judgments."""
-        completions = [ids for judgment in judgments for ids in judgment.completions]
-        prompts = {hash(tuple(judgment.prompt)): len(judgment.prompt) for judgment in judgments}
-        return cls(len(completions), sum(map(len, completions)), prompts)
-
-    def tokens(self, beside: Collection[int] = ()) -> int:
-        """Distinct tokens in a batch that has the prompts of these hashes already."""
-        return self.completion_tokens + sum(count for key, count in self.prompts.items() if key not in beside)
-
-
-@dataclass(eq=False)
-class Job:
-    """A request on its way: its judgments, and the future of the judged batch."""
-
-    judgments: list[TokenizedJudgment]
-    size: Size
-    judged: asyncio.Future[JudgedBatch]
-    arrived: float = field(default_factory=time.monotonic)
-
-
-def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[JudgedBatch | Exception]:
-    """The judged batch of each job, or its error. All jobs are one call; one that makes it fail harms no other."""
+def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[Share | Exception]:
+    """The share of each job, or its error. All jobs are one call; one that makes it fail harms no other."""
     try:
         # The engine computes a prompt once, whichever requests it came in.
         batch = judge.judge_tokenized([judgment for job in jobs for judgment in job.judgments])
@@ -83,43 +52,59 @@ def judge_jobs(judge: Judge, jobs: Sequence[Job]) -> list[JudgedBatch | Exceptio
         if len(jobs) == 1:
             return [error]
         return [outcome for job in jobs for outcome in judge_jobs(judge, [job])]
-    ends = accumulate(len(job.judgments) for job in jobs)
-    return [batch.part(end - len(job.judgments), end) for job, end in zip(jobs, ends, strict=True)]
+    return list(Share.of(batch, [len(job.judgments) for job in jobs]))
 
 
-class Batcher:
+def _sized(
+    tokenize: Tokenize[Texts], requests: Sequence[Texts]
+) -> list[tuple[list[TokenizedJudgment], Size] | Exception]:
+    return [found if isinstance(found, Exception) else (found, Size.of(found)) for found in tokenize(requests)]
+
+
+def _answered(answers: Sequence[tuple[Callable[[Share], Any], Share]]) -> list[Any]:
+    return each(lambda answer: answer[0](answer[1]), answers)
+
+
+class Batcher(Generic[Texts]):
     """Takes requests of many clients and gives the model as much as it can do at once.
 
     `start` and `stop` are called in the event loop that `submit` runs in.
 
     Args:
+        tokenize: called in one thread only, with the texts of one or more requests.
         judge: the engine; called in one thread only.
         settings: batch size, delays and limits.
         metrics: of the server.
     """
 
-    def __init__(self, judge: Judge, settings: ServeSettings, metrics: ServeMetrics) -> None:
+    def __init__(self, tokenize: Tokenize[Texts], judge: Judge, settings: ServeSettings, metrics: ServeMetrics) -> None:
         self._judge, self._settings, self._metrics = judge, settings, metrics
-        self._waiting: deque[Job] = deque()
-        self._waiting_tokens = 0
+        self._sized = partial(_sized, tokenize)
         self._pending_requests = self._pending_texts = 0
         self._texts_per_second = 0.0
         self._accepting = False
-        self._loop_task: asyncio.Task[None] | None = None
+        self._judging: threading.Thread | None = None
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     @property
     def accepting(self) -> bool:
         """Whether new requests are taken, as long as there is room."""
-        return self._accepting and self._loop_task is not None and not self._loop_task.done()
+        return self._accepting and self._judging is not None and self._judging.is_alive()
 
     async def start(self) -> None:
         """Begin to take requests; also after `stop`."""
         self._threads = {name: ThreadPoolExecutor(1, f"vrm-{name}") for name in THREADS}
-        self._arrived, self._full, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._tokenize = Together(self._sized, self._threads["tokenize"])
+        self._answer = Together(_answered, self._threads["answer"])
+        self._idle = asyncio.Event()
         self._idle.set()
         self._accepting = True
-        self._loop_task = asyncio.create_task(self._run(), name="vrm-batches")
+        self._queue = Queue(self._settings)
+        # A daemon: a server that is told to end at once does not wait for a batch.
+        self._judging = threading.Thread(
+            target=self._judge_batches, args=(asyncio.get_running_loop(),), name="vrm-judge", daemon=True
+        )
+        self._judging.start()
 
     def refuse_new(self) -> None:
         """Take no new requests; those that were accepted go on."""
@@ -128,51 +113,41 @@ class Batcher:
     async def stop(self) -> None:
         """Answer what was accepted, then end all threads."""
         self.refuse_new()
-        if self._loop_task is None:
+        if self._judging is None:
             return
         await self._idle.wait()
-        self._loop_task.cancel()
-        await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._queue.close()
+        await asyncio.to_thread(self._judging.join)
         for thread in self._threads.values():
             thread.shutdown()
 
-    async def submit(
-        self,
-        texts: int,
-        tokenize: Callable[[], list[TokenizedJudgment]],
-        answer: Callable[[JudgedBatch], T],
-        slow: bool = False,
-    ) -> T:
+    async def submit(self, count: int, texts: Texts, answer: Callable[[Share], T], slow: bool = False) -> T:
         """The answer to a request.
 
         Whoever cancels the call takes the request back: if the model has not begun with it, it never will.
 
         Args:
-            texts: completions of the request.
-            tokenize: gives its judgments, one or more; called in the tokenizers' thread.
-            answer: makes the answer of the judged batch; called in the answers' thread.
+            count: completions of the request.
+            texts: its texts, tokenized in the tokenizers' thread, together with those of others.
+            answer: makes the answer of its share of a judged batch; called in the answers' thread.
             slow: whether that takes long; such answers have a thread of their own and delay no others.
 
         Raises:
             RequestError: of kind `queue_full`, `stopping` where the server shuts down, or `timeout`.
         """
-        self._admit(texts)
-
-        def sized() -> tuple[list[TokenizedJudgment], Size]:
-            judgments = tokenize()
-            return judgments, Size.of(judgments)
-
+        self._admit(count)
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                judgments, size = await self._in_thread("tokenize", sized)
-                judged = await self._judged(judgments, size)
-                return await self._in_thread("slow-answer" if slow else "answer", answer, judged)
+                share = await self._judged(*await self._tokenize(texts))
+                if slow:
+                    return await self._in_thread("slow-answer", answer, share)
+                return await self._answer((answer, share))
         except TimeoutError:
             self._metrics.dropped.labels("timeout").inc()
             limit = self._settings.request_timeout
             raise RequestError(f"no answer within {limit:g} s, the limit of this server", kind="timeout") from None
         finally:
-            self._count(-1, -texts)
+            self._count(-1, -count)
             if not self._pending_requests:
                 self._idle.set()
 
@@ -205,66 +180,26 @@ class Batcher:
     async def _in_thread(self, name: str, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads[name], work, *arguments)
 
-    async def _judged(self, judgments: list[TokenizedJudgment], size: Size) -> JudgedBatch:
+    async def _judged(self, judgments: list[TokenizedJudgment], size: Size) -> Share:
         job = Job(judgments, size, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
-        self._waiting_tokens += size.tokens()
-        self._arrived.set()
-        if self._waiting_tokens >= self._settings.batch_tokens:
-            self._full.set()
+        self._queue.put(job)
         # A cancelled future is how the queue learns that nobody waits for the job any more.
         return await job.judged
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            await self._gather()
-            jobs, tokens = self._take()
-            if jobs:
-                await self._run_batch(jobs, tokens)
+    def _judge_batches(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What the model's thread does."""
+        while (batch := self._queue.take()) is not None:
+            start = time.monotonic()
+            outcomes = judge_jobs(self._judge, batch.jobs)
+            try:
+                loop.call_soon_threadsafe(self._hand_out, batch, outcomes, time.monotonic() - start)
+            except RuntimeError:  # the loop has ended without `stop`, and nobody waits any more
+                return
 
-    async def _gather(self) -> None:
-        """Give others the time to join the oldest request's batch, unless there is enough for one already."""
-        if not self._waiting:
-            return
-        remaining = self._waiting[0].arrived + self._settings.queue_delay - time.monotonic()
-        if remaining > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(remaining):
-                    await self._full.wait()
-
-    def _take(self) -> tuple[list[Job], int]:
-        """Jobs of the next batch, the oldest first, and their distinct tokens; those that were given up are dropped."""
-        prompts: dict[int, int] = {}
-
-        def tokens_beside(jobs: Sequence[Job], job: Job) -> int:
-            # It is asked job by job, so the prompts of all but the last are there already.
-            for last in jobs[-1:]:
-                prompts.update(last.size.prompts)
-            return job.size.tokens(prompts)
-
-        waiting = deque(job for job in self._waiting if not job.judged.done())
-        jobs = next(within_budget(waiting, self._settings.batch_tokens, tokens_beside), [])
-        self._waiting = deque(islice(waiting, len(jobs), None))
-        self._waiting_tokens = sum(job.size.tokens() for job in self._waiting)
-        distinct = {key: tokens for job in jobs for key, tokens in job.size.prompts.items()}
-        if not self._waiting:
-            self._arrived.clear()
-        if self._waiting_tokens < self._settings.batch_tokens:
-            self._full.clear()
-        return jobs, sum(job.size.completion_tokens for job in jobs) + sum(distinct.values())
-
-    async def _run_batch(self, jobs: list[Job], tokens: int) -> None:
-        start = time.monotonic()
-        outcomes = await self._in_thread("judge", judge_jobs, self._judge, jobs)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.judged.done():  # given up while the model was at work
-                continue
-            if isinstance(outcome, Exception):
-                job.judged.set_exception(outcome)
-            else:
-                job.judged.set_result(outcome)
-        self._observe(sum(job.size.texts for job in jobs), tokens, time.monotonic() - start)
+    def _hand_out(self, batch: Batch, outcomes: Sequence[Share | Exception], seconds: float) -> None:
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
+            settle(job.judged, outcome)
+        self._observe(sum(job.size.texts for job in batch.jobs), batch.tokens, seconds)
 
     def _observe(self, texts: int, tokens: int, seconds: float) -> None:
         rate = texts / max(seconds, 1e-6)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from fastapi import Request
 
 from vrm.data.schema import Judgment
-from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import CannotFollowError, ConfigError
 from vrm.inference.engine import RewardEngine
-from vrm.inference.judged import JudgedBatch
 from vrm.inference.reward_choice import RewardChoice
 from vrm.inference.rewards import RewardView, RowRewards
 from vrm.inference.steering import Steering
@@ -21,9 +20,13 @@ from vrm.serve.batching import Batcher
 from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
+from vrm.serve.shares import Share
 from vrm.serve.texts import Conversation, Formatted, RequestTokenizer
 
 T = TypeVar("T")
+
+_VIEWS = 128
+"""Choices of rewards that are remembered, so that requests with equal ones share a view."""
 
 
 class Service:
@@ -41,8 +44,10 @@ class Service:
         if engine.steering is not None:
             raise ConfigError("the engine of a server must not be steered: every request brings its own steering")
         self.engine, self.settings, self.metrics = engine, settings or ServeSettings(), ServeMetrics()
-        self.batcher = Batcher(engine, self.settings, self.metrics)
-        self._tokenizer = RequestTokenizer(engine, self.settings, self.metrics)
+        self.batcher = Batcher(
+            RequestTokenizer(engine, self.settings, self.metrics), engine, self.settings, self.metrics
+        )
+        self._view = lru_cache(_VIEWS)(lambda choice: RewardView(engine.model.config, choice))
 
     @property
     def config(self) -> VRMConfig:
@@ -83,7 +88,7 @@ class Service:
         steering = Steering(dict(emphasis or {}), tuple(dict.fromkeys(without)), rater) if asked else None
         try:
             self.engine.check_steering(steering)
-            return RewardView(self.config, choice, steering)
+            return self._view(choice) if steering is None else RewardView(self.config, choice, steering)
         except CannotFollowError as error:
             raise RequestError(f"{error.option}: {error}", error.option) from None
 
@@ -91,7 +96,7 @@ class Service:
         self,
         request: Request,
         items: Sequence[Conversation | Formatted],
-        answer: Callable[[JudgedBatch], T],
+        answer: Callable[[Share], T],
         slow: bool = False,
     ) -> T:
         """Judge the items of a request and make its answer, in the threads for it.
@@ -105,19 +110,15 @@ class Service:
         Raises:
             RequestError: a text that does not fit, a full queue, or another kind of `STATUS`.
         """
-        texts = sum(item.count for item in items)
-
-        def tokenize() -> list[TokenizedJudgment]:
-            return [self._tokenizer(item) for item in items]
-
-        return await until_gone(request, self.batcher.submit(texts, tokenize, answer, slow), self.metrics)
+        count = sum(item.count for item in items)
+        return await until_gone(request, self.batcher.submit(count, items, answer, slow), self.metrics)
 
     async def rewards(
         self, request: Request, items: Sequence[Conversation | Formatted], choice: RewardChoice
     ) -> list[RowRewards]:
         """Rewards of the items of a request, none for none; see `judge`."""
         view = self.view(choice)
-        return await self.judge(request, items, lambda judged: list(view(judged).rows())) if items else []
+        return await self.judge(request, items, lambda share: share.rewards(view)) if items else []
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, T], metrics: ServeMetrics) -> T:

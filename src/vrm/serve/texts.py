@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from vrm.data import fields, texts
+from vrm.data.drafts import Draft
+from vrm.data.encoding import Reader
 from vrm.data.fields import RowCheck
 from vrm.data.formatted import FormattedTokenizer
 from vrm.data.problems import InvalidRowError
 from vrm.data.schema import Judgment, Text
-from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
+from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment, encoded, with_words
 from vrm.errors import OverlongError, VrmError
 from vrm.inference.engine import RewardEngine
 from vrm.serve.errors import RequestError, size_of
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
+from vrm.serve.together import each
 from vrm.wire.schema import JudgmentRequest, Message
 from vrm.wire.schema import Text as WireText
 
 SOURCE = "request"
+
+T = TypeVar("T")
 
 
 def check_number(values: Sequence[object], most: int, param: str) -> None:
@@ -67,6 +73,11 @@ class Conversation:
     def count(self) -> int:
         """How many completions it has."""
         return len(self.judgment.completions)
+
+    @property
+    def params(self) -> tuple[str, str]:
+        """The fields that prompt and completions stand in."""
+        return self.prompt_param, self.completions_param
 
 
 def conversation_of(request: JudgmentRequest, settings: ServeSettings) -> Conversation:
@@ -141,9 +152,18 @@ class Formatted:
     param: str
     count = 1
 
+    @property
+    def params(self) -> tuple[str, str]:
+        """The fields that prompt and completion stand in."""
+        return self.param, self.param
+
+
+Items: TypeAlias = Sequence[Conversation | Formatted]
+"""The texts of one request."""
+
 
 class RequestTokenizer:
-    """Tokenizes the texts of requests. Tokenizers keep state between calls: use it from one thread.
+    """Tokenizes the texts of requests, many at once. Tokenizers keep state between calls: use it from one thread.
 
     Args:
         engine: gives the limit and the policy for overlong texts.
@@ -156,21 +176,33 @@ class RequestTokenizer:
         self._settings, self._metrics = settings, metrics
         self._formatted = FormattedTokenizer(engine.tokenizer, wrap_text=engine.model.config.conversational)
 
-    def __call__(self, item: Conversation | Formatted) -> TokenizedJudgment:
-        """Token ids of a conversation or formatted text, within the limit.
+    def __call__(self, requests: Sequence[Items]) -> list[list[TokenizedJudgment] | Exception]:
+        """Token ids of each request's conversations and formatted texts, within the limit, or the request's error.
 
-        Raises:
-            RequestError: the chat template refuses it, the end of the prompt is not certain (see `FormattedTokenizer`),
-                or it does not fit into the model.
+        That is a RequestError where the chat template refuses a text, the end of a prompt is not certain (see
+        `FormattedTokenizer`), or a text does not fit into the model.
         """
-        if isinstance(item, Conversation):
-            whole = self._tokenized(lambda: self._tokenizer.whole(item.judgment), item)
-            return self._fitted(whole, item.prompt_param, item.completions_param)
-        check_text(item.text, 2 * self._settings.max_characters, item.param)
-        whole = self._tokenized(lambda: self._formatted.tokenize(item.text, item.prompt), item)
-        return self._fitted(whole, item.param, item.param)
+        drafts = each(lambda items: [self._draft(item) for item in items], requests)
+        good = [draft for drafted in drafts if isinstance(drafted, list) for draft in drafted]
+        read = self._tokenizer.chat.together(good)
+        whole = each(partial(self._judgments, read), list(zip(requests, drafts, strict=True)))
+        return list(whole)
 
-    def _fitted(self, whole: TokenizedJudgment, prompt_param: str, param: str) -> TokenizedJudgment:
+    def _draft(self, item: Conversation | Formatted) -> Draft:
+        if isinstance(item, Conversation):
+            return self._read(lambda: self._tokenizer.chat.draft(item.judgment), item)
+        check_text(item.text, 2 * self._settings.max_characters, item.param)
+        return self._read(lambda: self._formatted.draft_of(item.text, item.prompt), item)
+
+    def _judgments(self, read: Reader, drafted: tuple[Items, list[Draft] | Exception]) -> list[TokenizedJudgment]:
+        items, drafts = drafted
+        if isinstance(drafts, Exception):
+            raise drafts
+        return [self._fitted(draft, read, item) for draft, item in zip(drafts, items, strict=True)]
+
+    def _fitted(self, draft: Draft, read: Reader, item: Conversation | Formatted) -> TokenizedJudgment:
+        whole = self._read(lambda: with_words(encoded(draft, read)), item)
+        prompt_param, param = item.params
         if not whole.prompt:
             raise RequestError(f"{prompt_param}: the model reads no token of the prompt", prompt_param)
         try:
@@ -188,12 +220,10 @@ class RequestTokenizer:
             self._metrics.truncated.inc()
         return fitted
 
-    def _tokenized(
-        self, tokenize: Callable[[], TokenizedJudgment], item: Conversation | Formatted
-    ) -> TokenizedJudgment:
-        param = item.prompt_param if isinstance(item, Conversation) else item.param
+    def _read(self, read: Callable[[], T], item: Conversation | Formatted) -> T:
+        param, _ = item.params
         try:
-            return tokenize()
+            return read()
         except InvalidRowError as error:
             # A template's words may quote the messages.
             reason = _without_texts(error.reason, item, str(self._tokenizer.chat.tokenizer.chat_template))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.serve.batching import Batcher, Size
+from vrm.serve.batching import Batcher
 from vrm.serve.errors import RequestError
 from vrm.serve.metrics import ServeMetrics
+from vrm.serve.queue import Size
 from vrm.serve.settings import ServeSettings
 
 LIMIT = 20.0
@@ -46,12 +48,12 @@ def judgment(prompt, *completions):
     return TokenizedJudgment(list(prompt), [list(ids) for ids in completions], Judgment("p", ["c"]))
 
 
-def run(judge, work, **settings):
-    """Run `work(batcher)` in an event loop; returns its result and the metrics."""
+def run(judge, work, tokenize=list, **settings):
+    """Run `work(batcher)` in an event loop; its result and the metrics. Requests bring judgments as they are."""
     metrics = ServeMetrics()
 
     async def main():
-        batcher = Batcher(judge, ServeSettings(**settings), metrics)
+        batcher = Batcher(tokenize, judge, ServeSettings(**settings), metrics)
         await batcher.start()
         try:
             async with asyncio.timeout(LIMIT):
@@ -64,8 +66,8 @@ def run(judge, work, **settings):
 
 
 def submit(batcher, *judgments):
-    texts = sum(len(item.completions) for item in judgments)
-    return asyncio.ensure_future(batcher.submit(texts, lambda: list(judgments), lambda judged: judged))
+    count = sum(len(item.completions) for item in judgments)
+    return asyncio.ensure_future(batcher.submit(count, list(judgments), lambda share: share.part))
 
 
 async def begun(judge):
@@ -192,6 +194,25 @@ def test_a_text_that_breaks_the_model_harms_no_other():
     assert isinstance(found[1], RuntimeError)
 
 
+def test_the_model_goes_on_while_the_event_loop_is_busy():
+    judge = HeldJudge(go=False)
+
+    async def work(batcher):
+        held = submit(batcher, judgment([0], [0]))
+        await begun(judge)
+        waits = submit(batcher, judgment([1], [1]))
+        await asyncio.sleep(0.05)
+        judge.go.set()
+        limit = time.monotonic() + LIMIT
+        while len(judge.batches) < 2 and time.monotonic() < limit:  # the loop does not turn meanwhile
+            time.sleep(0.001)
+        return len(judge.batches), await asyncio.gather(held, waits)
+
+    (batches, answers), _ = run(judge, work, queue_delay=0)
+    assert batches == 2
+    assert answers == [[judgment([0], [0])], [judgment([1], [1])]]
+
+
 def test_a_full_queue_refuses_and_says_when_to_come_back():
     judge = HeldJudge(go=False)
 
@@ -251,8 +272,8 @@ def test_the_event_loop_runs_while_the_model_tokenizer_and_answer_are_at_work():
 
     async def work(batcher):
         ticking = asyncio.ensure_future(tick())
-        await batcher.submit(1, lambda: slow([judgment([1], [1])]), lambda judged: slow(judged))
+        await batcher.submit(1, [judgment([1], [1])], slow)
         ticking.cancel()
 
-    run(judge, work, queue_delay=0)
+    run(judge, work, tokenize=slow, queue_delay=0)
     assert waited == [True] * 3

@@ -50,7 +50,7 @@ def protocol_router(tag: str, *parameters: str, prefix: str = "") -> APIRouter:
 def only_parameters(*allowed: str) -> Any:
     """A dependency that refuses parameters of the URL which the route does not read, so that none is ignored."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         unknown = sorted(set(request.query_params) - set(allowed))
         if unknown:
             name = unknown[0][:40]
@@ -63,7 +63,8 @@ def only_parameters(*allowed: str) -> Any:
     return Depends(check)
 
 
-def _reward_choice(
+# Coroutines, though they wait for nothing: FastAPI calls plain functions in a thread, once a request each.
+async def _reward_choice(
     reward_scale: Annotated[RewardScale | None, Query(description="Default: as the model is set.")] = None,
     kappa: Annotated[Amount | None, Query(description="Pessimistic: mean minus kappa standard deviations.")] = None,
     risk: Annotated[Risk | None, Query(description="`pessimistic` with kappa, `exponential` with beta.")] = None,

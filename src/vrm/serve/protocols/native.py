@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from vrm.inference.explain import explain_row
-from vrm.inference.judged import JudgedBatch
 from vrm.inference.rewards import RewardView
 from vrm.serve.protocols.common import chosen_reward, protocol_router
 from vrm.serve.service import Service
+from vrm.serve.shares import Share
 from vrm.serve.texts import check_number, conversation_of
 from vrm.wire.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
 
@@ -26,7 +26,7 @@ def native_router(service: Service) -> APIRouter:
         check_number(body.completions, settings.max_texts, "completions")
         conversation = conversation_of(body, settings)
         return await service.judge(
-            request, [conversation], lambda judged: _score_response(judged, service, view, body.probabilities)
+            request, [conversation], lambda share: _score_response(share, service, view, body.probabilities)
         )
 
     @router.post("/explain", summary="Why one completion is preferred to another")
@@ -36,14 +36,14 @@ def native_router(service: Service) -> APIRouter:
         check_number(body.completions, min(settings.max_explained, settings.max_texts), "completions")
         conversation = conversation_of(body, settings)
         return await service.judge(
-            request, [conversation], lambda judged: _explain_response(judged, service, view), slow=True
+            request, [conversation], lambda share: _explain_response(share, service, view), slow=True
         )
 
     return router
 
 
-def _score_response(judged: JudgedBatch, service: Service, view: RewardView, probabilities: bool) -> ScoreResponse:
-    (rewards,) = view(judged).rows()
+def _score_response(share: Share, service: Service, view: RewardView, probabilities: bool) -> ScoreResponse:
+    (rewards,) = share.rewards(view)
     p_tie, disagreement = rewards.vote_matrices() if probabilities else (None, None)
     return ScoreResponse(
         model=service.settings.name,
@@ -59,6 +59,6 @@ def _score_response(judged: JudgedBatch, service: Service, view: RewardView, pro
     )
 
 
-def _explain_response(judged: JudgedBatch, service: Service, view: RewardView) -> ExplainResponse:
-    explanation = explain_row(judged.steered(view.steering), 0, service.engine.model)
+def _explain_response(share: Share, service: Service, view: RewardView) -> ExplainResponse:
+    explanation = explain_row(share.part.steered(view.steering), 0, service.engine.model)
     return ExplainResponse(model=service.settings.name, **vars(explanation))
