@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from vrm.data.chat import ChatTokenizer
 from vrm.data.load import load_judgments
 from vrm.data.parse import parse_scoring_row
 from vrm.data.schema import Judgment
-from vrm.data.splits import prompt_key
+from vrm.data.splits import prompt_key, uniform_hash
 from vrm.data.style import style_measures
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
@@ -102,12 +102,20 @@ class Library:
     """All folds of a data directory over one feature cache.
 
     Args:
-        data: directory with `preferences/` and `benchmarks/`.
+        data: directory with `preferences/`, `raters/` and `benchmarks/`.
         cache: the feature cache of `vrm train`.
+        shares: of the prompts of some files that are read, {fold: share}; of the others all are.
+        limits: tokens of a row at most, {source: limit}; of the others those of the configuration.
     """
 
-    def __init__(self, data: Path, cache: Path) -> None:
-        self.data = data
+    def __init__(
+        self,
+        data: Path,
+        cache: Path,
+        shares: Mapping[str, float] | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        self.data, self.shares, self.limits = data, shares or {}, limits or {}
         self.config = load_config(CONFIG, ['data.train=["none"]', f"features.cache={cache}"])
         anything = [Judgment("", ["", ""], 1.0)]
         conversational = replace(anything[0], prompt=[{"role": "user", "content": ""}])
@@ -118,7 +126,7 @@ class Library:
         self._features: Features | None = None
 
     def fold(self, name: str) -> Fold:
-        """`NAME.train`, `NAME.dev`, `bon` or `rm-bench-DOMAIN`."""
+        """`NAME.train`, `NAME.dev` (of `preferences/` or `raters/`), `bon` or `rm-bench-DOMAIN`."""
         if name not in self._folds:
             self._folds[name] = self._load(name)
         return self._folds[name]
@@ -149,8 +157,11 @@ class Library:
                 for row in rows
             ]
         else:
-            path = self.data / "preferences" / f"{name}.jsonl.gz"
+            found = (self.data / place / f"{name}.jsonl.gz" for place in ("preferences", "raters"))
+            path = next(path for path in found if path.exists())
             judgments = load_judgments(str(path), on_bad_rows="skip").judgments
+            if share := self.shares.get(name):
+                judgments = [row for row in judgments if uniform_hash(prompt_key(row), 0, "gaussian") < share]
         return Fold(name, judgments, *self._rows(name, judgments), gold)
 
     def _rows(self, name: str, judgments: list[Judgment]) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +172,8 @@ class Library:
             with np.load(kept) as found:
                 return found["prompts"], found["completions"]
         chat = ChatTokenizer(self.tokenizer, wrap_text=True)
-        tokenize = JudgmentTokenizer(chat, self.model.config.max_input_tokens, "truncate")
+        limit = self.limits.get(name.partition(".")[0], self.model.config.max_input_tokens)
+        tokenize = JudgmentTokenizer(chat, limit, "truncate")
         table = self.extractor.table(list(tokenize.many(judgments)))
         assert len(table) == len(judgments)
         np.savez(kept, prompts=table.prompts, completions=table.completions)

@@ -90,7 +90,7 @@ def parts(regime: Regime, library: Library, seed: int) -> Parts:
         everything = with_shortcut(everything, regime.shortcut, generator)
     if regime.size is not None:
         everything = everything.take(np.sort(generator.permutation(len(everything))[: int(regime.size / 0.8)]))
-    place = _places(everything.groups, seed)
+    place = places(everything.groups, seed)
     chosen = [np.flatnonzero((low <= place) & (place < high)) for low, high in ((0.2, 1.0), (0.0, 0.1), (0.1, 0.2))]
     return Parts(*(everything.take(rows) for rows in chosen))
 
@@ -103,7 +103,7 @@ def with_shortcut(fold: Fold, share: float, generator: np.random.Generator) -> F
     return fold.take(np.sort(np.concatenate([longer, generator.permutation(shorter)[:keep]])))
 
 
-def _places(groups: list[str], seed: int) -> np.ndarray:
+def places(groups: list[str], seed: int) -> np.ndarray:
     """A number in [0, 1) for each row, equal for rows of one prompt, with some prompts under 0.1 and in [0.1, 0.2)."""
     place = {group: uniform_hash(group, seed, "evidence") for group in groups}
     order = sorted(place, key=place.__getitem__)
