@@ -16,6 +16,7 @@ from studies.evidence.tables import markdown
 RESAMPLES = 1000
 LEVELS = (150, 400, 900)
 """Savings are taken at the losses that random labels reach with so many."""
+SHOWN = (100, 400, 900)
 FIRST = 50
 """Labels drawn by chance, with which all methods begin."""
 FEW_GROUPS = 8
@@ -120,7 +121,7 @@ def pool_rows(folder: Path, learner: str, groups: Sequence[Any]) -> tuple[list[l
     budgets = found["random"].budgets
     means = resampled([found[method].loss for method in methods], groups, np.random.default_rng(0))
     levels = [level for level in LEVELS if level < budgets[-1]]
-    shown = [index for index, budget in enumerate(budgets) if budget in (100, 250, 600, 1300)]
+    shown = [index for index, budget in enumerate(budgets) if budget in SHOWN]
     rows, figures = [], {}
     base = methods.index("random")
     for number, method in enumerate(methods):
@@ -129,20 +130,24 @@ def pool_rows(folder: Path, learner: str, groups: Sequence[Any]) -> tuple[list[l
         difference = (means[:, number] - means[:, base])[:, budgets > FIRST].mean(1)
         savings = np.array([[saved(budgets, draw[base], draw[number], level) for level in levels] for draw in means])
         averaged = savings.mean(1)
-        per_level = [interval(savings[:, column], 100.0) for column in range(len(levels))]
-        mean = interval(averaged, 100.0)
-        against = [interval(difference, 1000.0, 1), *per_level, mean]
+        against = [interval(difference, 1000.0, 1), interval(averaged, 100.0)]
         rows.append([method, *cells, *(["-"] * len(against) if number == base else against)])
         figures[method] = {
             "budgets": budgets.tolist(),
             "nll": means[0, number].round(5).tolist(),
             "accuracy": accuracy.round(5).tolist(),
             "seeds": len(seeds),
+            "nll minus random": _three(difference),
             "savings": dict(zip(map(str, levels), savings[0].round(4).tolist(), strict=True)),
-            "mean savings": np.array([averaged[0], *np.percentile(averaged[1:], [2.5, 97.5])]).round(4).tolist(),
+            "mean savings": _three(averaged),
         }
-    head = ["labels chosen by", *(f"{budgets[index]:,}" for index in shown), "NLL minus random, 1e-3"]
-    return [[*head, *(f"saved at {level}, %" for level in levels), "mean saved, %"], *rows], figures
+    head = ["labels chosen by", *(f"{budgets[index]:,}" for index in shown), "NLL minus random, 1e-3", "saved, %"]
+    return [head, *rows], figures
+
+
+def _three(values: np.ndarray) -> list[float]:
+    """Estimate, low and high of an interval."""
+    return [round(float(value), 5) for value in (values[0], *np.percentile(values[1:], [2.5, 97.5]))]
 
 
 def tables(output: Path, target: Path | None) -> str:
@@ -180,5 +185,12 @@ def again_rows(folder: Path, learner: str, groups: Sequence[Any]) -> tuple[list[
             differences = means[:, number] - means[:, 0]
             cells = [f"{cell}, {interval(differences[:, column], 1000.0, 1)}" for column, cell in enumerate(cells)]
         rows.append([way.rpartition("-")[2], *cells])
-        figures[way] = {"budgets": budgets.tolist(), "nll": means[0, number].round(5).tolist(), "seeds": len(seeds)}
+        figures[way] = {
+            "budgets": budgets.tolist(),
+            "nll": means[0, number].round(5).tolist(),
+            "nll minus one each": [
+                _three(means[:, number, column] - means[:, 0, column]) for column in range(len(budgets))
+            ],
+            "seeds": len(seeds),
+        }
     return rows, figures
