@@ -120,7 +120,8 @@ def pool_rows(folder: Path, learner: str, groups: Sequence[Any]) -> tuple[list[l
     found = {method: curves(folder, method, learner, seeds) for method in methods}
     budgets = found["random"].budgets
     means = resampled([found[method].loss for method in methods], groups, np.random.default_rng(0))
-    levels = [level for level in LEVELS if level < budgets[-1]]
+    # A toy of fewer labels than the first level is looked at where it ends.
+    levels = [level for level in LEVELS if level < budgets[-1]] or [int(budgets[-1])]
     shown = [index for index, budget in enumerate(budgets) if budget in SHOWN]
     rows, figures = [], {}
     base = methods.index("random")
