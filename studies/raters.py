@@ -14,7 +14,7 @@ import gzip
 import json
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from vrm.config import load_config
-from vrm.core.raters import RaterVotes, fit_raters, population_tilt, vote_log_likelihood
+from vrm.core.raters import FittedRaters, RaterVotes, fit_raters, unknown_rater_tilt, vote_log_likelihood
 from vrm.data.load import load_judgments
 from vrm.data.schema import Judgment
 from vrm.data.splits import split_by_prompt, uniform_hash
@@ -81,13 +81,10 @@ def compare(engine: RewardEngine, fit: Iterable[Judgment], test: Iterable[Judgme
     votes = votes[votes.rater >= 0]
     place = torch.tensor([number.get(name, -1) for name in test_names])
     test_votes = replace(test_votes, rater=place[test_votes.rater])
-    started = time.perf_counter()
+    started = time.process_time()
     fitted = fit_raters(votes, len(known), c)
-    seconds = time.perf_counter() - started
-    logs = predictions(votes, test_votes, len(known), c)
-    tilt = population_tilt(fitted.prior)
-    wider = replace(test_votes, own_variance=test_votes.own_variance + tilt.variance(test_votes.delta))
-    logs["with the raters' spread"] = vote_log_likelihood(wider, thresholds(c, wider))
+    seconds = time.process_time() - started
+    logs = predictions(votes, test_votes, fitted)
     counts = torch.bincount(votes.rater, weights=votes.counts.sum(-1), minlength=len(known))
     each = torch.where(test_votes.rater >= 0, counts[test_votes.rater.clamp_min(0)], 0.0)
     kinds = {"new": each == 0, "known": each > 0}
@@ -106,20 +103,36 @@ def compare(engine: RewardEngine, fit: Iterable[Judgment], test: Iterable[Judgme
     }
 
 
-def predictions(votes: RaterVotes, test: RaterVotes, raters: int, c: Tensor | None) -> dict[str, Tensor]:
-    """Log-likelihood of every test vote, by what is known; votes of new raters as the population's."""
-    population = vote_log_likelihood(test, thresholds(c, test))
-    single = [replace(part, rater=torch.zeros_like(part.rater)) for part in (votes, test)]
-    without = [replace(part, delta=part.delta[:, :0]) for part in (votes, test)]
-    logs = {"population": population, "one fit for all": fit_raters(single[0], 1, c).log_likelihood(single[1])}
-    known = test.rater >= 0
-    pairs = {"own tilts and thresholds": (votes, test)}
-    if c is not None:
-        pairs = {"own thresholds": (without[0], without[1]), **pairs}
-    for words, (fit, tested) in pairs.items():
-        logs[words] = population.clone()
-        logs[words][known] = fit_raters(fit, raters, c).log_likelihood(tested[known])
+def predictions(votes: RaterVotes, test: RaterVotes, fitted: FittedRaters) -> dict[str, Tensor]:
+    """Log-likelihood of every test vote, by what is known of its rater; nothing is known of new ones."""
+    c, known = fitted.prior.tie_threshold, test.rater >= 0
+    together = [replace(part, rater=torch.zeros_like(part.rater)) for part in (votes, test)]
+    new = unknown_rater_tilt(fitted.prior)
+    spread = replace(
+        test,
+        mean=test.mean + new.mean(test.delta),
+        own_variance=test.own_variance + new.variance(test.delta),
+    )
+    logs = {
+        "population": vote_log_likelihood(test, thresholds(c, test)),
+        "one fit for all": fit_raters(together[0], 1, c).log_likelihood(together[1]),
+        "as of a new rater": vote_log_likelihood(spread, thresholds(fitted.prior.mean_tie_threshold, test)),
+    }
+    for words, fit, tested in own_fits(votes, test, fitted):
+        logs[words] = logs["as of a new rater"].clone()
+        logs[words][known] = fit.log_likelihood(tested[known])
     return logs
+
+
+def own_fits(
+    votes: RaterVotes, test: RaterVotes, fitted: FittedRaters
+) -> Iterator[tuple[str, FittedRaters, RaterVotes]]:
+    """Fits of each rater's own threshold alone, and of both."""
+    if fitted.prior.tie_threshold is not None:
+        without = [replace(part, delta=part.delta[:, :0]) for part in (votes, test)]
+        alone = fit_raters(without[0], len(fitted.parameters), fitted.prior.tie_threshold)
+        yield "own thresholds", alone, without[1]
+    yield "own tilts and thresholds", fitted, test
 
 
 def thresholds(c: Tensor | None, votes: RaterVotes) -> Tensor | None:

@@ -28,8 +28,8 @@ from vrm.core.raters import (
     RaterVotes,
     _curve,
     fit_raters,
-    population_tilt,
     start_prior,
+    unknown_rater_tilt,
     vote_log_likelihood,
 )
 from vrm.core.steering import Comparisons, emphasize, fit_tilt
@@ -289,8 +289,10 @@ def test_the_effective_reward_of_a_rater_counts_the_tilts_doubt(posteriors: Post
 def test_votes_of_raters_drawn_anew_are_those_of_the_exact_form(posteriors: Posteriors) -> None:
     """B enters V_w: more disagreement, and the Gaussian form near the average over draws of w."""
     votes, _, _ = simulated(20, 20, torch.full((4,), 0.5).double())
-    spread = population_tilt(fit_raters(votes, 20, None).prior)
-    assert (spread.loc == 0).all()
+    prior = fit_raters(votes, 20, None).prior
+    spread = unknown_rater_tilt(prior)
+    torch.testing.assert_close(spread.loc, prior.shift)
+    spread = replace(spread, loc=torch.zeros(4).double())
     sides = posteriors.features.completion(0), posteriors.features.completion(1)
     weights = replace(posteriors.weights, tilt=spread)
     spreaded = pair_votes(weights, *sides, posteriors.decoder, THRESHOLD)

@@ -28,7 +28,7 @@ PRIOR_RATERS = 1.0
 """Raters as at the start that the spread of all others is pooled with, so that one group alone has a spread too."""
 
 MAX_ROUNDS, MAX_HALVINGS = 200, 8
-TOLERANCE = 1e-3
+TOLERANCE = 3e-3
 """Fits end where no log of a variance moves by more, and no tilt by more of its prior's standard deviation."""
 
 MAX_LOG_THRESHOLD_CHANGE = 4.0
@@ -87,6 +87,11 @@ class RaterPrior(TensorRecord):
         if self.tie_threshold is None:
             return self.tilt_variance
         return torch.cat([self.tilt_variance, self.threshold_variance.reshape(1)])
+
+    @property
+    def mean_tie_threshold(self) -> Tensor | None:
+        """c with the shift that all share, a scalar: that of a further rater."""
+        return None if self.tie_threshold is None else self.tie_threshold * self.shift[-1].exp()
 
     def moved(self, shift: Tensor, variances: Tensor) -> RaterPrior:
         """The same with this `shift` and these `variances`."""
@@ -150,9 +155,9 @@ class FittedRaters(TensorRecord):
         return vote_log_likelihood(tilted, own)
 
 
-def population_tilt(prior: RaterPrior) -> Tilt:
-    """What a rater of the population who is not known adds to the weights: nothing on average, with the spread B."""
-    return Tilt(torch.zeros_like(prior.tilt_variance), prior.tilt_variance.diag())
+def unknown_rater_tilt(prior: RaterPrior) -> Tilt:
+    """What a further rater adds to the weights who is not known: the shift that all share, with the spread B."""
+    return Tilt(prior.shift[: len(prior.tilt_variance)], prior.tilt_variance.diag())
 
 
 @dataclass(frozen=True)
@@ -254,32 +259,45 @@ def _thresholds(parameters: Tensor, prior: RaterPrior) -> Tensor | None:
     return None if prior.tie_threshold is None else prior.tie_threshold * parameters[:, -1].exp()
 
 
-def _objective(votes: RaterVotes, parameters: Tensor, prior: RaterPrior) -> tuple[Tensor, _Curve, Tensor | None]:
-    """Log posterior of every rater's parameters, (raters,), and what its derivatives need."""
+@dataclass(frozen=True)
+class _State(TensorRecord):
+    """Parameters of all raters, (raters, num_parameters), and what was computed there for every item.
+
+    `thresholds` are those of the items' raters.
+    """
+
+    parameters: Tensor
+    curve: _Curve
+    thresholds: Tensor | None
+
+
+def _at(votes: RaterVotes, parameters: Tensor, prior: RaterPrior) -> _State:
     tilts = parameters[:, : votes.delta.shape[-1]]
     offset = (tilts[votes.rater] * votes.delta).sum(-1)
     thresholds = _thresholds(parameters, prior)
     own = None if thresholds is None else thresholds[votes.rater]
-    curve = _curve(votes, offset, own)
-    penalty = 0.5 * ((parameters - prior.shift).square() / prior.variances).sum(-1)
-    return (-penalty).index_add(0, votes.rater, curve.value), curve, own
+    return _State(parameters, _curve(votes, offset, own), own)
 
 
-def _derivatives(
-    votes: RaterVotes, parameters: Tensor, prior: RaterPrior, curve: _Curve, own: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _log_posterior(votes: RaterVotes, state: _State, prior: RaterPrior) -> Tensor:
+    """Of every rater's parameters, (raters,), but for a constant."""
+    penalty = 0.5 * ((state.parameters - prior.shift).square() / prior.variances).sum(-1)
+    return (-penalty).index_add(0, votes.rater, state.curve.value)
+
+
+def _derivatives(votes: RaterVotes, state: _State, prior: RaterPrior) -> tuple[Tensor, Tensor]:
     """Gradient of the log posterior (raters, D), and H_r, which is positive definite: (raters, D, D).
 
     The log-likelihood is jointly concave in u and c, and so is its integral over Gaussians (Prekopa). In log c there is
     the slope beside; where it is positive it is left out.
     """
-    precision = 1.0 / prior.variances
+    precision, parameters, own = 1.0 / prior.variances, state.parameters, state.thresholds
     gradient = torch.zeros_like(parameters)
     information = precision.diag().expand(len(parameters), -1, -1).clone()
     size = max(_CHUNK_VALUES // information.shape[-1] ** 2, 1)
     for start in range(0, len(votes.rater), size):
         part = slice(start, start + size)
-        rater, slope, curvature = votes.rater[part], curve.slope[part], curve.curvature[part]
+        rater, slope, curvature = votes.rater[part], state.curve.slope[part], state.curve.curvature[part]
         directions = votes.delta[part].unsqueeze(-1) * slope.new_tensor([1.0, 0.0])  # (items, D, 2)
         if own is not None:
             of_threshold = own[part, None, None] * slope.new_tensor([[0.0, 1.0]])
@@ -291,20 +309,21 @@ def _derivatives(
     return gradient - (parameters - prior.shift) * precision, information
 
 
-def _newton(votes: RaterVotes, parameters: Tensor, prior: RaterPrior) -> tuple[Tensor, Tensor]:
+def _newton(votes: RaterVotes, state: _State, prior: RaterPrior) -> tuple[_State, Tensor]:
     """One Newton step of every rater, halved until the posterior does not fall; and H_r where it began."""
-    value, curve, own = _objective(votes, parameters, prior)
-    gradient, information = _derivatives(votes, parameters, prior, curve, own)
+    value = _log_posterior(votes, state, prior)
+    gradient, information = _derivatives(votes, state, prior)
     step = torch.cholesky_solve(gradient.unsqueeze(-1), torch.linalg.cholesky(information)).squeeze(-1)
     for _ in range(MAX_HALVINGS):
-        moved = parameters + step
+        places = state.parameters + step
         if prior.tie_threshold is not None:
-            moved[:, -1].clamp_(-MAX_LOG_THRESHOLD_CHANGE, MAX_LOG_THRESHOLD_CHANGE)
-        worse = _objective(votes, moved, prior)[0] < value - 1e-9
+            places[:, -1].clamp_(-MAX_LOG_THRESHOLD_CHANGE, MAX_LOG_THRESHOLD_CHANGE)
+        moved = _at(votes, places, prior)
+        worse = _log_posterior(votes, moved, prior) < value - 1e-9
         if not bool(worse.any()):
             return moved, information
         step = torch.where(worse[:, None], 0.5 * step, step)
-    return torch.where(worse[:, None], parameters, moved), information
+    return _at(votes, torch.where(worse[:, None], state.parameters, places), prior), information
 
 
 def start_prior(votes: RaterVotes, tie_threshold: Tensor | None) -> RaterPrior:
@@ -336,17 +355,19 @@ def fit_raters(
     first = start_prior(votes, tie_threshold)
     prior = first if start is None else start.prior
     parameters = votes.mean.new_zeros(num_raters, len(prior.variances)) if start is None else start.parameters
+    state = _at(votes, parameters, prior)
     for _ in range(MAX_ROUNDS):
-        moved, information = _newton(votes, parameters, prior)
+        before = state.parameters
+        state, information = _newton(votes, state, prior)
         covariance = torch.cholesky_inverse(torch.linalg.cholesky(information))
-        shift = moved.sum(0) / (num_raters + PRIOR_RATERS)
-        variances = _variances(moved - shift, covariance, prior.variances, first.variances)
-        step = ((moved - parameters).abs() / prior.variances.sqrt()).amax() if moved.numel() else moved.new_zeros(())
-        change = (variances / prior.variances).log().abs().amax() if moved.numel() else step
-        parameters, prior = moved, prior.moved(shift, variances)
+        shift = state.parameters.sum(0) / (num_raters + PRIOR_RATERS)
+        variances = _variances(state.parameters - shift, covariance, prior.variances, first.variances)
+        step = ((state.parameters - before).abs() / prior.variances.sqrt()).amax()
+        change = (variances / prior.variances).log().abs().amax()
+        prior = prior.moved(shift, variances)
         if float(step) < TOLERANCE and float(change) < TOLERANCE:
             break
-    return FittedRaters(parameters, covariance, prior)
+    return FittedRaters(state.parameters, covariance, prior)
 
 
 def _variances(distances: Tensor, covariance: Tensor, variances: Tensor, first: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ def rater_intervals(
 
 def _rater(rater: Rater, row: JudgedBatch) -> RaterReport:
     tilts, threshold = rater_intervals(rater, row.objectives)
-    population = None if row.raters is None else row.raters.unknown.tie_threshold
+    population = None if row.raters is None else row.raters.fitted.prior.tie_threshold
     return RaterReport(
         name=rater.name or "",
         comparisons=rater.comparisons,
@@ -149,23 +149,23 @@ def _notes(row: TokenizedJudgment, limit: int) -> tuple[str, ...]:
 class _Quantities:
     """One judged row in float64, with many draws of its weights, (num_draws, 1, num_objectives).
 
-    `of_raters` are the weights as raters have them.
+    `voted` are the weights and the tie threshold of raters who are drawn anew, unless a known one judges.
     """
 
     names: tuple[str, ...]
     weights: ObjectiveWeights
-    of_raters: ObjectiveWeights
+    voted: tuple[ObjectiveWeights, Tensor | None]
     features: SemanticFeatures
     decoder: Tensor
-    tie_threshold: Tensor | None
     draws: Tensor
 
     @classmethod
     def of(cls, row: JudgedBatch) -> _Quantities:
         posteriors = row.posteriors.double()
         draws = fixed_weight_draws(posteriors.weights, NUM_INTERVAL_DRAWS)
-        weights = posteriors.weights, row.of_raters(posteriors.weights)
-        return cls(row.objectives, *weights, posteriors.features, posteriors.decoder, posteriors.tie_threshold, draws)
+        voted = row.as_voted.posteriors.double()
+        weights = posteriors.weights, (voted.weights, voted.tie_threshold)
+        return cls(row.objectives, *weights, posteriors.features, posteriors.decoder, draws)
 
     @property
     def judging(self) -> Tensor:
@@ -250,7 +250,8 @@ def _pair(quantities: _Quantities, first: int, second: int, config: VRMConfig) -
         first, second, a, b, log_first = second, first, b, a, log_second
     moments = margin_moments(quantities.weights, a, b, quantities.decoder)
     differences = quantities.judging * objective_scores(a.loc - b.loc, quantities.decoder)[0]
-    votes = reported_votes(quantities.of_raters, a, b, quantities.decoder, quantities.tie_threshold)
+    raters, threshold = quantities.voted
+    votes = reported_votes(raters, a, b, quantities.decoder, threshold)
     contributions = dict(sorted(quantities.named(differences).items(), key=lambda item: -abs(item[1])))
     return PairReport(
         first=label(first),

@@ -84,10 +84,18 @@ class JudgedBatch:
     def votes(self, rows: Tensor, first: Tensor, second: Tensor) -> PairVotes:
         """How several raters vote on pairs (15); arguments as in `log_probabilities`.
 
-        Where the model knows raters, and none is asked for, V_w has the spread of their tilts too (16).
+        Where the model knows raters, and none is asked for, they are further raters like those (16): what all share is
+        added, and V_w has the spread of their tilts too.
         """
-        weights, *pairs = self._pairs(rows, first, second)
-        return reported_votes(self.of_raters(weights), *pairs, self.posteriors.tie_threshold)
+        batch = self.as_voted
+        return reported_votes(*batch._pairs(rows, first, second), batch.posteriors.tie_threshold)
+
+    @property
+    def as_voted(self) -> JudgedBatch:
+        """The batch as raters judge it who are drawn anew, unless it is a known rater's."""
+        if self.raters is None or self.posteriors.weights.tilt is not None:
+            return self
+        return self._of_rater(self.raters.unknown)
 
     @property
     def rater(self) -> Rater | None:
@@ -103,12 +111,6 @@ class JudgedBatch:
         """o(mu) of the first completions minus that of the second, (pairs, num_objectives)."""
         _, one, other, decoder = self._pairs(rows, first, second)
         return objective_scores(one.loc - other.loc, decoder)
-
-    def of_raters(self, weights: ObjectiveWeights) -> ObjectiveWeights:
-        """Weights as raters have them who are drawn anew: with the spread of the tilts, unless they have a tilt."""
-        if weights.tilt is not None or self.raters is None:
-            return weights
-        return replace(weights, tilt=self.raters.unknown.tilt_of(self.objectives))
 
     def _pairs(
         self, rows: Tensor, first: Tensor, second: Tensor

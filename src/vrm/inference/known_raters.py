@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vrm.core.distributions import Tilt
-from vrm.core.raters import FittedRaters, RaterPrior, population_tilt
+from vrm.core.raters import FittedRaters, RaterPrior, unknown_rater_tilt
 from vrm.errors import CheckpointError
 from vrm.files import new_folder, write_text
 from vrm.model.checkpoint import tensors_sha256
@@ -89,9 +89,9 @@ class KnownRaters:
 
     @property
     def unknown(self) -> Rater:
-        """Whoever is not among them: the population's weights, with the spread B of the tilts."""
+        """A further rater like them, who is not known: what all of them share, with the spread B of the tilts."""
         prior = self.fitted.prior
-        return Rater(None, 0, self.objectives, population_tilt(prior), prior.tie_threshold)
+        return Rater(None, 0, self.objectives, unknown_rater_tilt(prior), prior.mean_tie_threshold)
 
     def save(self, model: VRMForSequenceClassification, directory: str | Path) -> Path:
         """Write them into a model's directory, in the place of those that are there, if any; returns their folder."""
