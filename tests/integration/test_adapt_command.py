@@ -207,7 +207,7 @@ def test_a_damaged_list_of_raters_is_named(adapted, votes, capsys, damage):
 
 
 def test_raters_know_that_others_differ(adapted, votes, capsys):
-    """Chances of votes are those of further raters like the known ones; rewards and margins are anybody's, as before."""
+    """Chances of votes are those of further raters like the known ones; rewards and margins are as before."""
     found = []
     for _ in range(2):
         assert run("explain", adapted, votes, "--json") == 0
