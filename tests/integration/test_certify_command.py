@@ -132,6 +132,12 @@ def test_a_run_of_the_baseline_has_one_certificate(train, capsys):
     assert (head["head"], head["latents"]) == ("bt", "mean")
 
 
+def test_of_two_stages_the_baseline_has_the_first_alone(train, capsys):
+    document = certified(capsys, train({"loss.name": "staged", "train.epochs": 1, "train.evals": 1}))
+    # One row of `vrm` for its means, and one more if its second stage has kept a spread.
+    assert list(dict.fromkeys(head["head"] for head in document["heads"])) == ["vrm", "bt"]
+
+
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_a_backbone_that_was_tuned_is_tuned_on_the_first_half(train, tuning, capsys):
     changes = {"model.tuning": tuning, "train.epochs": 1, "train.evals": 1, "model.head": "gated"}

@@ -151,9 +151,23 @@ def test_draws_of_a_pair_do_not_depend_on_its_batch(posteriors: Posteriors) -> N
     all_of_them = drawn_pairs(weights, difference, torch.tensor([0, 1, 2]))
     alone = drawn_pairs(weights[1:2], difference[1:2], torch.tensor([1]))
     torch.testing.assert_close(alone.differences, all_of_them.differences[:, 1:2])
-    torch.testing.assert_close(alone.weights, fixed_weight_draws(weights)[:, 1:2])
+    torch.testing.assert_close(alone.weights, fixed_weight_draws(weights)[:, 1:2].repeat_interleave(2, 0))
     point = drawn_pairs(ObjectiveWeights(weights.mean), difference, torch.tensor([0, 1, 2]))
     torch.testing.assert_close(point.weights, weights.mean.expand_as(point.weights))
+
+
+def test_who_draws_does_not_know_which_completion_was_chosen(posteriors: Posteriors) -> None:
+    """With common noise and no mirror images, margins of mere noise would all be right more often than not, or less."""
+    weights, difference = pair_of(posteriors)
+    noisy = replace(difference, loc=0.1 * difference.loc)
+    decoder = GaussianDecoder(posteriors.decoder, torch.full_like(posteriors.decoder, 0.01))
+    prompts = torch.tensor([0, 1, 2])
+    error = gibbs_error(drawn_pairs(weights, noisy, prompts), decoder)
+    exchanged = gibbs_error(drawn_pairs(weights, replace(noisy, loc=-noisy.loc), prompts), decoder)
+    torch.testing.assert_close(error + exchanged, number(1.0))
+    assert float(error) != pytest.approx(0.5, abs=1e-3)
+    without = gibbs_error(drawn_pairs(weights, replace(noisy, loc=0 * noisy.loc), prompts), decoder)
+    torch.testing.assert_close(without, number(0.5))
 
 
 TRUTH = torch.tensor([[1.0, -0.5], [0.2, 0.8]]).double()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrm.choices import NO_CACHE, Tuning
+from vrm.choices import NO_CACHE, LossName, Tuning
 from vrm.cli import options
 from vrm.cli.checks import check_directory_name, check_sources
 from vrm.cli.console import (
@@ -120,10 +120,15 @@ def _refit_config(config: RunConfig, head: str, run: Path, folder: Path) -> RunC
     cache = config.features.cache
     if cache == NO_CACHE or (cache is None and kept.exists()):
         cache = str(kept)
+    loss = config.loss
+    if head == BASELINE and loss.name == LossName.STAGED:
+        # It has no spread for a second stage to find, and (7) is the first.
+        loss = loss.model_copy(update={"name": LossName.VARIATIONAL})
     return config.model_copy(
         update={
             "output_dir": str(folder / "run"),
             "model": config.model.model_copy(update={"head": head}),
+            "loss": loss,
             "train": config.train.model_copy(update={"report_to": []}),
             "features": config.features.model_copy(update={"cache": cache}),
         }

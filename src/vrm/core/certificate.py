@@ -23,7 +23,7 @@ PRIOR_SCALES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """sigma_P in units of the root mean square of A_1's entries; delta is divided by their number."""
 
 FIT_DRAWS = 8
-"""Draws of w and z that Q is fitted with; the bound itself has all of them, and holds for every Q."""
+"""Draws of z, mirror images included, that Q is fitted with; the bound has all of them, and holds for every Q."""
 
 FIT_STEPS = 60
 """L-BFGS iterations of Q, for each prior."""
@@ -108,23 +108,26 @@ def mean_pairs(weights: ObjectiveWeights, difference: SemanticFeatures, prompts:
 def drawn_pairs(
     weights: ObjectiveWeights, difference: SemanticFeatures, prompts: Tensor, num_draws: int = NUM_DRAWS, seed: int = 0
 ) -> RankedPairs:
-    """Pairs with fixed draws of w and z, the same for a pair whatever its batch; arguments as in `mean_pairs`.
+    """Pairs with fixed draws of w and z, the same for a pair whatever its batch.
 
     z is drawn as well as w. By (8) it could be integrated out given A, but under Q its noise multiplies that of A, and
-    what comes out is no Gaussian. With both drawn the error of Q below is exact, as a bound needs.
+    what comes out is no Gaussian. With both drawn the error of Q below is exact, as a bound needs. Every draw of z
+    comes with its mirror image, so that who draws cannot know which completion was chosen: with the sides exchanged the
+    error is exactly 1 less this one.
 
     Args:
         weights: (pairs, num_objectives); a point mass is drawn at its mean.
         difference: with diagonal variance.
         prompts: (pairs,).
-        num_draws: of both.
+        num_draws: of w; each has one of z and its mirror image.
         seed: of the draws.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(num_draws, 1, difference.loc.shape[-1], generator=generator, dtype=torch.float64)
-    differences = difference.loc.double() + difference.variance.double().sqrt() * noise
-    draws = fixed_weight_draws(weights, num_draws, seed)
-    return _ranked(draws.expand(num_draws, -1, -1), differences, prompts)
+    mirrored = torch.stack([noise, -noise], 1).flatten(0, 1)
+    differences = difference.loc.double() + difference.variance.double().sqrt() * mirrored
+    draws = fixed_weight_draws(weights, num_draws, seed).expand(num_draws, -1, -1)
+    return _ranked(draws.repeat_interleave(2, 0), differences, prompts)
 
 
 def _ranked(weights: Tensor, differences: Tensor, prompts: Tensor) -> RankedPairs:
