@@ -20,7 +20,7 @@ RATERS, RATERS_NAMES = "raters", "raters.json"
 
 _SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _OTHER_WEIGHTS = ("*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.ckpt", "*.pt", "*.pth")
-_TOKENIZER, _STATE = "tokenizer_config.json", "trainer_state.json"
+TOKENIZER, STATE = "tokenizer_config.json", "trainer_state.json"
 _TEMPLATES = ("chat_template.jinja", "additional_chat_templates", "chat_template.json", "tekken.json")
 _LONGEST_POINTER = 1024
 _HEADER_LENGTH = 8
@@ -108,7 +108,7 @@ def _check_cached(name: str) -> None:
 
 def _check_no_checkpoint(directory: Path) -> None:
     """Raise CheckpointError for a checkpoint of a run, which has no tokenizer: those of other trainers have one."""
-    if not (directory / _STATE).is_file() or (directory / _TOKENIZER).is_file():
+    if not (directory / STATE).is_file() or (directory / TOKENIZER).is_file():
         return
     model = directory.parent / "model"
     hint = f"did you mean {model}?" if (model / CONFIG).is_file() else "its run writes a model when it ends"
@@ -118,7 +118,7 @@ def _check_no_checkpoint(directory: Path) -> None:
 def check_chat_template(path: str) -> None:
     """Raise CheckpointError for a directory without the chat template that its model of conversations needs."""
     directory = Path(path)
-    stated = directory / _TOKENIZER
+    stated = directory / TOKENIZER
     if not (directory / CONFIG).is_file() or not stated.is_file():
         return
     if read_json(directory / CONFIG).get("conversational") is not True or read_json(stated).get("chat_template"):

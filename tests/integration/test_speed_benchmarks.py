@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +27,24 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.embedded
 
 
-@pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
+Run = Callable[..., tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Run a benchmark with --quick in this process; what it printed, and its figures."""
     verbosity = logging.get_verbosity()
 
     def run(name: str, *options: str) -> tuple[str, dict[str, Any]]:
-        file = tmp_path / f"{name}.json"
-        monkeypatch.setattr(sys, "argv", [name, "--quick", "--markdown", "--json", str(file), *options])
-        importlib.import_module(f"studies.speed.{name}").main()
+        file = tmp_path_factory.mktemp(name) / "figures.json"
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+            patch.setattr(sys, "argv", [name, "--quick", "--markdown", "--json", str(file), *options])
+            importlib.import_module(f"studies.speed.{name}").main()
         document = json.loads(file.read_text("utf-8"))
         assert document["quick"]
         assert document["environment"]["torch"]
-        return capsys.readouterr().out, document["figures"]
+        return printed.getvalue(), document["figures"]
 
     yield run
     logging.set_verbosity(verbosity)
@@ -47,9 +55,15 @@ def header(*columns: str) -> str:
     return f"| {' | '.join(columns)} |"
 
 
-def test_training_compares_like_with_like(run):
+@pytest.fixture(scope="module")
+def trained(run: Run) -> tuple[str, dict[str, Any]]:
+    """The benchmark of training with all of its sides."""
     pytest.importorskip("trl")
-    printed, figures = run("training", "--routes", "--compiled")
+    return run("training", "--routes", "--compiled")
+
+
+def test_training_compares_like_with_like(trained):
+    printed, figures = trained
     assert header(*training.COLUMNS) in printed
     sides = figures["float32, gradient checkpointing off"]
     first = {name: runs[0] for name, runs in sides.items()}
@@ -67,9 +81,8 @@ def test_training_compares_like_with_like(run):
     assert first["VRM, bt head"]["positions"] < first["TRL, sorted by length"]["positions"]
 
 
-def test_positions_of_the_packed_route_are_the_unique_tokens(run):
-    pytest.importorskip("trl")
-    _, figures = run("training")
+def test_positions_of_the_packed_route_are_the_unique_tokens(trained):
+    _, figures = trained
     rows = inputs.read_rows([], 64, 256)
     timed = training.orders(rows, batch=4, warmup=1, steps=2).random.take(range(4, 12))
     unique = sum(len(item.prompt) + sum(map(len, item.completions)) for item in timed.tokenized)
@@ -116,7 +129,7 @@ def test_beside_busy_processes(run):
 
 def test_training_beside_a_busy_process_has_its_own_columns(run):
     pytest.importorskip("trl")
-    printed, figures = run("training", "--beside")
+    printed, figures = run("training", "--beside", "--no-defaults")
     assert header(*training.COLUMNS, *training.BESIDE) in printed
     sides = figures["float32, gradient checkpointing off"]
     assert list(figures["float32, gradient checkpointing off beside one busy process"]) == list(sides)

@@ -18,6 +18,7 @@ from vrm.model_files import (
     read_json,
     unknown_rater,
 )
+from vrm.user_files import at_home
 
 _DEVICES = "auto cpu cuda ipu xpu mkldnn opengl opencl ideep hip ve fpga maia xla lazy vulkan mps meta hpu mtia"
 """Kinds of devices that torch knows, beside those that a package may add."""
@@ -116,7 +117,7 @@ def check_directory_name(name: str, what: str) -> None:
         what: the key or option that it is given by.
     """
     is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if is_path and not Path(name).expanduser().exists():
+    if is_path and not Path(at_home(name)).exists():
         raise ConfigError(f"{what}: there is no directory {name}, and Hub names have the form OWNER/NAME")
 
 

@@ -100,12 +100,14 @@ def _read(sources: Sequence[Source]) -> list[Judgment]:
     from vrm.inference.score import read_scoring_rows
 
     judgments = []
-    for source in sources:
-        for row in read_scoring_rows(source):
-            if row.judgment is None:
-                assert row.error is not None
-                raise row.error
-            judgments.append(row.judgment)
+    with Meter("reading") as meter:
+        for source in sources:
+            meter.update(str(source.path))
+            for row in read_scoring_rows(source):
+                if row.judgment is None:
+                    assert row.error is not None
+                    raise row.error
+                judgments.append(row.judgment)
     return judgments
 
 
@@ -133,7 +135,8 @@ def _distill(
             raise DataError(f"no {kind} rows remain: {engine.report.render()}; give more rows, or another --held-out")
     check_last_token(tokenizer, [*train, *test])
     student = build_student(engine.model, tokenizer, seed).to(engine.model.device)
-    penalty = fit_score_layer(student, tokenizer, train).penalty
+    with Meter("fitting the score layer"):
+        penalty = fit_score_layer(student, tokenizer, train).penalty
     if settings is not None:
         with Meter("fine-tuning") as meter:
             fine_tune(student, tokenizer, train, settings, lambda done, total: meter.update(f"step {done} of {total}"))
@@ -207,10 +210,12 @@ def _agreement(directory: Path, tokenizer: Any, test: list[StudentExample]) -> d
     loaded = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     given, groups = [example.reward for example in test], [example.judgment for example in test]
     agreement = {}
-    for position, name in enumerate(FORMS):
-        if all(len(example.forms) > position for example in test):
-            rewards = student_outputs(loaded, tokenizer, [example.forms[position] for example in test])[:, 0]
-            agreement[name] = reward_agreement(given, rewards, groups)
+    with Meter("agreement of student and teacher:") as meter:
+        for position, name in enumerate(FORMS):
+            if all(len(example.forms) > position for example in test):
+                meter.update(name)
+                rewards = student_outputs(loaded, tokenizer, [example.forms[position] for example in test])[:, 0]
+                agreement[name] = reward_agreement(given, rewards, groups)
     return agreement
 
 

@@ -156,7 +156,11 @@ class Input:
 
     def load(self, rows: options.RowOptions) -> None:
         """Read it, before a model is loaded."""
-        self.loaded = rows.load(self.name) if self.benchmark is None else self.benchmark.load(self.path)
+        if self.benchmark is None:
+            self.loaded = rows.load(self.name)
+            return
+        with Meter(f"reading {self.name}"):
+            self.loaded = self.benchmark.load(self.path)
 
     def measure(self, engine: RewardEngine, resamples: int, mistakes: int, rewards: Path | None) -> None:
         """Compute what is printed and written, and write the rewards of a benchmark's examples to `rewards`."""

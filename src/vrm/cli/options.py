@@ -173,13 +173,14 @@ class RowOptions:
 
     def load(self, file: str, limit: int | None = None, *, group_raters: bool = True) -> LoadResult:
         """Its rows, before a model is loaded; what was wrong with those that are skipped goes to stderr."""
-        from vrm.cli.console import note
+        from vrm.cli.console import Meter, note
         from vrm.data.load import load_judgments
 
         source = self.source(file, limit)
-        loaded = load_judgments(
-            source, on_bad_rows=self.on_bad_rows, group_raters=group_raters, how_to_skip="--on-bad-rows skip"
-        )
+        with Meter(f"reading {file}"):
+            loaded = load_judgments(
+                source, on_bad_rows=self.on_bad_rows, group_raters=group_raters, how_to_skip="--on-bad-rows skip"
+            )
         if not loaded.report.ok:
             note(loaded.report.render())
         return loaded

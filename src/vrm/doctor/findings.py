@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -10,7 +11,9 @@ from typing import Any
 from vrm.choices import SplitBy
 from vrm.doctor.rows import FileRows
 from vrm.errors import ConfigError, MissingExtraError, check_choice
+from vrm.metrics import Interval
 from vrm.results.doctor import Finding, Severity
+from vrm.results.formats import ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,11 @@ def percent(share: float) -> str:
     if 0 < share < 0.0005:
         return "under 0.1 %"
     return f"{100 * share:.1f} %"
+
+
+def with_ends(interval: Interval) -> str:
+    """A share in words with the ends of its interval, where there are any."""
+    return percent(interval.estimate) + ("" if math.isnan(interval.low) else f" {ends(interval.low, interval.high)}")
 
 
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:

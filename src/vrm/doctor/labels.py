@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vrm.data.schema import Judgment
-from vrm.doctor.findings import Check, DoctorSettings, percent
+from vrm.doctor.findings import Check, DoctorSettings, percent, with_ends
 from vrm.doctor.rows import FileRows, Pair, sign
 from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
-from vrm.results.formats import ends, plural
+from vrm.results.formats import plural
 
 MIN_REPEATS = 20
 """Repeated pairs from which label noise is estimated at all."""
@@ -177,7 +177,7 @@ def _label_noise(rows: FileRows, judged: Sequence[_Judged], settings: DoctorSett
     two = "raters" if all(entry.by_raters for entry in judged if len(entry.signs) > 1) else "judgments"
     return check.finding(
         Severity.WARNING if high else Severity.INFO,
-        f"About {percent(noise.estimate)} {ends(noise.low, noise.high)} of the labels are wrong, if judgments of one "
+        f"About {with_ends(noise)} of the labels are wrong, if judgments of one "
         f"pair err independently: {len(repeated):,} pairs are judged more "
         f"than once, and two {two} of one disagree in {percent(d.estimate)}. Copied rows make this too low; "
         "honest differences of taste count as noise.",

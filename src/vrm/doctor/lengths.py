@@ -13,13 +13,13 @@ from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
 from vrm.data.style import text_length
 from vrm.data.tokenized import MIN_PROMPT, JudgmentTokenizer
-from vrm.doctor.findings import Check, DoctorSettings, percent
+from vrm.doctor.findings import Check, DoctorSettings, percent, with_ends
 from vrm.doctor.rows import FileRows, Pair, evenly
 from vrm.doctor.templates import NAMES, TemplateView
 from vrm.errors import CheckpointError, ConfigError, MissingExtraError
 from vrm.metrics import Interval, pairwise_hits, share_interval
 from vrm.results.doctor import Finding, Severity
-from vrm.results.formats import ends, plural
+from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -77,9 +77,9 @@ def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
     by_source = {name: _rate(rows, pairs) for name, pairs in sources.items()} if len(sources) > 1 else {}
     sure = rate.low > 0.5 or rate.high < 0.5
     strong = sure and abs(rate.estimate - 0.5) > settings.thresholds.longer_wins
-    message = f"The longer completion wins {_words(rate)} of {plural(len(decided), 'decided pair')}"
+    message = f"The longer completion wins {with_ends(rate)} of {plural(len(decided), 'decided pair')}"
     if by_source:
-        message += "; by source: " + ", ".join(f"{name} {_words(interval)}" for name, interval in by_source.items())
+        message += "; by source: " + ", ".join(f"{name} {with_ends(interval)}" for name, interval in by_source.items())
     return check.finding(
         Severity.WARNING if strong else Severity.INFO,
         message + ".",
@@ -89,11 +89,6 @@ def _longer_wins(rows: FileRows, settings: DoctorSettings) -> Finding:
         else "",
         {"rate": rate, "by_source": by_source},
     )
-
-
-def _words(rate: Interval) -> str:
-    interval = "" if np.isnan(rate.low) else f" {ends(rate.low, rate.high)}"
-    return f"{100 * rate.estimate:.1f} %{interval}"
 
 
 def _case_only(rows: FileRows, settings: DoctorSettings) -> Finding:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vrm.data.schema import Judgment
-from vrm.doctor.findings import Check, DoctorSettings, percent
+from vrm.doctor.findings import Check, DoctorSettings, with_ends
 from vrm.doctor.rows import FileRows, evenly
-from vrm.metrics import Interval, share_interval
+from vrm.metrics import share_interval
 from vrm.results.doctor import Finding, Severity
-from vrm.results.formats import ends, plural
+from vrm.results.formats import plural
 
 if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine
@@ -70,7 +70,7 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
     sampled = f" of a sample of {len(judged):,}" if len(judged) < len(wanted) else ""
     return Check.of("model_contradicts", rows, settings, order, len(judged)).finding(
         Severity.INFO,
-        f"The model contradicts {plural(len(order), 'label')}{sampled} ({percent(share.estimate)}{_interval(share)}) "
+        f"The model contradicts {plural(len(order), 'label')}{sampled} ({with_ends(share)}) "
         f"at least as confidently as it agrees on average (probability {mean:.2f}). A guess, not an estimate of label "
         f"noise: too high where the model is wrong, too low where it errs as the judges did. {_HONEST}",
         "Read the most confident ones (--examples) before trusting either side." if order else "",
@@ -86,7 +86,3 @@ def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> I
         indices = torch.arange(len(batch))
         logs, _ = batch.log_probabilities(indices, torch.zeros_like(indices), torch.ones_like(indices))
         yield from zip(batch.judgments, logs.double().exp().tolist(), strict=True)
-
-
-def _interval(share: Interval) -> str:
-    return "" if np.isnan(share.low) else f" {ends(share.low, share.high)}"

@@ -15,6 +15,7 @@ from vrm.export.flatten import flatten
 from vrm.files import check_new_directory, new_folder
 from vrm.model.checkpoint import load_model, save_model
 from vrm.model.configuration_vrm import VRMConfig
+from vrm.model_files import TOKENIZER
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +120,7 @@ def make_tokenizer_portable(directory: Path) -> None:
 
     Programs that load rewards or templates (RewardBench, servers) often still run on transformers 4.
     """
-    file = directory / "tokenizer_config.json"
+    file = directory / TOKENIZER
     settings = json.loads(file.read_text(encoding="utf-8"))
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"

@@ -16,7 +16,13 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import CheckpointError, DataError
 from vrm.inference.ahead import ahead
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable, Progress
+from vrm.inference.extraction import (
+    ExtractionOptions,
+    FeatureExtractor,
+    FeatureTable,
+    Progress,
+    backbone_fingerprint,
+)
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.known_raters import KnownRaters, load_raters
 from vrm.inference.steering import Steering
@@ -74,10 +80,11 @@ class RewardEngine:
         self.check_steering(steering)
         # A cache on disk keeps features between runs; in memory they would only grow, so a window has its own.
         self._shared: FeatureExtractor | None = None
+        self._backbone_sha256: str | None = None
         if self.options.cache:
             shared = FeatureExtractor(model, self._pad_id, self.options)
             # A cache that cannot be used is not tried again: every try reads all weights for its name.
-            self.options = shared.options
+            self.options, self._backbone_sha256 = shared.options, shared.backbone_sha256
             self._shared = shared if self.options.cache else None
 
     @classmethod
@@ -111,6 +118,11 @@ class RewardEngine:
     @property
     def _pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def backbone_sha256(self) -> str:
+        """`backbone_fingerprint` of the model, which the feature cache has computed if there is one."""
+        return self._backbone_sha256 or backbone_fingerprint(self.model)
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -167,17 +167,30 @@ class FeatureExtractor:
         model: gives backbone and configuration; left in evaluation mode.
         pad_id: for padding; never read.
         options: precision, batch size, cache.
+        backbone_sha256: `backbone_fingerprint` of the model, where it is known: reading the weights takes seconds.
     """
 
     def __init__(
-        self, model: VRMForSequenceClassification, pad_id: int = 0, options: ExtractionOptions | None = None
+        self,
+        model: VRMForSequenceClassification,
+        pad_id: int = 0,
+        options: ExtractionOptions | None = None,
+        backbone_sha256: str | None = None,
     ) -> None:
         self.model, self.pad_id, self.options = model.eval(), pad_id, options or ExtractionOptions()
+        self._backbone_sha256 = backbone_sha256
         self.first_position = first_position(model.backbone)
         self.device = next(model.backbone.parameters()).device
         self.dtype = resolve_precision(self.options.precision, self.device)
         self._beside: FeatureExtractor | None = None
         self.store = self._new_store()
+
+    @property
+    def backbone_sha256(self) -> str:
+        """`backbone_fingerprint` of the model, computed at most once."""
+        if self._backbone_sha256 is None:
+            self._backbone_sha256 = backbone_fingerprint(self.model)
+        return self._backbone_sha256
 
     def _new_store(self) -> FeatureStore:
         if self.options.cache_limit is None:
@@ -193,7 +206,7 @@ class FeatureExtractor:
         if cache is None:
             return FeatureStore(config.feature_size)
         fingerprint = {
-            "backbone": backbone_fingerprint(self.model),
+            "backbone": self.backbone_sha256,
             "settings": backbone_settings(config),
             "layers": config.feature_layers,
             "poolings": config.poolings if config.backbone_kind == BackboneKind.ENCODER else ["last"],
@@ -240,7 +253,7 @@ class FeatureExtractor:
     def _spill(self) -> FeatureExtractor:
         """Another extractor, on `spill`; in memory a new one each time, since its rows would only grow."""
         if self._beside is None or self.options.spill is None:
-            self._beside = FeatureExtractor(self.model, self.pad_id, self.options.spilling)
+            self._beside = FeatureExtractor(self.model, self.pad_id, self.options.spilling, self._backbone_sha256)
         return self._beside
 
     def _compute(self, prompts: dict[bytes, _Text], completions: dict[bytes, _Text], progress: Progress | None) -> None:

@@ -19,9 +19,7 @@ from vrm.model.backbones import embedding_rows
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.embedded import resolve_backbone
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.model_files import ADAPTER, CONFIG, check_model_directory, check_no_file, loading, read_json
-
-TOKENIZER = "tokenizer_config.json"
+from vrm.model_files import ADAPTER, CONFIG, TOKENIZER, check_model_directory, check_no_file, loading, read_json
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:

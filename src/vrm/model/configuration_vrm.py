@@ -11,7 +11,7 @@ from vrm.choices import BackboneKind, LossName, Pooling, RewardScale, StagePart
 from vrm.core.predictive import RewardUnits
 from vrm.errors import ConfigError, check_choice
 from vrm.model.heads.registry import head_class
-from vrm.model_files import check_backbone_directory, loading
+from vrm.model_files import MODEL_TYPE, check_backbone_directory, loading
 
 
 class VRMConfig(PretrainedConfig):
@@ -64,7 +64,7 @@ class VRMConfig(PretrainedConfig):
         ['helpfulness', 'safety', 'free_1']
     """
 
-    model_type = "vrm"
+    model_type = MODEL_TYPE
     # The trainers of `transformers` gather and concatenate everything else that the model returns.
     keys_to_ignore_at_inference = ["posteriors"]  # noqa: RUF012  (transformers reads a list)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from vrm.data.tokenized import OverlongReport
 from vrm.inference.engine import RewardEngine
-from vrm.inference.extraction import backbone_fingerprint
 from vrm.metrics import field_values
 from vrm.model.checkpoint import weights_sha256
 from vrm.results.base import MeasuredModel, versions
@@ -33,7 +32,7 @@ def measured_model(model: str, engine: RewardEngine) -> MeasuredModel:
         head=engine.model.config.head,
         model_sha256=weights_sha256(model),
         template_sha256=template_sha256(engine.tokenizer),
-        backbone_sha256=backbone_fingerprint(engine.model),
+        backbone_sha256=engine.backbone_sha256,
     )
 
 

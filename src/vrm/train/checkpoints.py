@@ -15,9 +15,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from vrm.errors import ConfigError
 from vrm.files import replace_folder, writing
+from vrm.model_files import STATE
 from vrm.train.output import CHECKPOINT, checkpoints, step_of
 
-STATE = "trainer_state.json"
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
 OPTIMIZER = ("optimizer.pt", "scheduler.pt")
 

@@ -57,10 +57,12 @@ def prepare_rows(
     model: VRMForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
     resume: bool = False,
+    backbone_sha256: str | None = None,
 ) -> PreparedRows:
     """Tokenize the rows, fit the nuisance offset, and, with a frozen backbone, compute all features.
 
-    A frozen backbone moves to the training device, and the head's inputs are standardized.
+    A frozen backbone moves to the training device, and the head's inputs are standardized. `backbone_sha256` is the
+    model's, where it is known.
 
     Raises:
         ConfigError: if no row remains that the head can learn from.
@@ -72,7 +74,7 @@ def prepare_rows(
 
     def initial_extractor() -> FeatureExtractor:
         to_training_device(model)
-        return FeatureExtractor(model, pad, options)
+        return FeatureExtractor(model, pad, options, backbone_sha256)
 
     if config.model.tuning != Tuning.FROZEN:
         fit = offset_of_run(config, train, evaluation, initial_extractor, resume)
@@ -80,7 +82,7 @@ def prepare_rows(
         held_out = TokenizedDataset(evaluation) if evaluation else None
         return PreparedRows(TokenizedDataset(train), held_out, collator, report, fit)
     to_training_device(model.backbone)
-    extractor = FeatureExtractor(model, pad, options)
+    extractor = FeatureExtractor(model, pad, options, backbone_sha256)
     tables = [_extract(extractor, rows, label) for rows, label in ((train, "train"), (evaluation, "eval")) if rows]
     fit = offset_of_run(config, train, evaluation, lambda: extractor, resume)
     targets = _targets(config, model.config, fit)

@@ -103,13 +103,8 @@ def run_training(
     check_adapters(config.model)
     data = _rows(config, data)
     model, tokenizer = build_model(config, data)
-    if is_main_process():
-        inputs = run_inputs(config, data, model, tokenizer)
-        if resume:
-            compare_inputs(output, inputs)
-        else:
-            begin_output(config, inputs)
-    trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume)
+    backbone_sha256 = _begin(config, data, model, tokenizer, resume)
+    trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume, backbone_sha256)
     trainer = _trainer(config, trained, prepared)
     train_seconds = _train(trainer, checkpoint, model, prepared)
     say_kept(trainer.args, trainer.state)
@@ -150,17 +145,37 @@ def _starting_point(config: RunConfig, resume: bool) -> Path | None:
     return checkpoint
 
 
+def _begin(
+    config: RunConfig,
+    data: RunData,
+    model: VRMForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    resume: bool,
+) -> str | None:
+    """Begin the output, or compare it with what is to be gone on with; the backbone's hash, where that tells it."""
+    if not is_main_process():
+        return None
+    inputs = run_inputs(config, data, model, tokenizer)
+    if resume:
+        compare_inputs(Path(config.output_dir), inputs)
+    else:
+        begin_output(config, inputs)
+    backbone: str | None = inputs["backbone"]
+    return backbone
+
+
 def _prepared(
     config: RunConfig,
     data: RunData,
     model: VRMForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
     resume: bool,
+    backbone_sha256: str | None,
 ) -> tuple[Any, PreparedRows, bool]:
     """The model as it is trained, its rows, and whether its backbone is compiled."""
     parameters = model.backbone.num_parameters(exclude_embeddings=True)
     compiled, notice = compiles(config, len(data.train), parameters, training_device().type)
-    prepared = prepare_rows(config, data, model, tokenizer, resume)
+    prepared = prepare_rows(config, data, model, tokenizer, resume, backbone_sha256)
     say("\n".join([f"training and evaluation rows: {prepared.overlong.render()}", *prepared.overlong.warnings()]))
     say_unused(model.config, data)
     trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == Tuning.LORA else model

@@ -169,5 +169,6 @@ def test_devices_and_names(tmp_path):
         check_device("gpu")
     for name in ("embedded", "bert-base", "owner/name", str(tmp_path)):
         check_directory_name(name, "model.backbone")
-    with pytest.raises(ConfigError, match="--tokenizer: there is no directory a/b/c"):
-        check_directory_name("a/b/c", "--tokenizer")
+    for name in ("a/b/c", "~nobody-of-this-name/a"):
+        with pytest.raises(ConfigError, match=f"--tokenizer: there is no directory {name}"):
+            check_directory_name(name, "--tokenizer")

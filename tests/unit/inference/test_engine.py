@@ -8,6 +8,7 @@ import torch
 from vrm.core.predictive import reward_moments
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, OverlongError
+from vrm.inference import extraction
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.steering import Steering
@@ -49,6 +50,16 @@ def test_windows_keep_the_order_and_do_not_change_rewards(loaded, window):
     for line, rewards in flat(batches).items():
         assert len(rewards) == len(ROWS[line].completions)
         assert torch.allclose(rewards, reference[line], atol=1e-5)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_the_backbones_hash_is_that_of_its_cache(loaded, cached, tmp_path, monkeypatch):
+    expected = extraction.backbone_fingerprint(loaded[0])
+    read = []
+    monkeypatch.setattr(extraction, "tensors_sha256", lambda tensors: read.append(tensors) or expected)
+    options = ExtractionOptions("float32", cache=str(tmp_path) if cached else None)
+    assert engine(loaded, options=options).backbone_sha256 == expected
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("head", ["vrm", "bt"])

@@ -11,6 +11,7 @@ import torch
 
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, OverlongError
+from vrm.inference import extraction
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.targets import target_encoder
@@ -334,6 +335,13 @@ def test_features_are_extracted_where_the_trainer_will_train(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
     to_training_device(module)
     assert moved == [torch.device("cuda", 0), torch.device("cuda", 3)]
+
+
+def test_the_weights_of_a_frozen_backbone_are_read_once_for_all_hashes(make_config, run_data, rows, monkeypatch):
+    read = []
+    monkeypatch.setattr(extraction, "tensors_sha256", lambda tensors: read.append(tensors) or "hash")
+    run_training(make_config({"model.tuning": "frozen"}), data=run_data(rows(16), rows(8, seed=1)))
+    assert len(read) == 1
 
 
 def test_a_process_uses_one_gpu(make_config, capsys):
