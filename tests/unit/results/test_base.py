@@ -25,6 +25,7 @@ GAINED = {
     "p_tie": None,
     "disagreement": None,
     "judged_as": None,
+    "parameters": 0.0,
 }
 """Keys that documents have gained since, and what they say in a document that had none of it."""
 
