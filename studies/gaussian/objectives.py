@@ -27,7 +27,7 @@ EVERY = 30
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """What tuning chooses.
+    """What is not inferred.
 
     Attributes:
         objectives: K.

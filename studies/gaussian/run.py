@@ -1,22 +1,19 @@
 """Small training sets: heads by steps, `bayes`, and objectives as Gaussian processes, equation (20).
 
-    python -m studies.gaussian.run DATA --stage tune
     python -m studies.gaussian.run DATA --stage fit --seeds 0 1 2
     python -m studies.gaussian.run DATA --stage table
 
-DATA holds `preferences/` and `raters/`. Every finished piece is kept. Settings are chosen by the rows held out of the
-training files, seed 0, 1,000 comparisons; the dev files are read by `fit`, and shown by `table` alone.
+DATA holds `preferences/` and `raters/`. Every finished piece is kept. Heads by steps have the package's defaults, more
+epochs and smaller batches, and stop early by rows held out of the training files. Nothing else is chosen.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,17 +34,7 @@ from vrm.train.closed_form import fit_in_closed_form
 STEPPED = ("bt", "mlp", "gated", "vrm")
 HEADS = (*STEPPED, "bayes", "gp")
 PROMPT_COMPONENTS = 32
-BASE = Settings(epochs=40, batch_size=64, evals_per_epoch=1, patience=6, kl=0.001)
-
-TRIALS: dict[str, list[dict[str, Any]]] = {
-    **{
-        head: [{"learning_rate": rate, "weight_decay": decay} for rate, decay in product((3e-4, 1e-3), (0.1, 1.0))]
-        for head in STEPPED
-    },
-    "bayes": [{"whitening": power} for power in (0.0, 0.25, 0.5, 1.0)],
-    "gp": [{"objectives": k, "map_precision": p} for k, p in product((4, 16), (3.0, 30.0))],
-}
-"""Four a head."""
+BASE = Settings(learning_rate=1e-3, epochs=40, batch_size=64, evals_per_epoch=1, patience=6, kl=0.001)
 
 
 @dataclass(frozen=True)
@@ -62,32 +49,23 @@ class Study:
         """Of every fold that was loaded."""
         return self.material.features()
 
-    def settings(self, source: str, head: str) -> dict[str, Any]:
-        """Those that were chosen."""
-        found: dict[str, Any] = json.loads((self.output / f"tuned-{source}-{head}.json").read_text())["settings"]
-        return found
 
-
-def predictor(
-    study: Study, head: str, rows: Parts, settings: dict[str, Any], seed: int, bayes: dict[str, Any]
-) -> Predictor:
+def predictor(study: Study, head: str, rows: Parts, seed: int) -> Predictor:
     """A head fitted on `rows.train`."""
     if head in STEPPED:
-        chosen = replace(BASE, **settings)
-        config = study.material.head_config(head=head, head_dropout=chosen.dropout)
+        config = study.material.head_config(head=head, head_dropout=BASE.dropout)
         model = new_head(head, config, seed)
-        fit(model, config, study.features, (rows.train, rows.held), chosen, seed)
+        fit(model, config, study.features, (rows.train, rows.held), BASE, seed)
         return HeadPredictor(model, study.features)
-    model = _bayes(study, rows.train, settings if head == "bayes" else bayes, seed)
+    model = _bayes(study, rows.train, seed)
     if head == "bayes":
         return HeadPredictor(model, study.features)
-    return Objectives(study, model, rows.train, ObjectiveSettings(**settings), seed)
+    return Objectives(study, model, rows.train, ObjectiveSettings(), seed)
 
 
-def _bayes(study: Study, train: Fold, settings: dict[str, Any], seed: int) -> nn.Module:
+def _bayes(study: Study, train: Fold, seed: int) -> nn.Module:
     config = study.material.head_config(head="bayes")
     head = new_head("bayes", config, seed)
-    head.basis.whitening = settings["whitening"]
     rows = Rows.of(train, study.features, config)
     head.fit_inputs(*rows.sample_features(4000, seed))
     head.fitted = fit_in_closed_form(head, rows, LossWeights(), seed)
@@ -133,28 +111,6 @@ def nll(logs: np.ndarray, fold: Fold) -> np.ndarray:
     return -(label * logs[:, 0] + (1 - label) * logs[:, 1])
 
 
-def tune(study: Study, source: str, head: str) -> None:
-    """Keep the settings of the lowest NLL on held-out rows."""
-    target = study.output / f"tuned-{source}-{head}.json"
-    if target.exists():
-        return
-    rows = study.material.parts(source, 1000, 0)
-    held = Fold("held", *_joined(rows.held, rows.calibration))
-    bayes = study.settings(source, "bayes") if head == "gp" else {}
-    trials = []
-    for settings in TRIALS[head]:
-        said = predictor(study, head, rows, settings, 0, bayes).say(held)
-        trials.append({"settings": settings, "held_out_nll": float(nll(said.logs(), held).mean())})
-        print(source, head, trials[-1], flush=True)
-    best = min(trials, key=lambda trial: trial["held_out_nll"])
-    target.write_text(json.dumps({**best, "trials": trials}, indent=1))
-
-
-def _joined(first: Fold, second: Fold) -> tuple[Any, np.ndarray, np.ndarray]:
-    prompts = np.concatenate([first.prompts, second.prompts])
-    return [*first.judgments, *second.judgments], prompts, np.concatenate([first.completions, second.completions])
-
-
 def measure(study: Study, source: str, size: int, head: str, seed: int) -> None:
     """Fit, and keep what is said of the dev file."""
     target = study.output / f"{source}-{size}-{head}-{seed}.npz"
@@ -162,8 +118,7 @@ def measure(study: Study, source: str, size: int, head: str, seed: int) -> None:
         return
     started = time.perf_counter()
     rows = study.material.parts(source, size, seed)
-    bayes = study.settings(source, "bayes") if head == "gp" else {}
-    found = predictor(study, head, rows, study.settings(source, head), seed, bayes)
+    found = predictor(study, head, rows, seed)
     seconds = time.perf_counter() - started
     dev = study.material.fold(f"{source}.dev")
     scale = calibrated_scale(found, rows.calibration)
@@ -180,11 +135,12 @@ def main() -> None:
     """Run one stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--stage", choices=["features", "tune", "fit", "table"], required=True)
+    parser.add_argument("--stage", choices=["features", "fit", "table"], required=True)
     parser.add_argument("--output", type=Path, default=Path("runs/gaussian"))
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--sources", nargs="+", default=list(SOURCES), choices=SOURCES)
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=HEADS)
+    parser.add_argument("--sizes", nargs="+", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     if arguments.stage == "table":
@@ -197,13 +153,9 @@ def main() -> None:
     for source in arguments.sources:
         study.material.fold(f"{source}.train")
         study.material.fold(f"{source}.dev")
-    for source in arguments.sources:
-        if arguments.stage == "tune":
-            for head in arguments.heads:
-                tune(study, source, head)
-        elif arguments.stage == "fit":
-            for size, head, seed in product(SIZES[source], arguments.heads, arguments.seeds):
-                measure(study, source, size, head, seed)
+    for source in arguments.sources if arguments.stage == "fit" else ():
+        for size, head, seed in product(arguments.sizes or SIZES[source], arguments.heads, arguments.seeds):
+            measure(study, source, size, head, seed)
 
 
 if __name__ == "__main__":

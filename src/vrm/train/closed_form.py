@@ -24,7 +24,10 @@ from vrm.model.heads.registry import head_class
 from vrm.train.passes import FeatureDataset
 
 EVIDENCE_ROWS = 4096
-"""Judgments by which length, precisions and tie threshold are chosen; the posterior is that of all."""
+"""Judgments by which shape, precisions and tie threshold are chosen; the posterior is that of all."""
+
+POWERS = (0.0, 0.5, 1.0, 1.5, 2.0)
+"""Powers of the components' spreads that are tried, with the middle length."""
 
 LENGTHS = (0.5, 1.0, 2.0)
 """Lengths of the Gaussian kernel that are tried, in units of the root mean square of |h|."""
@@ -51,12 +54,14 @@ class ClosedFormFit:
 
     Attributes:
         judgments: that the posterior is of.
+        power: of the components' spreads.
         length: of the Gaussian kernel.
         spreads: prior standard deviation of a reward's linear part, and of its part by the kernel.
         log_evidence: of a judgment of those that chose, in nats.
     """
 
     judgments: int
+    power: float
     length: float
     spreads: tuple[float, float]
     log_evidence: float
@@ -66,16 +71,16 @@ class ClosedFormFit:
         linear, kernel = self.spreads
         return (
             f"fitted in closed form to {self.judgments:,} judgments: log evidence {self.log_evidence:.4f} nats a "
-            f"judgment, prior standard deviation of a reward {linear:.2g} by components and {kernel:.2g} by a Gaussian "
-            f"kernel of length {self.length:g}"
+            f"judgment, prior standard deviation of a reward {linear:.2g} by components (spread to the power of "
+            f"{self.power:g}) and {kernel:.2g} by a Gaussian kernel of length {self.length:g}"
         )
 
 
 def fit_in_closed_form(head: Any, data: FeatureDataset, weights: LossWeights, seed: int) -> ClosedFormFit:
     """Fit a head that says `fits_in_closed_form` to all rows of a data set.
 
-    The kernel's length, the prior's precisions and the tie threshold of (15) are those of the highest evidence on a
-    sample of the rows.
+    The shape of phi, the prior's precisions and the tie threshold of (15) are those of the highest evidence on a sample
+    of the rows.
 
     Args:
         head: of the model.
@@ -87,13 +92,20 @@ def fit_in_closed_form(head: Any, data: FeatureDataset, weights: LossWeights, se
     sample = np.sort(np.random.default_rng(seed).permutation(everything)[:EVIDENCE_ROWS])
     with torch.no_grad():
         inputs = head.completion_norm(data.sample_features(EVIDENCE_ROWS, seed)[1].to(_device(head)))
-    fits: dict[float, RewardPosterior] = {}
-    for length in LENGTHS:
-        head.basis.set_length(length, inputs)
-        fits[length] = _regression(head, data, sample, weights).posterior((1.0, 1.0), ROUNDS)
-    length = max(fits, key=lambda tried: fits[tried].log_evidence)
-    head.basis.set_length(length, inputs)
-    chosen = fits[length]
+
+    def fitted(shape: tuple[float, float]) -> RewardPosterior:
+        head.basis.set_shape(*shape, inputs)
+        return _regression(head, data, sample, weights).posterior((1.0, 1.0), ROUNDS)
+
+    def best(shapes: list[tuple[float, float]]) -> tuple[float, float]:
+        fits.update({shape: fitted(shape) for shape in shapes if shape not in fits})
+        return max(fits, key=lambda shape: fits[shape].log_evidence)
+
+    fits: dict[tuple[float, float], RewardPosterior] = {}
+    power, _ = best([(power, LENGTHS[1]) for power in POWERS])
+    power, length = best([(power, length) for length in LENGTHS])
+    head.basis.set_shape(power, length, inputs)
+    chosen = fits[power, length]
     if head.tie_threshold() is not None:
         chosen = _with_ties(head, _regression(head, data, sample, weights), chosen)
     posterior = chosen
@@ -102,7 +114,7 @@ def fit_in_closed_form(head: Any, data: FeatureDataset, weights: LossWeights, se
         posterior = regression.posterior(chosen.precisions, start=chosen.mean)
     head.set_posterior(posterior.mean, posterior.factor)
     linear, kernel = (1.0 / math.sqrt(precision) for precision in chosen.precisions)
-    return ClosedFormFit(len(data), length, (linear, kernel), chosen.log_evidence / len(sample))
+    return ClosedFormFit(len(data), power, length, (linear, kernel), chosen.log_evidence / len(sample))
 
 
 def _with_ties(head: Any, regression: RewardRegression, posterior: RewardPosterior) -> RewardPosterior:

@@ -166,7 +166,7 @@ def test_random_fourier_features_have_the_gaussian_kernel_and_components_the_inp
     basis = RandomFeatures(20)
     basis.reset_parameters()
     basis.fit(inputs)
-    basis.set_length(0.8, inputs)
+    basis.set_shape(1.0, 0.8, inputs)
     phi = basis(inputs)
     assert torch.allclose(phi.mean(0), torch.zeros(phi.shape[1]), atol=1e-5)
     components, waves = phi.split(basis.groups, -1)

@@ -13,15 +13,15 @@ from vrm.model.heads.base import HeadSettings, JudgmentHead
 COMPONENTS, WAVES = 256, 256
 """Principal components, and random Fourier features of them: the width r of phi is their sum."""
 
-WHITENING = 0.5
-"""Power of a component's spread that it is divided by: 0 leaves the inputs as they are, 1 whitens them."""
-
 PCA_SAMPLE = 4096
 """Completions whose components are computed."""
 
 
 class RandomFeatures(nn.Module):
     """phi: principal components h of the inputs, and random Fourier features of h.
+
+    A component has its own spread to some power: 0 whitens the inputs, 1 leaves them as they are, more trusts the first
+    components more.
 
     sqrt(2 / WAVES) cos(omega . h / l + b), omega ~ N(0, I), b uniform, has the Gaussian kernel of length l as its
     expected inner product (Rahimi and Recht 2007). The mean square of |h| is 1.
@@ -30,8 +30,10 @@ class RandomFeatures(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         components = min(COMPONENTS, width)
-        self.groups, self.whitening = (components, WAVES), WHITENING
+        self.groups = (components, WAVES)
+        self.spreads = torch.ones(components)
         self.register_buffer("projection", torch.zeros(width, components, dtype=torch.float32))
+        self.register_buffer("scale", torch.ones(components, dtype=torch.float32))
         self.register_buffer("frequencies", torch.zeros(components, WAVES, dtype=torch.float32))
         self.register_buffer("phases", torch.zeros(WAVES, dtype=torch.float32))
         self.register_buffer("length", torch.ones((), dtype=torch.float32))
@@ -39,7 +41,7 @@ class RandomFeatures(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Standardized inputs (..., width) to phi (..., components + WAVES)."""
-        components = inputs @ self.projection
+        components = inputs @ self.projection * self.scale
         waves = math.sqrt(2.0 / WAVES) * (components @ self.frequencies / self.length + self.phases).cos()
         return torch.cat([components, waves], -1) - self.centre
 
@@ -49,6 +51,7 @@ class RandomFeatures(nn.Module):
         nn.init.normal_(self.projection, std=1.0 / math.sqrt(self.projection.numel()))
         nn.init.normal_(self.frequencies)
         nn.init.uniform_(self.phases, 0.0, 2.0 * math.pi)
+        self.scale.fill_(1.0)
         self.length.fill_(1.0)
         self.centre.zero_()
 
@@ -58,15 +61,17 @@ class RandomFeatures(nn.Module):
         rank = min(self.groups[0], len(inputs) - 1)
         # A few more than are kept: the last ones of a random sketch are rough.
         _, values, vectors = torch.pca_lowrank(inputs, q=min(rank + 16, *inputs.shape), niter=4)
-        spreads = values[:rank] / math.sqrt(len(inputs) - 1)
-        scale = spreads.clamp_min(1e-3 * float(spreads[0])).pow(-self.whitening)
-        norm = (spreads * scale).square().sum().sqrt()
         self.projection.zero_()
-        self.projection[:, :rank] = vectors[:, :rank] * (scale / norm)
+        self.projection[:, :rank] = vectors[:, :rank]
+        self.spreads = torch.ones_like(self.scale)
+        self.spreads[:rank] = values[:rank] / math.sqrt(len(inputs) - 1)
 
     @torch.no_grad()
-    def set_length(self, length: float, inputs: Tensor) -> None:
-        """Set l, and take the mean of phi over standardized inputs (rows, width) for its origin."""
+    def set_shape(self, power: float, length: float, inputs: Tensor) -> None:
+        """Set the power of the spreads and l, and take the mean of phi over inputs (rows, width) for its origin."""
+        spreads = self.spreads.clamp_min(1e-3 * float(self.spreads.max()))
+        scale = spreads.pow(power - 1.0)
+        self.scale.copy_(scale / (inputs @ self.projection * scale).square().sum(-1).mean().sqrt())
         self.length.fill_(length)
         self.centre.zero_()
         self.centre.copy_(self(inputs).mean(0))
