@@ -166,7 +166,7 @@ class JudgmentHead(nn.Module):
         with torch.autocast(completion_features.device.type, enabled=False):
             read = self.completion_norm(completion_features)
             read = read if isinstance(self.features, nn.Linear) else self.features[:-1](read)
-            features = SemanticFeatures(read, torch.zeros_like(read))
+            features = SemanticFeatures(read, torch.zeros_like(read), doubt=posteriors.features.doubt)
             return replace(posteriors, features=features, decoder=self._last_layer().weight)
 
     def objective_weights(self, prompt_features: Tensor) -> ObjectiveWeights:
