@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWa
 def train(tmp_path_factory, tiny_decoder_backbone):
     """train({"a.b": value}): the directory of a run on a part of the corpus."""
     folder = tmp_path_factory.mktemp("certify")
-    paths = write_planted(folder)
+    paths = write_planted(folder, raters=False)
     rows = {name: paths[name].read_text(encoding="utf-8").splitlines() for name in ("train", "dev")}
     # A few prompts of the evaluation rows are training prompts too, which a user should not do and may.
     for name, lines in (("train", rows["train"][:120]), ("dev", rows["dev"][:16] + rows["train"][:8])):
