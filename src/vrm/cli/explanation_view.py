@@ -134,11 +134,13 @@ class _View:
             last = last.rsplit(" ", 1)[0] if " " in last else last[:-1]
         return Text("\n").join([*wrapped[: lines - 1], Text(f"{last} ...")])
 
-    def _completions(self) -> Table:
+    def _completions(self) -> RenderableType:
         table = Table.grid(padding=(0, 2, 0, 0))
         for index, report in enumerate(self.explanation.completions):
             table.add_row(Text(report.label, style=_colour(index)), self._clipped(report.text, used=6))
-        return table
+        known = [(report.label, report.unfamiliarity) for report in self.explanation.completions]
+        far = [words for label, found in known if found is not None and (words := found.in_words(label))]
+        return Group(table, *(Text(words, style="yellow") for words in far))
 
     def _weights(self) -> RenderableType:
         named, rest = self._split_free()

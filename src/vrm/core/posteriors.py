@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures, TensorRecord
+from vrm.core.unfamiliarity import Unfamiliarity
 
 MIN_RATING_SCALE = 0.1
 """Floor of tau, in standard deviations of a rating."""
@@ -39,6 +40,7 @@ class Posteriors(TensorRecord):
         decoder: A, (num_objectives, num_features).
         rating_model: the parameters of (5).
         tie_threshold: c > 0 of (15), a scalar; None where the model has seen no ties, for c = 0.
+        unfamiliarity: how unlike the training texts each completion is; None where the model keeps nothing of them.
     """
 
     weights: ObjectiveWeights
@@ -46,6 +48,7 @@ class Posteriors(TensorRecord):
     decoder: Tensor
     rating_model: RatingModel
     tie_threshold: Tensor | None = None
+    unfamiliarity: Unfamiliarity | None = None
 
     @classmethod
     def of_rewards(cls, rewards: Tensor, tie_threshold: Tensor | None = None) -> Posteriors:
@@ -60,11 +63,15 @@ class Posteriors(TensorRecord):
         """One batch after the other, all of one head."""
         weights = ObjectiveWeights.concatenate([part.weights for part in parts])
         features = SemanticFeatures.concatenate([part.features for part in parts])
-        return replace(parts[0], weights=weights, features=features)
+        known = [part.unfamiliarity for part in parts if part.unfamiliarity is not None]
+        unfamiliarity = Unfamiliarity.concatenate(known) if known else None
+        return replace(parts[0], weights=weights, features=features, unfamiliarity=unfamiliarity)
 
     def rows(self, rows: Tensor, num_completions: int | None = None) -> Posteriors:
         """Some judgments of the batch, and of their completions the first `num_completions`."""
-        return replace(self, weights=self.weights[rows], features=self.features[rows, :num_completions])
+        unfamiliarity = None if self.unfamiliarity is None else self.unfamiliarity[rows, :num_completions]
+        features = self.features[rows, :num_completions]
+        return replace(self, weights=self.weights[rows], features=features, unfamiliarity=unfamiliarity)
 
     def double(self) -> Posteriors:
         """In float64; the mean weights are computed anew, so that they add up to 1 as exactly."""

@@ -18,7 +18,7 @@ from vrm.doctor.findings import Check, DoctorSettings, check_extra, ordered, sev
 from vrm.doctor.labels import check_labels
 from vrm.doctor.languages import check_languages
 from vrm.doctor.lengths import Reading, character_lengths, check_lengths, check_tokens, default_reading
-from vrm.doctor.model_view import check_with_model
+from vrm.doctor.model_view import check_unfamiliar, check_with_model
 from vrm.doctor.rows import FileRows, problem_places
 from vrm.metrics import json_ready
 from vrm.results.doctor import DoctorReport, Finding, Severity
@@ -109,6 +109,7 @@ def _check_file(
     if engine is not None:
         progress(f"{rows.name}: the model's view")
         findings.append(check_with_model(rows, settings, engine))
+        findings.append(check_unfamiliar(rows, settings, engine))
     return findings, {**_profile(rows), "tokens": tokens}
 
 

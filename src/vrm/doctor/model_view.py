@@ -86,3 +86,36 @@ def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> I
         indices = torch.arange(len(batch))
         logs, _ = batch.log_probabilities(indices, torch.zeros_like(indices), torch.ones_like(indices))
         yield from zip(batch.judgments, logs.double().exp().tolist(), strict=True)
+
+
+def check_unfamiliar(rows: FileRows, settings: DoctorSettings, engine: RewardEngine) -> Finding:
+    """The rows whose completions are least like the model's training texts, the most unfamiliar first."""
+    unjudged = Check.of("unfamiliar_rows", rows, settings)
+    if not engine.model.config.familiar_components:
+        return unjudged.not_run("The model keeps nothing of its training texts. Models trained by this version do.")
+    looked = evenly([row for row, judgment in enumerate(rows.judgments) if judgment.completions], settings.model_rows)
+    by_place = {id(rows.judgments[row]): row for row in looked}
+    distances = {by_place[id(judgment)]: distance for judgment, distance in _distances(engine, rows, looked)}
+    if not distances:
+        return unjudged.not_run("No row has a completion that the model can read.")
+    far = sorted((row for row, distance in distances.items() if distance > 1.0), key=lambda row: -distances[row])
+    check = Check.of("unfamiliar_rows", rows, settings, far, len(distances))
+    farthest = max(distances.values())
+    values = {"median": float(np.median(list(distances.values()))), "farthest": farthest}
+    listed = [{"place": rows.places([row], 1)[0], "unfamiliarity": distances[row]} for row in far[: settings.examples]]
+    return check.finding(
+        Severity.INFO,
+        f"{plural(len(far), 'row')} of {len(distances):,} ({check.percent}) are unlike the model's training texts, the "
+        f"farthest {farthest:.2f} times as far as 95 % of those. About one familiar row in ten is counted too.",
+        "Its rewards rest on little there. Judge some of these rows by hand." if far else "",
+        {**values, "rows": listed},
+    )
+
+
+def _distances(engine: RewardEngine, rows: FileRows, looked: list[int]) -> Iterator[tuple[Judgment, float]]:
+    """(judgment, unfamiliarity of the most unfamiliar completion) of the rows that the model can read."""
+    for batch in engine.stream(rows.judgments[row] for row in looked):
+        found = batch.posteriors.unfamiliarity
+        assert found is not None
+        farthest = found.distance.masked_fill(~batch.mask, 0.0).amax(1)
+        yield from zip(batch.judgments, farthest.double().tolist(), strict=True)

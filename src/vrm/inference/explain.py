@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import NormalDist
 
@@ -23,6 +23,7 @@ from vrm.core.predictive import (
     reward_moments,
 )
 from vrm.core.quadrature import margin_given_weights
+from vrm.core.unfamiliarity import Unfamiliarity
 from vrm.data.schema import Judgment, Text
 from vrm.data.style import plain_text
 from vrm.data.tokenized import TokenizedJudgment, why_identical
@@ -41,6 +42,7 @@ from vrm.wire.explanation import (
     PairReport,
     RaterReport,
     UncertaintyReport,
+    UnfamiliarityReport,
     WeightReport,
     rater_in_words,
     reasons_in_words,
@@ -79,11 +81,17 @@ def explain_row(batch: JudgedBatch, index: int, model: VRMForSequenceClassificat
     row = batch.row(index)
     judgment, config = row.judgments[0], model.config
     moments = row.moments
-    for values in (moments.mean, moments.variance, row.posteriors.weights.mean):
+    unfamiliarity = row.posteriors.unfamiliarity
+    far = [] if unfamiliarity is None else [unfamiliarity.distance]
+    for values in (moments.mean, moments.variance, row.posteriors.weights.mean, *far):
         check_finite(values.flatten(), judgment)
     quantities = _Quantities.of(row)
     completions = [
-        _completion(quantities, position, text, config) for position, text in enumerate(judgment.completions)
+        replace(
+            _completion(quantities, position, text, config),
+            unfamiliarity=_unfamiliarity(unfamiliarity, position, config.familiar_categories),
+        )
+        for position, text in enumerate(judgment.completions)
     ]
     steering = row.steering or Steering({})
     total = row.posteriors.weights.total_concentration
@@ -272,6 +280,19 @@ def _uncertainty(moments: PredictiveMoments) -> UncertaintyReport | None:
         return None
     parts = (moments.feature_variance, moments.weight_variance, moments.interaction_variance)
     return UncertaintyReport.of(*(float(part) for part in parts), variance, float(moments.parameter_variance))
+
+
+def _unfamiliarity(
+    found: Unfamiliarity | None, position: int, categories: dict[str, float]
+) -> UnfamiliarityReport | None:
+    if found is None:
+        return None
+    distance, by_category = float(found.distance[0, position]), found.by_category[0, position]
+    if not categories:
+        return UnfamiliarityReport(distance)
+    nearest = int(by_category.argmin())
+    name, typical = list(categories.items())[nearest]
+    return UnfamiliarityReport(distance, name, float(by_category[nearest]) / typical)
 
 
 def _counts_meaning(config: VRMConfig) -> str:

@@ -117,6 +117,12 @@ class BatchRewards:
         """Total of the weights' Dirichlet, (batch,); None where the weights carry no uncertainty."""
         return self.batch.posteriors.weights.total_concentration
 
+    @property
+    def unfamiliarity(self) -> Tensor | None:
+        """How unlike the training texts each completion is, (batch, num_completions); None for older models."""
+        found = self.batch.posteriors.unfamiliarity
+        return None if found is None else found.distance
+
     @cached_property
     def scores(self) -> Tensor:
         """o(mu), (batch, num_completions, num_objectives), in the view's units."""
@@ -127,6 +133,7 @@ class BatchRewards:
     def lists(self) -> dict[str, list[list[float]]]:
         """The rewards by the names of their attributes, as lists: reading a tensor row by row takes longer."""
         named = {"mean": self.mean, "std": self.std, "pessimistic": self.pessimistic, "effective": self.effective}
+        named["unfamiliarity"] = self.unfamiliarity
         return {name: values.tolist() for name, values in named.items() if values is not None}
 
     def rows(self) -> Iterator[RowRewards]:
@@ -142,6 +149,7 @@ class RowRewards:
         std: square root of (10).
         pessimistic: E[r] - kappa sqrt(Var[r]); None without kappa.
         effective: -beta log E exp(-r / beta); None without beta.
+        unfamiliarity: how unlike the training texts each completion is; None for models that keep nothing of them.
     """
 
     def __init__(self, rewards: BatchRewards, index: int) -> None:
@@ -149,6 +157,7 @@ class RowRewards:
         listed = {name: self._numbers(values[index]) for name, values in rewards.lists.items()}
         self.mean, self.std = listed["mean"], listed["std"]
         self.pessimistic, self.effective = listed.get("pessimistic"), listed.get("effective")
+        self.unfamiliarity = listed.get("unfamiliarity")
 
     def _numbers(self, values: list[float]) -> list[float]:
         return numbers(values[: len(self.tokenized.completions)], self.tokenized.judgment)
@@ -171,7 +180,7 @@ class RowRewards:
         """The fields of a judgment in `vrm score` and the native API.
 
         `pessimistic_rewards` are there only with kappa, `effective_rewards` only with beta, `rater_tilt` only where a
-        rater was named.
+        rater was named, `unfamiliarity` only where the model keeps something of its training texts.
 
         Raises:
             NumericsError: if a weight or an objective score is not finite.
@@ -183,6 +192,7 @@ class RowRewards:
             "reward_std": self.std,
             **({} if self.pessimistic is None else {"pessimistic_rewards": self.pessimistic}),
             **({} if self.effective is None else {"effective_rewards": self.effective}),
+            **({} if self.unfamiliarity is None else {"unfamiliarity": self.unfamiliarity}),
             "objective_weights": self._named(self._rewards.weights[self._index]),
             **({} if tilt is None else {"rater_tilt": self._named(tilt)}),
             "total_concentration": None if total is None else shortest(float(total[self._index])),

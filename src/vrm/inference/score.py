@@ -8,6 +8,7 @@ An output row, for an input row with n completions (chosen first where the row i
     reward_std           n numbers, the square root of (10)
     pessimistic_rewards  n numbers, E[r] - kappa sqrt(Var[r]); only with kappa
     effective_rewards    n numbers, -beta log E exp(-r / beta); only with beta
+    unfamiliarity        n numbers, above 1 for one text in twenty like the training texts; older models have none
     objective_weights    {objective: E[w]}, the same for all n
     rater_tilt           {objective: b}, what a rater adds to them; only of a rater
     total_concentration  of the weights' Dirichlet; null for heads whose weights carry no uncertainty

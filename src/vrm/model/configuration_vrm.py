@@ -52,6 +52,10 @@ class VRMConfig(PretrainedConfig):
             nobody ties.
         learned_disagreement: whether two raters judged some pair of the training data. Elsewhere nothing shows what
             raters share, and how often two of them differ is not known.
+        familiar_components: principal components of each block of the training texts' features that the head keeps, to
+            tell texts that are unlike them, after (17); 0 keeps nothing.
+        familiar_categories: {training category: median distance of its own texts to their centre}, of those whose
+            centres the head keeps.
         nuisance: offset of (14) that comparisons were trained with, as `vrm.inference.rater` reads it; rewards leave it
             out, rater metrics add it.
 
@@ -100,6 +104,8 @@ class VRMConfig(PretrainedConfig):
         models_ties: bool = False,
         learned_disagreement: bool = False,
         stage_parts: list[str] | None = None,
+        familiar_components: int = 0,
+        familiar_categories: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         self.backbone_config = _as_config(backbone_config)
@@ -110,18 +116,16 @@ class VRMConfig(PretrainedConfig):
         self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
         self.prior_concentration, self.initial_log_variance = prior_concentration, initial_log_variance
         self.loss, self.stage_parts = str(loss), [str(part) for part in stage_parts or []]
-        self.feature_layers = list(feature_layers or [-1])
-        self.poolings = [str(name) for name in poolings or ["mean"]]
-        self.prompt_boundary_ids = prompt_boundary_ids
+        self.feature_layers, self.poolings = list(feature_layers or [-1]), [str(name) for name in poolings or ["mean"]]
         self.guarded_template, self.prompt_opening_id = guarded_template, prompt_opening_id
         self.conversational, self.max_input_tokens = conversational, max_input_tokens
-        self.reward_mean, self.reward_std = reward_mean, reward_std
-        self.reward_scale = str(reward_scale)
+        self.reward_mean, self.reward_std, self.reward_scale = reward_mean, reward_std, str(reward_scale)
         self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
         self.objectives_with_votes = list(objectives_with_votes or [])
         self.objectives_with_ratings = list(objectives_with_ratings or [])
-        self.nuisance = nuisance
+        self.prompt_boundary_ids, self.nuisance = prompt_boundary_ids, nuisance
         self.models_ties, self.learned_disagreement = bool(models_ties), bool(learned_disagreement)
+        self.familiar_components, self.familiar_categories = familiar_components, dict(familiar_categories or {})
         # Transformers 5 has no default pad id and two labels; both would break the generic loaders.
         kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
         kwargs.setdefault("num_labels", 1)
@@ -215,6 +219,17 @@ class VRMConfig(PretrainedConfig):
     def num_blocks(self) -> int:
         """Pooled vectors that are concatenated into the head's input."""
         return len(self.feature_layers) * (len(self.poolings) if self.backbone_kind == BackboneKind.ENCODER else 1)
+
+    @property
+    def familiar_blocks(self) -> list[int]:
+        """Blocks of the head's input in which texts are compared with the training texts.
+
+        An encoder's means where it has any, since its other poolings depend on the length of a text; else all.
+        """
+        count = self.num_blocks
+        poolings = self.poolings if self.backbone_kind == BackboneKind.ENCODER else []
+        means = [block for block in range(count) if poolings and poolings[block % len(poolings)] == Pooling.MEAN]
+        return means or list(range(count))
 
     @property
     def backbone_hidden_size(self) -> int:

@@ -29,6 +29,7 @@ from vrm.train.callbacks import HistoryWriter, ProgressBar, say_kept
 from vrm.train.checkpoints import BestOfThisFolder, whole_checkpoint
 from vrm.train.closed_form import check_closed_form, fit_in_closed_form
 from vrm.train.compilation import compile_backbone, compiles
+from vrm.train.familiarity import keep_familiar_texts
 from vrm.train.inputs import compare_inputs, run_inputs
 from vrm.train.loss import DEFAULT_SAMPLES, TrainingLoss
 from vrm.train.output import (
@@ -113,7 +114,7 @@ def run_training(
     final = trainer.accelerator.unwrap_model(trained)
     final = final.merge_and_unload() if config.model.tuning == Tuning.LORA else final
     stage = _second_stage(config, final, trainer, prepared)
-    _store_reward_scale(final, trainer, prepared)
+    _keep_of_rows(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
     summary = replace(summary, source_rows=data.source_rows, compiled=compiled, second_stage=stage, seconds=seconds)
@@ -256,6 +257,12 @@ def _second_stage(
     found = add_second_stage(model, held)
     say(describe_second_stage(found))
     return found
+
+
+def _keep_of_rows(model: VRMForSequenceClassification, trainer: VRMTrainer, data: PreparedRows) -> None:
+    """What a model keeps of its rows: the scale of its rewards, and what its training texts are like."""
+    _store_reward_scale(model, trainer, data)
+    keep_familiar_texts(model, trainer, data)
 
 
 @torch.no_grad()

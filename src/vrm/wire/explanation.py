@@ -106,6 +106,34 @@ class UncertaintyReport:
 
 
 @dataclass(frozen=True)
+class UnfamiliarityReport:
+    """How unlike the training texts a completion is.
+
+    Attributes:
+        distance: 1 is what one text in twenty like the training texts exceeds.
+        nearest_category: of the training categories; None where the training rows named none.
+        category_distance: distance to that category's centre, over the median of its own texts; None without one.
+    """
+
+    distance: float
+    nearest_category: str | None = None
+    category_distance: float | None = None
+
+    def in_words(self, label: str) -> str:
+        """A sentence about a completion by its label; empty for one that is like the training texts."""
+        if self.distance <= 1.0:
+            return ""
+        sentence = (
+            f"{label} is unlike the training data: {self.distance:.2f} times the distance that 95 % of familiar texts "
+            "keep to."
+        )
+        if self.nearest_category is None or self.category_distance is None:
+            return sentence
+        nearest = f"The nearest training category is {self.nearest_category}, {self.category_distance:.1f} times as far"
+        return f"{sentence} {nearest} as its own texts usually are."
+
+
+@dataclass(frozen=True)
 class CompletionReport:
     """One completion.
 
@@ -118,6 +146,7 @@ class CompletionReport:
         objective_scores: o_k(mu).
         contributions: m_k o_k(mu), of a rater (m_k + b_k) o_k(mu); they sum to the mean reward.
         uncertainty: parts of (10); None if there is no uncertainty.
+        unfamiliarity: None for models that keep nothing of their training texts, and in older documents.
     """
 
     label: str
@@ -128,6 +157,7 @@ class CompletionReport:
     objective_scores: dict[str, float]
     contributions: dict[str, float]
     uncertainty: UncertaintyReport | None
+    unfamiliarity: UnfamiliarityReport | None = None
 
 
 @dataclass(frozen=True)

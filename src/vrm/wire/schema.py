@@ -154,6 +154,11 @@ class ScoreResponse(Answer):
         None, description="-beta log E exp(-r / beta), the certain rewards worth as much; null without beta."
     )
     pessimistic_rewards: list[float] | None = Field(None, description="E[r] - kappa sqrt(Var[r]); null without kappa.")
+    unfamiliarity: list[float] | None = Field(
+        None,
+        description="How unlike the training texts each completion is: above 1 for one familiar text in twenty. Null "
+        "for models that keep nothing of their training texts.",
+    )
     objective_weights: dict[str, float] = Field(
         description="E[w] for this prompt; they sum to 1. A rater's tilt is not in them."
     )

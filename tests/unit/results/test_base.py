@@ -26,6 +26,7 @@ GAINED = {
     "disagreement": None,
     "judged_as": None,
     "parameters": 0.0,
+    "unfamiliarity": None,
 }
 """Keys that documents have gained since, and what they say in a document that had none of it."""
 

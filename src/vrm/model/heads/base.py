@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from vrm.core.distributions import ObjectiveWeights, SemanticFeatures
 from vrm.core.posteriors import Posteriors, RatingModel
+from vrm.core.unfamiliarity import FamiliarTexts, Unfamiliarity
+from vrm.model.heads.familiarity import Familiarity
 from vrm.model.heads.inputs import InputNorm
 from vrm.model.heads.spread import Spread
 
@@ -27,6 +29,12 @@ class HeadSettings(Protocol):
     initial_log_variance: float
     models_ties: bool
     stage_parts: list[str]
+    familiar_components: int
+    familiar_categories: dict[str, float]
+
+    @property
+    def familiar_blocks(self) -> list[int]:
+        """Blocks of the input in which texts are compared with the training texts."""
 
     @property
     def two_stages(self) -> bool:
@@ -100,6 +108,12 @@ class JudgmentHead(nn.Module):
         # c0 of (15). Models of data without ties, and those saved before it, have none: their c is 0.
         self.raw_tie_threshold = nn.Parameter(torch.zeros(())) if config.models_ties else None
         self.spread = Spread(config, self.num_features) if config.two_stages else None
+        # Fitted when training has ended; models that were saved before it have none.
+        self.familiarity: Familiarity | None = None
+        if config.familiar_components:
+            shape = len(config.familiar_blocks), config.backbone_hidden_size
+            self.familiarity = Familiarity(shape, config.familiar_components, len(config.familiar_categories))
+        self.familiar_blocks = config.familiar_blocks
 
     def feature_network(self, config: HeadSettings, outputs: int) -> nn.Module:
         """The network from a completion's input to means, and log variances where features have them."""
@@ -149,6 +163,7 @@ class JudgmentHead(nn.Module):
                 self.decoder,
                 self.rating_model(),
                 self.tie_threshold(),
+                self._unfamiliarity(prompt_features, completion_features),
             )
             if self.spread is None:
                 return posteriors
@@ -221,6 +236,26 @@ class JudgmentHead(nn.Module):
         """
         if len(completion_features) > 1:
             self.completion_norm.fit(completion_features)
+
+    def _unfamiliarity(self, prompt_features: Tensor, completion_features: Tensor) -> Unfamiliarity | None:
+        if self.familiarity is None:
+            return None
+        return self.familiarity(self.compared(prompt_features), self.compared(completion_features))
+
+    def compared(self, inputs: Tensor) -> Tensor:
+        """What is compared with the training texts, of prompts or completions (..., feature_size).
+
+        Prompts have the norm of completions here: some heads do not read them and have no other.
+        """
+        normed = self.completion_norm(inputs)
+        blocks = normed.unflatten(-1, (self.completion_norm.num_blocks, -1))
+        return blocks[..., self.familiar_blocks, :].flatten(-2)
+
+    def keep_familiar(self, known: FamiliarTexts) -> None:
+        """Keep what `known` says of the training texts, whose vectors `compared` gave."""
+        count, width, components = known.completions.basis.shape
+        self.familiarity = Familiarity((count, width), components, len(known.centres))
+        self.familiarity.to(self.prior_concentration.device).keep(known)
 
     def kernel_parameters(self) -> list[nn.Parameter]:
         """Weight matrices of the networks: what weight decay may apply to (not A, biases or the rating model)."""
