@@ -112,6 +112,13 @@ def test_float32_is_enough():
     np.testing.assert_allclose(rounded, exact, rtol=1e-3)
 
 
+def test_a_component_has_one_sign_however_the_rows_are_ordered():
+    vectors = draws(300, blocks=2)
+    first, second = (principal_subspaces(rows, 2, 6) for rows in (vectors, vectors.flip(0)))
+    np.testing.assert_allclose(first.basis, second.basis, atol=1e-6)
+    assert bool((first.basis.amax(1) >= -first.basis.amin(1)).all())
+
+
 def test_torchs_generator_is_left_alone():
     torch.manual_seed(0)
     before = torch.get_rng_state()

@@ -62,15 +62,18 @@ def principal_subspaces(vectors: Tensor, num_blocks: int, components: int) -> Su
     blocks = vectors.unflatten(-1, (num_blocks, -1)).transpose(0, 1)
     loc = blocks.mean(1)
     centred = blocks - loc.unsqueeze(1)
-    directions = min(components + 8, *centred.shape[1:])
+    count = min(components + 8, *centred.shape[1:])
     generator = torch.Generator().manual_seed(0)
-    start = torch.randn(num_blocks, centred.shape[2], directions, generator=generator, dtype=torch.float32)
+    start = torch.randn(num_blocks, centred.shape[2], count, generator=generator, dtype=torch.float32)
     basis = start.to(centred)
     for _ in range(_SUBSPACE_STEPS):
         basis, _ = torch.linalg.qr(centred.mT @ (centred @ basis))
     _, values, rotation = torch.linalg.svd(centred @ basis, full_matrices=False)
     spread = values[:, :components] / len(vectors) ** 0.5
-    return Subspaces(loc, basis @ rotation.mT[:, :, :components], spread.clamp_min(SMALLEST))
+    directions = basis @ rotation.mT[:, :, :components]
+    # A direction and its opposite are one component: the largest entry is made positive.
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return Subspaces(loc, directions * largest.sign(), spread.clamp_min(SMALLEST))
 
 
 @dataclass(frozen=True)
