@@ -14,7 +14,7 @@ from vrm.labels import likelihoods
 from vrm.model.modeling_vrm import VRMOutput
 
 DEFAULT_SAMPLES = {LossName.VARIATIONAL: 4, LossName.MARGINAL: 8, LossName.STAGED: 1}
-"""Draws of w by loss. The log of a mean in (7') is biased with few (docs/decisions/0101); (7) is not.
+"""Draws of w by loss. The log of a mean in (7') is biased with few (docs/decisions/0020); (7) is not.
 The weights of the first stage of (19) are points."""
 
 

@@ -135,6 +135,6 @@ class DrawnOutcome(Outcome):
         return self.log_likelihood(latents.reward_draws(judgments.offsets), judgments).mean(0)
 
     def marginal(self, judgments: Judgments, latents: Latents) -> Tensor:
-        """Log of the mean over the draws, its bias corrected (docs/decisions/0101)."""
+        """Log of the mean over the draws, its bias corrected (docs/decisions/0020)."""
         logs = self.log_likelihood(latents.reward_draws(judgments.offsets), judgments)
         return log_mean_exp(logs, correct_bias=True)
