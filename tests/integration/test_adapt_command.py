@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from vrm.cli.main import main
 from vrm.results import Kind, read_document
@@ -204,6 +205,36 @@ def test_a_damaged_list_of_raters_is_named(adapted, votes, capsys, damage):
     error = capsys.readouterr().err
     assert "raters.json" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("parameters", lambda old: old * float("nan"), "not finite"),
+        ("covariance", lambda old: -old, "not above 0"),
+        ("tie_threshold", lambda old: -old, "not above 0"),
+        ("tie_threshold", lambda old: old[:0].clone(), "does not fit the 4 raters"),
+        ("threshold_variance", lambda old: old[:0].clone(), "does not fit the 4 raters"),
+        ("shift", lambda old: old[:-1].clone(), "does not fit the 4 raters"),
+        ("shift", lambda old: old[:, None].clone(), "does not fit the 4 raters"),
+    ],
+)
+def test_damaged_tilts_are_named(adapted, votes, capsys, name, values, message):
+    file = adapted / "raters" / "tilts.safetensors"
+    tensors = load_file(file)
+    save_file({**tensors, name: values(tensors[name])}, file)
+    assert run("explain", adapted, votes, "--rater", "likes") == 1
+    error = capsys.readouterr().err
+    assert "tilts.safetensors" in error
+    assert message in error
+    assert f"'{name}'" in error
+
+
+def test_raters_in_a_later_format_are_named(adapted, votes, capsys):
+    file = adapted / "raters" / "raters.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
+    assert run("explain", adapted, votes, "--rater", "likes") == 1
+    assert "has the format 2, but this version reads 1" in capsys.readouterr().err
 
 
 def test_raters_know_that_others_differ(adapted, votes, capsys):

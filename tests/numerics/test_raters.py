@@ -201,6 +201,19 @@ def test_where_raters_do_not_differ_knowing_them_costs_next_to_nothing() -> None
     assert float(lost.mean()) < 0.005
 
 
+@pytest.mark.parametrize("size", [1e4, 1e6])
+def test_votes_far_against_the_model_leave_the_curvature_downwards(size: float) -> None:
+    """Rounding of log-likelihoods of a million nats must not outweigh the prior."""
+    votes, _, _ = simulated(3, 20, torch.tensor([0.5, 0.5], dtype=torch.float64), variance=1.0)
+    first = torch.nn.functional.one_hot(torch.zeros_like(votes.rater), 3).double()
+    far = replace(votes, mean=votes.mean - size, counts=first)
+    curvature = _curve(far, torch.zeros_like(far.mean), THRESHOLD.expand(len(far.mean))).curvature
+    assert float(torch.linalg.eigvalsh(curvature).max()) < 1e-14
+    fitted = fit_raters(far, 3, THRESHOLD)
+    assert fitted.parameters.isfinite().all()
+    assert (fitted.covariance.diagonal(dim1=-2, dim2=-1) > 0).all()
+
+
 def test_what_all_raters_share_is_no_difference_between_them() -> None:
     """The model takes the first objective for what all these raters reject."""
     votes, _, _ = simulated(100, 40, torch.tensor([0.3, 0.3], dtype=torch.float64), threshold_spread=0.1)

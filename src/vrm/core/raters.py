@@ -228,10 +228,11 @@ def _mixed(parts: _Curve, log_weights: Tensor, dim: int) -> _Curve:
     """log sum_j q_j exp(l_j) over one dimension of the parts, with its derivatives."""
     logs = parts.value + log_weights
     value = logs.logsumexp(dim)
-    share = (logs - value.unsqueeze(dim)).exp()
+    # Shares of sum 1, and slopes around their mean: far from every vote, rounding would else bend the curve upwards.
+    share = logs.softmax(dim)
     slope = (share[..., None] * parts.slope).sum(dim)
-    second = (share[..., None, None] * (parts.curvature + _outer(parts.slope))).sum(dim)
-    return _Curve(value, slope, second - _outer(slope))
+    around = _outer(parts.slope - slope.unsqueeze(dim))
+    return _Curve(value, slope, (share[..., None, None] * (parts.curvature + around)).sum(dim))
 
 
 def _outer(vector: Tensor) -> Tensor:

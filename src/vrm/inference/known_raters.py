@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,24 +132,60 @@ def load_raters(directory: str | Path, model: VRMForSequenceClassification) -> K
     stated = read_json(folder / RATERS_NAMES)
     if stated.get("head_sha256") != _head_sha256(model):
         raise CheckpointError(f"{folder} was fitted to another model: run vrm adapt with --overwrite, or remove it")
-    try:
-        tensors = load_file(folder / _TENSORS)
-        threshold = tensors.get("tie_threshold")
-        prior = RaterPrior(
-            tensors["tilt_variance"],
-            tensors["threshold_variance"][0],
-            None if threshold is None else threshold[0],
-            tensors["shift"],
+    if stated.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{folder / RATERS_NAMES} has the format {stated.get('format')!r}, but this version reads {_FORMAT}: "
+            "run vrm adapt with --overwrite"
         )
-        fitted = FittedRaters(tensors["parameters"], tensors["covariance"], prior)
+    objectives = tuple(model.config.objective_names)
+    try:
+        tensors = {name: values.float() for name, values in load_file(folder / _TENSORS).items()}
+        problem = _problem(tensors, len(counts), len(objectives))
     except (OSError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{folder / _TENSORS} cannot be read: {error}") from None
-    objectives = tuple(model.config.objective_names)
-    size = len(prior.variances)
-    fits = (len(prior.tilt_variance), fitted.parameters.shape) == (len(objectives), (len(counts), size))
-    if not fits or fitted.covariance.shape != (len(counts), size, size):
-        raise CheckpointError(f"{folder / _TENSORS} does not fit the {len(counts)} raters of {RATERS_NAMES}")
+    if problem is not None:
+        raise CheckpointError(f"{folder / _TENSORS} {problem}: run vrm adapt with --overwrite, or remove {folder}")
+    threshold = tensors.get("tie_threshold")
+    prior = RaterPrior(
+        tensors["tilt_variance"],
+        tensors["threshold_variance"][0],
+        None if threshold is None else threshold[0],
+        tensors["shift"],
+    )
+    fitted = FittedRaters(tensors["parameters"], tensors["covariance"], prior)
     return KnownRaters(str(stated.get("by")), tuple(counts), tuple(counts.values()), objectives, fitted)
+
+
+_VARIANCES = ("tilt_variance", "threshold_variance", "tie_threshold")
+
+
+def _problem(tensors: Mapping[str, Tensor], raters: int, objectives: int) -> str | None:
+    """What is wrong with stored tensors; None for nothing.
+
+    Raises:
+        KeyError: one is not there.
+    """
+    size = objectives + ("tie_threshold" in tensors)
+    shapes: dict[str, tuple[int, ...]] = {
+        "parameters": (raters, size),
+        "covariance": (raters, size, size),
+        "tilt_variance": (objectives,),
+        "threshold_variance": (1,),
+        "shift": (size,),
+    }
+    if "tie_threshold" in tensors:
+        shapes["tie_threshold"] = (1,)
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            return f"does not fit the {raters} raters of {RATERS_NAMES}: '{name}' is {tuple(tensors[name].shape)}"
+        if not bool(tensors[name].isfinite().all()):
+            return f"holds numbers in '{name}' that are not finite"
+    positive = {name: tensors[name] for name in _VARIANCES if name in tensors}
+    positive["covariance"] = tensors["covariance"].diagonal(dim1=-2, dim2=-1)
+    for name, values in positive.items():
+        if not bool((values > 0).all()):
+            return f"holds numbers that are not above 0 in '{name}'"
+    return None
 
 
 def _head_sha256(model: VRMForSequenceClassification) -> str:
