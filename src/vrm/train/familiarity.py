@@ -9,16 +9,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from vrm.core.unfamiliarity import TrainingTexts, familiar_texts
 from vrm.data.schema import Judgment
 from vrm.data.splits import prompt_key, uniform_hash
-from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.train.passes import PASSES, FeatureDataset, passes_of
-from vrm.train.prepare import PreparedRows
+from vrm.train.passes import FeatureDataset
 from vrm.train.processes import say
-from vrm.train.trainer import VRMTrainer
+from vrm.train.reading import Reader
 
 MOST_ROWS, FEWEST_ROWS = 1024, 150
 """Training rows that are looked at; between them `SHARE_OF_TRAINING` decides where every row costs a pass."""
@@ -37,23 +34,22 @@ HELD_OUT = 0.2
 MOST_CATEGORIES, FEWEST_OF_CATEGORY = 64, 5
 
 
-def keep_familiar_texts(model: VRMForSequenceClassification, trainer: VRMTrainer, data: PreparedRows) -> None:
+def keep_familiar_texts(reader: Reader) -> None:
     """Fit what the head keeps of a sample of the training texts; too few texts are said, and nothing is kept.
 
     Args:
-        model: as it will be saved.
-        trainer: gives precision, batch size and epochs.
-        data: rows of the run.
+        reader: of the model as it will be saved.
     """
+    model, data, arguments = reader.model, reader.data, reader.trainer.args
     cached = isinstance(data.train, FeatureDataset)  # rows cost no pass of the backbone
-    rows = _sample(len(data.train), 0 if cached else trainer.args.num_train_epochs, trainer.args.seed)
-    parts = list(_vectors(model, trainer, data, rows))
+    rows = _sample(len(data.train), 0 if cached else arguments.num_train_epochs, arguments.seed)
+    parts = list(_vectors(reader, rows.tolist()))
     if not parts:
         return
     prompts, completions = (torch.cat([part[side] for part in parts]) for side in (0, 1))
     judged = [judgment for *_, judgments in parts for judgment in judgments]
     keys = [prompt_key(row) for row in judged]
-    held_out = torch.tensor([uniform_hash(key, trainer.args.seed, "familiar") < HELD_OUT for key in keys])
+    held_out = torch.tensor([uniform_hash(key, arguments.seed, "familiar") < HELD_OUT for key in keys])
     fitted = len({key for key, out in zip(keys, held_out.tolist(), strict=True) if not out})
     if fitted < FEWEST_PROMPTS or not held_out.any():
         say(f"{len(set(keys))} training prompts are too few to tell later what is unlike them")
@@ -79,36 +75,15 @@ def _sample(rows: int, epochs: float, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:wanted])
 
 
-@torch.no_grad()
-def _vectors(
-    model: VRMForSequenceClassification, trainer: VRMTrainer, data: PreparedRows, rows: np.ndarray
-) -> Iterator[tuple[Tensor, Tensor, list[Judgment]]]:
+def _vectors(reader: Reader, rows: Sequence[int]) -> Iterator[tuple[Tensor, Tensor, list[Judgment]]]:
     """Standardized inputs of the head for completions and their prompts, (texts, features), and their judgments."""
-    seen: list[tuple[Tensor, Tensor]] = []
-    hook = model.score.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
-    model.eval()
-    first = 0
-    try:
-        loader = DataLoader(
-            Subset(data.train, rows.tolist()), trainer.args.per_device_eval_batch_size, collate_fn=data.collator
+    for read in reader.passes(reader.data.train, rows):
+        mask = read.inputs["mask"]
+        owners = mask.nonzero()[:, 0]
+        prompts, completions = (
+            reader.model.score.compared(part).detach().cpu() for part in (read.prompts[owners], read.completions[mask])
         )
-        for batch in loader:
-            parts = passes_of(batch)
-            count = sum(len(part["mask"]) for part in parts)
-            order = batch["judgments"].tolist() if PASSES in batch else range(count)
-            judgments = [data.train.items[rows[first + place]].judgment for place in order]
-            for part in parts:
-                inputs = trainer._prepare_inputs(part)
-                with trainer.compute_loss_context_manager():
-                    model(**inputs)
-                (prompts, completions), mask = seen.pop(), inputs["mask"]
-                owners = mask.nonzero()[:, 0]
-                vectors = (model.score.compared(part).cpu() for part in (prompts[owners], completions[mask]))
-                yield *vectors, [judgments[owner] for owner in owners.tolist()]
-                judgments = judgments[len(mask) :]
-            first += count
-    finally:
-        hook.remove()
+        yield prompts, completions, [read.judgments[owner] for owner in owners.tolist()]
 
 
 def _categories(judged: Sequence[Judgment]) -> tuple[list[str], Tensor]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, ProgressCallback
 
 from vrm.choices import LossName, Tuning
@@ -40,9 +39,10 @@ from vrm.train.output import (
     check_output,
     finished_run,
 )
-from vrm.train.passes import FeatureDataset, passes_of
+from vrm.train.passes import FeatureDataset
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
+from vrm.train.reading import Reader
 from vrm.train.second_stage import (
     HeldOut,
     add_second_stage,
@@ -252,33 +252,23 @@ def _second_stage(
     """Add to the trained means what held-out pairs ask for (19); None for runs of one stage."""
     if config.loss.name != LossName.STAGED:
         return None
-    batch_size = trainer.args.per_device_eval_batch_size
-    held = HeldOut(data, batch_size, trainer._prepare_inputs, trainer.compute_loss_context_manager, config.seed)
-    found = add_second_stage(model, held)
+    found = add_second_stage(model, HeldOut(Reader(model, trainer, data), config.seed))
     say(describe_second_stage(found))
     return found
 
 
 def _keep_of_rows(model: VRMForSequenceClassification, trainer: VRMTrainer, data: PreparedRows) -> None:
     """What a model keeps of its rows: the scale of its rewards, and what its training texts are like."""
-    _store_reward_scale(model, trainer, data)
-    keep_familiar_texts(model, trainer, data)
+    reader = Reader(model, trainer, data)
+    _store_reward_scale(reader)
+    keep_familiar_texts(reader)
 
 
-@torch.no_grad()
-def _store_reward_scale(model: VRMForSequenceClassification, trainer: VRMTrainer, data: PreparedRows) -> None:
+def _store_reward_scale(reader: Reader) -> None:
     """Mean and spread of the rewards of held-out completions (of training ones if there are none)."""
+    model, data = reader.model, reader.data
     rows = data.eval if data.eval is not None else data.train
-    rewards = []
-    model.eval()
-    # Not the trainer's own loader, which gives every process its share alone.
-    for batch in DataLoader(rows, trainer.args.per_device_eval_batch_size, collate_fn=data.collator):
-        for part in passes_of(batch):
-            inputs = trainer._prepare_inputs(part)
-            # In the precision of training and evaluation.
-            with trainer.compute_loss_context_manager():
-                rewards.append(model(**inputs).logits[inputs["mask"]].float().cpu())
-    values = torch.cat(rewards)
+    values = torch.cat([read.rewards[read.inputs["mask"]].float().cpu() for read in reader.passes(rows)])
     kind, count = scale_rows(len(data.train), 0 if data.eval is None else len(data.eval))
     if count < FEW_PROMPTS:
         say(f"the scale of standardized rewards comes from only {count} {kind}: it is rough")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from vrm.choices import LossName, StagePart
 from vrm.config import RunConfig
@@ -33,8 +31,7 @@ from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.results.formats import kept_words
 from vrm.results.run import SecondStage, StagePartTrial
 from vrm.train.nuisance import prompt_folds
-from vrm.train.passes import PASSES, passes_of
-from vrm.train.prepare import PreparedRows
+from vrm.train.reading import HeadPass, Reader
 from vrm.train.setup import RunData
 
 FOLDS = 5
@@ -85,17 +82,11 @@ class HeldOut:
     """How held-out rows are read.
 
     Attributes:
-        rows: of the run.
-        batch_size: of a pass.
-        to_device: moves a batch to the model.
-        precision: a context in which the model runs as in training.
+        reader: of the model and the rows of the run.
         seed: of the choice of rows, and of the folds.
     """
 
-    rows: PreparedRows
-    batch_size: int
-    to_device: Callable[[dict[str, Any]], dict[str, Any]]
-    precision: Callable[[], AbstractContextManager[Any]]
+    reader: Reader
     seed: int
 
 
@@ -109,8 +100,7 @@ def add_second_stage(model: VRMForSequenceClassification, held: HeldOut) -> Seco
     Returns:
         What was tried and what was kept.
     """
-    model.eval()
-    outputs = _Outputs.of(model, held)
+    outputs = _Outputs.of(held)
     head, config = model.score, model.config
     head.spread.prompt_axes.fit(outputs.prompts)
     head.spread.completion_axes.fit(torch.cat([outputs.first, outputs.second]))
@@ -212,11 +202,13 @@ class _Outputs:
     keys: list[str]
 
     @classmethod
-    def of(cls, model: VRMForSequenceClassification, held: HeldOut) -> _Outputs:
+    def of(cls, held: HeldOut) -> _Outputs:
         parts, keys = [], []
-        for judged in _judged(model, held):
-            entries = [(place, row, *pair) for place, row in enumerate(judged.rows) for pair in labelled_pairs(row)]
-            parts.append(judged.columns(entries))
+        for judged in _judged(held):
+            entries = [
+                (place, row, *pair) for place, row in enumerate(judged.judgments) for pair in labelled_pairs(row)
+            ]
+            parts.append(_columns(judged, entries))
             keys += [prompt_key(row) for _, row, *_ in entries]
         columns = [torch.cat(column)[:MAX_PAIRS] for column in zip(*parts, strict=True)]
         return cls(*columns, keys=keys[:MAX_PAIRS])
@@ -237,62 +229,32 @@ class _Outputs:
         )
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """One pass: its rows, the inputs of the head, and its means."""
-
-    rows: list[Judgment]
-    offsets: Tensor
-    prompt_inputs: Tensor
-    completion_inputs: Tensor
-    posteriors: Any
-
-    def columns(self, entries: Sequence[tuple[int, Judgment, int, int, float]]) -> tuple[Tensor, ...]:
-        device, loc = self.offsets.device, self.posteriors.features.loc
-        place, first, second = (
-            torch.tensor([entry[column] for entry in entries], dtype=torch.long, device=device) for column in (0, 2, 3)
-        )
-        counts = [vote_counts(row.judgments or []) for _, row, *_ in entries]
-        margins = torch.tensor([row.margin for _, row, *_ in entries], device=device)
-        return (
-            self.prompt_inputs[place],
-            self.completion_inputs[place, first],
-            self.completion_inputs[place, second],
-            self.posteriors.weights.mean[place],
-            loc[place, first],
-            loc[place, second],
-            torch.tensor(counts, device=device).reshape(-1, 3),
-            torch.tensor([entry[4] for entry in entries], device=device),
-            offset_margin(margins, self.offsets[place, first], self.offsets[place, second]),
-        )
+def _columns(judged: HeadPass, entries: Sequence[tuple[int, Judgment, int, int, float]]) -> tuple[Tensor, ...]:
+    """Fields of `_Outputs` for pairs of one pass: (place of the row, row, positions of both sides, preference)."""
+    offsets, loc = judged.inputs["offsets"], judged.posteriors.features.loc
+    place, first, second = (
+        torch.tensor([entry[column] for entry in entries], dtype=torch.long, device=offsets.device)
+        for column in (0, 2, 3)
+    )
+    counts = [vote_counts(row.judgments or []) for _, row, *_ in entries]
+    margins = torch.tensor([row.margin for _, row, *_ in entries], device=offsets.device)
+    return (
+        judged.prompts[place],
+        judged.completions[place, first],
+        judged.completions[place, second],
+        judged.posteriors.weights.mean[place],
+        loc[place, first],
+        loc[place, second],
+        torch.tensor(counts, device=offsets.device).reshape(-1, 3),
+        torch.tensor([entry[4] for entry in entries], device=offsets.device),
+        offset_margin(margins, offsets[place, first], offsets[place, second]),
+    )
 
 
-@torch.no_grad()
-def _judged(model: VRMForSequenceClassification, held: HeldOut) -> Iterator[_Judged]:
+def _judged(held: HeldOut) -> Iterator[HeadPass]:
     """Every pass over a seeded choice of the held-out rows that compare completions."""
-    rows = held.rows.eval
+    rows = held.reader.data.eval
     assert rows is not None
-    judgments = [item.judgment for item in rows.items]
-    able = [number for number, row in enumerate(judgments) if labelled_pairs(row)]
+    able = [number for number, item in enumerate(rows.items) if labelled_pairs(item.judgment)]
     chosen = np.random.default_rng(held.seed).permutation(len(able))[:MAX_ROWS]
-    numbers = [able[place] for place in sorted(chosen)]
-    seen: list[tuple[Any, ...]] = []
-    hook = model.score.register_forward_hook(lambda head, inputs, output: seen.append((*inputs, output)))
-    try:
-        start = 0
-        for batch in DataLoader(Subset(rows, numbers), held.batch_size, collate_fn=held.rows.collator):
-            passes = passes_of(batch)
-            sizes = [len(one["mask"]) for one in passes]
-            order = batch["judgments"].tolist() if PASSES in batch else range(sum(sizes))
-            places = iter(order)
-            for one, size in zip(passes, sizes, strict=True):
-                inputs = held.to_device(one)
-                seen.clear()
-                with held.precision():
-                    model(**inputs)
-                part = [judgments[numbers[start + next(places)]] for _ in range(size)]
-                ((prompts, completions, posteriors),) = seen
-                yield _Judged(part, inputs["offsets"], prompts, completions, posteriors)
-            start += sum(sizes)
-    finally:
-        hook.remove()
+    return held.reader.passes(rows, [able[place] for place in sorted(chosen)])
