@@ -11,6 +11,9 @@ from typing import Any
 
 from studies.evidence.folds import Library
 
+SHARES = {"rmb.train": 0.5}
+"""Of the prompts of a file that are read, drawn by hash; of the others all are."""
+
 QUICK_SHARE = 0.03
 """Of the prompts of a file with `--quick`; files of a few dozen prompts or debates are read whole."""
 
@@ -49,7 +52,7 @@ class Study:
     def library(self) -> Library:
         """All folds over the embedded encoder's frozen features; with `quick` a small share of the larger ones."""
         files = [f"{name}.{part}" for name in FILES for part in ("train", "dev")]
-        return Library(self.data, self.cache, shares=dict.fromkeys(files, QUICK_SHARE) if self.quick else None)
+        return Library(self.data, self.cache, shares=dict.fromkeys(files, QUICK_SHARE) if self.quick else SHARES)
 
     def seed_range(self, default: int) -> range:
         """Seeds from 0 up: as many as were asked for, else one with `quick`, else `default`."""
