@@ -12,6 +12,9 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 """Environment variables by which users choose how threads wait."""
 
+SPINS = "3000"
+"""Turns of a waiting thread before it sleeps, in GNU's OpenMP: by default 300,000."""
+
 
 def use_threads(count: int | None) -> None:
     """Compute in so many threads; without a number, in as many as there are cores for this process.
@@ -32,14 +35,15 @@ def use_threads(count: int | None) -> None:
         sys.modules["torch"].set_num_threads(count)
 
 
-def wait_asleep() -> None:
-    """Let threads that wait for others sleep at once, unless the environment says how they wait.
+def wait_briefly() -> None:
+    """Let threads that wait for others spin for microseconds and then sleep, unless the environment says otherwise.
 
-    By default they spin for some milliseconds first. Where cores are shared they take that time from the threads that
-    they wait for (`docs/performance.md`).
+    By default they spin for some milliseconds. Where cores are shared they take that time from the threads that they
+    wait for. Sleeping at once costs time where nothing else runs (`docs/performance.md`).
     """
     if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        # GNU's library reads the count first; others know the policy alone.
+        os.environ.update(GOMP_SPINCOUNT=SPINS, OMP_WAIT_POLICY="PASSIVE")
 
 
 def free_cores() -> int:

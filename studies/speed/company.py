@@ -5,7 +5,8 @@
 Scoring: the engine's way over packed rows beside the bare backbone over the same tokenized texts, padded in passes of
 similar length. Both run in one process, in turn. Training: this package's trainer beside TRL's, each in a process
 alone, as in `studies.speed.training`. A neighbour is a process of two threads that never wait. The waiting policy is
-that of OpenMP: by default its threads spin for some milliseconds before they sleep, `passive` lets them sleep at once.
+that of OpenMP: by default its threads spin for some milliseconds before they sleep, `brief` for microseconds, as
+commands of the package do, and `passive` lets them sleep at once.
 """
 
 from __future__ import annotations
@@ -33,10 +34,20 @@ from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
 from vrm.model.checkpoint import load_tokenizer
 from vrm.model.packing import padded_passes
 from vrm.model.padding import pad_right
+from vrm.threads import SPINS
 
 ENGINE, BARE = "engine", "bare padded backbone"
-POLICIES = {"default": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}}
+POLICIES = {
+    "default": {},
+    "brief": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": SPINS},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+}
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+LOADS = {
+    "short pairs, encoder": ("embedded", "short"),
+    "short pairs, decoder": (None, "short"),
+    "long trees, decoder": (None, "long"),
+}
 COMPANY = {0: "alone", 1: "beside one", 2: "beside two"}
 BUDGET = 8192
 
@@ -119,14 +130,13 @@ def training_table(measured: dict[str, dict[str, list[Measurement]]], precision:
 
 def measure_scoring(options: argparse.Namespace, files: Path) -> dict[str, Any]:
     """{workload, policy: {company: {side: seconds}}}"""
-    loads = {"short pairs, encoder": ("embedded", "short"), "short pairs, decoder": (str(files), "short"),
-             "long trees, decoder": (str(files), "long")}  # fmt: skip
     alone, measured = Alone(options.quick), dict[str, Any]()
-    for name, (backbone, workload) in loads.items():
+    for name in options.loads:
+        backbone, workload = LOADS[name]
         for policy in options.waiting:
             for busy in options.neighbours:
                 call = partial(
-                    alone, scoring, backbone, workload, options.texts, options.rounds, options.precision
+                    alone, scoring, backbone or str(files), workload, options.texts, options.rounds, options.precision
                 )  # fmt: skip
                 by_company = measured.setdefault(f"{name}, {policy}", {})
                 by_company[COMPANY[busy]] = in_company(call, policy, busy)
@@ -165,6 +175,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--training-rounds", type=int, default=2, help="repetitions of training; 0 leaves it out")
     options.add_argument("--texts", type=int, default=80, help="short pairs to score")
     options.add_argument("--neighbours", type=int, nargs="+", choices=COMPANY, default=list(COMPANY))
+    options.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS), help="texts to score, and by what")
     options.add_argument("--waiting", nargs="+", choices=POLICIES, default=list(POLICIES), help="policies of OpenMP")
     options.add_argument("--precision", choices=PRECISIONS, default="float32")
     options.add_argument("--avx2", action="store_true", help="leave AVX-512 and AMX unused, as older processors do")

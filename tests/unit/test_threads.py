@@ -82,16 +82,21 @@ def test_all_cores_are_torchs_own_choice(machine):
 PROBE = """
 import os
 from vrm import threads
-threads.wait_asleep()
-print(os.environ.get("OMP_WAIT_POLICY"))
+threads.wait_briefly()
+print(os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT"))
 """
 
 
 @pytest.mark.parametrize(
     ("given", "policy"),
-    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "5"}, "None")],
+    [
+        ({}, "PASSIVE 3000"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
+        ({"GOMP_SPINCOUNT": "5"}, "None 5"),
+        ({"KMP_BLOCKTIME": "9"}, "None None"),
+    ],
 )
-def test_threads_wait_asleep_unless_the_environment_says_how(given, policy):
+def test_threads_wait_briefly_unless_the_environment_says_how(given, policy):
     kept = {name: value for name, value in os.environ.items() if name not in threads.WAITING}
     done = subprocess.run(
         [sys.executable, "-c", PROBE], env={**kept, **given}, capture_output=True, text=True, check=True
@@ -102,5 +107,5 @@ def test_threads_wait_asleep_unless_the_environment_says_how(given, policy):
 def test_a_library_that_is_loaded_is_left_as_it_waits(monkeypatch):
     for name in threads.WAITING:
         monkeypatch.delenv(name, raising=False)
-    threads.wait_asleep()
+    threads.wait_briefly()
     assert "OMP_WAIT_POLICY" not in os.environ
