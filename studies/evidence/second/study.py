@@ -11,7 +11,7 @@ from typing import Any
 
 from studies.evidence.folds import Library
 
-SHARES = {"rmb.train": 0.5}
+SHARES = {"rmb.train": 0.5, "finegrained_qa.train": 0.5}
 """Of the prompts of a file that are read, drawn by hash; of the others all are."""
 
 QUICK_SHARE = 0.03
