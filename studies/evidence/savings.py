@@ -94,8 +94,13 @@ def _by_group(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 def interval(values: np.ndarray, scale: float = 1.0, digits: int = 0) -> str:
     """The first value, and the middle 95 % of the others; bold where they leave out 0."""
-    low, high = np.percentile(scale * values[1:], [2.5, 97.5])
-    text = f"{scale * values[0]:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return interval_text([values[0], *np.percentile(values[1:], [2.5, 97.5])], scale, digits)
+
+
+def interval_text(limits: Sequence[float], scale: float = 1.0, digits: int = 0) -> str:
+    """Estimate, low and high; bold where they leave out 0."""
+    value, low, high = (scale * limit for limit in limits)
+    text = f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
     return f"**{text}**" if low > 0 or high < 0 else text
 
 

@@ -8,7 +8,7 @@ chance of the wrong sign has a closed form. All in float64.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -220,18 +220,33 @@ def certify(
     test = gibbs_error(pairs, GaussianDecoder(center, torch.zeros_like(center)))
     rates = float(test), float(held_out_bound(test, pairs.num_prompts, delta))
     unit = float(center.square().mean().sqrt()) or 1.0
-    each = delta / len(PRIOR_SCALES)
-    few = pairs.first_draws(FIT_DRAWS)
     candidates = []
+    for scale, prior, posterior in decoder_posteriors(pairs, center, unit, delta, progress):
+        error, divergence = gibbs_error(pairs, posterior), decoder_kl(posterior, prior)
+        bound = pac_bayes_bound(error, divergence, pairs.num_prompts, delta / len(PRIOR_SCALES))
+        candidates.append(Certificate(*rates, float(error), float(divergence), scale, float(bound)))
+    return min(candidates, key=lambda candidate: candidate.bound)
+
+
+def decoder_posteriors(
+    pairs: RankedPairs, center: Tensor, unit: float, delta: float, progress: Progress = lambda done, total: None
+) -> Iterator[tuple[float, GaussianDecoder, GaussianDecoder]]:
+    """(sigma_P in units, P, Q) for each of `PRIOR_SCALES`, with P itself as Q and with a fitted one.
+
+    Args:
+        pairs: that the bound is for.
+        center: mean of every P, which these pairs did not choose, (num_objectives, num_features).
+        unit: of sigma_P, alike.
+        delta: of the bound that is the best of all.
+        progress: told after each prior.
+    """
+    few = pairs.first_draws(FIT_DRAWS)
     for number, scale in enumerate(PRIOR_SCALES):
         prior = GaussianDecoder(center, torch.full_like(center, scale * unit))
         # P itself is a Q, of no divergence.
-        for posterior in (prior, fit_posterior(few, prior, each)):
-            error, divergence = gibbs_error(pairs, posterior), decoder_kl(posterior, prior)
-            bound = pac_bayes_bound(error, divergence, pairs.num_prompts, each)
-            candidates.append(Certificate(*rates, float(error), float(divergence), scale, float(bound)))
+        yield scale, prior, prior
+        yield scale, prior, fit_posterior(few, prior, delta / len(PRIOR_SCALES))
         progress(number + 1, len(PRIOR_SCALES))
-    return min(candidates, key=lambda candidate: candidate.bound)
 
 
 def fit_posterior(pairs: RankedPairs, prior: GaussianDecoder, delta: float, steps: int = FIT_STEPS) -> GaussianDecoder:
