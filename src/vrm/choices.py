@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-EMBEDDED = "embedded"
-"""The backbone that comes as a package (all-MiniLM-L6-v2), where a directory or Hub name is asked for."""
+EMBEDDED, EMBEDDED_DECODER = "embedded", "embedded-decoder"
+"""The backbones that come as packages, an encoder and a decoder, where a directory or Hub name is asked for."""
+
+EMBEDDED_BACKBONES = {
+    EMBEDDED: "sentence-transformers/all-MiniLM-L6-v2",
+    EMBEDDED_DECODER: "HuggingFaceTB/SmolLM2-135M-Instruct",
+}
+"""What the Hub calls them: {name: owner/name}. The decoder's weights were rounded to 4 bits on their way."""
 
 NO_CACHE = "none"
 """In the place of a cache's directory: features of the backbone are not kept for other runs and commands."""

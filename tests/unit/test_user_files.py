@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vrm.choices import EMBEDDED
+from vrm.choices import EMBEDDED_BACKBONES
 from vrm.cli.main import main
 from vrm.config import load_config
 from vrm.data import load_judgments
@@ -122,7 +122,10 @@ def test_what_is_in_neither_place_stays_as_it_is(home, name):
     assert beside(name, home, "data.train.0.path") == name
 
 
-def test_the_embedded_backbone_is_no_folder_beside_the_configuration(home):
-    file = configuration(home / "run.yaml")
-    (home / EMBEDDED).mkdir()
-    assert load_config(file).model.backbone == EMBEDDED
+@pytest.mark.parametrize("name", EMBEDDED_BACKBONES)
+def test_an_embedded_backbone_is_no_folder_beside_the_configuration(home, name):
+    file = configuration(
+        home / "run.yaml", f"output_dir: out\ndata: {{train: rows.jsonl}}\nmodel: {{backbone: {name}}}\n"
+    )
+    (home / name).mkdir()
+    assert load_config(file).model.backbone == name

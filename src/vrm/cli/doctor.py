@@ -36,7 +36,7 @@ TokenizerOption = Annotated[
         "--tokenizer",
         metavar="NAME",
         callback=options.home,
-        help="Directory, Hub name or embedded, whose tokens are counted.",
+        help="Directory, Hub name, embedded or embedded-decoder, whose tokens are counted.",
     ),
 ]
 LimitOption = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vrm.choices import EMBEDDED
+from vrm.choices import EMBEDDED, EMBEDDED_BACKBONES
 from vrm.config import ModelConfig
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
 from vrm.data.style import text_length
@@ -129,17 +129,17 @@ class Reading:
 
     @property
     def english_only(self) -> bool:
-        """Whether this is the embedded backbone, which reads English."""
-        return self.name == EMBEDDED
+        """Whether this is an embedded backbone: both read English."""
+        return self.name in EMBEDDED_BACKBONES
 
 
 def load_reading(tokenizer: str = EMBEDDED, limit: int | None = None) -> Reading:
-    """The tokenizer of a backbone directory, Hub name or `embedded`; `limit` None takes `DEFAULT_LIMIT`.
+    """The tokenizer of a directory, Hub name or embedded backbone; `limit` None takes `DEFAULT_LIMIT`.
 
     An encoder's tokenizer without a chat template gets the one that training gives it.
 
     Raises:
-        MissingExtraError: for `embedded` where its package is not installed.
+        MissingExtraError: for an embedded one where its package is not installed.
         ConfigError: there is no such tokenizer, or the limit is under 1.
     """
     from vrm.model.checkpoint import load_tokenizer

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrm.choices import EMBEDDED, HEADS, StoredDtype
+from vrm.choices import EMBEDDED_BACKBONES, HEADS, StoredDtype
 from vrm.errors import check_choice
 from vrm.export.flatten import flatten
 from vrm.files import check_new_directory, new_folder
@@ -24,15 +24,18 @@ ENTRIES = {
     "vrm.model.configuration_vrm": ["VRMConfig"],
     "vrm.model.modeling_vrm": ["VRMForSequenceClassification"],
 }
-HEAD_REGISTRY = "vrm.model.heads.registry"
+HEAD_REGISTRY, BACKBONES = "vrm.model.heads.registry", "vrm.model.embedded"
+AS_NAMED = '''"""Where a backbone lies. The embedded ones are found by the package alone."""
+
+
+def resolve_backbone(name_or_path):
+    """A backbone as it is named."""
+    return name_or_path
+'''
 AUTO_MAP = {
     "AutoConfig": "configuration_vrm.VRMConfig",
     "AutoModelForSequenceClassification": "modeling_vrm.VRMForSequenceClassification",
 }
-
-
-EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-"""What the Hub calls the embedded backbone; its weights are checked to be the published ones."""
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz")
@@ -112,7 +115,7 @@ def model_code() -> dict[str, str]:
         '    check_choice("head", name, _CLASSES)',
         "    return _CLASSES[name]",
     ]
-    return flatten(ENTRIES, {HEAD_REGISTRY: "\n".join(lines) + "\n"})
+    return flatten(ENTRIES, {HEAD_REGISTRY: "\n".join(lines) + "\n", BACKBONES: AS_NAMED})
 
 
 def make_tokenizer_portable(directory: Path) -> None:
@@ -154,8 +157,8 @@ def is_local(name: str) -> bool:
 
 def hub_name(name: str | None) -> str | None:
     """The Hub's name of a backbone or data set; None if it is a file or directory, or unknown."""
-    if name is None or name == EMBEDDED:
-        return name and EMBEDDED_NAME
+    if name is None or name in EMBEDDED_BACKBONES:
+        return name and EMBEDDED_BACKBONES[name]
     if name.startswith("hub:"):
         return "/".join(name.removeprefix("hub:").partition(":")[0].split("/")[:2])
     plain = name.partition(":")[0]

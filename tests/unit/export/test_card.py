@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from vrm.choices import EMBEDDED_BACKBONES
 from vrm.errors import ConfigError, DataError
 from vrm.export.card import CardFacts, model_card, read_results, read_run_beside
-from vrm.export.directory import EMBEDDED_NAME, hub_name
+from vrm.export.directory import hub_name
 from vrm.export.markdown import number, share, table
 from vrm.metrics import Interval
 from vrm.model import load_model
@@ -117,7 +118,7 @@ def test_names_of_the_hub_are_in_the_front_matter(model):
     source = {"path": "owner/data:train", "weight": 2.0, "recipe": "ultrafeedback"}
     text = model_card(CardFacts("m", model, "embedded", run=run_document(train=[source, source])))
     data = ModelCard(text).data.to_dict()
-    assert data["base_model"] == EMBEDDED_NAME
+    assert data["base_model"] == EMBEDDED_BACKBONES["embedded"]
     assert data["datasets"] == ["owner/data"]
     assert "(https://huggingface.co/datasets/owner/data) | training | unknown | 2 | ultrafeedback |" in text
 
@@ -141,7 +142,7 @@ def test_counts_and_adapters_are_told_and_terms_where_there_are_some(model):
 @pytest.mark.parametrize(
     ("name", "hub"),
     [
-        ("embedded", EMBEDDED_NAME),
+        *EMBEDDED_BACKBONES.items(),
         ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
         ("hub:owner/data/config:train", "owner/data"),
         ("data/train.jsonl", None),
