@@ -1,0 +1,273 @@
+"""Two stages beside `gated` and every rival, on six sources with one judgment a pair, and on one with several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from studies.evidence.fitting import pairs_of
+from studies.evidence.folds import Fold
+from studies.evidence.predictions import Labels, Predicted
+from studies.evidence.regimes import PAIRS, Regime, parts
+from studies.evidence.second.rivals import HEADS, Rivals, can_be_fitted, kept, predictions
+from studies.evidence.second.study import Question, Study
+from studies.evidence.stages import Task, run_config
+from studies.evidence.tables import markdown
+
+from vrm.data.load import load_judgments
+from vrm.data.schema import Judgment
+from vrm.data.splits import split_by_prompt
+from vrm.evaluate.preferences import evaluate_judgments
+from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import ExtractionOptions
+from vrm.metrics import ResampleOptions, bootstrap_mean, length_controlled_accuracy
+from vrm.train.run import run_training
+from vrm.train.setup import RunData
+
+ALL = "all"
+SEEDS = {"hh_harmless": 5, "hh_helpful": 5, "webgpt": 5, "finegrained_qa": 5, "ukp_convarg2": 3, "rmb": 3, ALL: 2}
+ENSEMBLES = {ALL: 1}
+"""Seeds of the ensemble, 2 unless named here."""
+
+QUICK = ("hh_harmless",)
+ABROAD = ("bt", "bayes", "ensemble", "gated", "vrm")
+"""Heads whose predictions for foreign sources the question `unfamiliar` reads, of its seeds."""
+
+ABROAD_SEEDS = 2
+RATERS = ("hfngs_v1", "hanna", "dialsummeval", "cobbler")
+SAMPLE = 300
+METRICS = {"scaled": (1000.0, 1), "nll": (1000.0, 1), "accuracy": (100.0, 2)}
+"""What is compared: factor and digits of the tables."""
+
+
+def sources_of(regime: str) -> tuple[str, ...]:
+    """Training files of a regime."""
+    return PAIRS if regime == ALL else (regime,)
+
+
+def regimes(study: Study) -> dict[str, range]:
+    """Regimes with their seeds."""
+    return {name: study.seed_range(count) for name, count in SEEDS.items() if not study.quick or name in QUICK}
+
+
+def test_sources(study: Study) -> tuple[str, ...]:
+    """Sources whose dev files are read."""
+    return ("hh_harmless", "hh_helpful", "webgpt") if study.quick else (*PAIRS, *RATERS)
+
+
+def dev(study: Study, source: str) -> Fold:
+    """Comparisons of a dev file."""
+    return pairs_of(study.library.fold(f"{source}.dev"))
+
+
+def sample(study: Study, source: str) -> Fold:
+    """Some comparisons of a train file, the same for every model."""
+    fold = pairs_of(study.library.fold(f"{source}.train"))
+    return fold.take(np.sort(np.random.default_rng(0).permutation(len(fold))[:SAMPLE]))
+
+
+def load(study: Study) -> None:
+    """Read every fold first, so that features are loaded once."""
+    for source in test_sources(study):
+        study.library.fold(f"{source}.train")
+        study.library.fold(f"{source}.dev")
+
+
+def arrays_of(study: Study, regime: str, seed: int, heads: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Predictions of every head of one regime and seed; heads are fitted where they are not kept.
+
+    Args:
+        study: of the question.
+        regime: what is trained on.
+        seed: of split and weights.
+        heads: number of seeds that each has.
+    """
+    root = study.work.parent / "rivals" / f"{regime}-{seed}"
+    rivals = Rivals(study.library, parts(Regime(sources_of(regime)), study.library, seed), seed)
+    for name, seeds in heads.items():
+        if seed < seeds and can_be_fitted(name):
+            make = partial(_arrays, study, rivals, regime, name)
+            yield name, kept(root / f"{name.replace(' ', '-')}.npz", make)
+
+
+def _arrays(study: Study, rivals: Rivals, regime: str, name: str) -> dict[str, np.ndarray]:
+    """What one head predicts, with time and second stage as JSON under `facts`."""
+    calibration, sources = rivals.rows.calibration, test_sources(study)
+    abroad = name in ABROAD and rivals.seed < ABROAD_SEEDS and regime != ALL
+    tested = sources if abroad else [source for source in sources_of(regime) if source in sources]
+    folds = {f"{source}.dev": dev(study, source) for source in tested}
+    if abroad:
+        folds |= {f"{source}.train": sample(study, source) for source in sources if source != regime}
+        folds["calibration"] = pairs_of(calibration)
+    arrays = predictions(rivals.predictor(name), calibration, folds)
+    stage = rivals.stages.get(name)
+    facts = {"seconds": rivals.seconds[name], "stage": stage and asdict(stage)}
+    return {**arrays, "facts": np.array(json.dumps(facts))}
+
+
+def run(study: Study) -> dict[str, Any]:
+    """Fit what is missing; figures of every fold."""
+    load(study)
+    labels = {source: Labels(dev(study, source).judgments) for source in PAIRS if source in test_sources(study)}
+    models: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
+    for regime, seeds in regimes(study).items():
+        heads = {name: ENSEMBLES.get(regime, 2) if name == "ensemble" else len(seeds) for name in HEADS}
+        predicted: dict[str, dict[str, dict[int, Predicted]]] = {}
+        for seed in seeds:
+            for name, arrays in arrays_of(study, regime, seed, heads):
+                facts.setdefault(regime, {}).setdefault(name, []).append(json.loads(str(arrays["facts"])))
+                for source in sources_of(regime):
+                    if source in labels:
+                        model = _predicted(arrays, source, labels[source])
+                        predicted.setdefault(source, {}).setdefault(name, {})[seed] = model
+        models[regime] = {source: _figures(found) for source, found in predicted.items()}
+    figures = {"models": models, "facts": facts, "rows": {name: len(each.judgments) for name, each in labels.items()}}
+    if not study.quick:
+        package = {f"{data} {head} {seed}": through_package(study, data, head, seed) for data, head, seed in PACKAGE}
+        figures["package"] = package
+    return figures
+
+
+def _predicted(arrays: Mapping[str, Any], source: str, labels: Labels) -> Predicted:
+    values = (arrays[f"{source}.dev:{what}"].astype(float) for what in ("margin", "variance", "logs", "scaled"))
+    return Predicted(labels, *values)
+
+
+def outcome(model: Predicted, metric: str) -> np.ndarray:
+    """(n,) of every row; NaN where ties have none."""
+    return model.hits if metric == "accuracy" else model.nll(metric == "scaled")
+
+
+def _figures(found: Mapping[str, Mapping[int, Predicted]]) -> dict[str, Any]:
+    """Every head by seed, and two stages minus it."""
+    result = {}
+    for name, by_seed in found.items():
+        rows: dict[str, Any] = {"seeds": sorted(by_seed)}
+        for metric in METRICS:
+            rows[metric] = [float(np.nanmean(outcome(model, metric))) for _, model in sorted(by_seed.items())]
+        rows["length-controlled"] = [
+            length_controlled_accuracy(model.margin, model.labels.preference, *model.labels.log_lengths.T).value
+            for _, model in sorted(by_seed.items())
+        ]
+        if name != "staged":
+            rows["staged minus"] = {metric: compared(found["staged"], by_seed, metric) for metric in METRICS}
+        result[name] = rows
+    return result
+
+
+def compared(ours: Mapping[int, Predicted], theirs: Mapping[int, Predicted], metric: str) -> dict[str, Any]:
+    """The paired difference over shared seeds, its interval over prompts, and whether it counts as a win of either."""
+    seeds = sorted(set(ours) & set(theirs))
+    by_seed = np.stack([outcome(ours[seed], metric) - outcome(theirs[seed], metric) for seed in seeds])
+    judged = ~np.isnan(by_seed[0])
+    groups = [group for group, ok in zip(ours[seeds[0]].labels.groups, judged, strict=True) if ok]
+    # A handful of debates cannot be resampled; the pairs are, which is too sure of itself.
+    interval = bootstrap_mean(by_seed[:, judged].mean(0), groups if len(set(groups)) >= 8 else None)
+    means = by_seed[:, judged].mean(1)
+    agree = max((means > 0).sum(), (means < 0).sum())
+    return {
+        "estimate": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "counts": bool((interval.low > 0 or interval.high < 0) and agree >= 0.8 * len(seeds)),
+        "by seed": means.tolist(),
+    }
+
+
+PACKAGE = (
+    *(("hh_harmless", head, 0) for head in ("gated", "staged")),
+    *(("ukpconvarg1", head, seed) for seed in (0, 1) for head in ("gated", "staged", "vrm")),
+)
+VARIANTS = {"gated": {"model.head": "gated"}, "staged": {"loss.name": "staged"}, "vrm": {}}
+DEFAULTS = {
+    "train.batch_size": 256, "train.epochs": 10, "train.evals": 20, "train.early_stopping": 5, "loss.votes": 1.0,
+}  # fmt: skip
+TRAIN_ROWS, DEV_ROWS = 3000, 1500
+
+
+def through_package(study: Study, data: str, head: str, seed: int) -> dict[str, Any]:
+    """One run of `vrm train` and its evaluation on the dev file."""
+    task = Task(f"raters/{data}", by="category") if data == "ukpconvarg1" else Task(f"preferences/{data}")
+
+    def rows(part: str, limit: int) -> list[Judgment]:
+        found = load_judgments(str(study.data / f"{task.file}.{part}.jsonl.gz"), on_bad_rows="skip").judgments
+        order = np.random.default_rng(0).permutation(len(found))[:limit]
+        return [found[index] for index in np.sort(order)]
+
+    def make() -> dict[str, Any]:
+        output = study.work / "run"
+        config = run_config(task, {**VARIANTS[head], **DEFAULTS}, output, study.cache, seed)
+        train, held = split_by_prompt(rows("train", TRAIN_ROWS), 1 / 6, seed=seed, by=task.by)
+        result = run_training(config, data=RunData(train, held, [], data), overwrite=True)
+        engine = RewardEngine.from_pretrained(
+            result.model_dir, options=ExtractionOptions("auto", cache=str(study.cache))
+        )
+        evaluation = evaluate_judgments(engine, rows("dev", DEV_ROWS), ResampleOptions(resamples=200))
+        pairs, several = evaluation.pairs, evaluation.several_raters
+        assert pairs is not None
+        stage = result.summary.second_stage
+        return {
+            "accuracy": pairs.accuracy.estimate,
+            "nll": pairs.negative_log_likelihood,
+            "joint": None if several is None else several.joint_nll.estimate,
+            "share": None if several is None else several.share_nll.estimate,
+            "stage": None if stage is None else asdict(stage),
+        }
+
+    return study.piece(f"{data} {head} {seed}", make)
+
+
+def tables(figures: dict[str, Any]) -> str:
+    """Levels, differences, and what the second stage kept."""
+    blocks = []
+    for regime, folds in figures["models"].items():
+        for source, heads in folds.items():
+            if not heads:
+                continue
+            rows = [[f"trained on {regime}, {source}", "NLL", "scaled", "accuracy", "length-controlled",
+                     "staged minus: NLL", "scaled", "accuracy"]]  # fmt: skip
+            rows += [_row(name, entry) for name, entry in heads.items()]
+            blocks.append(markdown(rows))
+    kept_parts = [["second stage", "kept", "temperature", "gain (standard error)"]]
+    for regime, heads in figures["facts"].items():
+        for entry in heads.get("staged", []):
+            stage, first = entry["stage"], entry["stage"]["trials"][0]
+            gain = f"{1000 * first['gain']:+.1f} ({1000 * first['standard_error']:.1f})"
+            temperature = stage["values"].get("temperature")
+            kept_parts.append(
+                [regime, ", ".join(stage["kept"]) or "nothing", f"{temperature:.2f}" if temperature else "-", gain]
+            )
+    blocks.append(markdown(kept_parts))
+    if "package" in figures:
+        rows = [["package's own run", "accuracy", "NLL", "joint NLL a vote", "kept"]]
+        for name, entry in figures["package"].items():
+            joint = "-" if entry["joint"] is None else f"{entry['joint']:.4f}"
+            parts_kept = "-" if entry["stage"] is None else ", ".join(entry["stage"]["kept"]) or "nothing"
+            rows.append([name, f"{100 * entry['accuracy']:.2f}", f"{entry['nll']:.4f}", joint, parts_kept])
+        blocks.append(markdown(rows))
+    return "\n\n".join(blocks)
+
+
+def _row(name: str, entry: Mapping[str, Any]) -> list[str]:
+    def mean(metric: str, factor: float, digits: int) -> str:
+        return f"{factor * np.mean(entry[metric]):.{digits}f}"
+
+    cells = [f"`{name}`", mean("nll", 1, 4), mean("scaled", 1, 4), mean("accuracy", 100, 1)]
+    cells.append(mean("length-controlled", 100, 1))
+    for metric in ("nll", "scaled", "accuracy"):
+        if "staged minus" not in entry:
+            cells.append("-")
+            continue
+        (factor, digits), found = METRICS[metric], entry["staged minus"][metric]
+        estimate, low, high = (f"{factor * found[key]:+.{digits}f}" for key in ("estimate", "low", "high"))
+        text = f"{estimate} [{low}, {high}]"
+        cells.append(f"**{text}**" if found["counts"] else text)
+    return cells
+
+
+QUESTION = Question("Never behind", run, tables)
