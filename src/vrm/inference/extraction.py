@@ -47,8 +47,14 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
         return torch.float32 if precision == Precision.FLOAT32 else torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cpu" and supported() else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and _processor_computes_in_bfloat16() else torch.float32
+
+
+def _processor_computes_in_bfloat16() -> bool:
+    """Whether the processor has the instructions and oneDNN uses them: emulated, bfloat16 is slower than float32."""
+    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    used = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    return bool(has_instructions() and used())
 
 
 def backbone_fingerprint(model: VRMForSequenceClassification) -> str:

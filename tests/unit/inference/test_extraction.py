@@ -166,3 +166,12 @@ def test_precision_by_name():
     assert resolve_precision("auto", torch.device("meta")) == torch.float32
     with pytest.raises(ConfigError, match="precision must be one of auto, float32, bfloat16; got 'half'"):
         resolve_precision("half", cpu)
+
+
+@pytest.mark.parametrize(("instructions", "used"), [(True, True), (True, False), (False, True)])
+def test_auto_is_bfloat16_only_where_products_are_not_emulated(instructions, used, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
+    # As with ONEDNN_MAX_CPU_ISA=AVX2 on a newer processor.
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: used)
+    wanted = torch.bfloat16 if instructions and used else torch.float32
+    assert resolve_precision("auto", torch.device("cpu")) == wanted
