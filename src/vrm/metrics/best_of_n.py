@@ -91,7 +91,7 @@ def best_of_n_curve(rewards: ArrayLike, gold: ArrayLike, max_n: int | None = Non
         DataError: shapes differ, there are no completions, or a value is not finite.
         ConfigError: `max_n` is out of range.
     """
-    ascending = _gold_by_reward(rewards, gold)
+    ascending = gold_by_reward(rewards, gold)
     size = len(ascending)
     curve: Array = _top_table(size, whole_number("max_n", size if max_n is None else max_n, 1, size)) @ ascending
     return curve
@@ -197,8 +197,8 @@ def _checked(
 def _expected(rewards: Sequence[Array], gold: Sequence[Array], size: int) -> _Expected:
     """The expectations of one way of picking; the tables of rank probabilities are made once for each size."""
     tables = {count: _top_table(count, size) for count in {len(value) for value in gold}}
-    ordered = [_gold_by_reward(reward, value) for reward, value in zip(rewards, gold, strict=True)]
-    own = [_gold_by_reward(reward, reward) - reward.mean() for reward in rewards]
+    ordered = [gold_by_reward(reward, value) for reward, value in zip(rewards, gold, strict=True)]
+    own = [gold_by_reward(reward, reward) - reward.mean() for reward in rewards]
     spread = _spread(rewards)
     proxy = np.mean([tables[len(values)] @ values for values in own], axis=0)
     return _Expected(
@@ -240,7 +240,7 @@ def _spread(values: Sequence[Array]) -> float:
     return math.sqrt(float(np.mean([value.var() for value in values])))
 
 
-def _gold_by_reward(rewards: ArrayLike, gold: ArrayLike) -> Array:
+def gold_by_reward(rewards: ArrayLike, gold: ArrayLike) -> Array:
     """Gold values in ascending order of reward, each that of a completion picked at random among equal rewards."""
     reward, value = vector("rewards", rewards), vector("gold", gold)
     same_length(rewards=reward, gold=value)
@@ -249,12 +249,15 @@ def _gold_by_reward(rewards: ArrayLike, gold: ArrayLike) -> Array:
 
 
 def _top_table(total: int, max_n: int) -> Array:
-    """`_top_probabilities` for n = 1, ..., max_n as rows, (max_n, total)."""
-    return np.stack([_top_probabilities(total, n) for n in range(1, max_n + 1)])
+    """`top_probabilities` for n = 1, ..., max_n as rows, (max_n, total)."""
+    return np.stack([top_probabilities(total, n) for n in range(1, max_n + 1)])
 
 
-def _top_probabilities(total: int, n: int) -> Array:
-    """C(i - 1, n - 1) / C(total, n) for i = 1, ..., total, by the ratio of neighbours: no large number occurs."""
+def top_probabilities(total: int, n: int) -> Array:
+    """(total,) C(i - 1, n - 1) / C(total, n) for i = 1, ..., total: the chance that the i-th smallest is the best of n.
+
+    By the ratio of neighbours, so that no large number occurs.
+    """
     i = np.arange(total, 1, -1, dtype=np.float64)
     ratios = np.maximum(i - n, 0.0) / (i - 1.0)
     return np.cumprod(np.concatenate([[n / total], ratios]))[::-1]

@@ -1,0 +1,224 @@
+"""Best of n up to 4,096 on the planted corpus, some candidates being no answers: which rewards survive it?"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from studies.evidence.second.candidates import KINDS, Candidates, draw_candidates
+from studies.evidence.second.picking import merged, numbers, picked, risks, sizes
+from studies.evidence.second.planted_heads import (
+    MEMBERS,
+    RECIPES,
+    TELLS_UNFAMILIAR,
+    Corpus,
+    Judged,
+    Reader,
+    ensemble,
+    train,
+)
+from studies.evidence.second.study import Question, Study
+from studies.evidence.tables import markdown
+
+from vrm.metrics.best_of_n import policy_kl
+from vrm.metrics.intervals import Interval, bootstrap_mean
+
+QUICK = ("bt", "vrm (7)", "bnrm")
+COUNTED = (*KINDS, "flattery")
+GATED = {"labels": "gated, labels", "offset": "gated, offset"}
+"""{what a head has beside pairs: `gated` with the same}."""
+
+
+def run(study: Study) -> dict[str, Any]:
+    """Train what is missing, judge all candidates, pick."""
+    names = [name for name in (QUICK if study.quick else RECIPES) if name != "laplace" or _has_laplace()]
+    per_domain, number, dev_number = (1, 32, 16) if study.quick else (2, 4096, 512)
+    pools = draw_candidates("test", per_domain, number), draw_candidates("dev", 1, dev_number)
+    reader = Reader(study.work)
+    seeds = [
+        study.piece(f"picked-{seed}", lambda seed=seed: _one_seed(study, reader, pools, seed, names))
+        for seed in study.seed_range(5)
+    ]
+    fixed = {"longest": [each.length for each in pools[0]], "oracle": [each.gold for each in pools[0]]}
+    fixed["random"] = [np.zeros(number)] * len(pools[0])
+    lines = {name: merged([picked(np.stack(by), pools[0])]) for name, by in fixed.items()}
+    lines |= {name: merged([seed["lines"][name] for seed in seeds]) for name in seeds[0]["lines"]}
+    return {
+        "n": list(sizes(number)),
+        "seeds": len(seeds),
+        "prompts": len(pools[0]),
+        "candidates": number,
+        "kinds": list(COUNTED),
+        "penalties": {name: " ".join(str(seed["penalties"][name]) for seed in seeds) for name in seeds[0]["penalties"]},
+        "lines": lines,
+    }
+
+
+def _has_laplace() -> bool:
+    return importlib.util.find_spec("laplace") is not None
+
+
+def _one_seed(
+    study: Study, reader: Reader, pools: tuple[list[Candidates], ...], seed: int, names: Sequence[str]
+) -> dict[str, Any]:
+    """Every model of a seed by every risk."""
+    corpus = Corpus(seed, study.work, 120 if study.quick else None)
+    tables = [reader.table([each.judgment for each in pool]) for pool in pools]
+    said = {name: _judged(study.work / f"judged-{seed}", name, corpus, reader, tables) for name in names}
+    members = [said.pop(f"mlp {member}") for member in range(MEMBERS) if f"mlp {member}" in said]
+    if members:
+        said["mlp"] = members[0]
+        parts = [ensemble([member[place] for member in members]) for place in range(len(pools))]
+        said["ensemble, mean"], said["ensemble, worst"] = ([part[which] for part in parts] for which in range(2))
+    unfamiliar = [judged.unfamiliarity for judged in said[TELLS_UNFAMILIAR]]
+    found: dict[str, Any] = {"lines": {}, "penalties": {}}
+    for name, (judged, dev) in said.items():
+        ways = risks(judged, dev, pools[1], unfamiliar)
+        found["penalties"][name] = ways.penalty
+        found["lines"] |= {f"{name} | {risk}": picked(by, pools[0]) for risk, by in ways.lines.items()}
+    return found
+
+
+def _judged(folder: Path, name: str, corpus: Corpus, reader: Reader, tables: Sequence[Any]) -> list[Judged]:
+    """What a model says of every pool, kept on the disk."""
+    path = folder / f"{name}.npz"
+    columns = [field.name for field in fields(Judged)]
+    if not path.exists():
+        judged = train(name, corpus, reader, tables)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            path,
+            **{f"{column}{place}": getattr(each, column) for place, each in enumerate(judged) for column in columns},
+        )
+        print(f"{folder.name}: {name}", flush=True)
+    with np.load(path) as kept:
+        return [Judged(*(kept[f"{column}{place}"] for column in columns)) for place in range(len(tables))]
+
+
+def tables(document: dict[str, Any]) -> str:
+    """Means of every head; what they pick; and risks."""
+    return "\n\n".join((_heads(document), _kinds(document), _risks(document)))
+
+
+def _gold(document: dict[str, Any], line: str, place: int = -1) -> np.ndarray:
+    return numbers(document["lines"][line]["by_prompt"])[:, place]
+
+
+def _names(document: dict[str, Any]) -> list[str]:
+    return [line.removesuffix(" | mean") for line in document["lines"] if line.endswith(" | mean")]
+
+
+def _heads(document: dict[str, Any]) -> str:
+    """Gold at the end, differences, peak and fall, and gold among plain candidates."""
+    sizes_shown = [place for place, n in enumerate(document["n"]) if n in (1, 16, 256, document["n"][-1])]
+    head = ["", *(f"n = {document['n'][place]:,}" for place in sizes_shown), "interval"]
+    rows = [[*head, "against `bt`", "against `gated`", "peak", "fall", "plain alone"]]
+    for line in (*("random", "longest", "oracle"), *(f"{name} | mean" for name in _names(document))):
+        entry = document["lines"][line]
+        curve = numbers(entry["by_prompt"])
+        mean, name = curve.mean(0), line.removesuffix(" | mean")
+        peak = int(mean.argmax())
+        end = bootstrap_mean(curve[:, -1])
+        same = GATED.get(name.rpartition(", ")[2], "gated")
+        rows.append(
+            [
+                name,
+                *(f"{mean[place]:.2f}" for place in sizes_shown),
+                f"{end.low:.2f} to {end.high:.2f}",
+                *(difference(document, line, f"{other} | mean") for other in ("bt", same)),
+                f"{document['n'][peak]:,}",
+                f"{mean[peak] - mean[-1]:.2f}",
+                f"{numbers(entry['plain_by_prompt'])[:, -1].mean():.2f}",
+            ]
+        )
+    return markdown(rows)
+
+
+def difference(document: dict[str, Any], line: str, other: str) -> str:
+    """At the largest n, paired by prompt and seed, with a star for a win or a loss."""
+    if line == other or other not in document["lines"]:
+        return "-"
+    interval = bootstrap_mean(_gold(document, line) - _gold(document, other))
+    return (
+        f"{interval.estimate:+.2f} ({interval.low:+.2f}, {interval.high:+.2f}){_star(document, line, other, interval)}"
+    )
+
+
+def _star(document: dict[str, Any], line: str, other: str, interval: Interval) -> str:
+    """A star where the interval excludes zero and four of five seeds agree."""
+    mine, theirs = (numbers(document["lines"][name]["by_seed"])[:, -1] for name in (line, other))
+    agree = float(np.mean(np.sign(mine - theirs) == np.sign(interval.estimate)))
+    return "*" if interval.low * interval.high > 0 and agree >= 0.8 else ""
+
+
+def _kinds(document: dict[str, Any]) -> str:
+    """Percentages of the picks at the largest n."""
+    rows = [["% of the picks", *document["kinds"]]]
+    for line in ("random", "longest", *(f"{name} | mean" for name in _names(document))):
+        shares = numbers([document["lines"][line]["kinds"]])[0]
+        rows.append([line.removesuffix(" | mean"), *(f"{100 * share:.0f}" for share in shares)])
+    return markdown(rows)
+
+
+def _risks(document: dict[str, Any]) -> str:
+    """Gold at the largest n by risk, as a difference from the mean reward."""
+    ways = list(dict.fromkeys(line.partition(" | ")[2] for line in document["lines"] if " | " in line))
+    ways.remove("mean")
+    rows = [["", "mean", *ways, "λ by seed"]]
+    for name in _names(document):
+        mean = f"{name} | mean"
+        cells = [
+            difference(document, f"{name} | {way}", mean) if f"{name} | {way}" in document["lines"] else ""
+            for way in ways
+        ]
+        rows.append([name, f"{_gold(document, mean).mean():.2f}", *cells, document["penalties"][name]])
+    return markdown(rows)
+
+
+SHOWN = {
+    # line: colour after Okabe and Ito, style, label
+    "oracle": ("#000000", ":", "oracle"),
+    "random": ("#999999", ":", "random"),
+    "longest": ("#999999", "--", "longest"),
+    "bt | mean": ("#D55E00", "-", "bt"),
+    "ensemble, mean | mean": ("#E69F00", "-", "ensemble"),
+    "gated | mean": ("#0072B2", "-", "gated"),
+    "vrm (7) | mean": ("#009E73", "-", "vrm (7)"),
+    "gated, labels | mean": ("#0072B2", "--", "gated, ratings and votes"),
+    "vrm (7), labels | mean": ("#009E73", "--", "vrm (7), ratings and votes"),
+}
+
+
+def plot(document: dict[str, Any], folder: Path) -> Path:
+    """Gold against n with the policy's KL above."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panel = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+    for line, (color, style, label) in SHOWN.items():
+        if line in document["lines"]:
+            curve = numbers(document["lines"][line]["by_prompt"]).mean(0)
+            panel.plot(document["n"], curve, style, color=color, label=label, linewidth=1.8)
+    panel.set_xscale("log", base=2)
+    ticks = document["n"][::2]
+    panel.set_xticks(ticks, [f"{n:,}\n{policy_kl(n):.1f}" for n in ticks])
+    panel.set_xlabel("candidates n, and below it the KL divergence from the policy in nats")
+    panel.set_ylabel("gold of the pick")
+    panel.grid(color="#e4e4e4", linewidth=0.6)
+    panel.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "evidence-best_of_n.png"
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+    return path
+
+
+QUESTION = Question("Best of n up to 4,096", run, tables, plot)
