@@ -107,9 +107,10 @@ def draw_candidates(part: Part, prompts_per_domain: int, number: int) -> list[Ca
     """Prompts of a split of corpus 0, the same number for each domain, with independent candidates each."""
     split = planted_corpus(0, raters=False).splits["test" if part == "test" else "dev"].judgments
     found = []
-    for domain in DOMAIN_NAMES:
-        rows = [row.prompt[0]["content"] for row in split if row.category == domain]
-        for prompt in list(dict.fromkeys(rows))[:prompts_per_domain]:
+    for place in range(prompts_per_domain):
+        for domain in DOMAIN_NAMES:
+            rows = [row.prompt[0]["content"] for row in split if row.category == domain]
+            prompt = list(dict.fromkeys(rows))[place]
             rng = random.Random(f"candidates/{part}/{prompt}")
             found.append(Candidates(prompt, domain, [draw(rng, part, domain) for _ in range(number)]))
     return found
