@@ -7,14 +7,14 @@ import pytest
 
 from vrm.errors import ConfigError, DataError
 from vrm.metrics import best_of_n_curve, policy_kl
-from vrm.metrics.best_of_n import _top_probabilities
+from vrm.metrics.best_of_n import top_probabilities
 
 
 @pytest.mark.parametrize(("total", "n"), [(1, 1), (5, 2), (12, 12), (300, 17), (1000, 500)])
 def test_rank_probabilities_are_ratios_of_binomials(total, n):
     expected = [math.comb(i - 1, n - 1) / math.comb(total, n) for i in range(1, total + 1)]
-    np.testing.assert_allclose(_top_probabilities(total, n), expected, rtol=1e-10)
-    assert _top_probabilities(total, n).sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(top_probabilities(total, n), expected, rtol=1e-10)
+    assert top_probabilities(total, n).sum() == pytest.approx(1.0)
 
 
 def test_best_of_two_by_hand():
