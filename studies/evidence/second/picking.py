@@ -75,15 +75,15 @@ def risks(judged: Judged, dev: Judged, dev_pool: Sequence[Candidates], unfamilia
 
 
 def picked(rewards: np.ndarray, pool: Sequence[Candidates]) -> dict[str, Any]:
-    """Figures of one way of picking: gold by prompt and size, among the plain candidates too, and shares at the end."""
+    """Figures of one way of picking: gold by prompt and size, among the plain candidates too, and shares at the last three sizes."""
     total = len(pool[0].gold)
     at, plain_at = sizes(total), sizes(total // 2)
     gold, plain, kinds = [], [], []
     for reward, each in zip(rewards, pool, strict=True):
         gold.append(expected(reward, each.gold, at))
         plain.append(expected(reward[each.is_plain], each.gold[each.is_plain], plain_at))
-        kinds.append([expected(reward, values, at[-1:])[0] for name, values in each.shown.items() if name != "gold"])
-    return {"gold": _rounded(gold), "plain": _rounded(plain), "kinds": _rounded([np.mean(kinds, axis=0)])[0]}
+        kinds.append([expected(reward, values, at[-3:]) for name, values in each.shown.items() if name != "gold"])
+    return {"gold": _rounded(gold), "plain": _rounded(plain), "kinds": _rounded(np.mean(kinds, axis=0).T)}
 
 
 def _rounded(rows: Sequence[np.ndarray]) -> list[list[float]]:
@@ -98,7 +98,7 @@ def merged(by_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "by_prompt": _texts(gold.mean(0)),
         "plain_by_seed": _texts(plain.mean(1)),
         "plain_by_prompt": _texts(plain.mean(0)),
-        "kinds": _texts(np.mean([each["kinds"] for each in by_seed], axis=0)[None])[0],
+        "kinds": _texts(np.mean([each["kinds"] for each in by_seed], axis=0)),
     }
 
 

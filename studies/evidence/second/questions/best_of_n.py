@@ -156,11 +156,13 @@ def _star(document: dict[str, Any], line: str, other: str, interval: Interval) -
 
 
 def _kinds(document: dict[str, Any]) -> str:
-    """Percentages of the picks at the largest n."""
-    rows = [["% of the picks", *document["kinds"]]]
+    """Percentages of the picks, at a quarter of the largest n and there."""
+    early, last = document["n"][-3], document["n"][-1]
+    rows = [[f"% of the picks at n = {early:,} / {last:,}", *document["kinds"]]]
     for line in ("random", "longest", *(f"{name} | mean" for name in _names(document))):
-        shares = numbers([document["lines"][line]["kinds"]])[0]
-        rows.append([line.removesuffix(" | mean"), *(f"{100 * share:.0f}" for share in shares)])
+        shares = 100 * numbers(document["lines"][line]["kinds"])
+        cells = (f"{share:.0f} / {end:.0f}" for share, end in zip(shares[0], shares[-1], strict=True))
+        rows.append([line.removesuffix(" | mean"), *cells])
     return markdown(rows)
 
 
