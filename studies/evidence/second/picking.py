@@ -75,7 +75,7 @@ def risks(judged: Judged, dev: Judged, dev_pool: Sequence[Candidates], unfamilia
 
 
 def picked(rewards: np.ndarray, pool: Sequence[Candidates]) -> dict[str, Any]:
-    """Figures of one way of picking: gold by prompt and size, among the plain candidates too, and shares at the last three sizes."""
+    """Figures of one way of picking: gold by prompt and size, that of plain candidates alone, and shares of kinds."""
     total = len(pool[0].gold)
     at, plain_at = sizes(total), sizes(total // 2)
     gold, plain, kinds = [], [], []

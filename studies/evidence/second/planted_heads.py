@@ -45,7 +45,7 @@ class Recipe:
     """What a model is trained with beside the quickstart's settings.
 
     Attributes:
-        head: of the package; `laplace` and `bnrm` are the study's.
+        head: of the package; `bnrm` is the study's, and `laplace` is `mlp 0` with a posterior.
         labels: whether ratings and votes are trained on.
         changes: of the configuration, by section.
         member: number in the ensemble.
@@ -128,7 +128,7 @@ class Corpus:
         for section, changed in (recipe.changes or {}).items():
             values[section] |= changed
         values["features"]["cache"] = str(self.work / "features")
-        values["output_dir"] = str(self.work / "run")
+        values["output_dir"] = str(self.work / f"run-{self.seed}")
         return parse_config(values)
 
 
@@ -164,21 +164,21 @@ class Reader:
         return Fold("planted", rows, places[:, 0], completions), features
 
 
-def judge(model: nn.Module, table: FeatureTable, has_variance: bool) -> Judged:
+def judge(head: nn.Module, table: FeatureTable) -> Judged:
     """What a head says, prompt by prompt."""
     with torch.inference_mode():
-        found = [_said(model(*table.batch(slice(row, row + 1))), has_variance) for row in range(len(table))]
+        found = [_said(head(*table.batch(slice(row, row + 1)))) for row in range(len(table))]
     mean, sd, effective, unfamiliar = (np.stack(column) for column in zip(*found, strict=True))
     return Judged(mean, sd, np.moveaxis(effective, 1, 0), unfamiliar)
 
 
-def _said(found: Posteriors, has_variance: bool) -> tuple[np.ndarray, ...]:
+def _said(found: Posteriors) -> tuple[np.ndarray, ...]:
     moments = completion_moments(found.double())
-    effective = [exponential_reward(found, beta)[0] for beta in BETAS] if has_variance else []
-    mean = moments.mean[0]
+    mean, sd = moments.mean[0], moments.std[0]
+    effective = [exponential_reward(found, beta)[0] for beta in BETAS] if sd.any() else []
     unfamiliar = mean[:0] if found.unfamiliarity is None else found.unfamiliarity.distance[0]
     lowered = torch.stack(effective) if effective else torch.zeros(0, len(mean))
-    return tuple(_numbers(values) for values in (mean, moments.std[0], lowered, unfamiliar))
+    return tuple(_numbers(values) for values in (mean, sd, lowered, unfamiliar))
 
 
 def _numbers(values: Tensor) -> np.ndarray:
@@ -199,24 +199,39 @@ class _Normed(nn.Module):
         return self.head(prompts, normed)
 
 
-def train(name: str, corpus: Corpus, reader: Reader, pools: Sequence[FeatureTable]) -> list[Judged]:
-    """Train a model; what it says of each pool of candidates."""
+def trained(name: str, corpus: Corpus, reader: Reader) -> nn.Module:
+    """A head, trained once and kept on the disk."""
+    path = corpus.work / f"heads-{corpus.seed}" / f"{name}.pt"
+    if not path.exists():
+        head = _trained(name, corpus, reader)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(head, path)
+        print(f"trained {name} on corpus {corpus.seed}", flush=True)
+    return torch.load(path, weights_only=False).eval()
+
+
+def _trained(name: str, corpus: Corpus, reader: Reader) -> nn.Module:
     recipe = RECIPES[name]
     if recipe.head == "bnrm":
-        head = _Normed(_trained_factors(corpus, reader), reader.config.num_blocks).eval()
-        return [judge(head, pool, True) for pool in pools]
-    package = replace(recipe, head="mlp") if recipe.head == "laplace" else recipe
-    config = corpus.config(package)
+        return _Normed(_trained_factors(corpus, reader), reader.config.num_blocks)
+    config = corpus.config(recipe)
     with (corpus.work / "training.log").open("a") as log, redirect_stdout(log), redirect_stderr(log):
-        result = run_training(config, data=corpus.data(package.labels), overwrite=True)
-    model = load_model(result.model_dir)[0]
+        result = run_training(config, data=corpus.data(recipe.labels), overwrite=True)
+        head = load_model(result.model_dir)[0].score
     shutil.rmtree(config.output_dir)
     if name != TELLS_UNFAMILIAR:
-        model.score.familiarity = None
-    if recipe.head == "laplace":
+        head.familiarity = None
+    return head
+
+
+def judged(name: str, corpus: Corpus, reader: Reader, pools: Sequence[FeatureTable]) -> list[Judged]:
+    """What a model says of each pool of candidates."""
+    if name == "laplace":
         fold, features = reader.fold(corpus.data(False).train)
-        return [_laplace(LastLayerLaplace(model.score, features, fold), pool, reader) for pool in pools]
-    return [judge(model.score.eval(), pool, model.config.has_reward_uncertainty) for pool in pools]
+        posterior = LastLayerLaplace(trained("mlp 0", corpus, reader), features, fold)
+        return [_laplace(posterior, pool, reader) for pool in pools]
+    head = trained(name, corpus, reader)
+    return [judge(head, pool) for pool in pools]
 
 
 def _trained_factors(corpus: Corpus, reader: Reader) -> nn.Module:

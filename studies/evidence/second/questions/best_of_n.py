@@ -19,7 +19,7 @@ from studies.evidence.second.planted_heads import (
     Judged,
     Reader,
     ensemble,
-    train,
+    judged,
 )
 from studies.evidence.second.study import Question, Study
 from studies.evidence.tables import markdown
@@ -40,7 +40,7 @@ def run(study: Study) -> dict[str, Any]:
     pools = draw_candidates("test", per_domain, number), draw_candidates("dev", 1, dev_number)
     reader = Reader(study.work)
     seeds = [
-        study.piece(f"picked-{seed}", lambda seed=seed: _one_seed(study, reader, pools, seed, names))
+        study.piece(f"picked-{seed}-{len(pools[0])}", lambda seed=seed: _one_seed(study, reader, pools, seed, names))
         for seed in study.seed_range(3)
     ]
     fixed = {"longest": [each.length for each in pools[0]], "oracle": [each.gold for each in pools[0]]}
@@ -68,33 +68,32 @@ def _one_seed(
     """Every model of a seed by every risk."""
     corpus = Corpus(seed, study.work, 120 if study.quick else None)
     tables = [reader.table([each.judgment for each in pool]) for pool in pools]
-    said = {name: _judged(study.work / f"judged-{seed}", name, corpus, reader, tables) for name in names}
+    said = {name: _kept(study.work / f"judged-{seed}-{len(pools[0])}", name, corpus, reader, tables) for name in names}
     members = [said.pop(f"mlp {member}") for member in range(MEMBERS) if f"mlp {member}" in said]
     if members:
         said["mlp"] = members[0]
         parts = [ensemble([member[place] for member in members]) for place in range(len(pools))]
         said["ensemble, mean"], said["ensemble, worst"] = ([part[which] for part in parts] for which in range(2))
-    unfamiliar = [judged.unfamiliarity for judged in said[TELLS_UNFAMILIAR]]
+    unfamiliar = [each.unfamiliarity for each in said[TELLS_UNFAMILIAR]]
     found: dict[str, Any] = {"lines": {}, "penalties": {}}
-    for name, (judged, dev) in said.items():
-        ways = risks(judged, dev, pools[1], unfamiliar)
+    for name, (ours, dev) in said.items():
+        ways = risks(ours, dev, pools[1], unfamiliar)
         found["penalties"][name] = ways.penalty
         found["lines"] |= {f"{name} | {risk}": picked(by, pools[0]) for risk, by in ways.lines.items()}
     return found
 
 
-def _judged(folder: Path, name: str, corpus: Corpus, reader: Reader, tables: Sequence[Any]) -> list[Judged]:
+def _kept(folder: Path, name: str, corpus: Corpus, reader: Reader, tables: Sequence[Any]) -> list[Judged]:
     """What a model says of every pool, kept on the disk."""
     path = folder / f"{name}.npz"
     columns = [field.name for field in fields(Judged)]
     if not path.exists():
-        judged = train(name, corpus, reader, tables)
+        said = judged(name, corpus, reader, tables)
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(
             path,
-            **{f"{column}{place}": getattr(each, column) for place, each in enumerate(judged) for column in columns},
+            **{f"{column}{place}": getattr(each, column) for place, each in enumerate(said) for column in columns},
         )
-        print(f"{folder.name}: {name}", flush=True)
     with np.load(path) as kept:
         return [Judged(*(kept[f"{column}{place}"] for column in columns)) for place in range(len(tables))]
 
