@@ -40,7 +40,7 @@ _WORDS = (
 )
 
 
-MODELS = {"make_tiny_model", "tiny_model_dir", "tiny_decoder_dir", "tiny_policy_dir", "serve"}
+MODELS = {"make_tiny_model", "smollm2_backbone", "tiny_model_dir", "tiny_decoder_dir", "tiny_policy_dir", "serve"}
 """Fixtures that a test of a whole model asks for."""
 
 HEAVY_FOLDERS = {"integration", "contracts", "train"}
@@ -140,21 +140,52 @@ def known_raters() -> Callable[[dict[str, dict[str, float]]], Any]:
     return make
 
 
+@pytest.fixture(scope="session")
+def smollm2_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded decoder cut to two layers, with its language head and tokenizer; skips without its package.
+
+    Real embeddings and a real vocabulary, in a fifteenth of the time.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from vrm.errors import MissingExtraError
+    from vrm.model.checkpoint import load_tokenizer
+    from vrm.model.embedded import resolve_backbone
+
+    try:
+        source = resolve_backbone("embedded-decoder")
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    directory = tmp_path_factory.mktemp("smollm2-backbone")
+    config = AutoConfig.from_pretrained(source, num_hidden_layers=2)
+    AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32).save_pretrained(directory)
+    load_tokenizer(source).save_pretrained(directory)
+    return directory
+
+
 MakeTinyModel = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def make_tiny_model(
-    tiny_encoder_backbone: Path, tiny_decoder_backbone: Path, tmp_path_factory: pytest.TempPathFactory
-) -> MakeTinyModel:
-    """make_tiny_model(head="vrm", kind="encoder", **fields of VRMConfig): directory of a saved model, made once."""
-    backbones = {"encoder": tiny_encoder_backbone, "decoder": tiny_decoder_backbone}
+def make_tiny_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakeTinyModel:
+    """make_tiny_model(head="vrm", kind="encoder", **fields of VRMConfig): directory of a saved model, made once.
+
+    Kinds are `encoder` and `decoder`, of random weights, and `smollm2`, a decoder with a real tokenizer.
+    """
+    backbones = {
+        "encoder": "tiny_encoder_backbone", "decoder": "tiny_decoder_backbone", "smollm2": "smollm2_backbone"
+    }  # fmt: skip
     made: dict[str, Path] = {}
 
     def make(head: str = "vrm", kind: str = "encoder", **fields: Any) -> Path:
         key = json.dumps([head, kind, fields], sort_keys=True)
         if key not in made:
-            made[key] = _save_tiny(backbones[kind], tmp_path_factory.mktemp(f"tiny-{kind}-{head}"), head, kind, fields)
+            backbone, directory = (
+                request.getfixturevalue(backbones[kind]),
+                tmp_path_factory.mktemp(f"tiny-{kind}-{head}"),
+            )
+            made[key] = _save_tiny(backbone, directory, head, kind, fields)
         return made[key]
 
     return make

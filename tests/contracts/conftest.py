@@ -13,14 +13,20 @@ import pytest
 QUESTIONS = ["how do you help", "why is the city safe", "what is a good plan", "tell a short story"]
 
 
+@pytest.fixture(scope="session", params=["decoder", "smollm2"])
+def decoder_dir(request: pytest.FixtureRequest, make_tiny_model: Callable[..., Path]) -> Path:
+    """A random decoder with a small vocabulary, and one with that of a real chat model."""
+    return make_tiny_model(kind=request.param)
+
+
 @pytest.fixture(scope="session")
-def decoder_server(serve: Callable[..., Any], tiny_decoder_dir: Path) -> Iterator[Any]:
-    with serve(tiny_decoder_dir) as server:
+def decoder_server(serve: Callable[..., Any], decoder_dir: Path) -> Iterator[Any]:
+    with serve(decoder_dir) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def scored(tiny_decoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[float]]:
+def scored(decoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[float]]:
     """scored(rows): the rewards that `vrm score` writes for rows of one completion."""
     from vrm.cli.main import main
 
@@ -29,7 +35,7 @@ def scored(tiny_decoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         source, output = directory / "rows.jsonl", directory / "out.jsonl"
         source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         with pytest.raises(SystemExit) as stop:
-            main(["score", str(tiny_decoder_dir), str(source), "-o", str(output), "--device", "cpu", *options])
+            main(["score", str(decoder_dir), str(source), "-o", str(output), "--device", "cpu", *options])
         assert not stop.value.code
         return [json.loads(line)["rewards"][0] for line in output.read_text(encoding="utf-8").splitlines()]
 

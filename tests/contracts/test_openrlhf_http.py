@@ -22,8 +22,8 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_decoder_dir):
-    return AutoTokenizer.from_pretrained(tiny_decoder_dir)
+def tokenizer(decoder_dir):
+    return AutoTokenizer.from_pretrained(decoder_dir)
 
 
 @pytest.fixture(scope="module")

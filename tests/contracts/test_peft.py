@@ -15,7 +15,7 @@ from vrm.model import load_model, save_model
 
 vrm.register()
 
-KINDS = {"encoder": ["query", "value"], "decoder": ["q_proj", "v_proj"]}
+KINDS = {"encoder": ["query", "value"], "decoder": ["q_proj", "v_proj"], "smollm2": ["q_proj", "v_proj"]}
 ROWS = [Judgment("how do you help", ["very good", "no"]), Judgment("why", ["\nsafe", "the city"])]
 
 

@@ -88,7 +88,12 @@ def without_vrm(script: str, *arguments: object, cache: Path) -> str:
     )
 
 
-SHARED = [("vrm", "encoder", "float32"), ("vrm", "decoder", "float32"), ("bt", "decoder", "float32")]
+SHARED = [
+    ("vrm", "encoder", "float32"),
+    ("vrm", "decoder", "float32"),
+    ("vrm", "smollm2", "float32"),
+    ("bt", "decoder", "float32"),
+]
 HALF = ("vrm", "decoder", "bfloat16")
 
 

@@ -19,8 +19,8 @@ def reward(scored):
 
 
 @pytest.fixture(scope="module")
-def template_prompt(tiny_decoder_dir):
-    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_dir)
+def template_prompt(decoder_dir):
+    tokenizer = AutoTokenizer.from_pretrained(decoder_dir)
     return tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
 
 

@@ -19,7 +19,7 @@ from vrm.model import VRMForSequenceClassification, load_model
 vrm.register()
 
 TOLERANCE = 1e-5
-KINDS = ["encoder", "decoder"]
+KINDS = ["encoder", "decoder", "smollm2"]
 SMALL = {
     "per_device_train_batch_size": 4,
     "max_steps": 1,
@@ -99,7 +99,8 @@ def as_reward_funcs(form, directory):
 
 @pytest.mark.parametrize("form", ["path", "model", "callable"])
 @pytest.mark.parametrize(
-    ("name", "kind"), [("grpo", "encoder"), ("grpo", "decoder"), ("rloo", "decoder"), ("online_dpo", "encoder")]
+    ("name", "kind"),
+    [("grpo", "encoder"), ("grpo", "decoder"), ("grpo", "smollm2"), ("rloo", "decoder"), ("online_dpo", "encoder")],
 )
 def test_a_step_of_training_has_the_rewards_of_vrm_score(make_trainer, make_tiny_model, vrm_score, name, kind, form):
     directory = make_tiny_model(kind=kind)

@@ -28,8 +28,8 @@ def reward(scored):
     return scored([{"prompt": PROMPT, "completion": [{"role": "assistant", "content": "very well"}]}])[0]
 
 
-def test_the_built_in_request(decoder_server, aiohttp_post, tiny_decoder_dir, reward):
-    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder_dir)
+def test_the_built_in_request(decoder_server, aiohttp_post, decoder_dir, reward):
+    tokenizer = AutoTokenizer.from_pretrained(decoder_dir)
     chat = [*PROMPT, {"role": "assistant", "content": "very well"}]
     text = tokenizer.apply_chat_template(chat, add_generation_prompt=False, tokenize=False)
     payload = {"model": "~/models/reward", "input": text, "use_activation": False}

@@ -16,8 +16,8 @@ def reward(scored):
 
 
 @pytest.fixture(scope="module")
-def text(tiny_decoder_dir):
-    return AutoTokenizer.from_pretrained(tiny_decoder_dir).apply_chat_template(MESSAGES, tokenize=False)
+def text(decoder_dir):
+    return AutoTokenizer.from_pretrained(decoder_dir).apply_chat_template(MESSAGES, tokenize=False)
 
 
 def test_classify(decoder_server, aiohttp_post, reward, text):

@@ -18,6 +18,7 @@ from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.metrics import json_ready, reward_agreement
 
+ARCHITECTURES = {"encoder": "Bert", "decoder": "Qwen3", "smollm2": "Llama"}
 WORDS = ["the", "good", "bad", "safe", "unsafe", "plan", "water", "city", "story", "number", "help"]
 
 
@@ -58,7 +59,8 @@ with torch.no_grad():
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [("encoder", []), ("decoder", ["--tuning", "full", "--epochs", 1, "--learning-rate", "1e-3"])]
+    ("kind", "options"),
+    [("encoder", []), ("smollm2", []), ("decoder", ["--tuning", "full", "--epochs", 1, "--learning-rate", "1e-3"])],
 )
 def test_the_student_agrees_as_its_document_says(make_tiny_model, source, tmp_path, capsys, kind, options):
     teacher, student = make_tiny_model(kind=kind), tmp_path / "student"
@@ -66,7 +68,7 @@ def test_the_student_agrees_as_its_document_says(make_tiny_model, source, tmp_pa
     printed = capsys.readouterr().out
     document = json.loads((student / "distillation.json").read_text())
     assert f"{document['rows']['held_out']} held-out rows" in printed
-    assert set(document["agreement"]) == {"as_rendered"} | ({"without_line_ends"} if kind == "decoder" else set())
+    assert set(document["agreement"]) == {"as_rendered"} | (set() if kind == "encoder" else {"without_line_ends"})
     # The held-out rows once more, by the parts themselves.
     rows = [json.loads(line) for line in source.read_text().splitlines()]
     _, test = split_by_prompt([Judgment(row["prompt"], row["completions"]) for row in rows], 0.3, 0)
@@ -78,7 +80,7 @@ def test_the_student_agrees_as_its_document_says(make_tiny_model, source, tmp_pa
         for text in row.completions
     ]
     found = loaded_without_vrm(student, conversations, tmp_path)
-    assert found["model"] == f"{'Bert' if kind == 'encoder' else 'Qwen3'}ForSequenceClassification"
+    assert found["model"] == f"{ARCHITECTURES[kind]}ForSequenceClassification"
     groups = [index for index in range(len(test)) for _ in range(3)]
     wanted = json_ready(reward_agreement(given, found["rewards"], groups))
     stored = document["agreement"]["as_rendered"]

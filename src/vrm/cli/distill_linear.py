@@ -126,14 +126,15 @@ def _distill(
     from vrm.results.base import versions
     from vrm.results.distillation import DistillationDocument, StudentRows
     from vrm.train.distill import fine_tune, fit_score_layer
-    from vrm.train.student import build_student, check_last_token, fresh_parameters
+    from vrm.train.student import build_student, choose_pad_token, fresh_parameters
 
     tokenizer = engine.tokenizer
     train, test = (_examples(engine, part) for part in split_by_prompt(rows, held_out, seed))
     for part, kind in ((train, "training"), (test, "held-out")):
         if not part:
             raise DataError(f"no {kind} rows remain: {engine.report.render()}; give more rows, or another --held-out")
-    check_last_token(tokenizer, [*train, *test])
+    if choose_pad_token(tokenizer, [*train, *test]):
+        note(f"the student pads with {tokenizer.pad_token}: texts end with the token that its teacher pads with")
     student = build_student(engine.model, tokenizer, seed).to(engine.model.device)
     with Meter("fitting the score layer"):
         penalty = fit_score_layer(student, tokenizer, train).penalty

@@ -123,14 +123,30 @@ def fresh_parameters(student: PreTrainedModel) -> list[str]:
     ]
 
 
-def check_last_token(tokenizer: PreTrainedTokenizerBase, examples: Iterable[StudentExample]) -> None:
-    """Raise ConfigError if texts end in the pad token: transformers would read another token than other loaders."""
-    pad = tokenizer.pad_token_id
-    if pad is None or any(form[-1] == pad for example in examples for form in example.forms):
+def choose_pad_token(tokenizer: PreTrainedTokenizerBase, examples: Iterable[StudentExample]) -> bool:
+    """Let a tokenizer pad with what no text ends with: transformers would read another last token than other loaders.
+
+    Many chat models pad with the token that ends a turn. Then the first special token that is in no text is taken.
+
+    Returns:
+        Whether another token than before is the pad token now.
+
+    Raises:
+        ConfigError: there is no such token.
+    """
+    forms = [form for example in examples for form in example.forms]
+    if tokenizer.pad_token_id is not None and all(form[-1] != tokenizer.pad_token_id for form in forms):
+        return False
+    used = {token for form in forms for token in form}
+    added = sorted(tokenizer.added_tokens_decoder.items())
+    free = [str(token) for number, token in added if token.special and number not in used]
+    if not free:
         raise ConfigError(
             f"the tokenizer's pad token ({tokenizer.pad_token!r}) is absent or what texts end with: plain loaders "
             "would disagree on the last token. Save the teacher's tokenizer with a pad token of its own"
         )
+    tokenizer.pad_token = free[0]
+    return True
 
 
 @torch.no_grad()

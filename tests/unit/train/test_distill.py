@@ -15,7 +15,7 @@ from vrm.train.distill import FineTuning, fine_tune, fit_score_layer, ridge
 from vrm.train.student import (
     StudentExample,
     build_student,
-    check_last_token,
+    choose_pad_token,
     fresh_parameters,
     loader_ids,
     loader_texts,
@@ -117,11 +117,21 @@ def test_outputs_do_not_depend_on_who_shares_the_batch(teacher):
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
-def test_texts_that_end_in_the_pad_token_are_refused(make_tiny_model):
+def test_the_pad_token_is_one_that_no_text_ends_with(make_tiny_model):
     _, tokenizer = load_model(make_tiny_model(kind="decoder"))
-    check_last_token(tokenizer, [StudentExample(([5, 6],), 0.0, 0)])
-    with pytest.raises(ConfigError, match=r"pad token \('<\|endoftext\|>'\)"):
-        check_last_token(tokenizer, [StudentExample(([5, 6], [5, tokenizer.pad_token_id]), 0.0, 0)])
+    special = sorted(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)
+    pad, others = tokenizer.pad_token_id, [number for number in special if number != tokenizer.pad_token_id]
+    assert len(others) > 1
+    assert not choose_pad_token(tokenizer, [StudentExample(([5, pad, 6],), 0.0, 0)])
+    assert tokenizer.pad_token_id == pad
+    # As in the chat models that pad with the end of a turn; the first of the other special tokens is in a text.
+    examples = [StudentExample(([5, 6], [5, pad]), 0.0, 0), StudentExample(([others[0], 6],), 0.0, 0)]
+    assert choose_pad_token(tokenizer, examples)
+    assert tokenizer.pad_token_id == others[1]
+    everywhere = StudentExample(([*special, special[-1]],), 0.0, 0)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(special[-1])
+    with pytest.raises(ConfigError, match="is absent or what texts end with"):
+        choose_pad_token(tokenizer, [everywhere])
 
 
 # Fitting
