@@ -192,12 +192,33 @@ def pair_votes(
         num_own: nodes over what each rater brings.
     """
     moments = margin_moments(weights, first, second, decoder)
-    own = moments.weight_variance + moments.interaction_variance
-    shared_nodes, log_shared = gauss_hermite(num_shared, moments.mean)
-    own_nodes, log_own = gauss_hermite(num_own, moments.mean)
     shared = moments.feature_variance + moments.parameter_variance
-    given_shared = (moments.mean - target_margin).unsqueeze(-1) + _root(shared) * shared_nodes
-    utility = given_shared.unsqueeze(-1) + _root(own).unsqueeze(-1) * own_nodes
+    own = moments.weight_variance + moments.interaction_variance
+    return votes_by_moments(moments.mean - target_margin, shared, own, tie_threshold, num_shared, num_own)
+
+
+def votes_by_moments(
+    mean: Tensor,
+    shared_variance: Tensor,
+    own_variance: Tensor,
+    tie_threshold: Tensor | None = None,
+    num_shared: int = DEFAULT_NODES,
+    num_own: int = OWN_NODES,
+) -> PairVotes:
+    """Equation (15) of margins whose moments are known.
+
+    Args:
+        mean: E[u], (batch,).
+        shared_variance: V_z, (batch,), V_e included.
+        own_variance: V_w, (batch,).
+        tie_threshold: c >= 0, a number as a tensor; None for 0: nobody ties.
+        num_shared: nodes over the shared part.
+        num_own: nodes over what each rater brings.
+    """
+    shared_nodes, log_shared = gauss_hermite(num_shared, mean)
+    own_nodes, log_own = gauss_hermite(num_own, mean)
+    given_shared = mean.unsqueeze(-1) + _root(shared_variance) * shared_nodes
+    utility = given_shared.unsqueeze(-1) + _root(own_variance).unsqueeze(-1) * own_nodes
     logs = log_vote_probabilities(utility, tie_threshold) + log_own.unsqueeze(-1)
     return PairVotes(logs.logsumexp(-2), log_shared)
 
