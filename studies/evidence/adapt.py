@@ -7,6 +7,7 @@ whose dev rows are the test.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,22 +46,27 @@ def adapt(study: Study, seed: int) -> None:
     bt, _, _ = train_head(study, "bt", rows, study.settings("bt"), seed)
     vrm, _, _ = train_head(study, "vrm", rows, study.settings("vrm"), seed)
     found: list[dict[str, float | str]] = []
-    bt_pool, bt_test = (_standardized(bt, study.features, fold) for fold in (task.pool, task.test))
+    bt_pool, bt_test = (standardized(bt, study.features, fold) for fold in (task.pool, task.test))
     weight = bt.features.weight[0].detach().numpy()
     found.append(_result("bt, as trained", 0, 0, bt_test @ weight))
-    vrm_pool, vrm_test = (_comparisons(vrm, study.features, fold) for fold in (task.pool, task.test))
+    vrm_pool, vrm_test = (comparisons(vrm, study.features, fold) for fold in (task.pool, task.test))
     found.append(_vrm_result("vrm, as trained", 0, 0, vrm, vrm_test, None))
     generator = np.random.default_rng(seed)
     for shots in SHOTS:
         for draw in range(DRAWS):
             chosen = generator.permutation(len(task.pool))[:shots]
             found += [
-                _result("bt, new head", shots, draw, bt_test @ _ridge(bt_pool[chosen], None)),
-                _result("bt, refitted from its weights", shots, draw, bt_test @ _ridge(bt_pool[chosen], weight)),
+                _result("bt, new head", shots, draw, bt_test @ ridge(bt_pool[chosen])),
+                _result(
+                    "bt, refitted from its weights",
+                    shots,
+                    draw,
+                    bt_test @ (weight + ridge(bt_pool[chosen], bt_pool[chosen] @ weight)),
+                ),
             ]
-            few = _few(vrm_pool, torch.from_numpy(chosen))
+            some = few(vrm_pool, torch.from_numpy(chosen))
             for prior in PRIOR_MEANS:
-                tilt = fit_tilt(few, vrm.decoder.detach(), prior_mean=prior)
+                tilt = fit_tilt(some, vrm.decoder.detach(), prior_mean=prior)
                 found.append(_vrm_result(f"vrm, tilt (prior mean {prior:g})", shots, draw, vrm, vrm_test, tilt))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(found))
@@ -68,31 +74,34 @@ def adapt(study: Study, seed: int) -> None:
 
 
 @torch.inference_mode()
-def _standardized(head: torch.nn.Module, features: Features, fold: Fold) -> np.ndarray:
+def standardized(head: torch.nn.Module, features: Features, fold: Fold) -> np.ndarray:
     """Differences of the head's inputs, chosen minus rejected."""
     _, completions = features.of(fold)
     inputs = head.completion_norm(completions)
     return (inputs[:, 0] - inputs[:, 1]).double().numpy()
 
 
-def _ridge(differences: np.ndarray, start: np.ndarray | None) -> np.ndarray:
-    """Bradley-Terry weights under a ridge towards `start`, or zero; its strength by 5-fold cross-validation."""
+def ridge(
+    differences: np.ndarray, base: np.ndarray | None = None, penalties: Sequence[float] = PENALTIES
+) -> np.ndarray:
+    """Bradley-Terry weights that are added to base margins, under a ridge; its strength by 5-fold cross-validation."""
+    offset = np.zeros(len(differences)) if base is None else base
     folds = np.arange(len(differences)) % 5
     losses = []
-    for strength in PENALTIES:
+    for strength in penalties:
         loss = 0.0
         for fold in range(5):
-            weight = _fitted(differences[folds != fold], start, strength)
-            loss += np.logaddexp(0.0, -(differences[folds == fold] @ weight)).sum()
+            kept, left = folds != fold, folds == fold
+            weight = _fitted(differences[kept], offset[kept], strength)
+            loss += np.logaddexp(0.0, -(differences[left] @ weight + offset[left])).sum()
         losses.append(loss)
-    return _fitted(differences, start, PENALTIES[int(np.argmin(losses))])
+    return _fitted(differences, offset, penalties[int(np.argmin(losses))])
 
 
-def _fitted(differences: np.ndarray, start: np.ndarray | None, strength: float) -> np.ndarray:
+def _fitted(differences: np.ndarray, base: np.ndarray, strength: float) -> np.ndarray:
     """MAP in the span of the differences, where all the fitted change lies."""
     basis, _ = np.linalg.qr(differences.T)
     reduced = differences @ basis
-    base = np.zeros(len(differences)) if start is None else differences @ start
     weight = torch.zeros(reduced.shape[1], dtype=torch.float64, requires_grad=True)
     inputs, offset = torch.from_numpy(reduced), torch.from_numpy(base)
     optimizer = torch.optim.LBFGS([weight], max_iter=100, line_search_fn="strong_wolfe")
@@ -105,18 +114,20 @@ def _fitted(differences: np.ndarray, start: np.ndarray | None, strength: float) 
         return loss
 
     optimizer.step(objective)
-    change = basis @ weight.detach().numpy()
-    return change if start is None else start + change
+    return basis @ weight.detach().numpy()
 
 
 @torch.inference_mode()
-def _comparisons(head: torch.nn.Module, features: Features, fold: Fold) -> Comparisons:
+def comparisons(head: torch.nn.Module, features: Features, fold: Fold) -> Comparisons:
+    """What a head with Dirichlet weights says of a fold's pairs."""
     found = head(*features.of(fold))
     label = torch.tensor([row.preference for row in fold.judgments])
     return Comparisons(found.weights, found.features.completion(0), found.features.completion(1), label)
 
 
-def _few(pool: Comparisons, rows: Tensor) -> Comparisons:
+def few(pool: Comparisons, rows: Tensor) -> Comparisons:
+    """Some of them."""
+
     def side(features: object) -> object:
         return type(features)(features.loc[rows], features.variance[rows])
 

@@ -13,12 +13,14 @@ from studies.evidence.bnrm import FactorHead, factor_terms
 from studies.evidence.folds import Features, Fold
 from torch import Tensor, nn
 
+from vrm.core.disagreement import pair_votes
 from vrm.core.likelihoods.base import Judgments
 from vrm.core.likelihoods.comparison import comparison_log_likelihood
 from vrm.core.losses import LossTerms, LossWeights, marginal_terms, variational_terms, weighted_loss
 from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import margin_moments
 from vrm.data.collate import TargetEncoder
+from vrm.labels.judgments import vote_counts
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.heads.base import InputNorm
 from vrm.model.heads.registry import head_class
@@ -136,9 +138,12 @@ def posteriors(
 
 @torch.inference_mode()
 def held_out_nll(head: nn.Module, features: Features, fold: Fold, transform: Transform | None = None) -> float:
-    """Mean NLL of comparisons by (12), in nats, target margins included: raters' likelihood where they hold (14)."""
+    """Mean NLL of comparisons by (12), in nats, target margins included: raters' likelihood where they hold (14).
+
+    Of rows with several judgments, mean NLL of a judgment by (15).
+    """
     head.eval()
-    total = 0.0
+    total, judgments = 0.0, 0.0
     for start in range(0, len(fold), 1024):
         rows = slice(start, start + 1024)
         found = posteriors(head, features, fold, transform, rows)
@@ -147,8 +152,14 @@ def held_out_nll(head: nn.Module, features: Features, fold: Fold, transform: Tra
         target = torch.tensor([row.margin for row in fold.judgments[rows]])
         label = torch.tensor([row.preference for row in fold.judgments[rows]])
         shrunk = (moments.mean - target) / (1.0 + math.pi / 8.0 * moments.variance).sqrt()
-        total -= float(comparison_log_likelihood(shrunk, label).sum())
-    return total / len(fold)
+        logs = comparison_log_likelihood(shrunk, label)
+        counts = torch.tensor([vote_counts(row.judgments or []) for row in fold.judgments[rows]])
+        if bool(counts.any()):
+            votes = pair_votes(found.weights, first, second, found.decoder, found.tie_threshold)
+            logs = torch.where(counts.sum(-1) > 0, votes.log_likelihood(counts), logs)
+        total -= float(logs.sum())
+        judgments += float(counts.sum(-1).clamp_min(1.0).sum())
+    return total / judgments
 
 
 def _loss(

@@ -112,10 +112,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def rows_of(data: Path, task: Task) -> list[Judgment]:
     """The rows of a training file, without ratings where they are not asked for."""
     rows = load_judgments(str(data / f"{task.file}.train.jsonl.gz"), on_bad_rows="skip").judgments[: task.limit]
-    return rows if task.ratings else [_without_ratings(row) for row in rows]
+    return rows if task.ratings else [without_ratings(row) for row in rows]
 
 
-def _without_ratings(row: Judgment) -> Judgment:
+def without_ratings(row: Judgment) -> Judgment:
+    """The row as votes alone."""
     judgments = row.judgments and [replace(one, ratings=None, objective_votes=None) for one in row.judgments]
     return replace(row, ratings=None, objective_votes=None, judgments=judgments)
 
