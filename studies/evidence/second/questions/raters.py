@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,11 +142,6 @@ def known_raters(
         parts = [np.bincount(codes[chosen], weights=column[chosen], minlength=len(keys)) for column in columns]
         sums[kind] = np.round(np.stack(parts), 4).tolist()
     return {"raters": len(known), "votes": len(votes.rater), "ways": list(logs), "sums": sums}
-
-
-def prompts_of(test: Fold) -> Sequence[str]:
-    """Prompt keys in order."""
-    return list(dict.fromkeys(test.groups))
 
 
 def draw(document: dict[str, Any], folder: Path) -> Path:
