@@ -14,6 +14,9 @@ from studies.evidence.second.planted_heads import BETAS, Judged
 from vrm.metrics.best_of_n import gold_by_reward, top_probabilities
 
 KAPPAS = (0.5, 1.0, 2.0)
+GUARD = 1.0
+"""The largest V of candidates that the guard lets pass: what one familiar text in twenty exceeds."""
+
 PENALTIES = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Of unfamiliarity, in the reward's spread on dev candidates."""
 
@@ -70,7 +73,7 @@ def risks(judged: Judged, dev: Judged, dev_pool: Sequence[Candidates], unfamilia
     chosen = max(PENALTIES, key=gold)
     lines["penalty V"] = judged.mean - chosen * spread * unfamiliar[0]
     below = np.ptp(judged.mean) + 1.0
-    lines["guard V"] = judged.mean - below * (unfamiliar[0] > 1.0)
+    lines["guard V"] = judged.mean - below * (unfamiliar[0] > GUARD)
     return Risks(lines, chosen)
 
 

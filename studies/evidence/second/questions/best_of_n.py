@@ -36,12 +36,12 @@ GATED = {"labels": "gated, labels", "offset": "gated, offset"}
 def run(study: Study) -> dict[str, Any]:
     """Train what is missing, judge all candidates, pick."""
     names = [name for name in (QUICK if study.quick else RECIPES) if name != "laplace" or _has_laplace()]
-    per_domain, number, dev_number = (1, 32, 16) if study.quick else (2, 4096, 512)
+    per_domain, number, dev_number = (1, 16, 8) if study.quick else (1, 4096, 512)
     pools = draw_candidates("test", per_domain, number), draw_candidates("dev", 1, dev_number)
     reader = Reader(study.work)
     seeds = [
         study.piece(f"picked-{seed}-{len(pools[0])}", lambda seed=seed: _one_seed(study, reader, pools, seed, names))
-        for seed in study.seed_range(3)
+        for seed in study.seed_range(5)
     ]
     fixed = {"longest": [each.length for each in pools[0]], "oracle": [each.gold for each in pools[0]]}
     fixed["random"] = [np.zeros(number)] * len(pools[0])
@@ -66,7 +66,7 @@ def _one_seed(
     study: Study, reader: Reader, pools: tuple[list[Candidates], ...], seed: int, names: Sequence[str]
 ) -> dict[str, Any]:
     """Every model of a seed by every risk."""
-    corpus = Corpus(seed, study.work, 120 if study.quick else None)
+    corpus = Corpus(seed, study.work, 60 if study.quick else None)
     tables = [reader.table([each.judgment for each in pool]) for pool in pools]
     said = {name: _kept(study.work / f"judged-{seed}-{len(pools[0])}", name, corpus, reader, tables) for name in names}
     members = [said.pop(f"mlp {member}") for member in range(MEMBERS) if f"mlp {member}" in said]
@@ -99,7 +99,7 @@ def _kept(folder: Path, name: str, corpus: Corpus, reader: Reader, tables: Seque
 
 
 def tables(document: dict[str, Any]) -> str:
-    """Means of every head; what they pick; and risks."""
+    """Every head by its mean reward and under the guard; what they pick; and risks."""
     return "\n\n".join((_heads(document), _kinds(document), _risks(document)))
 
 
@@ -112,26 +112,29 @@ def _names(document: dict[str, Any]) -> list[str]:
 
 
 def _heads(document: dict[str, Any]) -> str:
-    """Gold at the end, differences, peak and fall, and gold among plain candidates."""
-    sizes_shown = [place for place, n in enumerate(document["n"]) if n in (1, 16, 256, document["n"][-1])]
-    head = ["", *(f"n = {document['n'][place]:,}" for place in sizes_shown), "interval"]
-    rows = [[*head, "against `bt`", "against `gated`", "peak", "fall", "plain alone"]]
-    for line in (*("random", "longest", "oracle"), *(f"{name} | mean" for name in _names(document))):
-        entry = document["lines"][line]
-        curve = numbers(entry["by_prompt"])
+    """Gold of the pick by the mean reward, differences at the largest n, and the same under the guard."""
+    shown = [place for place, n in enumerate(document["n"]) if n in (16, 256, document["n"][-1])]
+    head = ["", *(f"n = {document['n'][place]:,}" for place in shown), "interval", "peak at", "fall"]
+    last = [f"guard, n = {document['n'][place]:,}" for place in shown[1:]]
+    rows = [[*head, "against `bt`", "against `gated`", *last, "against `gated`", "plain alone"]]
+    for line in ("random", "longest", "oracle", *(f"{name} | mean" for name in _names(document))):
+        curve = numbers(document["lines"][line]["by_prompt"])
         mean, name = curve.mean(0), line.removesuffix(" | mean")
-        peak = int(mean.argmax())
-        end = bootstrap_mean(curve[:, -1])
+        peak, end = int(mean.argmax()), bootstrap_mean(curve[:, -1])
         same = GATED.get(name.rpartition(", ")[2], "gated")
+        guarded = f"{name} | guard V"
+        kept = [f"{_gold(document, guarded, place).mean():.2f}" for place in shown[1:]] if "|" in line else ["-", "-"]
         rows.append(
             [
                 name,
-                *(f"{mean[place]:.2f}" for place in sizes_shown),
+                *(f"{mean[place]:.2f}" for place in shown),
                 f"{end.low:.2f} to {end.high:.2f}",
-                *(difference(document, line, f"{other} | mean") for other in ("bt", same)),
                 f"{document['n'][peak]:,}",
                 f"{mean[peak] - mean[-1]:.2f}",
-                f"{numbers(entry['plain_by_prompt'])[:, -1].mean():.2f}",
+                *(difference(document, line, f"{other} | mean") for other in ("bt", same)),
+                *kept,
+                difference(document, guarded, f"{same} | guard V"),
+                f"{numbers(document['lines'][line]['plain_by_prompt'])[:, -1].mean():.2f}",
             ]
         )
     return markdown(rows)
@@ -139,7 +142,7 @@ def _heads(document: dict[str, Any]) -> str:
 
 def difference(document: dict[str, Any], line: str, other: str) -> str:
     """At the largest n, paired by prompt and seed, with a star for a win or a loss."""
-    if line == other or other not in document["lines"]:
+    if line == other or not {line, other} <= set(document["lines"]):
         return "-"
     interval = bootstrap_mean(_gold(document, line) - _gold(document, other))
     return (
@@ -183,14 +186,17 @@ def _risks(document: dict[str, Any]) -> str:
 SHOWN = {
     # line: colour after Okabe and Ito, style, label
     "oracle": ("#000000", ":", "oracle"),
-    "random": ("#999999", ":", "random"),
-    "longest": ("#999999", "--", "longest"),
+    "random": ("#888888", ":", "random"),
+    "longest": ("#888888", "-.", "longest"),
     "bt | mean": ("#D55E00", "-", "bt"),
-    "ensemble, mean | mean": ("#E69F00", "-", "ensemble"),
+    "ensemble, mean | mean": ("#E69F00", "-", "ensemble of five mlp"),
     "gated | mean": ("#0072B2", "-", "gated"),
     "vrm (7) | mean": ("#009E73", "-", "vrm (7)"),
-    "gated, labels | mean": ("#0072B2", "--", "gated, ratings and votes"),
-    "vrm (7), labels | mean": ("#009E73", "--", "vrm (7), ratings and votes"),
+    "gated, labels | mean": ("#CC79A7", "-", "gated, ratings and votes"),
+    "bt | guard V": ("#D55E00", "--", "bt, guarded"),
+    "gated | guard V": ("#0072B2", "--", "gated, guarded"),
+    "vrm (7) | guard V": ("#009E73", "--", "vrm (7), guarded"),
+    "gated, labels | guard V": ("#CC79A7", "--", "gated, ratings and votes, guarded"),
 }
 
 
