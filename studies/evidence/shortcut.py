@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from studies.evidence.fitting import fit, new_head, pairs_of
-from studies.evidence.folds import Fold
+from studies.evidence.folds import Features, Fold
 from studies.evidence.predictors import HeadPredictor
 from studies.evidence.regimes import REGIMES, Parts, parts
 from studies.evidence.study import Study, head_config, save
@@ -44,12 +44,19 @@ def fit_offset(study: Study, rows: Parts, seed: int, alone: bool) -> NuisanceOff
     preference = torch.tensor([row.preference for row in train.judgments], dtype=torch.float64)
     if alone:
         return fit_nuisance_offset(style[:, 0], style[:, 1], preference, torch.zeros(len(train), dtype=torch.float64))
-    _, completions = study.features.of(train)
+    return joint_offset(train, study.features, seed)
+
+
+def joint_offset(train: Fold, features: Features, seed: int) -> NuisanceOffset:
+    """h of (14) on log length, fitted beside a cross-fitted linear reward of these comparisons."""
+    style = torch.from_numpy(train.style[..., :1])
+    preference = torch.tensor([row.preference for row in train.judgments], dtype=torch.float64)
+    _, completions = features.of(train)
     flat = completions[:, :2].flatten(0, 1)
     inputs = (completions[:, :2] - flat.mean(0)) / flat.std(0).clamp_min(1e-2)
+    difference = (inputs[:, 0] - inputs[:, 1]).double()
     settings = OffsetSettings(seed=seed)
-    features = (inputs[:, 0] - inputs[:, 1]).double()
-    return fit_joint(style[:, 0], style[:, 1], preference, train.groups, features, settings=settings).offset
+    return fit_joint(style[:, 0], style[:, 1], preference, train.groups, difference, settings=settings).offset
 
 
 def with_offset(fold: Fold, offset: NuisanceOffset, factor: float) -> Fold:
