@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studies.evidence.second.loop_policy import World, log_probabilities, optimize, sample, start_of
+from studies.evidence.second.loop_policy import World, log_probabilities, optimize, sample, world
+from studies.evidence.second.loop_policy import start as supervised
 from studies.evidence.second.loop_rewards import Sentences
 
 from vrm.data.planted import planted_corpus
@@ -16,17 +17,17 @@ from vrm.data.planted import planted_corpus
 
 @pytest.fixture(scope="module")
 def start() -> tuple[World, Any]:
-    return start_of(seed=5, steps=3)
+    return world(seed=5), supervised(steps=3)
 
 
 def test_tokens_are_drawn_by_the_chances_that_the_policy_gives_them(start: tuple[World, Any]) -> None:
-    world, policy = start
+    asked, policy = start
     generator = torch.Generator().manual_seed(0)
     seen, expected = [], []
     for _ in range(12):
-        batch = sample(policy, world, [0, 1, 2, 3, 4, 5, 6, 7], generator)
+        batch = sample(policy, asked, [0, 1, 2, 3, 4, 5, 6, 7], generator)
         with torch.no_grad():
-            logs = log_probabilities(policy, world, batch)
+            logs = log_probabilities(policy, asked, batch)
         own = logs.gather(-1, batch.tokens.unsqueeze(-1)).squeeze(-1)
         entropy = -(logs.exp() * logs).sum(-1)
         seen.append(-own[batch.counted])
@@ -37,12 +38,12 @@ def test_tokens_are_drawn_by_the_chances_that_the_policy_gives_them(start: tuple
 
 
 def test_a_reward_is_optimized_and_the_way_is_measured(start: tuple[World, Any]) -> None:
-    world, policy = start
+    asked, policy = start
 
     def short(prompts: list[int], completions: list[list[list[int]]]) -> torch.Tensor:
         return torch.tensor([[-float(len(said)) for said in group] for group in completions])
 
-    series = optimize(policy, world, short, seed=0, steps=20)
+    series = optimize(policy, asked, short, seed=0, steps=20)
     assert sum(series["sentences"][-5:]) < 0.85 * sum(series["sentences"][:5])
     assert series["reward"][0] == pytest.approx(-series["sentences"][0])
     assert series["kl"][0] == pytest.approx(0, abs=1e-4)

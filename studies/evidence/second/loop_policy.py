@@ -12,12 +12,15 @@ import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from vrm.data.planted.text import DOMAINS
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 PROMPTS, GENERATIONS = 8, 8
@@ -67,24 +70,38 @@ class Batch:
     said: list[list[int]]
 
 
-def world(seed: int) -> tuple[World, Any]:
-    """Prompts and tokenizer of a seed; the tokenizer is what `pretrained_policy` needs."""
-    module = toy()
-    rows = module.prompts(seed)
-    tokenizer = module.build_tokenizer(rows)
-    sentences = list(module.SENTENCES.values())
+def world(seed: int) -> World:
+    """What the policy of a seed is asked."""
+    module, tokenizer = toy(), _tokenizer()
+    rows, sentences = module.prompts(seed), list(module.SENTENCES.values())
     questions = [tokenizer.apply_chat_template(r["prompt"], add_generation_prompt=True, tokenize=False) for r in rows]
     encoded = tokenizer(questions, return_tensors="pt", padding=True, padding_side="left")
     number = {sentence.text: place for place, sentence in enumerate(sentences)}
     sentence_of = [number.get(token, -1) for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
-    end = int(tokenizer.eos_token_id)
-    return World(rows, sentences, encoded["input_ids"], encoded["attention_mask"], sentence_of, end), tokenizer
+    return World(
+        rows, sentences, encoded["input_ids"], encoded["attention_mask"], sentence_of, int(tokenizer.eos_token_id)
+    )
 
 
-def start_of(seed: int, steps: int) -> tuple[World, Any]:
-    """World and supervised policy of a seed."""
-    found, tokenizer = world(seed)
-    return found, toy().pretrained_policy(found.rows, tokenizer, seed, steps).eval()
+@cache
+def _rows() -> list[dict[str, Any]]:
+    """Every prompt that a training or dev fold may hold, so that all seeds share a vocabulary and a start."""
+    return [
+        {"prompt": [{"role": "user", "content": text}], "domain": domain.name}
+        for domain in DOMAINS
+        for text in domain.prompts(False)
+    ]
+
+
+@cache
+def _tokenizer() -> Any:
+    return toy().build_tokenizer(_rows())
+
+
+@cache
+def start(steps: int) -> Any:
+    """The policy after so many steps of supervision."""
+    return toy().pretrained_policy(_rows(), _tokenizer(), 0, steps).eval()
 
 
 def sample(policy: Any, world: World, prompts: list[int], generator: torch.Generator) -> Batch:
@@ -93,10 +110,10 @@ def sample(policy: Any, world: World, prompts: list[int], generator: torch.Gener
     tokens, mask = world.prompt_tokens[index], world.prompt_mask[index].bool()
     positions = (mask.long().cumsum(1) - 1).clamp_min(0)
     alive, drawn, counted = torch.ones(len(index), dtype=torch.bool), [], []
-    cache: list[tuple[Tensor, Tensor]] = []
+    memory: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad():
         for _ in range(toy().MAX_TOKENS):
-            chances, cache = _next(policy, tokens, positions, mask, cache)
+            chances, memory = _next(policy, tokens, positions, mask, memory)
             levels = torch.rand(len(index), 1, generator=generator) * chances.sum(1, keepdim=True)
             drawn.append((chances.cumsum(1) < levels).sum(1, keepdim=True).clamp_max(chances.shape[1] - 1))
             counted.append(alive)
@@ -113,7 +130,7 @@ def sample(policy: Any, world: World, prompts: list[int], generator: torch.Gener
 
 
 def _next(
-    policy: Any, tokens: Tensor, positions: Tensor, mask: Tensor, cache: list[tuple[Tensor, Tensor]]
+    policy: Any, tokens: Tensor, positions: Tensor, mask: Tensor, memory: list[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """Chances of the next token, (rows, vocabulary), by the policy's layers, without what `generate` does beside them.
 
@@ -122,7 +139,7 @@ def _next(
         tokens: (rows, new), the prompts or the last token.
         positions: same shape.
         mask: (rows, so far), False for padding.
-        cache: keys and values of the layers; empty for the prompts.
+        memory: keys and values of the layers; empty for the prompts.
     """
     hidden = policy.model.embed_tokens(tokens)
     rotation = policy.model.rotary_emb(hidden, positions)
@@ -137,8 +154,8 @@ def _next(
             for project in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         query, key = apply_rotary_pos_emb(query, key, *rotation)
-        if cache:
-            key, value = (torch.cat(pair, 2) for pair in zip(cache[number], (key, value), strict=True))
+        if memory:
+            key, value = (torch.cat(pair, 2) for pair in zip(memory[number], (key, value), strict=True))
         kept.append((key, value))
         read = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         hidden = hidden + attention.o_proj(read.transpose(1, 2).flatten(2))
@@ -172,17 +189,17 @@ def shortcut(world: World, batch: Batch) -> list[float]:
 
 
 def optimize(
-    start: Any, world: World, reward: Reward, seed: int, steps: int, rate: float = LEARNING_RATE
+    begun: Any, world: World, reward: Reward, seed: int, steps: int, rate: float = LEARNING_RATE
 ) -> dict[str, list[float]]:
     """One run; means over the completions of each step, taken before its update, of gold, reward, shortcut and length.
 
-    `kl` is the policy's KL to `start` in nats a completion, exact over the vocabulary at the sampled places, every
-    `KL_EVERY` steps.
+    `kl` is the policy's KL to `begun`, where it started, every `KL_EVERY` steps: in nats a completion, exact over the
+    vocabulary at the sampled places.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     rng = random.Random(seed)
-    policy = copy.deepcopy(start)
+    policy = copy.deepcopy(begun)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=rate, weight_decay=0.0)
     series: dict[str, list[float]] = {name: [] for name in ("gold", "reward", "shortcut", "sentences", "kl")}
     queue: list[int] = []
@@ -200,7 +217,7 @@ def optimize(
         series["reward"].append(float(rewards.mean()))
         series["sentences"].append(sum(map(len, batch.said)) / len(batch.said))
         if step % KL_EVERY == 0 or step == steps - 1:
-            series["kl"].append(_kl(logs, start, world, batch))
+            series["kl"].append(_kl(logs, begun, world, batch))
         own = logs.gather(-1, batch.tokens.unsqueeze(-1)).squeeze(-1)
         loss = -(advantages.reshape(-1, 1) * own * batch.counted).sum() / batch.counted.sum()
         optimizer.zero_grad()
@@ -211,6 +228,6 @@ def optimize(
 
 
 @torch.no_grad()
-def _kl(logs: Tensor, start: Any, world: World, batch: Batch) -> float:
-    apart = (logs.exp() * (logs - log_probabilities(start, world, batch))).sum(-1)
+def _kl(logs: Tensor, begun: Any, world: World, batch: Batch) -> float:
+    apart = (logs.exp() * (logs - log_probabilities(begun, world, batch))).sum(-1)
     return float((apart * batch.counted).sum() / len(batch.prompts))

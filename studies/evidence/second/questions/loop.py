@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from studies.evidence.second.loop_plot import draw
-from studies.evidence.second.loop_policy import KL_EVERY, World, gold, optimize, sample, start_of
+from studies.evidence.second.loop_policy import KL_EVERY, PROMPTS, World, gold, optimize, sample, start, world
 from studies.evidence.second.loop_rewards import (
     Corpus,
     Judge,
@@ -96,7 +96,7 @@ class Seed:
     """What the runs of a seed share, each made when it is first needed.
 
     Args:
-        seed: of corpus, heads, start and run.
+        seed: of corpus, heads and run.
         study: where pieces are kept.
     """
 
@@ -115,17 +115,22 @@ class Seed:
         return familiar(self.corpus, self.seed)
 
     @cached_property
-    def start(self) -> tuple[World, Any]:
-        """The supervised policy."""
-        return start_of(self.seed, 2 if self.study.quick else SUPERVISED_STEPS)
+    def world(self) -> World:
+        """What the policy is asked."""
+        return world(self.seed)
+
+    @property
+    def start(self) -> Any:
+        """The supervised policy, the same for all seeds."""
+        return start(2 if self.study.quick else SUPERVISED_STEPS)
 
     def start_gold(self) -> float:
         """Of ten batches."""
-        world, policy = self.start
         generator = torch.Generator().manual_seed(self.seed)
-        prompts = torch.randperm(len(world.rows), generator=generator).tolist()
-        batches = [sample(policy, world, prompts[8 * number : 8 * number + 8], generator) for number in range(10)]
-        return float(np.mean([gold(world, batch) for batch in batches]))
+        prompts = torch.randperm(len(self.world.rows), generator=generator).tolist()
+        groups = [prompts[first : first + PROMPTS] for first in range(0, 10 * PROMPTS, PROMPTS)]
+        batches = [sample(self.start, self.world, group, generator) for group in groups]
+        return float(np.mean([gold(self.world, batch) for batch in batches]))
 
     def trained(self, recipe: Recipe) -> Trained:
         """The heads of a recipe."""
@@ -135,10 +140,10 @@ class Seed:
 
     def run(self, variant: Variant) -> dict[str, Any]:
         """One run's figures."""
-        trained, (world, policy) = self.trained(variant.recipe), self.start
+        trained = self.trained(variant.recipe)
         known = self.known if variant.risk.kind == "unfamiliar" else None
-        judge = Judge(trained, variant.risk, self.corpus, world, known)
-        series = optimize(policy, world, judge, self.seed, WINDOW if self.study.quick else STEPS)
+        judge = Judge(trained, variant.risk, self.corpus, self.world, known)
+        series = optimize(self.start, self.world, judge, self.seed, WINDOW if self.study.quick else STEPS)
         curves = {name: _blocks(series[name]) for name in ("gold", "shortcut", "sentences")}
         final = {name: float(np.mean(series[name][-LAST:])) for name in ("gold", "shortcut")}
         return {
