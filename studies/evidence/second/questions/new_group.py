@@ -26,7 +26,7 @@ from vrm.core.steering import emphasize, fit_tilt
 from vrm.data.schema import Judgment
 from vrm.metrics import bootstrap_mean, pairwise_hits
 
-SHOTS, DRAWS, SEEDS = (5, 20, 100), 5, 2
+SHOTS, DRAWS, SEEDS = (5, 20, 100), 10, 3
 QUICK_SHOTS, QUICK_DRAWS = (5, 20), 1
 OBJECTIVE_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 PRIOR_MEAN = 100.0
