@@ -103,7 +103,7 @@ class LoraSettings(_Section):
     alpha: int = Field(32, ge=1, description="Scale.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
     target_modules: list[str] | str | None = Field(
-        None, description="Module names; PEFT's default for the architecture, or `all-linear`."
+        None, description="Module names, or `all-linear`; unset, as [backbones.md](backbones.md) says."
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from studies.backbones import DECODERS, ENCODERS, save_backbone
+from studies.backbones import load as load_backbone
 from transformers import AutoTokenizer
 
 from vrm.choices import StagePart
@@ -265,6 +267,37 @@ def test_in_an_environment_of_its_own(tiny_decoder_dir, tmp_path):
     (found,) = json.loads(run_script(LOAD, arguments, python=[str(own / "bin" / "python")], cache=tmp_path))
     torch.testing.assert_close(torch.tensor(found["rewards"]), expected(tiny_decoder_dir), rtol=0, atol=1e-6)
     torch.testing.assert_close(torch.tensor(found["again"]), expected(tiny_decoder_dir), rtol=0, atol=1e-6)
+
+
+ARCHITECTURES = ["llama", "gpt_neox", "mixtral", "falcon_h1", "modernbert", "t5"]
+"""One of each kind: grouped keys, joined projections, experts, a hybrid, windows of an encoder, half a model."""
+
+
+@pytest.mark.slow
+def test_backbones_of_all_kinds_load_without_vrm(tmp_path):
+    sources = {}
+    for architecture in (*DECODERS, *ENCODERS):
+        if architecture.model_type in ARCHITECTURES:
+            backbone, source = tmp_path / f"{architecture.model_type}-backbone", tmp_path / architecture.model_type
+            save_backbone(architecture, backbone)
+            model, tokenizer = load_backbone(backbone)
+            with torch.no_grad():
+                for parameter in model.score.parameters():
+                    parameter += 0.5 * torch.randn_like(parameter)
+            save_model(model, tokenizer, source)
+            write_model(source, tmp_path / f"{architecture.model_type}-shared", remote_code=True)
+            sources[architecture.model_type] = source
+    assert sorted(sources) == sorted(ARCHITECTURES)
+    arguments = [
+        (str(tmp_path / f"{name}-shared"), str(tmp_path / f"{name}-again"), texts_of(source))
+        for name, source in sources.items()
+    ]
+    printed = json.loads(without_vrm(LOAD, json.dumps(arguments), cache=tmp_path))
+    for source, found in zip(sources.values(), printed, strict=True):
+        rewards = expected(source)
+        assert float(rewards.std()) > 0.01
+        for name in ("rewards", "again"):
+            torch.testing.assert_close(torch.tensor(found[name]), rewards, rtol=1e-5, atol=1e-5)
 
 
 def wanted_versions() -> dict[str, str]:

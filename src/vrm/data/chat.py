@@ -42,12 +42,19 @@ ENCODER_TEMPLATE = (
 
 
 def ensure_chat_template(tokenizer: PreTrainedTokenizerBase, backbone_kind: str) -> None:
-    """Give an encoder's tokenizer `ENCODER_TEMPLATE` if it has no chat template, so that it is saved with the model."""
+    """Give an encoder's tokenizer `ENCODER_TEMPLATE` if it has no chat template, so that it is saved with the model.
+
+    Where texts have no opening token and end with EOS (T5), that stands for `[SEP]`, and nothing for `[CLS]`.
+    """
     if getattr(tokenizer, "chat_template", None) or backbone_kind != "encoder":
         return
-    if tokenizer.cls_token is None or tokenizer.sep_token is None:
-        raise ConfigError("this encoder's tokenizer has no cls_token or sep_token, and no chat template: set one")
-    template = ENCODER_TEMPLATE.replace("{{ cls }}", tokenizer.cls_token).replace("{{ sep }}", tokenizer.sep_token)
+    sep = tokenizer.sep_token or tokenizer.eos_token
+    if sep is None:
+        raise ConfigError(
+            "this encoder's tokenizer has no chat template, and neither sep_token nor eos_token to end texts with: set "
+            "model.chat_template, or one of these tokens"
+        )
+    template = ENCODER_TEMPLATE.replace("{{ cls }}", tokenizer.cls_token or "").replace("{{ sep }}", sep)
     tokenizer.chat_template = template
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ def _hidden_states(
         rows = embedding_rows(backbone)
         input_ids = input_ids if rows is None else input_ids.masked_fill((input_ids >= rows) & (mask == 0), 0)
     only_last = layers == [-1]
+    # Keys and values are kept for generation alone, and some caches of hybrid models cannot be made here at all.
+    if "use_cache" in signature(backbone.forward).parameters:
+        packed = {"use_cache": False, **packed}
     outputs = backbone(
         input_ids=input_ids, attention_mask=mask, output_hidden_states=not only_last, return_dict=True, **packed
     )
@@ -114,7 +118,6 @@ def encode_packed(backbone: nn.Module, config: VRMConfig, packed: Mapping[str, T
     segments = Segments.of(packed["parts"], causal=decoder)
     # A mask of four dimensions is taken as it is, so that none is made; `packed_attention` reads the segments alone.
     unused = torch.empty(1, 1, 1, 1, device=packed["input_ids"].device)
-    extra = {"use_cache": False} if decoder else {}
     states = _hidden_states(
         backbone,
         packed["input_ids"],
@@ -122,7 +125,6 @@ def encode_packed(backbone: nn.Module, config: VRMConfig, packed: Mapping[str, T
         config.feature_layers,
         position_ids=packed["position_ids"],
         segments=segments,
-        **extra,
     )
     if segments.calls == 0:
         raise ConfigError("the backbone's attention does not go through transformers' interface: rows cannot be packed")
@@ -139,22 +141,32 @@ def first_position(backbone: Any) -> int:
     return 0 if padding is None else int(padding) + 1
 
 
-@torch.no_grad()
 def sees_ahead(backbone: Any) -> bool:
     """Whether a token's state changes with the tokens behind it: a few are read twice, with another end.
 
     The configuration's name does not tell: embedding models of a decoder's architecture attend to both sides.
     """
+    return _sees_the_end(backbone, masked=False)
+
+
+def sees_padding(backbone: Any) -> bool:
+    """Whether a token's state changes with what stands behind the end of its row, in padding."""
+    return _sees_the_end(backbone, masked=True)
+
+
+@torch.no_grad()
+def _sees_the_end(backbone: Any, masked: bool) -> bool:
     weights, was_training = next(backbone.parameters()), backbone.training
     if weights.is_meta:
         return False
     vocabulary = int(backbone.config.get_text_config().vocab_size)
     ids = torch.tensor([[(10 + 7 * index) % vocabulary for index in range(24)]], device=weights.device)
     begin, end, other = ids.split(8, 1)
+    mask = torch.cat([torch.ones_like(begin), torch.full_like(end, 0 if masked else 1)], 1)
     backbone.eval()
     try:
         one, another = (
-            _hidden_states(backbone, row, torch.ones_like(row), [-1])[0][0, : begin.shape[1]].float()
+            _hidden_states(backbone, row, mask, [-1])[0][0, : begin.shape[1]].float()
             for row in (torch.cat([begin, end], 1), torch.cat([begin, other], 1))
         )
     finally:
@@ -169,8 +181,13 @@ def packing_problem(backbone: Any, config: VRMConfig) -> str | None:
     Beside what its configuration tells, a small packed row is compared with the same rows padded.
     """
     text = config.backbone_config.get_text_config()
-    if getattr(backbone.config, "_attn_implementation", None) != PACKED_ATTENTION:
-        return f"its attention implementation is {getattr(backbone.config, '_attn_implementation', None)!r}, not sdpa"
+    implementation = getattr(backbone.config, "_attn_implementation", None)
+    if not backbone._supports_sdpa:
+        return f"transformers has no sdpa attention for {backbone.config.model_type}"
+    if implementation == "sdpa":
+        return f"transformers computes {backbone.config.model_type} with an sdpa attention of its own"
+    if implementation != PACKED_ATTENTION:
+        return f"its attention implementation is {implementation!r}, not sdpa"
     kinds = set(getattr(text, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds:
         return f"it has layers of {', '.join(sorted(kinds))}"
@@ -178,7 +195,7 @@ def packing_problem(backbone: Any, config: VRMConfig) -> str | None:
     backbone.eval()
     try:
         error = _packing_error(backbone, config)
-    except (TypeError, ValueError, RuntimeError) as failure:
+    except Exception as failure:  # code that was not written for such rows fails in any way
         return str(failure).splitlines()[0] if isinstance(failure, ConfigError) else in_one_line(failure)
     finally:
         backbone.train(was_training)

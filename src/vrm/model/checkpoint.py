@@ -67,7 +67,7 @@ def load_model(
     check_vocabulary(tokenizer, embedding_rows(model), path)
     model = model.to(device).eval()
     with loading(path):
-        model.check_direction()
+        model.check_rows_apart()
     return model, tokenizer
 
 

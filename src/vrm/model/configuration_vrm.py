@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, __version__
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    PretrainedConfig,
+    __version__,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+)
 
 from vrm.choices import BackboneKind, LossName, Pooling, RewardScale, StagePart
 from vrm.core.predictive import RewardUnits
@@ -287,7 +299,7 @@ def read_backbone_config(path: str) -> PretrainedConfig:
 
 
 def check_architecture(config: PretrainedConfig | None) -> None:
-    """Raise ConfigError for encoder-decoders, but for those that read one text as encoders do (BART)."""
+    """Raise ConfigError for encoder-decoders, but for those that read one text as encoders do (BART, T5)."""
     if getattr(config, "is_encoder_decoder", False) and infer_backbone_kind(config) != BackboneKind.ENCODER:
         assert config is not None
         raise ConfigError(
@@ -303,9 +315,26 @@ def position_limit(config: PretrainedConfig) -> int | None:
 
 
 def infer_backbone_kind(config: PretrainedConfig | None) -> str:
-    """`encoder` for architectures with a masked-language-model class that do not run as decoders, else `decoder`."""
+    """`encoder` for architectures with a masked-language-model class that do not run as decoders, else `decoder`.
+
+    An encoder that is taken out of an encoder-decoder (T5) is one too.
+    """
     if config is None:
         return "decoder"
     masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     causal_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not masked
-    return "encoder" if masked and not causal_only and not getattr(config, "is_decoder", False) else "decoder"
+    encodes = (masked and not causal_only and not getattr(config, "is_decoder", False)) or _encodes_alone(config)
+    return "encoder" if encodes else "decoder"
+
+
+def backbone_loader(config: PretrainedConfig | None) -> Any:
+    """The class of `transformers` that makes and loads a backbone: of an encoder-decoder, its encoder where it can."""
+    return AutoModelForTextEncoding if config is not None and _encodes_alone(config) else AutoModel
+
+
+def _encodes_alone(config: PretrainedConfig) -> bool:
+    """Whether `transformers` has the encoder of this encoder-decoder as a model of its own."""
+    kind = config.model_type
+    of_two = kind in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES and kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    # T5Gemma nests two configurations, and its encoder is made of one of them alone.
+    return of_two and not config.sub_configs

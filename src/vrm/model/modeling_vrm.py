@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.logging import warning_once
 
@@ -20,8 +20,15 @@ from vrm.core.posteriors import Posteriors
 from vrm.core.predictive import completion_moments, objective_scores
 from vrm.errors import CheckpointError, ConfigError
 from vrm.model.attention import use_packed_attention
-from vrm.model.backbones import encode_packed, encode_padded_rows, first_position, packing_problem, sees_ahead
-from vrm.model.configuration_vrm import VRMConfig, infer_backbone_kind, read_backbone_config
+from vrm.model.backbones import (
+    encode_packed,
+    encode_padded_rows,
+    first_position,
+    packing_problem,
+    sees_ahead,
+    sees_padding,
+)
+from vrm.model.configuration_vrm import VRMConfig, backbone_loader, infer_backbone_kind, read_backbone_config
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads.base import JudgmentHead
 from vrm.model.heads.registry import head_class
@@ -106,7 +113,8 @@ class VRMForSequenceClassification(PreTrainedModel):
                 "VRMConfig.backbone_config is missing: build the model with from_backbone or from_pretrained"
             )
         # The backbone's configuration remembers the dtype it was saved in; `from_pretrained(dtype=...)` must win.
-        self.backbone = AutoModel.from_config(config.backbone_config, dtype=torch.get_default_dtype())
+        loader = backbone_loader(config.backbone_config)
+        self.backbone = loader.from_config(config.backbone_config, dtype=torch.get_default_dtype())
         # A BERT pooler is never read; without it every parameter gets a gradient, which DDP wants.
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None
@@ -117,6 +125,15 @@ class VRMForSequenceClassification(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, JudgmentHead):
             module.reset_parameters()
+
+    def initialize_weights(self) -> None:
+        """As in `transformers`, which fills here what files do not hold; the backbone by its own rules.
+
+        Within a class from elsewhere it would pass over modules that have no weights themselves, and leave what they
+        fill in their layers (Falcon-H1's multipliers) as memory that nobody wrote.
+        """
+        self.backbone.initialize_weights()
+        super().initialize_weights()
 
     @classmethod
     def from_backbone(
@@ -138,7 +155,8 @@ class VRMForSequenceClassification(PreTrainedModel):
         asked = config.pop("backbone_kind", None)
         kind = asked or infer_backbone_kind(backbone_config)
         with loading(path):
-            backbone, info = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, output_loading_info=True)
+            loader = backbone_loader(backbone_config)
+            backbone, info = loader.from_pretrained(path, dtype=dtype or torch.float32, output_loading_info=True)
             ahead = kind == BackboneKind.DECODER and sees_ahead(backbone)
         _check_backbone(path, backbone, info["missing_keys"])
         if ahead and asked is None:
@@ -153,7 +171,7 @@ class VRMForSequenceClassification(PreTrainedModel):
         model.score.reset_parameters()
         if kind == BackboneKind.DECODER:
             model.sees_ahead = ahead
-            model.check_direction()
+        model.check_rows_apart()
         return model
 
     @classmethod
@@ -258,22 +276,33 @@ class VRMForSequenceClassification(PreTrainedModel):
         """Whether the backbone's tokens see what follows them, by a probe at the first use."""
         return sees_ahead(self.backbone)
 
-    def check_direction(self) -> None:
-        """Raise ConfigError for a model that is configured as a decoder, and whose tokens see what follows them.
+    def check_rows_apart(self) -> None:
+        """Raise ConfigError for a backbone that lets a row's reward depend on the rows beside it.
 
-        The state of a prompt would be read behind it in a row, where it has seen the row's completion.
+        A decoder whose tokens see what follows them: the state of a prompt would be read behind it in a row, where it
+        has seen the row's completion. An encoder whose tokens see padding: there is more of it beside a longer row.
         """
-        if self.config.backbone_kind == BackboneKind.DECODER and self.sees_ahead:
+        decoder = self.config.backbone_kind == BackboneKind.DECODER
+        if decoder and self.sees_ahead:
             raise ConfigError(
                 "backbone_kind is 'decoder', but the backbone's tokens see what follows them, so that rewards would "
                 "depend on the rows beside them: train it again as an 'encoder', which is what backbone_kind is then "
                 "by default"
             )
+        if not decoder and self._sees_padding:
+            raise ConfigError(
+                f"the backbone ({self.config.backbone_config.model_type}) does not mask padding, so that rewards would "
+                "depend on the rows beside them: choose another backbone"
+            )
+
+    @cached_property
+    def _sees_padding(self) -> bool:
+        return sees_padding(self.backbone)
 
     @cached_property
     def packing_problem(self) -> str | None:
         """Why rows are padded and every prompt is computed with each of its completions; None if they are packed."""
-        self.check_direction()
+        self.check_rows_apart()
         problem = packing_problem(self.backbone, self.config)
         if problem is not None:
             logger.warning("rows are padded and prompts are not shared: %s", problem)

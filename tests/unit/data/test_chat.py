@@ -246,7 +246,15 @@ def test_a_template_that_is_there_is_kept(decoder):
     assert decoder.chat_template == before
 
 
-def test_an_encoder_without_separators_cannot_have_our_template(decoder):
+def test_eos_separates_where_nothing_else_does(decoder):
     decoder.chat_template = None
-    with pytest.raises(ConfigError, match="cls_token or sep_token"):
+    ensure_chat_template(decoder, "encoder")
+    messages = [{"role": "user", "content": "why"}, {"role": "assistant", "content": "so"}]
+    text = decoder.apply_chat_template(messages, tokenize=False)
+    assert text == f"why{decoder.eos_token}so{decoder.eos_token}"
+
+
+def test_an_encoder_without_separators_cannot_have_our_template(decoder):
+    decoder.chat_template, decoder.eos_token = None, None
+    with pytest.raises(ConfigError, match="no chat template, and neither sep_token nor eos_token"):
         ensure_chat_template(decoder, "encoder")

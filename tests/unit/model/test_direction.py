@@ -96,10 +96,43 @@ def test_a_decoder_that_sees_ahead_is_refused_wherever_it_comes_from(save_backbo
         direct(input_ids=torch.tensor([[3, 4, 5]]), completion_start=torch.tensor([1]))
 
 
+@pytest.mark.parametrize("architecture", ["fnet", "convbert"])
+def test_an_encoder_that_reads_padding_is_refused_wherever_it_comes_from(save_backbone, architecture):
+    values = {key: TINY[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers")}
+    directory = save_backbone(architecture, values | {"num_attention_heads": 4})
+    words = rf"^the backbone \({architecture}\) does not mask padding, so that rewards would depend"
+    with pytest.raises(ConfigError, match=words):
+        VRMForSequenceClassification.from_backbone(str(directory), **FIELDS)
+    # As it was saved before anybody looked.
+    backbone = AutoConfig.from_pretrained(directory)
+    model = VRMForSequenceClassification(VRMConfig(backbone_config=backbone, **FIELDS))
+    save_model(model, AutoTokenizer.from_pretrained(directory), directory / "model")
+    with pytest.raises(ConfigError, match=rf"model/config\.json: {words[1:]}"):
+        load_model(directory / "model")
+    with pytest.raises(ConfigError, match=words):
+        model(input_ids=torch.tensor([[3, 4, 5]]), completion_start=torch.tensor([1]))
+
+
 def test_encoder_decoders_are_refused_but_for_those_that_read_one_text():
-    with pytest.raises(ConfigError, match=r"the backbone is an encoder-decoder \(t5\), which reads two texts"):
-        VRMConfig(backbone_config=AutoConfig.for_model("t5"), **FIELDS)
-    assert VRMConfig(backbone_config=AutoConfig.for_model("bart"), **FIELDS).backbone_kind == "encoder"
+    for architecture in ("pegasus", "t5gemma"):
+        words = rf"the backbone is an encoder-decoder \({architecture}\), which reads two texts"
+        with pytest.raises(ConfigError, match=words):
+            VRMConfig(backbone_config=AutoConfig.for_model(architecture), **FIELDS)
+    for architecture in ("bart", "t5", "umt5"):
+        config = VRMConfig(backbone_config=AutoConfig.for_model(architecture), **FIELDS)
+        assert config.backbone_kind == "encoder"
+
+
+def test_of_a_whole_t5_the_encoder_is_taken(tmp_path):
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "vocab_size": 90}
+    torch.manual_seed(0)
+    whole = AutoModel.from_config(AutoConfig.for_model("t5", **sizes)).eval()
+    whole.save_pretrained(tmp_path)
+    model = VRMForSequenceClassification.from_backbone(str(tmp_path), **FIELDS).eval()
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        assert torch.equal(model.backbone(ids).last_hidden_state, whole.encoder(ids).last_hidden_state)
+    assert not any("decoder" in name for name, _ in model.backbone.named_parameters())
 
 
 def test_a_limit_of_positions_that_is_not_positive_is_none():
