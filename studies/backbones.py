@@ -255,6 +255,20 @@ query and value projections, if every layer has these by a usual name, or else a
 training begins. State-space layers keep adapters off `conv1d`, `x_proj`, `dt_proj` and `out_proj`, whose weights CUDA
 kernels read past the adapter.
 """
+TAIL = """
+## Tokenizers
+
+`tests/unit/model/test_odd_tokenizers.py` builds, saves and loads models on the following, and compares rewards of texts
+together and alone: byte-level BPE without a padding token, and without EOS; SentencePiece (Unigram) with the special
+tokens of Llama 2, of RoBERTa and of T5; an encoder without a padding token.
+
+- No padding token is needed: padding is masked, whatever stands there.
+- Without a chat template, encoders get one of this package: `[CLS] prompt [SEP] completion [SEP]`, with EOS where there
+  is no `[SEP]`. Decoders without one read plain text alone, and an error says so of messages.
+- A template that forbids a system turn, or demands that roles alternate, refuses such rows in its own words.
+  `data.on_bad_rows: skip` leaves them out and counts them.
+- Without a template no pattern ends a prompt, so callers that pass ids alone pass `completion_start` too.
+"""
 COLUMNS = "| backbone | `model_type` | read as | rows | adapters |\n|---|---|---|---|---|"
 
 
@@ -272,6 +286,7 @@ def page() -> Iterator[str]:
         yield "## Refused\n\n| backbone | `model_type` | what the error says |\n|---|---|---|"
         for architecture in REFUSED:
             yield refusal_of(architecture, Path(folder, architecture.model_type))
+        yield TAIL.rstrip()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from studies.backbones import DECODERS, ENCODERS, HEAD, REFUSED, Architecture, load, refusal_of, row_of, save_backbone
+from studies.backbones import (
+    DECODERS,
+    ENCODERS,
+    HEAD,
+    REFUSED,
+    TAIL,
+    Architecture,
+    load,
+    refusal_of,
+    row_of,
+    save_backbone,
+)
 
 from vrm.config import LoraSettings
 from vrm.data.schema import Judgment
@@ -119,6 +130,7 @@ def test_what_is_refused_is_refused_in_one_line(architecture, tmp_path):
 
 def test_the_page_has_these_rows_alone():
     assert PAGE.startswith(HEAD)
+    assert PAGE.endswith(TAIL)
     rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| backbone")]
     assert len(rows) == len(DECODERS) + len(ENCODERS) + len(REFUSED)
 
