@@ -15,6 +15,7 @@ from studies.evidence.predictions import Labels, Predicted
 from studies.evidence.regimes import PAIRS, Regime, parts
 from studies.evidence.second.rivals import HEADS, Rivals, can_be_fitted, kept, predictions
 from studies.evidence.second.study import Question, Study
+from studies.evidence.second.temperatures import RULES, by_rule
 from studies.evidence.stages import Task, run_config
 from studies.evidence.tables import markdown
 
@@ -29,9 +30,9 @@ from vrm.train.run import run_training
 from vrm.train.setup import RunData
 
 ALL = "all"
-SEEDS = {"hh_harmless": 5, "hh_helpful": 5, "webgpt": 5, "finegrained_qa": 5, "ukp_convarg2": 3, "rmb": 3, ALL: 2}
-ENSEMBLES = {ALL: 1}
-"""Seeds of the ensemble, 2 unless named here."""
+SEEDS = {"hh_harmless": 5, "hh_helpful": 5, "webgpt": 5, "finegrained_qa": 5, "ukp_convarg2": 3, "rmb": 3, ALL: 1}
+DEAR = {"ensemble": 2, "bayes": 2}
+"""Seeds at most of heads whose fit costs most."""
 
 QUICK = ("hh_harmless",)
 ABROAD = ("bt", "bayes", "ensemble", "gated", "vrm")
@@ -40,6 +41,9 @@ ABROAD = ("bt", "bayes", "ensemble", "gated", "vrm")
 ABROAD_SEEDS = 2
 RATERS = ("hfngs_v1", "hanna", "dialsummeval", "cobbler")
 SAMPLE = 300
+MEANS = "gated"
+"""What the second stage starts from."""
+
 METRICS = {"scaled": (1000.0, 1), "nll": (1000.0, 1), "accuracy": (100.0, 2)}
 """What is compared: factor and digits of the tables."""
 
@@ -102,7 +106,8 @@ def _arrays(study: Study, rivals: Rivals, regime: str, name: str) -> dict[str, n
     folds = {f"{source}.dev": dev(study, source) for source in tested}
     if abroad:
         folds |= {f"{source}.train": sample(study, source) for source in sources if source != regime}
-        folds["calibration"] = pairs_of(calibration)
+    if abroad or name == MEANS:
+        folds |= {"calibration": pairs_of(calibration), "held": pairs_of(rivals.rows.held)}
     arrays = predictions(rivals.predictor(name), calibration, folds)
     stage = rivals.stages.get(name)
     facts = {"seconds": rivals.seconds[name], "stage": stage and asdict(stage)}
@@ -116,7 +121,7 @@ def run(study: Study) -> dict[str, Any]:
     models: dict[str, Any] = {}
     facts: dict[str, Any] = {}
     for regime, seeds in regimes(study).items():
-        heads = {name: ENSEMBLES.get(regime, 2) if name == "ensemble" else len(seeds) for name in HEADS}
+        heads = {name: min(len(seeds), DEAR.get(name, len(seeds))) for name in HEADS}
         predicted: dict[str, dict[str, dict[int, Predicted]]] = {}
         for seed in seeds:
             for name, arrays in arrays_of(study, regime, seed, heads):
@@ -126,11 +131,30 @@ def run(study: Study) -> dict[str, Any]:
                         model = _predicted(arrays, source, labels[source])
                         predicted.setdefault(source, {}).setdefault(name, {})[seed] = model
         models[regime] = {source: _figures(found) for source, found in predicted.items()}
-    figures = {"models": models, "facts": facts, "rows": {name: len(each.judgments) for name, each in labels.items()}}
+    rows = {name: len(each.judgments) for name, each in labels.items()}
+    figures = {"models": models, "facts": facts, "rows": rows, "temperatures": temperatures(study)}
     if not study.quick:
         package = {f"{data} {head} {seed}": through_package(study, data, head, seed) for data, head, seed in PACKAGE}
         figures["package"] = package
     return figures
+
+
+def temperatures(study: Study) -> dict[str, list[dict[str, Any]]]:
+    """What other rules for keeping a temperature are worth, by regime of one source and by seed."""
+    result: dict[str, list[dict[str, Any]]] = {}
+    for regime, seeds in regimes(study).items():
+        if regime == ALL:
+            continue
+        for seed in seeds:
+            rows = parts(Regime((regime,)), study.library, seed)
+            found = dict(arrays_of(study, regime, seed, dict.fromkeys((MEANS, "staged"), len(seeds))))
+            folds = {"held": rows.held, "calibration": rows.calibration, f"{regime}.dev": dev(study, regime)}
+            preference = {
+                name: np.array([row.preference for row in pairs_of(fold).judgments]) for name, fold in folds.items()
+            }
+            trial = json.loads(str(found["staged"]["facts"]))["stage"]["trials"][0]
+            result.setdefault(regime, []).append(by_rule(found[MEANS], preference, trial, f"{regime}.dev"))
+    return result
 
 
 def _predicted(arrays: Mapping[str, Any], source: str, labels: Labels) -> Predicted:
@@ -243,6 +267,16 @@ def tables(figures: dict[str, Any]) -> str:
                 [regime, ", ".join(stage["kept"]) or "nothing", f"{temperature:.2f}" if temperature else "-", gain]
             )
     blocks.append(markdown(kept_parts))
+    rows = [
+        ["NLL of means with a temperature, by rule", *(f"{regime}: train / dev" for regime in figures["temperatures"])]
+    ]
+    for rule in RULES:
+        cells = []
+        for entries in figures["temperatures"].values():
+            means = [np.mean([entry[rule][place] for entry in entries]) for place in ("calibration", "dev")]
+            cells.append(" / ".join(f"{mean:.4f}" for mean in means))
+        rows.append([rule, *cells])
+    blocks.append(markdown(rows))
     if "package" in figures:
         rows = [["package's own run", "accuracy", "NLL", "joint NLL a vote", "kept"]]
         for name, entry in figures["package"].items():

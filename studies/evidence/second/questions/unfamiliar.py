@@ -30,7 +30,7 @@ from studies.evidence.tables import markdown
 
 from vrm.metrics import auroc, bootstrap_mean, pairwise_hits, selective_accuracy
 
-CAP = 600
+CAP = 300
 """Training pairs of each source, where the home is all but one."""
 
 FEWER_MEMBERS = 3
@@ -205,7 +205,8 @@ def trips_of(head: str, homes: list[Home], labels: Values, form: str) -> list[Tr
             for name, values in home.arrays[head].items()
             if name.endswith(":scaled")
         }
-        preference = {name: labels[f"{home.name}:{home.seed}:{name}"] for name in odds}
+        own = f"{home.name}:{home.seed}:"
+        preference = {key.removeprefix(own): values for key, values in labels.items() if key.startswith(own)}
         for foreign, values in home.distances[form].items():
             excess = _excess(values, form)
             columns = odds, preference, excess
