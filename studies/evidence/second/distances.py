@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.extmath import randomized_svd
 from studies.evidence.folds import Features, Fold
 from studies.unfamiliarity.forms import block_form
-from studies.unfamiliarity.material import Standard, Vectors
+from studies.unfamiliarity.material import Standard
 
 MOST_ROWS = 1024
 NEIGHBOURS = 10
@@ -96,13 +97,18 @@ def _nearest(known: np.ndarray) -> Distance:
     return distance
 
 
+def _whitening(centred: np.ndarray, count: int) -> np.ndarray:
+    """Projection on the leading components with variance 1, (width, count)."""
+    _, values, directions = randomized_svd(centred, count, n_iter=2, random_state=0)
+    return directions.T / (values / np.sqrt(len(centred))).clip(1e-6)
+
+
 def _mahalanobis(known: np.ndarray, numbers: np.ndarray) -> tuple[Distance, Distance]:
     """Log of the squared distance to the nearest category under one covariance, and the same minus the global one."""
     pooled = mean_pooled(known)
     centre = pooled.mean(0)
-    _, values, directions = np.linalg.svd(pooled - centre, full_matrices=False)
     count = min(COMPONENTS, len(pooled) // 4)
-    basis = directions[:count].T / (values[:count] / np.sqrt(len(pooled))).clip(1e-6)
+    basis = _whitening(pooled - centre, count)
 
     def whitened(vectors: np.ndarray) -> np.ndarray:
         return (mean_pooled(vectors) - centre) @ basis
@@ -121,35 +127,30 @@ def _mahalanobis(known: np.ndarray, numbers: np.ndarray) -> tuple[Distance, Dist
     return nearest, lambda vectors: nearest(vectors) - np.log((whitened(vectors) ** 2).sum(1).clip(1e-6))
 
 
+def pair_inputs(features: Features, standard: Standard, fold: Fold) -> np.ndarray:
+    """Mean-pooled blocks of the prompt, and of the mean of both completions, (n, width)."""
+    vectors = standard(features, fold)
+    texts = 0.5 * (vectors.first + vectors.second)
+    return np.concatenate([mean_pooled(vectors.prompts), mean_pooled(texts)], 1)
+
+
 class Background:
     """Log odds that a pair is none of the home's, by logistic regression against texts of other sources.
 
     Args:
-        features: of every fold.
-        home: training rows.
-        others: rows of other sources.
-        seed: of the choice of rows.
+        home: inputs of training rows, (n, width).
+        others: inputs of rows of other sources.
     """
 
-    def __init__(self, features: Features, home: Fold, others: Sequence[Fold], seed: int) -> None:
-        self.features = features
-        rows = some_rows(home, MOST_ROWS, seed)
-        self.standard = Standard.of(features, rows)
-        inputs = np.concatenate([self._inputs(fold) for fold in (rows, *others)])
-        strange = np.repeat([0, 1], [len(rows), len(inputs) - len(rows)])
+    def __init__(self, home: np.ndarray, others: Sequence[np.ndarray]) -> None:
+        inputs = np.concatenate([home, *others])
+        strange = np.repeat([0, 1], [len(home), len(inputs) - len(home)])
         self.centre = inputs.mean(0)
-        _, values, directions = np.linalg.svd(inputs - self.centre, full_matrices=False)
-        count = min(2 * COMPONENTS, len(inputs) // 4)
-        self.basis = directions[:count].T / (values[:count] / np.sqrt(len(inputs))).clip(1e-6)
+        self.basis = _whitening(inputs - self.centre, min(2 * COMPONENTS, len(inputs) // 4))
         self.model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=300).fit(
             (inputs - self.centre) @ self.basis, strange
         )
 
-    def _inputs(self, fold: Fold) -> np.ndarray:
-        vectors: Vectors = self.standard(self.features, fold)
-        texts = 0.5 * (vectors.first + vectors.second)
-        return np.concatenate([mean_pooled(vectors.prompts), mean_pooled(texts)], 1)
-
-    def __call__(self, fold: Fold) -> np.ndarray:
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
         """(n,)."""
-        return self.model.decision_function((self._inputs(fold) - self.centre) @ self.basis)
+        return self.model.decision_function((inputs - self.centre) @ self.basis)

@@ -1,4 +1,4 @@
-"""Two stages beside `gated` and every rival, on six sources with one judgment a pair, and on one with several."""
+"""Two stages beside `gated` and every rival, on six sources with one judgment a pair."""
 
 from __future__ import annotations
 
@@ -16,29 +16,19 @@ from studies.evidence.regimes import PAIRS, Regime, parts
 from studies.evidence.second.rivals import HEADS, Rivals, can_be_fitted, kept, predictions
 from studies.evidence.second.study import Question, Study
 from studies.evidence.second.temperatures import RULES, by_rule
-from studies.evidence.stages import Task, run_config
 from studies.evidence.tables import markdown
 
-from vrm.data.load import load_judgments
-from vrm.data.schema import Judgment
-from vrm.data.splits import split_by_prompt
-from vrm.evaluate.preferences import evaluate_judgments
-from vrm.inference.engine import RewardEngine
-from vrm.inference.extraction import ExtractionOptions
-from vrm.metrics import ResampleOptions, bootstrap_mean, length_controlled_accuracy
-from vrm.train.run import run_training
-from vrm.train.setup import RunData
+from vrm.metrics import bootstrap_mean, length_controlled_accuracy
 
-ALL = "all"
-SEEDS = {"hh_harmless": 5, "hh_helpful": 5, "webgpt": 5, "finegrained_qa": 5, "ukp_convarg2": 3, "rmb": 3, ALL: 1}
-DEAR = {"ensemble": 2, "bayes": 2}
+SEEDS = {"hh_harmless": 5, "hh_helpful": 5, "webgpt": 5, "finegrained_qa": 3, "rmb": 3, "ukp_convarg2": 3}
+DEAR = {"ensemble": 1, "bayes": 1}
 """Seeds at most of heads whose fit costs most."""
 
 QUICK = ("hh_harmless",)
 ABROAD = ("bt", "bayes", "ensemble", "gated", "vrm")
 """Heads whose predictions for foreign sources the question `unfamiliar` reads, of its seeds."""
 
-ABROAD_SEEDS = 2
+ABROAD_SEEDS = 1
 RATERS = ("hfngs_v1", "hanna", "dialsummeval", "cobbler")
 SAMPLE = 300
 MEANS = "gated"
@@ -46,11 +36,6 @@ MEANS = "gated"
 
 METRICS = {"scaled": (1000.0, 1), "nll": (1000.0, 1), "accuracy": (100.0, 2)}
 """What is compared: factor and digits of the tables."""
-
-
-def sources_of(regime: str) -> tuple[str, ...]:
-    """Training files of a regime."""
-    return PAIRS if regime == ALL else (regime,)
 
 
 def regimes(study: Study) -> dict[str, range]:
@@ -91,7 +76,7 @@ def arrays_of(study: Study, regime: str, seed: int, heads: Mapping[str, int]) ->
         heads: number of seeds that each has.
     """
     root = study.work.parent / "rivals" / f"{regime}-{seed}"
-    rivals = Rivals(study.library, parts(Regime(sources_of(regime)), study.library, seed), seed)
+    rivals = Rivals(study.library, parts(Regime((regime,)), study.library, seed), seed)
     for name, seeds in heads.items():
         if seed < seeds and can_be_fitted(name):
             make = partial(_arrays, study, rivals, regime, name)
@@ -101,8 +86,8 @@ def arrays_of(study: Study, regime: str, seed: int, heads: Mapping[str, int]) ->
 def _arrays(study: Study, rivals: Rivals, regime: str, name: str) -> dict[str, np.ndarray]:
     """What one head predicts, with time and second stage as JSON under `facts`."""
     calibration, sources = rivals.rows.calibration, test_sources(study)
-    abroad = name in ABROAD and rivals.seed < ABROAD_SEEDS and regime != ALL
-    tested = sources if abroad else [source for source in sources_of(regime) if source in sources]
+    abroad = name in ABROAD and rivals.seed < ABROAD_SEEDS
+    tested = sources if abroad else (regime,)
     folds = {f"{source}.dev": dev(study, source) for source in tested}
     if abroad:
         folds |= {f"{source}.train": sample(study, source) for source in sources if source != regime}
@@ -122,20 +107,14 @@ def run(study: Study) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for regime, seeds in regimes(study).items():
         heads = {name: min(len(seeds), DEAR.get(name, len(seeds))) for name in HEADS}
-        predicted: dict[str, dict[str, dict[int, Predicted]]] = {}
+        predicted: dict[str, dict[int, Predicted]] = {}
         for seed in seeds:
             for name, arrays in arrays_of(study, regime, seed, heads):
                 facts.setdefault(regime, {}).setdefault(name, []).append(json.loads(str(arrays["facts"])))
-                for source in sources_of(regime):
-                    if source in labels:
-                        model = _predicted(arrays, source, labels[source])
-                        predicted.setdefault(source, {}).setdefault(name, {})[seed] = model
-        models[regime] = {source: _figures(found) for source, found in predicted.items()}
+                predicted.setdefault(name, {})[seed] = _predicted(arrays, regime, labels[regime])
+        models[regime] = _figures(predicted)
     rows = {name: len(each.judgments) for name, each in labels.items()}
     figures = {"models": models, "facts": facts, "rows": rows, "temperatures": temperatures(study)}
-    if not study.quick:
-        package = {f"{data} {head} {seed}": through_package(study, data, head, seed) for data, head, seed in PACKAGE}
-        figures["package"] = package
     return figures
 
 
@@ -143,8 +122,6 @@ def temperatures(study: Study) -> dict[str, list[dict[str, Any]]]:
     """What other rules for keeping a temperature are worth, by regime of one source and by seed."""
     result: dict[str, list[dict[str, Any]]] = {}
     for regime, seeds in regimes(study).items():
-        if regime == ALL:
-            continue
         for seed in seeds:
             rows = parts(Regime((regime,)), study.library, seed)
             found = dict(arrays_of(study, regime, seed, dict.fromkeys((MEANS, "staged"), len(seeds))))
@@ -203,60 +180,14 @@ def compared(ours: Mapping[int, Predicted], theirs: Mapping[int, Predicted], met
     }
 
 
-PACKAGE = (
-    *(("hh_harmless", head, 0) for head in ("gated", "staged")),
-    *(("ukpconvarg1", head, seed) for seed in (0, 1) for head in ("gated", "staged", "vrm")),
-)
-VARIANTS = {"gated": {"model.head": "gated"}, "staged": {"loss.name": "staged"}, "vrm": {}}
-DEFAULTS = {
-    "train.batch_size": 256, "train.epochs": 10, "train.evals": 20, "train.early_stopping": 5, "loss.votes": 1.0,
-}  # fmt: skip
-TRAIN_ROWS, DEV_ROWS = 3000, 1500
-
-
-def through_package(study: Study, data: str, head: str, seed: int) -> dict[str, Any]:
-    """One run of `vrm train` and its evaluation on the dev file."""
-    task = Task(f"raters/{data}", by="category") if data == "ukpconvarg1" else Task(f"preferences/{data}")
-
-    def rows(part: str, limit: int) -> list[Judgment]:
-        found = load_judgments(str(study.data / f"{task.file}.{part}.jsonl.gz"), on_bad_rows="skip").judgments
-        order = np.random.default_rng(0).permutation(len(found))[:limit]
-        return [found[index] for index in np.sort(order)]
-
-    def make() -> dict[str, Any]:
-        output = study.work / "run"
-        config = run_config(task, {**VARIANTS[head], **DEFAULTS}, output, study.cache, seed)
-        train, held = split_by_prompt(rows("train", TRAIN_ROWS), 1 / 6, seed=seed, by=task.by)
-        result = run_training(config, data=RunData(train, held, [], data), overwrite=True)
-        engine = RewardEngine.from_pretrained(
-            result.model_dir, options=ExtractionOptions("auto", cache=str(study.cache))
-        )
-        evaluation = evaluate_judgments(engine, rows("dev", DEV_ROWS), ResampleOptions(resamples=200))
-        pairs, several = evaluation.pairs, evaluation.several_raters
-        assert pairs is not None
-        stage = result.summary.second_stage
-        return {
-            "accuracy": pairs.accuracy.estimate,
-            "nll": pairs.negative_log_likelihood,
-            "joint": None if several is None else several.joint_nll.estimate,
-            "share": None if several is None else several.share_nll.estimate,
-            "stage": None if stage is None else asdict(stage),
-        }
-
-    return study.piece(f"{data} {head} {seed}", make)
-
-
 def tables(figures: dict[str, Any]) -> str:
     """Levels, differences, and what the second stage kept."""
     blocks = []
-    for regime, folds in figures["models"].items():
-        for source, heads in folds.items():
-            if not heads:
-                continue
-            rows = [[f"trained on {regime}, {source}", "NLL", "scaled", "accuracy", "length-controlled",
-                     "staged minus: NLL", "scaled", "accuracy"]]  # fmt: skip
-            rows += [_row(name, entry) for name, entry in heads.items()]
-            blocks.append(markdown(rows))
+    for regime, heads in figures["models"].items():
+        rows = [[regime, "seeds", "NLL", "scaled", "accuracy", "length-controlled",
+                 "staged minus: NLL", "scaled", "accuracy"]]  # fmt: skip
+        rows += [_row(name, entry) for name, entry in heads.items()]
+        blocks.append(markdown(rows))
     kept_parts = [["second stage", "kept", "temperature", "gain (standard error)"]]
     for regime, heads in figures["facts"].items():
         for entry in heads.get("staged", []):
@@ -277,13 +208,6 @@ def tables(figures: dict[str, Any]) -> str:
             cells.append(" / ".join(f"{mean:.4f}" for mean in means))
         rows.append([rule, *cells])
     blocks.append(markdown(rows))
-    if "package" in figures:
-        rows = [["package's own run", "accuracy", "NLL", "joint NLL a vote", "kept"]]
-        for name, entry in figures["package"].items():
-            joint = "-" if entry["joint"] is None else f"{entry['joint']:.4f}"
-            parts_kept = "-" if entry["stage"] is None else ", ".join(entry["stage"]["kept"]) or "nothing"
-            rows.append([name, f"{100 * entry['accuracy']:.2f}", f"{entry['nll']:.4f}", joint, parts_kept])
-        blocks.append(markdown(rows))
     return "\n\n".join(blocks)
 
 
@@ -291,7 +215,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> list[str]:
     def mean(metric: str, factor: float, digits: int) -> str:
         return f"{factor * np.mean(entry[metric]):.{digits}f}"
 
-    cells = [f"`{name}`", mean("nll", 1, 4), mean("scaled", 1, 4), mean("accuracy", 100, 1)]
+    cells = [f"`{name}`", str(len(entry["seeds"])), mean("nll", 1, 4), mean("scaled", 1, 4), mean("accuracy", 100, 1)]
     cells.append(mean("length-controlled", 100, 1))
     for metric in ("nll", "scaled", "accuracy"):
         if "staged minus" not in entry:

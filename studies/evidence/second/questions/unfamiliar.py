@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +9,18 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 from studies.evidence.fitting import pairs_of
-from studies.evidence.folds import Fold, joined
+from studies.evidence.folds import Fold
 from studies.evidence.regimes import PAIRS, Parts, Regime, parts
-from studies.evidence.second.distances import BACKGROUND, FORMS, PACKAGE, Background, Distances, some_rows
+from studies.evidence.second.distances import (
+    BACKGROUND,
+    FORMS,
+    MOST_ROWS,
+    PACKAGE,
+    Background,
+    Distances,
+    pair_inputs,
+    some_rows,
+)
 from studies.evidence.second.mapping import CHANCE, CONSTANT, GROWING, Judged, Trip, learned
 from studies.evidence.second.questions.never_behind import (
     ABROAD,
@@ -24,16 +32,12 @@ from studies.evidence.second.questions.never_behind import (
     sample,
     test_sources,
 )
-from studies.evidence.second.rivals import Rivals, kept, predictions
+from studies.evidence.second.rivals import kept
 from studies.evidence.second.study import Question, Study
 from studies.evidence.tables import markdown
 
 from vrm.metrics import auroc, bootstrap_mean, pairwise_hits, selective_accuracy
 
-CAP = 300
-"""Training pairs of each source, where the home is all but one."""
-
-FEWER_MEMBERS = 3
 BY_HEAD = {"bayes": "V_e of bayes", "ensemble": "spread of ensemble"}
 UNSURE = 0.58
 """Accuracy under which an honest head should pay little more than a coin."""
@@ -67,36 +71,6 @@ def homes_of(study: Study) -> Iterable[tuple[str, tuple[str, ...], int]]:
     for seed in study.seed_range(ABROAD_SEEDS):
         for source in QUICK if study.quick else PAIRS:
             yield source, (source,), seed
-    if not study.quick:
-        for left in PAIRS:
-            yield f"all but {left}", tuple(source for source in PAIRS if source != left), 0
-
-
-def rows_of(study: Study, members: tuple[str, ...], seed: int) -> Parts:
-    """The split of a home; of several sources a number of pairs each."""
-    if len(members) == 1:
-        return parts(Regime(members), study.library, seed)
-    splits = [parts(Regime((source,)), study.library, seed) for source in members]
-    sizes = {"train": CAP, "held": CAP // 8, "calibration": CAP // 8}
-    folds = {
-        name: joined([some_rows(pairs_of(getattr(split, name)), size, seed) for split in splits])
-        for name, size in sizes.items()
-    }
-    return Parts(**folds)
-
-
-def heads_of(study: Study, home: Home, folds: Mapping[str, Fold]) -> dict[str, Mapping[str, np.ndarray]]:
-    """Predictions of every head, those of `never_behind` where the home is one source."""
-    if len(home.members) == 1:
-        return dict(arrays_of(study, home.name, home.seed, dict.fromkeys(ABROAD, ABROAD_SEEDS)))
-    rivals = Rivals(study.library, home.rows, home.seed, FEWER_MEMBERS)
-    root = study.work.parent / "rivals" / f"{home.name.replace(' ', '-')}-{home.seed}"
-
-    def make(name: str) -> dict[str, np.ndarray]:
-        arrays = predictions(rivals.predictor(name), home.rows.calibration, folds)
-        return {**arrays, "facts": np.array(json.dumps({"seconds": rivals.seconds[name]}))}
-
-    return {name: kept(root / f"{name}.npz", lambda name=name: make(name)) for name in ABROAD}
 
 
 def folds_of(study: Study, home: Home) -> dict[str, Fold]:
@@ -117,11 +91,12 @@ def distances_of(study: Study, home: Home, folds: Mapping[str, Fold]) -> dict[st
         arrays = {}
         for name, fold in folds.items():
             arrays |= {f"{form}:{name}": values for form, values in known(fold).items()}
+        inputs = {name: pair_inputs(features, known.standard, fold) for name, fold in folds.items()}
+        own = pair_inputs(features, known.standard, some_rows(home.rows.train, MOST_ROWS, home.seed))
         for left in foreign:
-            others = [folds[f"{source}.train"] for source in foreign if source != left]
-            background = Background(features, home.rows.train, others, home.seed)
+            background = Background(own, [inputs[f"{source}.train"] for source in foreign if source != left])
             for name in (*(f"{member}.dev" for member in home.members), "calibration", f"{left}.dev", f"{left}.train"):
-                arrays[f"{BACKGROUND}:{left}:{name}"] = background(folds[name])
+                arrays[f"{BACKGROUND}:{left}:{name}"] = background(inputs[name])
         return {name: values.astype(np.float32) for name, values in arrays.items()}
 
     arrays = kept(study.work / "distances" / f"{home.name.replace(' ', '-')}-{home.seed}.npz", make)
@@ -150,9 +125,9 @@ def run(study: Study) -> dict[str, Any]:
     homes = []
     labels: Values = {}
     for name, members, seed in homes_of(study):
-        home = Home(name, seed, members, rows_of(study, members, seed))
+        home = Home(name, seed, members, parts(Regime(members), study.library, seed))
         folds = folds_of(study, home)
-        home.arrays = heads_of(study, home, folds)
+        home.arrays = dict(arrays_of(study, name, seed, dict.fromkeys(ABROAD, ABROAD_SEEDS)))
         home.distances = distances_of(study, home, folds)
         labels |= {f"{name}:{seed}:{key}": _preference(fold) for key, fold in folds.items()}
         homes.append(home)
