@@ -250,7 +250,7 @@ def test_from_scratch_a_backbone_that_sees_ahead_is_an_encoder(make_config, run_
 @pytest.mark.parametrize(
     ("model_fields", "words"),
     [
-        ({"model_type": "t5"}, r"the backbone is an encoder-decoder \(t5\)"),
+        ({"model_type": "pegasus"}, r"the backbone is an encoder-decoder \(pegasus\)"),
         ({"model_type": "berd"}, "transformers has no architecture 'berd'"),
         ({"model_type": "bert", "max_position_embeddings": 9}, "the backbone reads at most 9 positions"),
     ],
