@@ -67,6 +67,7 @@ class Rivals:
         rows: to fit, to stop early by, and for the temperature.
         seed: of the initial weights.
         members: of the ensemble.
+        settings: of the loop.
         seconds: processor time of each fit, without heads that were fitted before.
         stages: what the second stage kept.
     """
@@ -75,6 +76,7 @@ class Rivals:
     rows: Parts
     seed: int
     members: int = MEMBERS
+    settings: Settings = DEFAULTS
     seconds: dict[str, float] = field(default_factory=dict)
     stages: dict[str, SecondStage] = field(default_factory=dict)
     _fitted: dict[str, HeadPredictor] = field(default_factory=dict)
@@ -104,14 +106,15 @@ class Rivals:
         if name == "staged":
             return self._staged()
         loss = "marginal" if name == "vrm (7')" else "variational"
-        return self._stepped(name, name.partition(" ")[0], self.seed, replace(DEFAULTS, loss=loss))
+        return self._stepped(name, name.partition(" ")[0], self.seed, loss)
 
     @property
     def _study(self) -> Study:
         return Study(self.library, Path())
 
-    def _stepped(self, key: str, kind: str, seed: int, settings: Settings = DEFAULTS) -> HeadPredictor:
+    def _stepped(self, key: str, kind: str, seed: int, loss: str = "variational") -> HeadPredictor:
         if key not in self._fitted:
+            settings = replace(self.settings, loss=loss)
             head, _, _ = train_head(self._study, kind, self.rows, settings, seed)
             self._fitted[key] = HeadPredictor(head, self.features)
         return self._fitted[key]
@@ -127,7 +130,7 @@ class Rivals:
     def _staged(self) -> HeadPredictor:
         """`vrm` of two stages: the weights of `gated`, which its first stage ends with, and the package's second."""
         means = self._stepped("gated", "gated", self.seed).head
-        config = head_config(self._study, "vrm", self.rows.train, DEFAULTS)
+        config = head_config(self._study, "vrm", self.rows.train, self.settings)
         config.loss = "staged"
         head = new_head("vrm", config, self.seed)
         missing, unexpected = head.load_state_dict(means.state_dict(), strict=False)

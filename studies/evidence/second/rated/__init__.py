@@ -1,0 +1,1 @@
+"""Ratings of real raters: which heads learn from them, and what they tell."""

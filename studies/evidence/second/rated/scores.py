@@ -1,0 +1,147 @@
+"""Kept predictions as figures with intervals over prompts, pooled over splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from studies.evidence.folds import Fold
+from studies.evidence.second.rated.models import label
+
+from vrm.metrics import (
+    Interval,
+    balanced_mean_interval,
+    bootstrap_mean,
+    overlap_weights,
+    pairwise_hits,
+    pearson,
+    style_log_odds,
+)
+from vrm.metrics.accuracy import preferred_sign
+
+METRICS = ("accuracy", "length-controlled", "style-controlled", "nll")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a test fold's figures need beside predictions.
+
+    Attributes:
+        preference: (n,) shares.
+        excess: (n,) log length of the first completion minus that of the second.
+        odds: (n,) log odds from style alone that the first is preferred.
+        groups: prompts.
+    """
+
+    preference: np.ndarray
+    excess: np.ndarray
+    odds: np.ndarray
+    groups: list[str]
+
+    @classmethod
+    def of(cls, fold: Fold) -> Labels:
+        """Of a fold."""
+        style = fold.style[:, 0] - fold.style[:, 1]
+        return cls(label(fold), fold.longer_first, style_log_odds(style, label(fold), fold.groups), fold.groups)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model's rows on one test fold, all splits one after the other; ties are NaN in `hits`."""
+
+    hits: np.ndarray
+    nll: np.ndarray
+    longer: np.ndarray
+    style: np.ndarray
+    weights: np.ndarray
+    groups: list[str]
+    split: np.ndarray
+    correlation: list[float]
+
+    @classmethod
+    def of(cls, predicted: Iterable[tuple[np.ndarray, np.ndarray]], labels: Sequence[Labels]) -> Scored:
+        """From (margin, log-probabilities) and labels of each split."""
+        columns: dict[str, list[Any]] = {name: [] for name in ("hits", "nll", "longer", "style", "weights", "split")}
+        groups, correlation = [], []
+        for number, ((margin, logs), known) in enumerate(zip(predicted, labels, strict=True)):
+            wanted = known.preference
+            columns["hits"].append(pairwise_hits(margin, wanted))
+            columns["nll"].append(-(wanted * logs[:, 0] + (1 - wanted) * logs[:, 1]))
+            columns["longer"].append(preferred_sign(wanted, known.excess))
+            columns["style"].append(preferred_sign(wanted, known.odds))
+            columns["weights"].append(overlap_weights(known.odds, wanted))
+            columns["split"].append(np.full(len(wanted), number))
+            groups += known.groups
+            correlation.append(float(pearson(margin, known.excess)))
+        joined = {name: np.concatenate(values) for name, values in columns.items()}
+        return cls(**joined, groups=groups, correlation=correlation)
+
+    def first(self, splits: int) -> Scored:
+        """The rows of the first splits."""
+        rows = self.split < splits
+        groups = [group for group, ok in zip(self.groups, rows, strict=True) if ok]
+        columns = {name: getattr(self, name)[rows] for name in ("hits", "nll", "longer", "style", "weights", "split")}
+        return Scored(**columns, groups=groups, correlation=self.correlation[:splits])
+
+    def interval(self, metric: str, other: Scored | None = None) -> Interval:
+        """A metric, or its difference to another model's on the same rows."""
+        rows = np.ones(len(self.nll), dtype=bool) if metric == "nll" else ~np.isnan(self.hits)
+        return self._interval(metric, other, rows)
+
+    def by_split(self, metric: str, other: Scored | None = None) -> list[float]:
+        """The same for each split."""
+        values = []
+        for number in np.unique(self.split):
+            rows = (self.split == number) & ((metric == "nll") | ~np.isnan(self.hits))
+            values.append(self._value(metric, other, rows))
+        return values
+
+    def _difference(self, metric: str, other: Scored | None) -> np.ndarray:
+        name = "nll" if metric == "nll" else "hits"
+        mine = getattr(self, name)
+        return mine if other is None else mine - getattr(other, name)
+
+    def _value(self, metric: str, other: Scored | None, rows: np.ndarray) -> float:
+        values = self._difference(metric, other)[rows]
+        if metric in ("nll", "accuracy"):
+            return float(values.mean())
+        sides, weights = self._sides(metric)
+        sides, weights = sides[rows], weights[rows]
+        halves = [
+            np.average(values[of], weights=weights[of]) if weights[of].sum() else np.nan
+            for of in (sides > 0, sides < 0)
+        ]
+        return float(np.mean(halves))
+
+    def _interval(self, metric: str, other: Scored | None, rows: np.ndarray) -> Interval:
+        values = self._difference(metric, other)[rows]
+        groups = [group for group, ok in zip(self.groups, rows, strict=True) if ok]
+        if metric in ("nll", "accuracy"):
+            return bootstrap_mean(values, groups)
+        sides, weights = self._sides(metric)
+        return balanced_mean_interval(values, sides[rows], weights[rows], groups)
+
+    def _sides(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        if metric == "style-controlled":
+            return self.style, self.weights
+        return self.longer, np.ones_like(self.longer)
+
+
+def figures(mine: Scored, other: Scored | None = None) -> dict[str, Any]:
+    """Estimate, low and high of every metric, and values by split; of a difference, too, how many splits agree."""
+    found: dict[str, Any] = {}
+    for metric in METRICS:
+        interval, each = mine.interval(metric, other), mine.by_split(metric, other)
+        found[metric] = [round(float(value), 5) for value in (interval.estimate, interval.low, interval.high)]
+        found[f"{metric}, splits"] = [round(value, 4) for value in each]
+    correlation = np.array(mine.correlation) - (np.array(other.correlation) if other else 0.0)
+    found["correlation, splits"] = correlation.round(4).tolist()
+    return found
+
+
+def agree(figure: dict[str, Any], metric: str) -> str:
+    """Of a difference, how many splits have the sign of the mean."""
+    each = np.array(figure[f"{metric}, splits"])
+    return f"{int((np.sign(each) == np.sign(figure[metric][0])).sum())}/{len(each)}"
