@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,16 @@ from studies.evidence.second.rated.models import (
     with_rated_rows,
     with_ratings_of,
 )
-from studies.evidence.second.rated.scores import Labels, Scored, figures
+from studies.evidence.second.rated.scores import Labels, Scored, figures, with_correlation
 from studies.evidence.second.rated.shown import plot, tables
 from studies.evidence.second.rivals import kept, predictions
 from studies.evidence.second.study import Question, Study
 
+from vrm.metrics import pearson
+
 SOURCE = "hfngs_v1"
 TESTS = (f"{SOURCE}.dev", "hfngs_controlled.dev")
-SPLITS, FEW, FEWEST, STARTS = 10, 5, 3, 2
+SPLITS, FEW, FEWEST, ALONE, STARTS = 10, 5, 3, 1, 2
 ON_ALL_SPLITS = (
     "bt",
     "mlp",
@@ -42,6 +44,8 @@ ON_ALL_SPLITS = (
     "gated, ratings",
     "vrm, ratings",
     "vrm, ratings, neither",
+    "vrm (7'), ratings",
+    "gated (7'), ratings",
     "gated, ratings, 16 free",
     "two tasks",
     "flat",
@@ -55,14 +59,15 @@ WEIGHTS = (0.1, 10.0, 30.0)
 """Beside 1, which the main table has."""
 
 SCALES = ("detail", "clarity", "creativity", "useful", "style", "confidence")
-SMALL = ("bt", "gated", "vrm", "gated, ratings", "vrm, ratings")
-ON_RMB = ("bt", "gated", "vrm", "gated, ratings", "vrm, ratings")
 DIFFERENCES = (
     ("gated, ratings", "gated"),
     ("vrm, ratings", "vrm"),
     ("vrm (7'), ratings", "vrm (7')"),
     ("vrm, ratings", "gated, ratings"),
     ("vrm (7'), ratings", "gated, ratings"),
+    ("vrm (7'), ratings", "vrm, ratings"),
+    ("vrm (7'), ratings", "gated (7'), ratings"),
+    ("gated (7'), ratings", "gated, ratings"),
     ("vrm, ratings, no weight variance", "vrm, ratings"),
     ("vrm, ratings, no feature variance", "vrm, ratings"),
     ("vrm, ratings, neither", "vrm, ratings"),
@@ -77,7 +82,17 @@ DIFFERENCES = (
     ("flat", "gated, ratings"),
     ("ridge", "gated, ratings"),
     ("blended", "bt"),
+    ("vrm, ratings", "bt, length as in vrm, ratings"),
+    ("vrm, ratings", "vrm, length as in vrm, ratings"),
+    ("vrm, ratings", "mlp, length as in vrm, ratings"),
+    ("gated, ratings", "gated, length as in gated, ratings"),
+    ("vrm (7'), ratings", "vrm (7'), length as in vrm (7'), ratings"),
+    ("flat", "gated, length as in flat"),
 )
+MATCHED = tuple(
+    (other.partition(", length as in ")[0], one) for one, other in DIFFERENCES if ", length as in " in other
+)
+"""Models of pairs whose margins get the correlation with length of models with ratings: what that alone would do."""
 
 
 @dataclass(frozen=True)
@@ -138,64 +153,52 @@ def of_models(study: Study) -> list[Piece]:
     ]
     if study.quick:
         return [piece for piece in found if piece.model.head in ("bt", "gated", "ridge", "true")]
-    for split in every[:FEW]:
-        add = partial(_changed, found, split, tests)
+    found += [piece for split in every[:FEWEST] for piece in _variations(split, tests)]
+    return found + [piece for split in every[:ALONE] for piece in _attributes(split, tests)]
+
+
+def _variations(split: Split, tests: tuple[Fold, ...]) -> list[Piece]:
+    """Fewer rated rows, and other starts."""
+    found: list[Piece] = []
+    for name in ("gated, ratings", "vrm, ratings"):
         for count in RATED:
-            for name in ("gated, ratings", "vrm, ratings", "ridge"):
-                add(f"{name}, {count} rows", MODELS[name], with_rated_rows(split.parts.train, count, split.seed))
-        for weight in WEIGHTS:
-            add(f"gated, rating weight {weight:g}", rated("gated", weight=weight), split.parts.train)
-        for name, seed in (
-            (name, seed) for name in ("gated, ratings", "vrm, ratings") for seed in range(1, STARTS + 1)
-        ):
+            fewer = split.with_train(with_rated_rows(split.parts.train, count, split.seed))
+            found.append(Piece(f"{name}, {count} rows", MODELS[name], fewer, split.seed, tests))
+        for seed in range(1, STARTS + 1):
             found.append(Piece(f"{name}, start {seed}", MODELS[name], split, 1000 * seed + split.seed, tests))
-    for split in every[:FEWEST]:
-        add = partial(_changed, found, split, tests)
-        names = Ratings(split.parts.train).names
-        groups = {**{name: [name] for name in SCALES}, "errors": [name for name in names if name not in SCALES]}
-        for group, members in groups.items():
-            for kind, chosen in (("alone", members), ("all but", [name for name in names if name not in members])):
-                model = rated("gated", free=len(names) - len(chosen))
-                add(f"{kind} {group}", model, with_ratings_of(split.parts.train, chosen))
     return found
+
+
+def _attributes(split: Split, tests: tuple[Fold, ...]) -> list[Piece]:
+    """`gated` with fewer attributes, and with other rating weights."""
+    found: list[Piece] = []
+    names = Ratings(split.parts.train).names
+    groups = {**{name: [name] for name in SCALES}, "errors": [name for name in names if name not in SCALES]}
+    for group, members in groups.items():
+        others = [name for name in names if name not in members]
+        for label, gone in ((f"alone {group}", others), (f"all but {group}", members)):
+            model, fewer = _without(split, gone)
+            found.append(Piece(label, model, split.with_train(fewer), split.seed, tests))
+    for weight in WEIGHTS:
+        model = rated("gated", weight=weight)
+        found.append(Piece(f"gated, rating weight {weight:g}", model, split, split.seed, tests))
+    return found
+
+
+def _without(split: Split, gone: list[str]) -> tuple[Model, Fold]:
+    """`gated` whose objectives have lost some ratings, and rows without them."""
+    names = Ratings(split.parts.train).names
+    chosen = [name for name in names if name not in gone]
+    return rated("gated", free=len(gone)), with_ratings_of(split.parts.train, chosen)
 
 
 def _changed(found: list[Piece], split: Split, tests: tuple[Fold, ...], label: str, model: Model, train: Fold) -> None:
     found.append(Piece(label, model, split.with_train(train), split.seed, tests))
 
 
-def of_sources(study: Study) -> list[Piece]:
-    """hanna and dialsummeval."""
-    if study.quick:
-        return []
-    found = []
-    for source in ("hanna", "dialsummeval"):
-        tests = (study.library.fold(f"{source}.dev"),)
-        for split in splits(study, source, FEWEST):
-            found += [Piece(f"{source}: {name}", MODELS[name], split, split.seed, tests) for name in SMALL]
-    return found
-
-
-def of_rmb(study: Study) -> list[Piece]:
-    """rmb, whose completions a ridge regression of hfngs_v1 rates."""
-    if study.quick:
-        return []
-    fold, tests = study.library.fold("rmb.train"), (study.library.fold("rmb.dev"),)
-    ridge = RatingRidge(study.library.features(), plain(study.library.fold(f"{SOURCE}.train")))
-    names, rows = ridge.ratings.names, []
-    for row, values in zip(fold.judgments, ridge.predicted(fold), strict=True):
-        given = [dict(zip(names, map(float, entry), strict=True)) for entry in values]
-        rows.append(replace(row, ratings=given))
-    found = []
-    for seed in study.seed_range(FEWEST):
-        split = Split.of(fold.relabelled(rows), seed)
-        found += [Piece(f"rmb: {name}", MODELS[name], split, seed, tests) for name in ON_RMB]
-    return found
-
-
 def tell(study: Study) -> list[dict[str, Any]]:
     """What ratings tell by themselves, split by split."""
-    return [study.piece(f"told-{split.seed}", partial(_told, study, split)) for split in splits(study, SOURCE, FEW)]
+    return [study.piece(f"told-{split.seed}", partial(_told, study, split)) for split in splits(study, SOURCE, FEWEST)]
 
 
 def _told(study: Study, split: Split) -> dict[str, Any]:
@@ -210,18 +213,58 @@ def _told(study: Study, split: Split) -> dict[str, Any]:
     }
 
 
-def scored(pieces: Sequence[Piece], study: Study) -> dict[str, dict[str, Scored]]:
-    """{label: {test: rows of all splits}}; trains what is missing."""
-    known: dict[tuple[str, int], Labels] = {}
-    found: dict[str, dict[str, list[Any]]] = {}
-    for piece in pieces:
-        arrays = kept(piece.path(study.work), partial(piece.predicted, study.library))
-        for name, fold in piece.folds().items():
-            place = (name + piece.split.test.name, piece.split.seed if name == "test" else -1)
-            if place not in known:
-                known[place] = Labels.of(fold)
-            entry = (arrays[f"{name}:margin"], arrays[f"{name}:scaled"]), known[place]
-            found.setdefault(piece.label, {}).setdefault(name, []).append(entry)
+@dataclass
+class Read:
+    """Kept predictions beside labels; what is missing is trained.
+
+    Attributes:
+        study: where they are kept.
+        known: labels of test folds, each computed once.
+    """
+
+    study: Study
+    known: dict[tuple[str, int], Labels] = field(default_factory=dict)
+
+    def arrays(self, piece: Piece) -> dict[str, np.ndarray]:
+        """Predictions."""
+        return kept(piece.path(self.study.work), partial(piece.predicted, self.study.library))
+
+    def labels(self, piece: Piece, name: str) -> Labels:
+        """Of one of its test folds."""
+        place = (name + piece.split.test.name, piece.split.seed if name == "test" else -1)
+        if place not in self.known:
+            self.known[place] = Labels.of(piece.folds()[name])
+        return self.known[place]
+
+    def scored(self, pieces: Sequence[Piece]) -> dict[str, dict[str, Scored]]:
+        """{label: {test: rows of all splits}}."""
+        found: dict[str, dict[str, list[Any]]] = {}
+        for piece in pieces:
+            arrays = self.arrays(piece)
+            for name in piece.folds():
+                entry = (arrays[f"{name}:margin"], arrays[f"{name}:scaled"]), self.labels(piece, name)
+                found.setdefault(piece.label, {}).setdefault(name, []).append(entry)
+        return _joined(found)
+
+    def matched(self, pieces: Sequence[Piece]) -> dict[str, dict[str, Scored]]:
+        """`MATCHED`, split by split and fold by fold; a temperature of their own they do not have."""
+        by_place = {(piece.label, piece.split.seed): piece for piece in pieces}
+        found: dict[str, dict[str, list[Any]]] = {}
+        for (label, seed), piece in by_place.items():
+            for like in (like for base, like in MATCHED if base == label and (like, seed) in by_place):
+                mine, other = self.arrays(piece), self.arrays(by_place[like, seed])
+                for name in piece.folds():
+                    labels = self.labels(piece, name)
+                    wanted = float(pearson(other[f"{name}:margin"], labels.excess))
+                    margin = with_correlation(mine[f"{name}:margin"].astype(float), labels.excess, wanted)
+                    odds = margin / float(mine["temperature"])
+                    logs = -np.stack([np.logaddexp(0, -odds), np.logaddexp(0, odds)], -1)
+                    place = found.setdefault(f"{label}, length as in {like}", {}).setdefault(name, [])
+                    place.append(((margin, logs), labels))
+        return _joined(found)
+
+
+def _joined(found: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, Scored]]:
     return {
         label: {name: Scored.of(*zip(*entries, strict=True)) for name, entries in tests.items()}
         for label, tests in found.items()
@@ -233,35 +276,38 @@ def run(study: Study) -> dict[str, Any]:
     for name in TESTS[:1] if study.quick else TESTS:
         study.library.fold(name)
     pieces = of_models(study)
-    kinds: tuple[Callable[[Study], list[Piece]], ...] = (of_sources, of_rmb)
-    rows = scored(pieces, study)
+    read = Read(study)
+    rows = read.scored(pieces) | read.matched(pieces)
     document: dict[str, Any] = {"told": _summary(tell(study), pieces)}
     document["held"] = _held(pieces, study)
     document["rating errors"] = _rating_errors(pieces, study)
-    for make in kinds:
-        rows |= scored(make(study), study)
+    both = ("gated", "vrm", "gated, ratings", "vrm, ratings")
+    some = [label for label in rows if label.endswith(" rows")]
+    document["rated rows"] = _of_first(rows, [*both, *some], FEWEST)
+    some = [label for label in rows if label.startswith(("alone ", "all but ", "gated, rating weight"))]
+    document["attributes"] = _of_first(rows, ["gated", "gated, ratings", *some], ALONE)
     document["models"] = {label: {name: figures(mine) for name, mine in tests.items()} for label, tests in rows.items()}
     document["differences"] = {
         f"{one} - {other}": {name: _difference(rows[one][name], rows[other][name]) for name in rows[one]}
-        for one, other in _pairs(rows)
+        for one, other in DIFFERENCES
+        if one in rows and other in rows
     }
     return document
+
+
+def _of_first(rows: Mapping[str, dict[str, Scored]], labels: Sequence[str], splits: int) -> dict[str, Any]:
+    """Some models on the first splits alone, which all of them have."""
+    return {
+        label: {name: figures(mine.first(splits)) for name, mine in rows[label].items()}
+        for label in labels
+        if label in rows
+    }
 
 
 def _difference(one: Scored, other: Scored) -> dict[str, Any]:
     """On the splits that both have."""
     splits = min(len(one.correlation), len(other.correlation))
     return figures(one.first(splits), other.first(splits))
-
-
-def _pairs(rows: Iterable[str]) -> list[tuple[str, str]]:
-    known = set(rows)
-    pairs = list(DIFFERENCES)
-    for source in ("hanna", "dialsummeval", "rmb"):
-        for head in ("gated", "vrm"):
-            pairs.append((f"{source}: {head}, ratings", f"{source}: {head}"))
-        pairs.append((f"{source}: vrm, ratings", f"{source}: gated, ratings"))
-    return [pair for pair in pairs if known.issuperset(pair)]
 
 
 def _held(pieces: Sequence[Piece], study: Study) -> dict[str, list[float]]:

@@ -88,6 +88,7 @@ MODELS = {
     "vrm, ratings, neither": rated("vrm", transform=certain),
     "vrm, ratings, default KL": rated("vrm", kl=SETTINGS.kl),
     "vrm (7'), ratings": rated("vrm", loss="marginal"),
+    "gated (7'), ratings": rated("gated", loss="marginal"),
     "gated, ratings, 16 free": rated("gated", free=16),
     "vrm, ratings, 16 free": rated("vrm", free=16),
     "two tasks": rated("gated", free=1, transform=only_last),

@@ -14,14 +14,12 @@ from vrm.metrics import (
     Interval,
     balanced_mean_interval,
     bootstrap_mean,
-    overlap_weights,
     pairwise_hits,
     pearson,
-    style_log_odds,
 )
 from vrm.metrics.accuracy import preferred_sign
 
-METRICS = ("accuracy", "length-controlled", "style-controlled", "nll")
+METRICS = ("accuracy", "length-controlled", "nll")
 
 
 @dataclass(frozen=True)
@@ -31,20 +29,17 @@ class Labels:
     Attributes:
         preference: (n,) shares.
         excess: (n,) log length of the first completion minus that of the second.
-        odds: (n,) log odds from style alone that the first is preferred.
         groups: prompts.
     """
 
     preference: np.ndarray
     excess: np.ndarray
-    odds: np.ndarray
     groups: list[str]
 
     @classmethod
     def of(cls, fold: Fold) -> Labels:
         """Of a fold."""
-        style = fold.style[:, 0] - fold.style[:, 1]
-        return cls(label(fold), fold.longer_first, style_log_odds(style, label(fold), fold.groups), fold.groups)
+        return cls(label(fold), fold.longer_first, fold.groups)
 
 
 @dataclass(frozen=True)
@@ -54,8 +49,6 @@ class Scored:
     hits: np.ndarray
     nll: np.ndarray
     longer: np.ndarray
-    style: np.ndarray
-    weights: np.ndarray
     groups: list[str]
     split: np.ndarray
     correlation: list[float]
@@ -63,15 +56,13 @@ class Scored:
     @classmethod
     def of(cls, predicted: Iterable[tuple[np.ndarray, np.ndarray]], labels: Sequence[Labels]) -> Scored:
         """From (margin, log-probabilities) and labels of each split."""
-        columns: dict[str, list[Any]] = {name: [] for name in ("hits", "nll", "longer", "style", "weights", "split")}
+        columns: dict[str, list[Any]] = {name: [] for name in ("hits", "nll", "longer", "split")}
         groups, correlation = [], []
         for number, ((margin, logs), known) in enumerate(zip(predicted, labels, strict=True)):
             wanted = known.preference
             columns["hits"].append(pairwise_hits(margin, wanted))
             columns["nll"].append(-(wanted * logs[:, 0] + (1 - wanted) * logs[:, 1]))
             columns["longer"].append(preferred_sign(wanted, known.excess))
-            columns["style"].append(preferred_sign(wanted, known.odds))
-            columns["weights"].append(overlap_weights(known.odds, wanted))
             columns["split"].append(np.full(len(wanted), number))
             groups += known.groups
             correlation.append(float(pearson(margin, known.excess)))
@@ -82,7 +73,7 @@ class Scored:
         """The rows of the first splits."""
         rows = self.split < splits
         groups = [group for group, ok in zip(self.groups, rows, strict=True) if ok]
-        columns = {name: getattr(self, name)[rows] for name in ("hits", "nll", "longer", "style", "weights", "split")}
+        columns = {name: getattr(self, name)[rows] for name in ("hits", "nll", "longer", "split")}
         return Scored(**columns, groups=groups, correlation=self.correlation[:splits])
 
     def interval(self, metric: str, other: Scored | None = None) -> Interval:
@@ -107,26 +98,24 @@ class Scored:
         values = self._difference(metric, other)[rows]
         if metric in ("nll", "accuracy"):
             return float(values.mean())
-        sides, weights = self._sides(metric)
-        sides, weights = sides[rows], weights[rows]
-        halves = [
-            np.average(values[of], weights=weights[of]) if weights[of].sum() else np.nan
-            for of in (sides > 0, sides < 0)
-        ]
-        return float(np.mean(halves))
+        sides = self.longer[rows]
+        return float(np.mean([values[of].mean() if of.any() else np.nan for of in (sides > 0, sides < 0)]))
 
     def _interval(self, metric: str, other: Scored | None, rows: np.ndarray) -> Interval:
         values = self._difference(metric, other)[rows]
         groups = [group for group, ok in zip(self.groups, rows, strict=True) if ok]
         if metric in ("nll", "accuracy"):
             return bootstrap_mean(values, groups)
-        sides, weights = self._sides(metric)
-        return balanced_mean_interval(values, sides[rows], weights[rows], groups)
+        return balanced_mean_interval(values, self.longer[rows], None, groups)
 
-    def _sides(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        if metric == "style-controlled":
-            return self.style, self.weights
-        return self.longer, np.ones_like(self.longer)
+
+def with_correlation(margin: np.ndarray, excess: np.ndarray, wanted: float) -> np.ndarray:
+    """Margins whose part along the length difference is scaled until their correlation with it is the wanted one."""
+    centred, along = margin - margin.mean(), excess - excess.mean()
+    slope = float(centred @ along / (along @ along))
+    rest = (centred - slope * along).std()
+    kept = wanted * rest / (along.std() * np.sqrt(1.0 - wanted**2))
+    return margin + (kept - slope) * excess
 
 
 def figures(mine: Scored, other: Scored | None = None) -> dict[str, Any]:

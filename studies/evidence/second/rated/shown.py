@@ -12,8 +12,8 @@ from studies.evidence.second.rated.models import MODELS
 from studies.evidence.second.rated.scores import agree
 from studies.evidence.tables import markdown, spread
 
-SCALE = {"accuracy": (100.0, 1), "length-controlled": (100.0, 1), "style-controlled": (100.0, 1), "nll": (1000.0, 0)}
-CURVES = {"gated, ratings": "gated", "vrm, ratings": "vrm", "two tasks": "bt", "ridge": "bt"}
+SCALE = {"accuracy": (100.0, 1), "length-controlled": (100.0, 1), "nll": (1000.0, 0)}
+CURVES = {"gated, ratings": "gated", "vrm, ratings": "vrm"}
 """What learns from ratings, and what stands for it where there are none."""
 
 NAMES = {"test": "splits", "hfngs_v1.dev": "dev", "hfngs_controlled.dev": "controlled"}
@@ -24,18 +24,14 @@ def tables(figures: dict[str, Any]) -> str:
     models, differences = figures["models"], figures["differences"]
     parts = [
         "**Every model**, splits of hfngs_v1 and two dev files\n\n"
-        + _levels(models, [n for n in models if n in MODELS]),
+        + _levels(models, [n for n in models if n in MODELS or "length as in" in n]),
         "**Differences**, points and 1e-3 nats; in brackets how many splits agree\n\n" + _differences(differences),
         _starts(models),
-        "**Rated rows**\n\n" + _levels(models, [name for name in models if name.endswith(" rows")]),
-        "**Attributes**, `gated` with 16 objectives\n\n"
-        + _levels(models, ["gated", *(n for n in models if n.startswith(("alone ", "all but ")))]),
-        _weights(models, figures["held"]),
+        "**Rated rows**, the first splits\n\n" + _levels(figures["rated rows"], list(figures["rated rows"])),
+        "**Attributes and rating weight**, `gated` with 16 objectives, the first split\n\n"
+        + _levels(figures["attributes"], list(figures["attributes"])),
         _told(figures),
     ]
-    for source in ("hanna", "dialsummeval", "rmb"):
-        some = [name for name in models if name.startswith(f"{source}: ")]
-        parts.append(f"**{source}**\n\n{_levels(models, some)}" if some else "")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -59,20 +55,14 @@ def _levels(models: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _shown(test: str) -> tuple[str, ...]:
-    if test == "rmb.dev":
-        return ("accuracy", "length-controlled", "style-controlled", "nll")
     return ("accuracy", "length-controlled", "nll") if test == "test" else ("accuracy", "length-controlled")
 
 
 def _differences(differences: Mapping[str, Any]) -> str:
     rows: list[list[str]] = []
     for name, tests in differences.items():
-        chosen = [
-            (test, metric) for test in tests for metric in ("accuracy", "length-controlled", "style-controlled", "nll")
-        ]
-        wanted = [(test, metric) for test, metric in chosen if metric != "style-controlled" or test == "rmb.dev"]
         cells = []
-        for test, metric in wanted:
+        for test, metric in ((test, metric) for test in tests for metric in SCALE):
             scale, digits = SCALE[metric]
             text = interval_text(tests[test][metric], scale, digits)
             cells.append(f"{NAMES.get(test, test)} {metric} {text} ({agree(tests[test], metric)})")
@@ -92,16 +82,6 @@ def _starts(models: Mapping[str, Any]) -> str:
         within, between = np.sqrt(each.var(0, ddof=1).mean()), each.mean(0).std(ddof=1)
         rows.append([f"`{name}`", f"{100 * within:.1f}", f"{100 * between:.1f}"])
     return f"**Start or split**\n\n{markdown(rows)}"
-
-
-def _weights(models: Mapping[str, Any], held: Mapping[str, Sequence[float]]) -> str:
-    rows = [["", "NLL where it stops early", "accuracy", "length-controlled", "NLL"]]
-    for name in (label for label in models if "rating weight" in label):
-        test = models[name]["test"]
-        rows.append(
-            [name, f"{np.mean(held[name]):.4f}", *(_cell(test, m) for m in ("accuracy", "length-controlled", "nll"))]
-        )
-    return "" if len(rows) == 1 else f"**Rating weight**, splits\n\n{markdown(rows)}"
 
 
 def _told(figures: Mapping[str, Any]) -> str:
@@ -131,7 +111,7 @@ def plot(figures: dict[str, Any], folder: Path) -> Path:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    models = figures["models"]
+    models = figures["rated rows"]
     tests = {
         "test": "held-out prompts of hfngs_v1",
         "hfngs_controlled.dev": "hfngs_controlled, style varied on purpose",
@@ -145,7 +125,7 @@ def plot(figures: dict[str, Any], folder: Path) -> Path:
                 for x, label in enumerate(labels)
                 if _has(models, label, test)
             ]
-            across = [x + 0.06 * (number - 1.5) for x, _ in points]
+            across = [x + 0.06 * (number - 0.5) for x, _ in points]
             values = 100 * np.array([limits for _, limits in points]).reshape(-1, 3)
             around = [values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]]
             place.errorbar(
