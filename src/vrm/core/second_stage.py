@@ -184,8 +184,10 @@ class StageTrial:
 
     @property
     def kept(self) -> bool:
-        """Whether the gain is above zero, and above its standard error."""
-        return self.gain > max(self.standard_error, 0.0)
+        """Whether the gain is above zero, and above its standard error too unless the part is the temperature."""
+        # A temperature claims no doubt, so nothing has to guard it beyond the cross-validation.
+        least = 0.0 if self.part == StagePart.TEMPERATURE else max(self.standard_error, 0.0)
+        return self.gain > least
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,9 @@ def fit_second_stage(
 ) -> StageFit:
     """Try each part beside those kept, and keep it only if pairs of prompts left out become likelier.
 
-    A part that rests on others is tried with them. The rise must be above its standard error over prompts: of parts
-    that add nothing, one in six would rise by chance, and less than one in a hundred by that much.
+    A part that rests on others is tried with them. The temperature is kept for any rise. For the others the rise must
+    be above its standard error over prompts: of parts that add nothing, one in six would rise by chance, and less than
+    one in a hundred by that much.
 
     Args:
         pairs: of held-out prompts, in float64.
