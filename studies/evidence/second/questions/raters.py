@@ -21,8 +21,8 @@ from studies.raters import NEW, predictions
 from vrm.core.raters import RaterVotes, fit_raters
 from vrm.data.splits import uniform_hash
 
-FILES, SEEDS = ("ukpconvarg1", "hfngs_v1", "hanna", "dialsummeval", "cobbler"), {"ukpconvarg1": 2}
-LARGE, ON_EVERY_SEED = "ukpconvarg1", ("mlp", "gated", "gated, V_z", "vrm")
+FILES, SEEDS = ("ukpconvarg1", "hfngs_v1", "hanna", "dialsummeval", "cobbler"), {"ukpconvarg1": 3}
+LARGE, ON_EVERY_SEED = "ukpconvarg1", ("mlp", "gated", "gated, V_z", "vrm", "vrm, no text")
 """A file whose other heads, and whose raters, have the first seed alone, as they take minutes."""
 
 BY_TOPIC = (LARGE,)
