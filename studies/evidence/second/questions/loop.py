@@ -37,7 +37,7 @@ LAST = 10
 WINDOW = 5
 """Steps that a kept point of a curve is the mean of."""
 
-MEAN, UNFAMILIAR = Risk(), Risk("unfamiliar", 2.0)
+MEAN, UNFAMILIAR = Risk(), Risk("unfamiliar", 8.0)
 PESSIMISTIC, EXPONENTIAL, WORST = Risk("pessimistic", 1.0), Risk("exponential", 1.0), Risk("worst")
 
 
