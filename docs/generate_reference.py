@@ -17,7 +17,7 @@ without one. `help(NAME)` prints arguments, shapes, units and errors. The names 
 used, so `import vrm` is quick, and each of them has an example in its docstring.
 
 The commands are described by `vrm COMMAND --help`, the keys of a run in [config.md](config.md), the columns of data in
-[data.md](data.md), the documents that commands write in [results.md](results.md), the server in
+[data.md](data.md), the figures that commands write in [statistics.md](statistics.md), the server in
 [serving.md](serving.md). The equations are functions of `vrm.core`, by the numbers of [theory.md](theory.md).
 """
 

@@ -3,7 +3,7 @@
     python studies/preferences.py DATA_DIR --json runs/preferences/results.json
 
 DATA_DIR holds NAME.train.jsonl.gz and NAME.dev.jsonl.gz. Checkpoints are chosen on prompts held out of the training
-folds; the dev folds are read once, at the end. Finished runs are not repeated. Prints the tables of docs/results.md.
+folds; the dev folds are read once, at the end. Finished runs are not repeated. Prints their tables.
 """
 
 from __future__ import annotations
