@@ -29,7 +29,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     logging.enable_progress_bar()
 
 
-@pytest.mark.parametrize("name", questions())
+SLOW = ("best_of_n", "new_group", "raters", "ratings")
+"""Toy sizes of ten seconds and more."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in questions()]
+)
 def test_every_question_runs_at_toy_size(
     name: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
