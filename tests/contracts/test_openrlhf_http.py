@@ -66,14 +66,14 @@ def test_rewards_are_those_of_vrm_score(decoder_server, aiohttp_post, tokenizer,
         assert body["scores"] == body["rewards"]
         assert all(len(values) == 1 for values in body["extra_logs"].values())
         found.append(body["rewards"][0])
-    assert found[:3] == pytest.approx(rewards, abs=1e-5)
+    assert found[:3] == pytest.approx(rewards, rel=1e-5, abs=1e-5)
 
 
 def test_plain_prompts_are_scored_as_plain_text(decoder_server, aiohttp_post, tokenizer, scored):
     prompt, text = "how do i plan", " very well"
     query = executor_query(tokenizer, prompt, text)
     response = aiohttp_post(decoder_server.url + "/get_reward", payload(query, prompt))
-    assert response.json()["rewards"] == pytest.approx(scored([{"prompt": prompt, "completion": text}]), abs=1e-5)
+    assert response.json()["rewards"] == pytest.approx(scored([{"prompt": prompt, "completion": text}]), rel=1e-5, abs=1e-5)
 
 
 def test_a_prompt_cut_by_the_policys_limit_is_found_by_the_template(decoder_server, aiohttp_post, tokenizer):
@@ -111,7 +111,7 @@ def test_many_requests_at_once_each_get_their_own(decoder_server, aiohttp_post, 
         return aiohttp_post(decoder_server.url + "/get_reward", body).json()["rewards"][0]
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(ask, bodies)) == pytest.approx(rewards * 20, abs=1e-5)
+        assert list(pool.map(ask, bodies)) == pytest.approx(rewards * 20, rel=1e-5, abs=1e-5)
 
 
 def test_the_url_chooses_the_pessimistic_reward(decoder_server, aiohttp_post):
@@ -120,7 +120,7 @@ def test_the_url_chooses_the_pessimistic_reward(decoder_server, aiohttp_post):
     low = aiohttp_post(decoder_server.url + "/get_reward?kappa=2", body).json()
     logs = low["extra_logs"]
     assert logs["reward_mean"] == mean["rewards"]
-    assert low["rewards"][0] == pytest.approx(logs["reward_mean"][0] - 2 * logs["reward_std"][0], abs=1e-5)
+    assert low["rewards"][0] == pytest.approx(logs["reward_mean"][0] - 2 * logs["reward_std"][0], rel=1e-5, abs=1e-5)
 
 
 def test_lists_of_other_lengths_are_refused(decoder_server):

@@ -100,8 +100,8 @@ def test_rewardbench_computes_with_our_rewards(make_tiny_model, rewardbench_pyth
     engine = RewardEngine.from_pretrained(model, options=ExtractionOptions(precision="float32"))
     wanted = engine.judge([Judgment(prompt, [chosen, rejected]) for prompt, chosen, rejected in ROWS]).moments.mean
     for row, (chosen, rejected) in zip(found, wanted.tolist(), strict=True):
-        assert row["scores_chosen"] == pytest.approx(chosen, abs=1e-5)
-        assert row["scores_rejected"] == pytest.approx(rejected, abs=1e-5)
+        assert row["scores_chosen"] == pytest.approx(chosen, rel=1e-5, abs=1e-5)
+        assert row["scores_rejected"] == pytest.approx(rejected, rel=1e-5, abs=1e-5)
         assert row["results"] == int(chosen > rejected)
     summary = json.loads((tmp_path / "out" / "vrm.json").read_text())
     assert summary["accuracy"] == pytest.approx(float((wanted[:, 0] > wanted[:, 1]).float().mean()))
@@ -150,4 +150,4 @@ def test_a_plain_student_gives_its_rewards_in_transformers_4_too(make_tiny_model
         for python in (sys.executable, rewardbench_python)
     ]  # fmt: skip
     assert [entry["version"].split(".")[0] for entry in found] == ["5", "4"]
-    assert found[1]["rewards"] == pytest.approx(found[0]["rewards"], abs=1e-5)
+    assert found[1]["rewards"] == pytest.approx(found[0]["rewards"], rel=1e-5, abs=1e-5)

@@ -32,14 +32,14 @@ def test_the_body_is_the_reward(decoder_server, aiohttp_post, reward, template_p
     answer = aiohttp_post(decoder_server.url + "/slime/reward", body)
     assert answer.status_code == 200, answer.text
     assert isinstance(answer.json(), float)
-    assert answer.json() == pytest.approx(reward, abs=1e-5)
+    assert answer.json() == pytest.approx(reward, rel=1e-5, abs=1e-5)
 
 
 def test_an_object_for_the_reward_key(decoder_server, aiohttp_post, reward, template_prompt):
     body = {"prompt": template_prompt, "response": "very well<|im_end|>", "label": "42"}
     answer = aiohttp_post(decoder_server.url + "/slime/reward?details=true&kappa=1", body).json()
-    assert answer["reward_mean"] == pytest.approx(reward, abs=1e-5)
-    assert answer["reward"] == pytest.approx(answer["reward_mean"] - answer["reward_std"], abs=1e-5)
+    assert answer["reward_mean"] == pytest.approx(reward, rel=1e-5, abs=1e-5)
+    assert answer["reward"] == pytest.approx(answer["reward_mean"] - answer["reward_std"], rel=1e-5, abs=1e-5)
     assert answer["truncated"] is False
 
 

@@ -34,7 +34,7 @@ def test_the_built_in_request(decoder_server, aiohttp_post, decoder_dir, reward)
     text = tokenizer.apply_chat_template(chat, add_generation_prompt=False, tokenize=False)
     payload = {"model": "~/models/reward", "input": text, "use_activation": False}
     output = aiohttp_post(f"{decoder_server.url}/classify", payload).json()
-    assert output["data"][-1]["probs"][-1] == pytest.approx(reward, abs=1e-5)
+    assert output["data"][-1]["probs"][-1] == pytest.approx(reward, rel=1e-5, abs=1e-5)
 
 
 def custom_reward_function(path: str, name: str, reward_kwargs: dict):
@@ -71,7 +71,7 @@ def test_compute_score(decoder_server, reward, name):
     extra_info = {"prompt": np.array(PROMPT, dtype=object), "num_turns": None, "rollout_reward_scores": {}}
     router = {"reward_router_address": "127.0.0.1:1", "reward_model_tokenizer": None}
     result = run_single(function, "very well", extra_info, **router)
-    assert result["reward_score"] == pytest.approx(reward, abs=1e-5)
+    assert result["reward_score"] == pytest.approx(reward, rel=1e-5, abs=1e-5)
     assert set(result["reward_extra_info"]) == {"score", "reward_mean", "reward_std"}
 
 
@@ -85,7 +85,7 @@ def test_the_pessimistic_reward_and_another_key(decoder_server):
     settings = {"url": decoder_server.url, "kappa": 1.0, "prompt_key": "question"}
     function = custom_reward_function("pkg://vrm.integrations.verl", "compute_score", settings)
     info = run_single(function, "well", {"question": "how do i plan"})["reward_extra_info"]
-    assert info["score"] == pytest.approx(info["reward_mean"] - info["reward_std"], abs=1e-5)
+    assert info["score"] == pytest.approx(info["reward_mean"] - info["reward_std"], rel=1e-5, abs=1e-5)
 
 
 def test_a_batch_of_samples_is_gathered(decoder_server, reward):
@@ -96,7 +96,7 @@ def test_a_batch_of_samples_is_gathered(decoder_server, reward):
         tasks = [asyncio.create_task(function(solution_str="very well", **arguments)) for _ in range(32)]
         return await asyncio.gather(*tasks)
 
-    assert [result["score"] for result in asyncio.run(compute_score_batch())] == pytest.approx([reward] * 32, abs=1e-5)
+    assert [result["score"] for result in asyncio.run(compute_score_batch())] == pytest.approx([reward] * 32, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize(
