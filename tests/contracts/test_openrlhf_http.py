@@ -73,7 +73,9 @@ def test_plain_prompts_are_scored_as_plain_text(decoder_server, aiohttp_post, to
     prompt, text = "how do i plan", " very well"
     query = executor_query(tokenizer, prompt, text)
     response = aiohttp_post(decoder_server.url + "/get_reward", payload(query, prompt))
-    assert response.json()["rewards"] == pytest.approx(scored([{"prompt": prompt, "completion": text}]), rel=1e-5, abs=1e-5)
+    assert response.json()["rewards"] == pytest.approx(
+        scored([{"prompt": prompt, "completion": text}]), rel=1e-5, abs=1e-5
+    )
 
 
 def test_a_prompt_cut_by_the_policys_limit_is_found_by_the_template(decoder_server, aiohttp_post, tokenizer):

@@ -196,7 +196,9 @@ def test_several_functions_are_combined_and_logged(make_trainer, make_tiny_model
     assert logged["pessimistic/truncated"] == 0
     for label in ("pessimistic", "vrm"):
         assert logged[f"{label}/reward_std"] > logged[f"{label}/reward_std_weights"] > 0
-        assert sum(logged[f"{label}/weight/{name}"] for name in engine.objectives) == pytest.approx(1, rel=1e-5, abs=1e-5)
+        assert sum(logged[f"{label}/weight/{name}"] for name in engine.objectives) == pytest.approx(
+            1, rel=1e-5, abs=1e-5
+        )
 
 
 def test_generic_loading_as_trl_does_it_keeps_the_heads(tiny_decoder_dir):

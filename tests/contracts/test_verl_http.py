@@ -96,7 +96,9 @@ def test_a_batch_of_samples_is_gathered(decoder_server, reward):
         tasks = [asyncio.create_task(function(solution_str="very well", **arguments)) for _ in range(32)]
         return await asyncio.gather(*tasks)
 
-    assert [result["score"] for result in asyncio.run(compute_score_batch())] == pytest.approx([reward] * 32, rel=1e-5, abs=1e-5)
+    assert [result["score"] for result in asyncio.run(compute_score_batch())] == pytest.approx(
+        [reward] * 32, rel=1e-5, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
