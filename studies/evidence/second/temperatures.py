@@ -9,9 +9,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
 
-PACKAGE = "gain above its standard error"
-RULES = {PACKAGE: 1.0, "gain above zero": 1.0, "always": 1.0, "always, prior of .3": 0.3}
-"""Prior standard deviation of log T of each; the package's is 1."""
+STRICT = "gain above its standard error"
+RULES = {STRICT: 1.0, "gain above zero": 1.0, "always": 1.0, "always, prior of .3": 0.3}
+"""Prior standard deviation of log T of each; the second stage has 1."""
 
 
 def nll(log_odds: np.ndarray, preference: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -38,11 +38,11 @@ def by_rule(
     Args:
         arrays: predictions of the means, with those of `held` and `calibration`.
         preference: labels of the same folds.
-        trial: of the temperature by the package's second stage, on the held-out rows.
+        trial: of the temperature by the second stage, on the held-out rows.
         test: name of the test fold.
     """
     odds = {fold: np.diff(arrays[f"{fold}:logs"].astype(float))[:, 0] * -1.0 for fold in preference}
-    keeps = {PACKAGE: trial["kept"], "gain above zero": trial["gain"] > 0}
+    keeps = {STRICT: trial["gain"] > max(trial["standard_error"], 0.0), "gain above zero": trial["gain"] > 0}
     result = {}
     for rule, prior in RULES.items():
         chosen = fitted(odds["held"], preference["held"], prior) if keeps.get(rule, True) else 1.0
