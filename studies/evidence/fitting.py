@@ -191,10 +191,10 @@ def _loss(
 
 
 def _standardize(head: nn.Module, features: Features, fold: Fold, seed: int) -> None:
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(fold))[:4000])
+    chosen = fold.sample(4000, seed)
     if hasattr(head, "prompt_norm"):
-        head.prompt_norm.fit(features.normed[torch.from_numpy(fold.prompts[chosen])])
-    completions = fold.completions[chosen]
+        head.prompt_norm.fit(features.normed[torch.from_numpy(chosen.prompts)])
+    completions = chosen.completions
     head.completion_norm.fit(features.normed[torch.from_numpy(completions[completions >= 0])])
 
 

@@ -59,6 +59,10 @@ class Fold:
         kept = [self.judgments[row] for row in index]
         return Fold(self.name, kept, self.prompts[index], self.completions[index], gold)
 
+    def sample(self, count: int, seed: int) -> Fold:
+        """So many rows, or all, drawn by seed and in their order here."""
+        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
+
     def where(self, condition: Callable[[Judgment], bool]) -> Fold:
         """The rows that satisfy a condition."""
         return self.take([row for row, judgment in enumerate(self.judgments) if condition(judgment)])

@@ -44,7 +44,6 @@ from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
 from vrm.train.reading import Reader
 from vrm.train.second_stage import (
-    HeldOut,
     add_second_stage,
     check_held_out,
     check_stages,
@@ -252,7 +251,7 @@ def _second_stage(
     """Add to the trained means what held-out pairs ask for (19); None for runs of one stage."""
     if config.loss.name != LossName.STAGED:
         return None
-    found = add_second_stage(model, HeldOut(Reader(model, trainer, data), config.seed))
+    found = add_second_stage(Reader(model, trainer, data), config.seed)
     say(describe_second_stage(found))
     return found
 

@@ -77,30 +77,17 @@ def check_held_out(config: RunConfig, data: RunData) -> None:
         )
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """How held-out rows are read.
-
-    Attributes:
-        reader: of the model and the rows of the run.
-        seed: of the choice of rows, and of the folds.
-    """
-
-    reader: Reader
-    seed: int
-
-
-def add_second_stage(model: VRMForSequenceClassification, held: HeldOut) -> SecondStage:
+def add_second_stage(reader: Reader, seed: int) -> SecondStage:
     """Fit the second stage on held-out rows, and leave in the model what is kept.
 
     Args:
-        model: of means; on its device.
-        held: the rows, and how they are read.
+        reader: of the model, which has means alone, and of the rows of the run.
+        seed: of the choice of rows, and of the folds.
 
     Returns:
         What was tried and what was kept.
     """
-    outputs = _Outputs.of(held)
+    outputs, model = _Outputs.of(reader, seed), reader.model
     head, config = model.score, model.config
     head.spread.prompt_axes.fit(outputs.prompts)
     head.spread.completion_axes.fit(torch.cat([outputs.first, outputs.second]))
@@ -113,7 +100,7 @@ def add_second_stage(model: VRMForSequenceClassification, held: HeldOut) -> Seco
     )
     pairs = outputs.pairs(head.spread).map(lambda values: values.double() if values.is_floating_point() else values)
     pairs, means = pairs.on_cpu(), means.on_cpu()
-    folds = prompt_folds(outputs.keys, FOLDS, held.seed)
+    folds = prompt_folds(outputs.keys, FOLDS, seed)
     several = int((pairs.counts.sum(-1) > 1).sum())
     fit = fit_second_stage(pairs, means, folds, _possible(config, several))
     _adopt(model, fit, means)
@@ -202,9 +189,9 @@ class _Outputs:
     keys: list[str]
 
     @classmethod
-    def of(cls, held: HeldOut) -> _Outputs:
+    def of(cls, reader: Reader, seed: int) -> _Outputs:
         parts, keys = [], []
-        for judged in _judged(held):
+        for judged in _judged(reader, seed):
             entries = [
                 (place, row, *pair) for place, row in enumerate(judged.judgments) for pair in labelled_pairs(row)
             ]
@@ -251,10 +238,10 @@ def _columns(judged: HeadPass, entries: Sequence[tuple[int, Judgment, int, int, 
     )
 
 
-def _judged(held: HeldOut) -> Iterator[HeadPass]:
+def _judged(reader: Reader, seed: int) -> Iterator[HeadPass]:
     """Every pass over a seeded choice of the held-out rows that compare completions."""
-    rows = held.reader.data.eval
+    rows = reader.data.eval
     assert rows is not None
     able = [number for number, item in enumerate(rows.items) if labelled_pairs(item.judgment)]
-    chosen = np.random.default_rng(held.seed).permutation(len(able))[:MAX_ROWS]
-    return held.reader.passes(rows, [able[place] for place in sorted(chosen)])
+    chosen = np.random.default_rng(seed).permutation(len(able))[:MAX_ROWS]
+    return reader.passes(rows, [able[place] for place in sorted(chosen)])

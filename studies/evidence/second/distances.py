@@ -27,11 +27,6 @@ BACKGROUND = "background"
 Distance = Callable[[np.ndarray], np.ndarray]
 
 
-def some_rows(fold: Fold, count: int, seed: int) -> Fold:
-    """A seeded choice of rows."""
-    return fold.take(np.sort(np.random.default_rng(seed).permutation(len(fold))[:count]))
-
-
 def mean_pooled(vectors: np.ndarray) -> np.ndarray:
     """The mean-pooled blocks of each of the three layers, (n, 3 * width)."""
     return vectors.reshape(len(vectors), 3, 3, -1)[:, :, 0].reshape(len(vectors), -1)
@@ -58,7 +53,7 @@ class Distances:
     @classmethod
     def of(cls, features: Features, fold: Fold, seed: int) -> Distances:
         """Fit on training rows."""
-        rows = some_rows(fold, MOST_ROWS, seed)
+        rows = fold.sample(MOST_ROWS, seed)
         standard = Standard.of(features, rows)
         vectors = standard(features, rows)
         prompts, texts = vectors.prompts, np.concatenate([vectors.first, vectors.second])

@@ -243,7 +243,7 @@ class Risk:
 def familiar(data: Corpus, seed: int) -> FamiliarTexts:
     """What `vrm train` keeps of the training texts, from the means over sentences and the prompts."""
     fold = data.folds["train"]
-    chosen = fold.take(np.sort(np.random.default_rng(seed).permutation(len(fold))[:MOST_ROWS]))
+    chosen = fold.sample(MOST_ROWS, seed)
     prompts, completions = data.features.of(chosen)
     width = len(LAYERS) * WIDTH
     owners = np.repeat(np.arange(len(chosen)), completions.shape[1])

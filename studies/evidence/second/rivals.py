@@ -20,10 +20,11 @@ from studies.gaussian.material import Rows
 from torch import nn
 
 from vrm.core.losses import LossWeights
+from vrm.model.configuration_vrm import VRMConfig
 from vrm.results.run import SecondStage
 from vrm.train.closed_form import fit_in_closed_form
 from vrm.train.reading import HeadPass
-from vrm.train.second_stage import HeldOut, add_second_stage
+from vrm.train.second_stage import add_second_stage
 
 HEADS = ("bt", "bayes", "mlp", "ensemble", "laplace", "bottleneck", "bnrm", "gated", "vrm", "vrm (7')", "staged")
 DEFAULTS = Settings(learning_rate=1e-3, weight_decay=0.1, dropout=0.3, kl=0.001)
@@ -39,7 +40,7 @@ def can_be_fitted(name: str) -> bool:
 class HeldOutReader:
     """Held-out rows as the package's second stage reads them, one pass."""
 
-    head: nn.Module
+    model: SimpleNamespace
     features: Features
     fold: Fold
 
@@ -53,9 +54,30 @@ class HeldOutReader:
         """Some of the rows, by number."""
         some = self.fold.take(numbers)
         prompts, completions = self.features.of(some)
-        predicted = posteriors(self.head, self.features, some)
+        predicted = posteriors(self.model.score, self.features, some)
         inputs = {"offsets": completions.new_zeros(completions.shape[:2])}
         yield HeadPass(some.judgments, inputs, prompts, completions, predicted, inputs["offsets"])
+
+
+def in_two_stages(
+    means: nn.Module, config: VRMConfig, features: Features, held: Fold, seed: int
+) -> tuple[nn.Module, SecondStage]:
+    """`vrm` of two stages: the weights of `gated`, which its first stage ends with, and the package's second.
+
+    Args:
+        means: a trained `gated`.
+        config: of a `vrm` head for the same rows.
+        features: of all folds.
+        held: rows that the second stage is fitted on.
+        seed: of the second stage.
+    """
+    config.loss = "staged"
+    head = new_head("vrm", config, seed)
+    missing, unexpected = head.load_state_dict(means.state_dict(), strict=False)
+    assert not unexpected
+    assert all(name.startswith("spread.") for name in missing), missing
+    reader: Any = HeldOutReader(SimpleNamespace(score=head.eval(), config=config), features, held)
+    return head, add_second_stage(reader, seed)
 
 
 @dataclass
@@ -128,18 +150,10 @@ class Rivals:
         return HeadPredictor(head.eval(), self.features)
 
     def _staged(self) -> HeadPredictor:
-        """`vrm` of two stages: the weights of `gated`, which its first stage ends with, and the package's second."""
         means = self._stepped("gated", "gated", self.seed).head
         config = head_config(self._study, "vrm", self.rows.train, self.settings)
-        config.loss = "staged"
-        head = new_head("vrm", config, self.seed)
-        missing, unexpected = head.load_state_dict(means.state_dict(), strict=False)
-        assert not unexpected
-        assert all(name.startswith("spread.") for name in missing), missing
-        head.eval()
-        model: Any = SimpleNamespace(score=head, config=config)
-        reader: Any = HeldOutReader(head, self.features, pairs_of(self.rows.held))
-        self.stages["staged"] = add_second_stage(model, HeldOut(reader, self.seed))
+        held = pairs_of(self.rows.held)
+        head, self.stages["staged"] = in_two_stages(means, config, self.features, held, self.seed)
         return HeadPredictor(head, self.features)
 
 

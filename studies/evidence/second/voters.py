@@ -6,15 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
 from studies.evidence.fitting import fit, labels, new_head, posteriors
 from studies.evidence.folds import Features, Fold, Library
 from studies.evidence.regimes import Parts
-from studies.evidence.second.rivals import DEFAULTS, MEMBERS, HeldOutReader
+from studies.evidence.second.rivals import DEFAULTS, MEMBERS, in_two_stages
 from studies.evidence.study import Study, head_config
 from studies.gaussian.material import Rows
 from torch import Tensor, nn
@@ -28,7 +26,6 @@ from vrm.core.raters import RaterVotes
 from vrm.labels.judgments import vote_counts
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.train.closed_form import fit_in_closed_form
-from vrm.train.second_stage import HeldOut, add_second_stage
 
 HEADS = (
     "bt",
@@ -159,13 +156,9 @@ class Voters:
         return head.eval()
 
     def _staged(self) -> nn.Module:
-        config = self.config("vrm")
-        config.loss = "staged"
-        head = new_head("vrm", config, self.seed)
-        head.load_state_dict(self._stepped("gated", self.seed)[0].state_dict(), strict=False)
-        model: Any = SimpleNamespace(score=head.eval(), config=config)
-        reader: Any = HeldOutReader(head, self.features, self.rows.calibration)
-        self.kept = add_second_stage(model, HeldOut(reader, self.seed)).kept
+        means = self._stepped("gated", self.seed)[0]
+        head, stage = in_two_stages(means, self.config("vrm"), self.features, self.rows.calibration, self.seed)
+        self.kept = stage.kept
         self.stage_threshold = None if head.tie_threshold() is None else head.tie_threshold().detach().double()
         return head
 

@@ -55,8 +55,7 @@ def dev(study: Study, source: str) -> Fold:
 
 def sample(study: Study, source: str) -> Fold:
     """Some comparisons of a train file, the same for every model."""
-    fold = pairs_of(study.library.fold(f"{source}.train"))
-    return fold.take(np.sort(np.random.default_rng(0).permutation(len(fold))[:SAMPLE]))
+    return pairs_of(study.library.fold(f"{source}.train")).sample(SAMPLE, 0)
 
 
 def load(study: Study) -> None:

@@ -19,7 +19,6 @@ from studies.evidence.second.distances import (
     Background,
     Distances,
     pair_inputs,
-    some_rows,
 )
 from studies.evidence.second.mapping import CHANCE, CONSTANT, GROWING, Judged, Trip, learned
 from studies.evidence.second.questions.never_behind import (
@@ -92,7 +91,7 @@ def distances_of(study: Study, home: Home, folds: Mapping[str, Fold]) -> dict[st
         for name, fold in folds.items():
             arrays |= {f"{form}:{name}": values for form, values in known(fold).items()}
         inputs = {name: pair_inputs(features, known.standard, fold) for name, fold in folds.items()}
-        own = pair_inputs(features, known.standard, some_rows(home.rows.train, MOST_ROWS, home.seed))
+        own = pair_inputs(features, known.standard, home.rows.train.sample(MOST_ROWS, home.seed))
         for left in foreign:
             background = Background(own, [inputs[f"{source}.train"] for source in foreign if source != left])
             for name in (*(f"{member}.dev" for member in home.members), "calibration", f"{left}.dev", f"{left}.train"):
