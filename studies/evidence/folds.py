@@ -110,6 +110,7 @@ class Library:
         cache: the feature cache of `vrm train`.
         shares: of the prompts of some files that are read, {fold: share}; of the others all are.
         limits: tokens of a row at most, {source: limit}; of the others those of the configuration.
+        settings: overrides of that configuration, as `vrm train --set` takes them: another backbone, say.
     """
 
     def __init__(
@@ -118,9 +119,10 @@ class Library:
         cache: Path,
         shares: Mapping[str, float] | None = None,
         limits: Mapping[str, int] | None = None,
+        settings: Sequence[str] = (),
     ) -> None:
         self.data, self.shares, self.limits = data, shares or {}, limits or {}
-        self.config = load_config(CONFIG, ['data.train=["none"]', f"features.cache={cache}"])
+        self.config = load_config(CONFIG, ['data.train=["none"]', f"features.cache={cache}", *settings])
         anything = [Judgment("", ["", ""], 1.0)]
         conversational = replace(anything[0], prompt=[{"role": "user", "content": ""}])
         self.model, self.tokenizer = build_model(self.config, RunData([conversational], [], [], ""))
@@ -170,13 +172,15 @@ class Library:
 
     def _rows(self, name: str, judgments: list[Judgment]) -> tuple[np.ndarray, np.ndarray]:
         assert self.extractor.store.directory is not None
-        digest = hashlib.sha256(f"{name} {len(judgments)}".encode()).hexdigest()[:12]
+        source = name.partition(".")[0]
+        limit = self.limits.get(source, self.model.config.max_input_tokens)
+        limited = f" {limit}" if source in self.limits else ""
+        digest = hashlib.sha256(f"{name} {len(judgments)}{limited}".encode()).hexdigest()[:12]
         kept = self.extractor.store.directory / f"rows-{digest}.npz"
         if kept.exists():
             with np.load(kept) as found:
                 return found["prompts"], found["completions"]
         chat = ChatTokenizer(self.tokenizer, wrap_text=True)
-        limit = self.limits.get(name.partition(".")[0], self.model.config.max_input_tokens)
         tokenize = JudgmentTokenizer(chat, limit, "truncate")
         table = self.extractor.table(list(tokenize.many(judgments)))
         assert len(table) == len(judgments)
@@ -199,6 +203,11 @@ class Features:
             blocks = result[start : start + 4096].unflatten(-1, (self.num_blocks, -1))
             result[start : start + 4096] = torch.nn.functional.layer_norm(blocks, blocks.shape[-1:]).flatten(-2)
         return result
+
+    def some(self, blocks: Sequence[int]) -> Features:
+        """These blocks alone, in this order. They are normed once more, which changes nothing."""
+        chosen = self.normed.unflatten(-1, (self.num_blocks, -1))[:, list(blocks)]
+        return Features(chosen.flatten(-2).numpy(), len(blocks))
 
     def of(self, fold: Fold, rows: np.ndarray | slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Features of prompts (batch, width) and completions (batch, c, width)."""

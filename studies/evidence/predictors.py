@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from vrm.core.predictive import (
     reward_moments,
 )
 from vrm.core.quadrature import MarginGivenWeights, log_preference_probability, margin_given_weights
+from vrm.inference.engine import RewardEngine
 
 BATCH = 512
 
@@ -57,17 +59,12 @@ class Predictor(Protocol):
         """Predictions for a fold."""
 
 
-@dataclass(frozen=True)
-class HeadPredictor:
-    """One head of the package, or one that gives the same `Posteriors`."""
+class PosteriorPredictor(ABC):
+    """Whatever gives `Posteriors`."""
 
-    head: nn.Module
-    features: Features
-    transform: Transform | None = None
-
+    @abstractmethod
     def posteriors(self, fold: Fold, rows: slice) -> Posteriors:
         """Distributions of some rows."""
-        return posteriors(self.head, self.features, fold, self.transform, rows)
 
     @torch.inference_mode()
     def say(self, fold: Fold) -> Said:
@@ -80,6 +77,30 @@ class HeadPredictor:
             draws = fixed_weight_draws(found.weights)
             parts.append((_rewards(found), margin, margin_given_weights(draws, first, second, found.decoder)))
         return _said(parts)
+
+
+@dataclass(frozen=True)
+class HeadPredictor(PosteriorPredictor):
+    """One head of the package, or one that gives the same `Posteriors`."""
+
+    head: nn.Module
+    features: Features
+    transform: Transform | None = None
+
+    def posteriors(self, fold: Fold, rows: slice) -> Posteriors:
+        """Distributions of some rows."""
+        return posteriors(self.head, self.features, fold, self.transform, rows)
+
+
+@dataclass(frozen=True)
+class EnginePredictor(PosteriorPredictor):
+    """A model that was saved: its backbone may have been tuned."""
+
+    engine: RewardEngine
+
+    def posteriors(self, fold: Fold, rows: slice) -> Posteriors:
+        """Distributions of some rows."""
+        return self.engine.judge(fold.judgments[rows]).posteriors
 
 
 def _rewards(found: Posteriors) -> PredictiveMoments:

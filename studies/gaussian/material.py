@@ -39,7 +39,7 @@ class Material(Library):
     def _load(self, name: str) -> Fold:
         places = [self.data / folder / f"{name}.jsonl.gz" for folder in ("preferences", "raters")]
         path = next(place for place in places if place.exists())
-        rows = [_plain(row) for row in load_judgments(str(path), on_bad_rows="skip").judgments if row.is_comparison]
+        rows = [plain(row) for row in load_judgments(str(path), on_bad_rows="skip").judgments if row.is_comparison]
         self.model.config.max_input_tokens = TOKENS.get(name.partition(".")[0], 512)
         share = KEPT.get(name, 1.0)
         kept = [row for row in rows if uniform_hash(prompt_key(row), 0, "gaussian") < share]
@@ -50,7 +50,8 @@ class Material(Library):
         return parts(Regime((source,), size=size), self, seed)
 
 
-def _plain(row: Judgment) -> Judgment:
+def plain(row: Judgment) -> Judgment:
+    """The row as one comparison."""
     return replace(row, judgments=None, ratings=None, objective_votes=None, margin=0.0)
 
 
