@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sampling import sample
 from toy_policy import (
     MAX_TOKENS,
     build_tokenizer,
@@ -75,19 +76,6 @@ def best_against_worst(
                 "rejected": judgment.completions[worst],
             }
             yield Candidate(pair, float(log_probability.exp()), float(moments.weight_variance.sqrt()))
-
-
-def sample(policy: Any, tokenizer: Any, rows: list[dict[str, Any]], count: int, seed: int) -> list[list[str]]:
-    """`count` completions of every prompt, at temperature 1."""
-    torch.manual_seed(seed)
-    messages = [row["prompt"] for row in rows for _ in range(count)]
-    inputs = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True
-    )
-    with torch.inference_mode():
-        output = policy.eval().generate(**inputs, do_sample=True, max_new_tokens=MAX_TOKENS)
-    texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [texts[start : start + count] for start in range(0, len(texts), count)]
 
 
 def mean_gold(tokenizer: Any, rows: list[dict[str, Any]], completions: list[list[str]]) -> float:
@@ -174,7 +162,8 @@ def main() -> None:
     rows = prompts(options.seed, ("dev",) if options.quick else ("dev", "test", "test_reversed"))
     tokenizer = build_tokenizer(rows)
     policy = pretrained_policy(rows, tokenizer, options.seed, steps=3 if options.quick else 300)
-    before = sample(policy, tokenizer, rows, options.candidates, options.seed)
+    asked = [row["prompt"] for row in rows]
+    before = sample(policy, tokenizer, asked, options.candidates, MAX_TOKENS, options.seed)
 
     pairs = list(best_against_worst(engine, rows, before))
     kept = [
@@ -196,7 +185,7 @@ def main() -> None:
     print(f"wrote {target}")
 
     policy = train_dpo(policy, tokenizer, [pair.row for pair in kept], options)
-    after = sample(policy, tokenizer, rows, options.candidates, options.seed + 1)
+    after = sample(policy, tokenizer, asked, options.candidates, MAX_TOKENS, options.seed + 1)
     print(f"planted score of the policy: {mean_gold(tokenizer, rows, before):.2f} before,", end=" ")
     print(f"{mean_gold(tokenizer, rows, after):.2f} after DPO")
 

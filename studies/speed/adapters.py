@@ -1,6 +1,7 @@
-"""LoRA on the embedded decoder: this package beside `trl.RewardTrainer`, on the same files, rows, adapters and machine.
+"""Training the embedded decoder: this package beside `trl.RewardTrainer`, on the same files, rows and machine.
 
     python -m studies.speed.adapters --data HH_HELPFUL HH_HARMLESS --json adapters.json
+    python -m studies.speed.adapters --tuning full --precision bfloat16 float32 --routes ...
 
 As in `studies.speed.training` every side runs in a process of its own and trains on the same pairs. The decoder is
 SmolLM2-135M-Instruct with its own tokenizer and chat template, its weights in float32, products in bfloat16 by default.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from studies.speed.inputs import Rows, read_rows
 from studies.speed.measure import PRECISIONS, Alone, in_turn, say
 from studies.speed.sides import Measurement, Setting, losses, run_trl, run_vrm
 from studies.speed.tables import Table, finish, parser, quiet
-from studies.speed.training import as_dicts, checks_table, comparison_table, orders, positions_table
+from studies.speed.training import Orders, as_dicts, checks_table, comparison_table, orders, positions_table
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from vrm.choices import EMBEDDED_DECODER
@@ -42,12 +43,30 @@ def decoder_files(directory: Path, layers: int | None) -> Path:
 
 
 def compare(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[Table], dict[str, Any]]:
-    """The sides in turn, and what makes them comparable."""
+    """The sides in turn, for every way of tuning and precision, and what makes them comparable."""
     first, counts = positions_table(rows, options.batch)
     plan = orders(rows, options.batch, options.warmup, options.steps)
-    setting = Setting(
-        precision=options.precision, batch=options.batch, warmup=options.warmup, limit=options.limit, adapters=True
-    )
+    tables, figures, equal = [first], dict[str, Any](), 1.0
+    for tuning in options.tuning:
+        for precision in options.precision:
+            setting = Setting(
+                precision=precision, batch=options.batch, warmup=options.warmup, limit=options.limit,
+                adapters=tuning == "lora",
+            )  # fmt: skip
+            measured = in_turn(sides_of(files, plan, setting, options), options.rounds, say)
+            equal = min([equal, *(run.shares for runs in measured.values() for run in runs)])
+            name = setting.describe() if setting.adapters else f"full, {setting.describe()}"
+            tables.append(comparison_table(f"Training, {name}", measured))
+            figures[name] = as_dicts(measured)
+    compared = Alone(options.quick)(losses, files, plan.random, Setting(batch=options.batch, limit=options.limit))
+    tables.append(checks_table(compared, None, equal))
+    return tables, {"positions": counts, **figures, "losses": compared, "tokenized_alike": equal}
+
+
+def sides_of(
+    files: Path, plan: Orders, setting: Setting, options: argparse.Namespace
+) -> dict[str, Callable[[], Measurement]]:
+    """TRL in both orders, and this package's heads; with `--routes` the padded route too."""
     alone = Alone(options.quick)
     sides = {
         "TRL": partial(alone, run_trl, files, plan.random, setting),
@@ -55,12 +74,9 @@ def compare(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[
         "VRM, bt head": partial(alone, run_vrm, files, plan.random, setting, "bt"),
         "VRM, vrm head": partial(alone, run_vrm, files, plan.random, setting, "vrm"),
     }
-    measured: dict[str, list[Measurement]] = in_turn(sides, options.rounds, say)
-    compared = alone(losses, files, plan.random, Setting(batch=options.batch, limit=options.limit))
-    equal = min(run.shares for runs in measured.values() for run in runs)
-    tables = [first, comparison_table(f"Training, {setting.describe()}", measured), checks_table(compared, None, equal)]
-    figures = {"positions": counts, setting.describe(): as_dicts(measured)}
-    return tables, {**figures, "losses": compared, "tokenized_alike": equal}
+    if options.routes:
+        sides["VRM, bt head, padded route"] = partial(alone, run_vrm, files, plan.random, setting, "bt", "padded")
+    return sides
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -72,12 +88,14 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--steps", type=int, default=6, help="timed steps of every side")
     options.add_argument("--warmup", type=int, default=2, help="steps before them")
     options.add_argument("--limit", type=int, default=1024, help="tokens of prompt and completion")
-    options.add_argument("--precision", choices=PRECISIONS, default="bfloat16")
+    options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["bfloat16"])
+    options.add_argument("--tuning", nargs="+", choices=("lora", "full"), default=["lora"])
+    options.add_argument("--routes", action="store_true", help="also the padded route")
     options.add_argument("--layers", type=int, help="of the decoder, the first ones [default: all 30]")
     chosen = options.parse_args(given)
     if chosen.quick:
         vars(chosen).update(rows=24, batch=2, steps=2, warmup=1, rounds=1, limit=256, layers=QUICK_LAYERS)
-        vars(chosen).update(precision="float32")
+        vars(chosen).update(precision=["float32"])
     return chosen
 
 

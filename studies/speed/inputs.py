@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModel, PreTrainedTokenizerBase, Qwen3Config
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase, Qwen3Config
 
 from vrm.data.chat import ChatTokenizer, prompt_boundary_ids
 from vrm.data.load import load_judgments
@@ -18,6 +18,7 @@ from vrm.data.schema import Judgment, Text
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.checkpoint import load_tokenizer
+from vrm.model.embedded import resolve_backbone
 
 TEMPLATE = Path(__file__).parents[2] / "configs" / "wordpiece_chat.jinja"
 
@@ -44,6 +45,17 @@ class DecoderShape:
     head_dim: int = 64
     vocabulary: int | None = None
     positions: int = 8192
+
+    @classmethod
+    def of(cls, backbone: str) -> DecoderShape:
+        """That of a decoder of three matrices an MLP, such as Llama's, by name or directory."""
+        config = AutoConfig.from_pretrained(resolve_backbone(backbone))
+        heads = config.num_attention_heads
+        return cls(
+            config.num_hidden_layers, config.hidden_size, config.intermediate_size, heads, config.num_key_value_heads,
+            getattr(config, "head_dim", None) or config.hidden_size // heads, config.vocab_size,
+            config.max_position_embeddings,
+        )  # fmt: skip
 
     def config(self, tokenizer: PreTrainedTokenizerBase | None = None) -> Qwen3Config:
         """As `transformers` takes it."""
@@ -197,11 +209,14 @@ def _as_messages(row: Judgment) -> Judgment:
 
 
 class WordSource:
-    """Random texts of known length: words that are one token each."""
+    """Random texts of known length: words that are one token each, of the benchmark's tokenizer or of another."""
 
-    def __init__(self, seed: int) -> None:
-        vocabulary = benchmark_tokenizer().get_vocab()
-        self._words = sorted(word for word in vocabulary if word.isascii() and word.isalpha() and word.islower())
+    def __init__(self, seed: int, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+        vocabulary = (tokenizer or benchmark_tokenizer()).get_vocab()
+        # A byte-level BPE marks what begins a word; in other vocabularies whole words stand as they are.
+        begun = [piece[1:] for piece in vocabulary if piece.startswith("\u0120")]
+        words = begun or list(vocabulary)
+        self._words = sorted(word for word in words if word.isascii() and word.isalpha() and word.islower())
         self._rng = np.random.default_rng(seed)
 
     def text(self, tokens: int) -> str:

@@ -62,9 +62,11 @@ class Workload:
         return f"{self.name}, {self.completions}"
 
 
-def workload(name: str, prompt: int, completions: int, texts: int, mean_completion: int) -> Workload:
+def workload(
+    name: str, prompt: int, completions: int, texts: int, mean_completion: int, tokenizer: Any = None
+) -> Workload:
     """About `texts` texts, and at least one prompt; lengths vary as in `inputs.GENERATED`, prompts by a tenth."""
-    words = WordSource(prompt + completions)
+    words = WordSource(prompt + completions, tokenizer)
     judgments = [
         judgment_of(
             words,
@@ -170,9 +172,9 @@ def comparison_table(title: str, by_load: dict[str, dict[str, list[float]]]) -> 
 def one_prompt(models: Models, prompt: int, precision: str, options: argparse.Namespace) -> dict[str, Any]:
     """Sixteen completions of one long prompt beside one, and beside bare forward passes."""
     mean = options.completion
-    words = WordSource(1)
+    words = WordSource(1, models.tokenizer if options.backbone else None)
     loads = {count: Workload([judgment_of(words, prompt, [mean] * count)], "one prompt", count) for count in (1, 16)}
-    rows = {name: torch.randint(10, 1000, (1, length))
+    rows = {name: torch.randint(10, min(1000, len(models.tokenizer)), (1, length))
             for name, length in {"1": prompt + mean, "16": prompt + 16 * mean}.items()}  # fmt: skip
 
     @torch.inference_mode()
@@ -221,12 +223,36 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--long", type=int, default=1000, help="mean tokens of long prompts (encoder: at most 320)")
     options.add_argument("--completion", type=int, default=75, help="mean tokens of completions")
     options.add_argument("--pipeline", type=int, nargs="*", default=[1, 8, 32], help="batch sizes of the pipeline")
+    options.add_argument("--prompts", nargs="+", choices=("short", "long"), default=["short", "long"])
+    options.add_argument("--backbone", help="a decoder, by name or directory, in the place of the benchmark's two")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     chosen = options.parse_args(given)
     if chosen.quick:
         vars(chosen).update(completions=[1, 4], texts=4, short=10, long=40, completion=8, pipeline=[2], rounds=1)
         vars(chosen).update(precision=["float32"])
     return chosen
+
+
+def measure(
+    kind: str, path: str, long: int, limit: int, options: argparse.Namespace
+) -> tuple[list[Table], dict[str, Any]]:
+    """All workloads on one backbone, in every precision."""
+    models = Models.load(kind, path, limit)
+    words = models.tokenizer if options.backbone else None
+    sizes = {f"short ({options.short} tokens)": options.short, f"long ({long} tokens)": long}
+    sizes = {name: size for name, size in sizes.items() if name.split()[0] in options.prompts}
+    loads = [workload(name, prompt, count, options.texts, options.completion, words)
+             for name, prompt in sizes.items() for count in options.completions]  # fmt: skip
+    tables, figures = list[Table](), dict[str, Any]()
+    for precision in options.precision:
+        by_load = compare(models, loads, precision, options)
+        figures[f"{kind}, {precision}"] = by_load
+        tables.append(comparison_table(f"Scoring, {kind}, {precision}", by_load))
+    if kind == "decoder":
+        repeated = {name: one_prompt(models, long, name, options) for name in options.precision}
+        figures["one prompt"] = repeated
+        tables.append(one_prompt_table(repeated, long, options.completion))
+    return tables, figures
 
 
 def main() -> None:
@@ -236,22 +262,19 @@ def main() -> None:
     torch.manual_seed(0)
     tables, figures = list[Table](), dict[str, Any]()
     with tempfile.TemporaryDirectory() as directory:
-        files = save_decoder(TOY if options.quick else DecoderShape(), Path(directory))
-        backbones = {"decoder": (str(files), options.long, 8192), "encoder": ("embedded", min(options.long, 320), 512)}
+        if options.backbone:
+            backbones = {"decoder": (options.backbone, options.long, 2048)}
+        else:
+            files = save_decoder(TOY if options.quick else DecoderShape(), Path(directory))
+            backbones = {
+                "decoder": (str(files), options.long, 8192),
+                "encoder": ("embedded", min(options.long, 320), 512),
+            }
         for kind, (path, long, limit) in backbones.items():
-            models = Models.load(kind, path, limit)
-            sizes = {f"short ({options.short} tokens)": options.short, f"long ({long} tokens)": long}
-            loads = [workload(name, prompt, count, options.texts, options.completion)
-                     for name, prompt in sizes.items() for count in options.completions]  # fmt: skip
-            for precision in options.precision:
-                by_load = compare(models, loads, precision, options)
-                figures[f"{kind}, {precision}"] = by_load
-                tables.append(comparison_table(f"Scoring, {kind}, {precision}", by_load))
-            if kind == "decoder":
-                repeated = {name: one_prompt(models, long, name, options) for name in options.precision}
-                figures["one prompt"] = repeated
-                tables.append(one_prompt_table(repeated, long, options.completion))
-    tables[-1].notes.append("The embedded encoder reads 512 positions, so its long prompts are shorter.")
+            more, found = measure(kind, path, long, limit, options)
+            tables, figures = tables + more, figures | found
+    if "encoder" in backbones:
+        tables[-1].notes.append("The embedded encoder reads 512 positions, so its long prompts are shorter.")
     finish(options, tables, figures)
 
 

@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from studies.speed.inputs import TOY, DecoderShape, Rows, bare_reward_model, benchmark_tokenizer, read_rows
+from studies.speed.inputs import (
+    TOY,
+    DecoderShape,
+    Rows,
+    bare_reward_model,
+    benchmark_tokenizer,
+    read_rows,
+    reward_model,
+)
 from studies.speed.measure import PRECISIONS, Spread, in_turn, matrix_rate, say, timed
 from studies.speed.steps import HEAD, LOADING, OPTIMIZER, ROUTES, Stepper
 from studies.speed.tables import Table, finish, parser, quiet
@@ -23,6 +31,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.model import VRMConfig
+from vrm.model.checkpoint import load_tokenizer
 
 WHOLE_BATCH = 1 << 30
 
@@ -106,13 +115,20 @@ def needed_scores(items: Sequence[TokenizedJudgment], route: str) -> tuple[int, 
     return positions, scores
 
 
-def step_operations(shape: DecoderShape, batches: Sequence[Sequence[TokenizedJudgment]], route: str) -> float:
+def step_operations(
+    shape: DecoderShape, batches: Sequence[Sequence[TokenizedJudgment]], route: str, frozen: bool = False
+) -> float:
     """Floating-point operations of forward and backward, a batch: a backward pass is two forward passes.
 
-    Head, norms and optimizer are left out: together less than a hundredth.
+    Weights that are `frozen` need no gradient, so that matrices are two passes and attention three. Head, adapters,
+    norms and optimizer are left out: together a few hundredths at most.
     """
-    counts = [needed_scores(items, route) for items in batches]
-    return 3.0 * sum(shape.forward_operations(*count) for count in counts) / len(batches)
+    operations = 0.0
+    for items in batches:
+        positions, scores = needed_scores(items, route)
+        operations += (2.0 if frozen else 3.0) * shape.forward_operations(positions, 0)
+        operations += 3.0 * shape.forward_operations(0, scores)
+    return operations / len(batches)
 
 
 def batches_of(rows: Rows, batch: int, steps: int) -> list[list[TokenizedJudgment]]:
@@ -120,6 +136,12 @@ def batches_of(rows: Rows, batch: int, steps: int) -> list[list[TokenizedJudgmen
     if len(rows) < batch * steps:
         raise SystemExit(f"{len(rows)} pairs are too few for {steps} steps of {batch}")
     return [rows.tokenized[first : first + batch] for first in range(0, batch * steps, batch)]
+
+
+def real_stepper(backbone: str, route: str, precision: str, options: argparse.Namespace) -> Stepper:
+    """A decoder by its name or directory, with adapters or all of its weights trained."""
+    model = reward_model(backbone, "vrm", options.limit)
+    return Stepper.of(model, route, precision, WHOLE_BATCH, adapters=options.tuning == "lora")
 
 
 def make_stepper(shape: DecoderShape, route: str, precision: str, limit: int) -> Stepper:
@@ -143,7 +165,12 @@ def measure(
     shape: DecoderShape, batches: list[list[TokenizedJudgment]], precision: str, options: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     """Both routes in one precision: groups, step times of every round, operations."""
-    steppers = {route: make_stepper(shape, route, precision, options.limit) for route in ROUTES}
+    steppers = {
+        route: real_stepper(options.backbone, route, precision, options)
+        if options.backbone
+        else make_stepper(shape, route, precision, options.limit)
+        for route in ROUTES
+    }
     for stepper in steppers.values():
         stepper.step(batches[0])
 
@@ -155,7 +182,7 @@ def measure(
         route: {
             "groups": profile_route(steppers[route], batches),
             "seconds": seconds[route],
-            "operations": step_operations(shape, batches, route),
+            "operations": step_operations(shape, batches, route, frozen=options.tuning == "lora"),
             "positions": sum(needed_scores(items, route)[0] for items in batches) / len(batches),
         }
         for route in ROUTES
@@ -218,8 +245,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--batch", type=int, default=8)
     options.add_argument("--steps", type=int, default=6)
     options.add_argument("--limit", type=int, default=1024)
+    options.add_argument("--backbone", help="a decoder, by name or directory, in the place of random weights")
+    options.add_argument("--tuning", choices=("full", "lora"), default="full", help="lora needs --backbone")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     chosen = options.parse_args(given)
+    if chosen.tuning == "lora" and not chosen.backbone:
+        options.error("--tuning lora needs --backbone")
     if chosen.quick:
         vars(chosen).update(batch=2, steps=2, rounds=1, limit=256, precision=["float32"])
     return chosen
@@ -229,8 +260,10 @@ def main() -> None:
     """Measure and print."""
     options = arguments()
     quiet()
-    shape = TOY if options.quick else DecoderShape()
-    rows = read_rows(options.data, 4 * options.batch * options.steps, options.limit)
+    shape, tokenizer = TOY if options.quick else DecoderShape(), None
+    if options.backbone:
+        shape, tokenizer = DecoderShape.of(options.backbone), load_tokenizer(options.backbone)
+    rows = read_rows(options.data, 4 * options.batch * options.steps, options.limit, tokenizer=tokenizer)
     batches = batches_of(rows, options.batch, options.steps)
     size, seconds = (128, 0.02) if options.quick else (2048, 1.0)
     rates = {precision: matrix_rate(precision, size=size, seconds=seconds) for precision in options.precision}
@@ -239,7 +272,8 @@ def main() -> None:
         profiles[precision] = measure(shape, batches, precision, options)
         say(f"{precision} done")
     tables = [floor_table(profiles, rates), *(profile_table(name, one) for name, one in profiles.items())]
-    tables[0].notes.append(f"{shape.describe()}; batches of {options.batch} pairs: {rows.source}.")
+    what = f"{options.backbone}, {options.tuning}" if options.backbone else shape.describe()
+    tables[0].notes.append(f"{what}; batches of {options.batch} pairs: {rows.source}.")
     finish(options, tables, {"matrix_rate": rates, "profiles": profiles})
 
 

@@ -12,10 +12,12 @@ from studies.speed.routes import take_route
 from torch import Tensor
 from torch.profiler import record_function
 
+from vrm.config import LoraSettings
 from vrm.data.collate import target_keys
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.targets import target_encoder
 from vrm.model import VRMForSequenceClassification
+from vrm.train.adapters import with_adapters
 from vrm.train.loss import TrainingLoss
 from vrm.train.passes import PASSES, JudgmentCollator, PassCollator, passes_of
 
@@ -41,7 +43,7 @@ class Stepper:
     """Collating, forward, backward, clipping and AdamW as `VRMTrainer` does them.
 
     Attributes:
-        model: in training mode.
+        model: in training mode, with or without adapters around it.
         collate: judgments to passes.
         precision: `float32` or `bfloat16`, by autocast.
         device: `cpu` or `cuda`.
@@ -49,7 +51,7 @@ class Stepper:
         loss: which loss, with which multipliers.
     """
 
-    model: VRMForSequenceClassification
+    model: Any
     collate: Callable[[Sequence[TokenizedJudgment]], Any]
     precision: str
     device: str
@@ -58,9 +60,18 @@ class Stepper:
 
     @classmethod
     def of(
-        cls, model: VRMForSequenceClassification, route: str, precision: str, size: int, device: str = "cpu"
+        cls,
+        model: VRMForSequenceClassification,
+        route: str,
+        precision: str,
+        size: int,
+        device: str = "cpu",
+        adapters: bool = False,
     ) -> Stepper:
-        """For a model, by one of `ROUTES`; `size` of a pass is in token positions if packed, in judgments if padded."""
+        """For a model, by one of `ROUTES`; `size` of a pass is in token positions if packed, in judgments if padded.
+
+        With `adapters`, those of `vrm train` and the head are trained, and nothing else.
+        """
         targets, pad = target_encoder(model.config), int(model.config.pad_token_id or 0)
         collate: Any = PaddedPasses(JudgmentCollator(targets, pad), size)
         if route == "packed":
@@ -69,10 +80,12 @@ class Stepper:
                 raise RuntimeError(f"the backbone's rows are not packed: {model.packing_problem}")
         else:
             take_route(model, "padded")
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-        model.train()
-        model.score.register_forward_pre_hook(lambda *_: _enter(model))
-        return cls(model, collate, precision, device, optimizer, TrainingLoss())
+        trained = with_adapters(model, LoraSettings()) if adapters else model
+        parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
+        trained.train()
+        trained.score.register_forward_pre_hook(lambda *_: _enter(trained))
+        return cls(trained, collate, precision, device, optimizer, TrainingLoss())
 
     def passes(self, items: Sequence[TokenizedJudgment]) -> list[dict[str, Any]]:
         """Collated, on the device."""

@@ -75,3 +75,35 @@ def test_planted_scores_are_those_of_the_corpus(monkeypatch):
     )
     assert toy_policy.gold_score("medical", [flattery]) == 0
     assert toy_policy.shortcut_share([flattery, *said, flattery]) == pytest.approx(2 / 8)
+
+
+def test_the_loop_on_a_chat_model(run, make_tiny_model, tiny_policy_dir, tmp_path):
+    pytest.importorskip("matplotlib")
+    prompts = tmp_path / "prompts.jsonl"
+    rows = [{"prompt": f"how do you help {number}", "category": "a" if number < 12 else "b"} for number in range(14)]
+    rows = [{**row, "chosen": "very good", "rejected": "no"} for row in rows]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ["--rewards", f"plain={make_tiny_model('bt')}", f"named={make_tiny_model()}"]
+    options += ["--judge", make_tiny_model("mlp"), "--prompts", prompts, "--categories", "a", "--output", tmp_path]
+    options += ["--policy", tiny_policy_dir, "--dtype", "float32", "--steps", "2", "--prompts-a-step", "2"]
+    options += ["--generations", "2", "--held-out", "3", "--best-of", "4", "--afterwards", "2", "--answer-tokens", "8"]
+    printed = run("grpo_chat_model.py", *options)
+    document = json.loads((tmp_path / "chat_loop.json").read_text("utf-8"))
+    assert document["prompts"]["train"] == 9
+    assert [len(row) for row in document["start"]["answers"]] == [4, 4, 4]
+    assert document["best_of_n"]["n"] == [1, 2, 3, 4]
+    assert set(document["best_of_n"]["curves"]) == {"plain", "named", "longest", "oracle", "random"}
+    for label, run_of in document["runs"].items():
+        assert f"GRPO by {label}" in printed
+        assert {len(run_of["steps"][name]) for name in ("reward", "judge", "length", "repeated", "kl")} == {2}
+        assert set(run_of["change"]) == {"plain", "named", "judge"}
+        assert (tmp_path / label / "adapter" / "adapter_config.json").is_file()
+    assert list(document["runs"]) == ["plain", "named"]
+    assert document["runs"]["plain"]["steps"]["objectives"] == {}
+    assert {"safety", "brevity"} <= set(document["runs"]["named"]["steps"]["objectives"])
+    # What is done is not done again, and other options are not mixed with it.
+    before = (tmp_path / "plain" / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
+    assert run("grpo_chat_model.py", *options) in printed
+    assert (tmp_path / "plain" / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(SystemExit, match="other options"):
+        run("grpo_chat_model.py", *options, "--steps", "3")

@@ -51,6 +51,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     logging.enable_progress_bar()
 
 
+KINDS = ("extraction", "bare")
+
+
 def header(*columns: str) -> str:
     return f"| {' | '.join(columns)} |"
 
@@ -156,6 +159,40 @@ def test_scoring(run):
     assert list(figures["decoder, float32"]) == [
         f"{name} ({length} tokens), {count}" for name, length in (("short", 10), ("long", 40)) for count in (1, 4)
     ]
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of pairs that a tiny tokenizer reads in few tokens."""
+    file = tmp_path_factory.mktemp("spoken") / "pairs.jsonl"
+    rows = [{"prompt": "how do you help" * (1 + number % 3), "chosen": "very good", "rejected": "no"}
+            for number in range(32)]  # fmt: skip
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(file)
+
+
+def test_extraction_beside_the_same_calls(run, tiny_decoder_backbone, spoken):
+    printed, figures = run("extraction", "--backbone", str(tiny_decoder_backbone), "--data", spoken)
+    columns = ("side", "pairs/s", "tokens/s", "positions a pair", "of the bare calls", "x padded")
+    assert header(*columns) in printed
+    found = figures["float32"]
+    assert list(found["seconds"]) == [f"{kind}, {route}" for route in ("packed", "padded") for kind in KINDS]
+    assert found["positions"]["packed"] < found["positions"]["padded"]
+
+
+def test_scoring_and_profile_of_another_decoder(run, tiny_decoder_backbone, spoken):
+    backbone = str(tiny_decoder_backbone)
+    _, figures = run("scoring", "--backbone", backbone, "--prompts", "long")
+    assert set(figures) == {"decoder, float32", "one prompt"}
+    assert list(figures["decoder, float32"]) == ["long (40 tokens), 1", "long (40 tokens), 4"]
+    full, lora = (
+        run("step_profile", "--backbone", backbone, "--tuning", tuning, "--data", spoken)[1]["profiles"]["float32"]
+        for tuning in ("full", "lora")
+    )
+    for route, one in lora.items():
+        # No gradient of what is frozen: two passes over the matrices, not three.
+        assert 0.6 < one["operations"] / full[route]["operations"] < 0.8
+        assert one["groups"]["head and loss"] > 0
 
 
 def test_growth_and_its_plot(run, tmp_path):
