@@ -46,6 +46,14 @@ class StudentTuning(StrEnum):
     FULL = "full"
 
 
+class Storage(StrEnum):
+    """Where the rows of a run are kept: in memory, in tables on the disk, or by the size of their files."""
+
+    AUTO = "auto"
+    MEMORY = "memory"
+    DISK = "disk"
+
+
 class LossName(StrEnum):
     """The training loss: (7), (7'), or the two stages of (19)."""
 

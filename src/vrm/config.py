@@ -21,6 +21,7 @@ from vrm.choices import (
     Precision,
     Schedule,
     SplitBy,
+    Storage,
     Tuning,
 )
 from vrm.errors import ConfigError
@@ -67,6 +68,11 @@ class DataConfig(_Section):
     eval: list[SourceConfig] = Field(default=[], description="Sources for choosing the best checkpoint.")
     held_out: float = Field(
         0.1, ge=0, lt=1, description="Share of training prompts held out for that choice when `eval` is empty."
+    )
+    storage: Storage = Field(
+        Storage.AUTO,
+        description="Rows and their tokens in memory, or in tables on the disk that later runs reuse; `auto` takes the "
+        "disk where the files have 64 MB or more ([scale.md](scale.md)).",
     )
     held_out_by: SplitBy = Field(SplitBy.PROMPT, description="What is never on both sides.")
     on_bad_rows: OnBadRows = Field(OnBadRows.ERROR, description="Stop at bad rows, or skip and count them.")

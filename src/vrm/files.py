@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import re
 import shutil
@@ -117,6 +118,18 @@ def holds_something(path: str | Path) -> bool:
     """Whether a file is there and not empty, so that writing to it would replace what somebody may want to keep."""
     place = Path(path)
     return place.is_file() and not str(place).startswith(_DEVICES) and place.stat().st_size > 0
+
+
+def map_file(path: str | Path) -> mmap.mmap:
+    """The bytes of a file, which must not be empty, mapped into memory; for reading alone."""
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def give_back(mapped: mmap.mmap) -> None:
+    """Unmap the pages that have been read, which else count as this process's memory; reading maps them anew."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -28,16 +28,17 @@ class TargetEncoder(LabelSpace):
 
     offset: Callable[[Sequence[Text]], Tensor] | None = None
 
-    def __call__(self, rows: Sequence[Judgment]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[Judgment], least: int = 2) -> dict[str, Tensor]:
         """Labels of a batch, under `target_keys`; always the same keys, whatever the rows have.
 
         `mask` (batch, num_completions) says which completions exist, `offsets` (batch, num_completions) is the
-        nuisance offset, and the others are the tensors of `vrm.labels.KINDS`.
+        nuisance offset, and the others are the tensors of `vrm.labels.KINDS`. There are columns for `least`
+        completions, even where no row has so many.
 
         Raises:
             DataError: for labels on objectives that are not among `objectives`; loaders are told the names.
         """
-        width = max(2, *(len(row.completions) for row in rows)) if rows else 2
+        width = max([least, *(len(row.completions) for row in rows)])
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for index, row in enumerate(rows):
             mask[index, : len(row.completions)] = True

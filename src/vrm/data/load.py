@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrm.choices import OnBadRows
+from vrm.choices import OnBadRows, Storage
 from vrm.data.columns import check_mapping, unknown_columns
 from vrm.data.parse import parse_row
 from vrm.data.problems import InvalidRowError, OnError, one_problem
@@ -18,6 +19,7 @@ from vrm.data.read_text import Rows
 from vrm.data.readers import Location, locate, read_location
 from vrm.data.schema import Judgment
 from vrm.data.splits import check_weight, mix
+from vrm.data.storage import keeps_on_disk
 from vrm.data.validation import InvalidDataError, RecipeCounts, ValidationReport
 from vrm.errors import ConfigError, DataError, RowError, check_choice
 
@@ -70,11 +72,13 @@ class LoadResult:
         report: what was read, ignored and refused.
         by_source: {source: its rows, each once}, to be split before `mix` repeats them.
         weights: {source: weight}.
+
+    The rows are in a list, or on the disk, from where each is read as it is asked for.
     """
 
-    judgments: list[Judgment]
+    judgments: Sequence[Judgment]
     report: ValidationReport
-    by_source: dict[str, list[Judgment]] = field(default_factory=dict)
+    by_source: Mapping[str, Sequence[Judgment]] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
 
 
@@ -86,6 +90,7 @@ def load_judgments(
     seed: int = 0,
     group_raters: bool = True,
     how_to_skip: str = "on_bad_rows: skip",
+    storage: str = "memory",
 ) -> LoadResult:
     """Read and check all rows of all sources.
 
@@ -97,6 +102,7 @@ def load_judgments(
         seed: chooses the prompts that fractional weights take.
         group_raters: whether rows of one pair by several annotators become one row with `judgments` (15).
         how_to_skip: what the error says is to be given for `on_bad_rows`.
+        storage: one of `vrm.choices.Storage`: where the rows are kept.
 
     Raises:
         ConfigError: an argument is not allowed.
@@ -110,12 +116,18 @@ def load_judgments(
         (True, True)
     """
     check_choice("on_bad_rows", on_bad_rows, OnBadRows)
+    check_choice("storage", storage, Storage)
     located = locate_sources(sources)
     report = ValidationReport()
-    by_source = {
-        name: _grouped(_judgments(source, location, name, objectives, report), name, group_raters, report)
-        for name, (source, location) in located.items()
-    }
+    named = None if objectives is None else [*objectives]
+    reads = {name: partial(_judgments, source, name, named) for name, (source, _) in located.items()}
+    by_source: dict[str, Sequence[Judgment]] = {}
+    on_disk = keeps_on_disk(storage, [location for _, location in located.values()])
+    for name, (source, location) in located.items():
+        if on_disk:
+            by_source[name] = _stored(source, location, name, reads[name], group_raters, report)
+        else:
+            by_source[name] = _grouped(reads[name](location, report), name, group_raters, report)
     if on_bad_rows == OnBadRows.ERROR and not report.ok:
         raise InvalidDataError(f"The data has faults; repair it, or skip bad rows ({how_to_skip}).", report)
     if not any(by_source.values()):
@@ -145,11 +157,7 @@ def locate_sources(sources: Source | str | Path | Iterable[Source | str | Path])
 
 
 def _judgments(
-    source: Source,
-    location: Location,
-    name: str,
-    objectives: Collection[str] | None,
-    report: ValidationReport,
+    source: Source, name: str, objectives: Collection[str] | None, location: Location, report: ValidationReport
 ) -> Iterator[Judgment]:
     def refuse(error: InvalidRowError) -> None:
         report.add_bad(error, name)
@@ -166,6 +174,33 @@ def _judgments(
             judgment = replace(judgment, source=name)
         report.add_good(judgment, name)
         yield judgment
+
+
+def _stored(
+    source: Source,
+    location: Location,
+    name: str,
+    read: partial[Iterator[Judgment]],
+    group_raters: bool,
+    report: ValidationReport,
+) -> Sequence[Judgment]:
+    """The rows of a source in a table on the disk; what the table's own report says is added to the report."""
+    from vrm.data.stored.cache import rows_directory
+    from vrm.data.stored.reading import Plan, stored_rows
+
+    settings = {
+        "name": name,
+        "recipe": source.recipe,
+        "mapping": dict(source.mapping or {}),
+        "limit": source.limit,
+        "objectives": read.args[-1],
+        "group_raters": group_raters,
+    }
+    # A recipe may join rows, a limit counts them, and a mapping is at fault if no row at all has a column.
+    whole = bool(source.recipe or source.mapping or source.limit)
+    rows, own = stored_rows(location, name, read, settings, Plan(rows_directory(), whole, group_raters))
+    report.merge(own)
+    return rows
 
 
 def _grouped(rows: Iterator[Judgment], name: str, group_raters: bool, report: ValidationReport) -> list[Judgment]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -47,12 +48,26 @@ def by_raters(rows: Iterable[Judgment], grouped: Callable[[Sequence[Judgment], J
             groups.setdefault(_key(row), []).append(index)
     for members in groups.values():
         of_pair = [kept[index] for index in members]
-        if len({row.annotator for row in of_pair}) > 1:
-            kept[members[0]] = _one_row(of_pair)
+        merged = merged_pair(of_pair)
+        if merged is not None:
+            kept[members[0]] = merged
             for index in members[1:]:
                 del kept[index]
-            grouped(of_pair, kept[members[0]])
+            grouped(of_pair, merged)
     return list(kept.values())
+
+
+def pair_digest(row: Judgment) -> str | None:
+    """A hash that rows of one pair by single raters share; None for other rows, which stay as they are."""
+    if not _is_one_raters(row):
+        return None
+    prompt, sides, *rest = _key(row)
+    return hashlib.blake2b(json.dumps([prompt, sorted(sides), *rest]).encode(), digest_size=16).hexdigest()
+
+
+def merged_pair(rows: Sequence[Judgment]) -> Judgment | None:
+    """Rows of one pair as one row with `judgments`; None where all are by one annotator."""
+    return _one_row(rows) if len({row.annotator for row in rows}) > 1 else None
 
 
 def _is_one_raters(row: Judgment) -> bool:
@@ -60,7 +75,7 @@ def _is_one_raters(row: Judgment) -> bool:
     return own and row.preference in VOTES and row.margin == 0.0
 
 
-def _key(row: Judgment) -> Hashable:
+def _key(row: Judgment) -> tuple[str, frozenset[str], str, str]:
     return (
         _text_key(row.prompt),
         frozenset(map(_text_key, row.completions)),

@@ -7,13 +7,17 @@ from typing import Any
 
 from vrm.data.problems import InvalidRowError, OnError, Problem, one_problem
 from vrm.data.read_text import Rows
+from vrm.data.spans import Span
 from vrm.errors import DataError
 
 _BATCH_ROWS = 1024
 
 
-def read_parquet(path: str, on_error: OnError) -> Rows:
-    """The rows of a Parquet file, batch by batch; a damaged file is one error, after the rows before the damage."""
+def read_parquet(path: str, on_error: OnError, span: Span | None = None) -> Rows:
+    """The rows of a Parquet file, batch by batch; a damaged file is one error, after the rows before the damage.
+
+    A span is of row groups.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -24,9 +28,10 @@ def read_parquet(path: str, on_error: OnError) -> Rows:
         on_error(one_problem(path, 0, "", "unreadable", reason))
         return
     with table:
-        number = 0
+        number = 0 if span is None else span.before
+        groups = None if span is None else range(span.start, span.end)
         try:
-            for batch in table.iter_batches(batch_size=_BATCH_ROWS):
+            for batch in table.iter_batches(batch_size=_BATCH_ROWS, row_groups=groups):
                 yield from _batch_rows(batch, number, path, on_error)
                 number += batch.num_rows
         except (pa.ArrowException, OSError) as error:
@@ -61,8 +66,8 @@ def _rows_one_by_one(batch: Any, offset: int, file: str, on_error: OnError) -> R
             yield offset + index + 1, row
 
 
-def read_saved_dataset(path: str, split: str | None) -> Rows:
-    """The rows of a directory that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote.
+def saved_dataset(path: str, split: str | None) -> Any:
+    """The `datasets.Dataset` of a directory that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote.
 
     Raises:
         DataError: the directory cannot be loaded, or the split is missing or has to be named.
@@ -73,11 +78,11 @@ def read_saved_dataset(path: str, split: str | None) -> Rows:
         loaded = datasets.load_from_disk(path)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not readable as a saved dataset: {error}") from error
-    yield from _numbered(_select_split(loaded, path, split))
+    return _select_split(loaded, path, split)
 
 
-def read_hub(name: str, config: str | None, data_dir: str | None, split: str | None) -> Rows:
-    """The rows of a dataset of the Hub, or of a directory of data files, as `datasets.load_dataset` finds them.
+def hub_dataset(name: str, config: str | None, data_dir: str | None, split: str | None) -> Any:
+    """The `datasets.Dataset` of the Hub, or of a directory of data files, as `datasets.load_dataset` finds it.
 
     Raises:
         DataError: the dataset cannot be loaded, or the split is missing or has to be named.
@@ -91,7 +96,7 @@ def read_hub(name: str, config: str | None, data_dir: str | None, split: str | N
         raise DataError(
             f"hub:{name}: `datasets.load_dataset` failed: {type(error).__name__}: {error} {hint}"
         ) from error
-    yield from _numbered(_select_split(loaded, name, split))
+    return _select_split(loaded, name, split)
 
 
 def _select_split(loaded: Any, path: str, split: str | None) -> Any:
@@ -111,6 +116,10 @@ def _select_split(loaded: Any, path: str, split: str | None) -> Any:
     return loaded[split]
 
 
-def _numbered(dataset: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def numbered_rows(dataset: Any, span: Span | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a dataset with their numbers; a span is of rows."""
     # A stored format (torch, numpy) would give tensors in place of numbers.
-    yield from enumerate(dataset.with_format(None), start=1)
+    rows = dataset.with_format(None)
+    if span is not None:
+        rows = rows.select(range(span.start, span.end))
+    yield from enumerate(rows, start=1 if span is None else span.before + 1)

@@ -32,13 +32,13 @@ _CELL_LIMIT = 2**30
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 
 
-def read_jsonl(stream: BinaryIO, file: str, on_error: OnError) -> Rows:
+def read_jsonl(stream: BinaryIO, file: str, on_error: OnError, before: int = 0) -> Rows:
     """One JSON object a line; blank lines are no rows. A bad line is reported and the next is read.
 
     Objects printed over several lines are read too, each under the number of its first line. A text that begins with a
-    list over several lines is one JSON document.
+    list over several lines is one JSON document. `before` is the number of lines before the stream's first.
     """
-    lines = _numbered_lines(stream, file, on_error)
+    lines = _numbered_lines(stream, file, on_error, before)
     for number, line in lines:
         if line.strip():
             rest = chain([(number, line)], lines)
@@ -267,8 +267,8 @@ def _json_cell(cell: str) -> Any:
     return value
 
 
-def _numbered_lines(stream: BinaryIO, file: str, on_error: OnError) -> Iterator[tuple[int, bytes]]:
-    number = 0
+def _numbered_lines(stream: BinaryIO, file: str, on_error: OnError, before: int = 0) -> Iterator[tuple[int, bytes]]:
+    number = before
     while True:
         try:
             line = stream.readline()

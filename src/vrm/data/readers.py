@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from vrm.data.problems import InvalidRowError, OnError, one_problem, raise_error
-from vrm.data.read_tables import read_hub, read_parquet, read_saved_dataset
+from vrm.data.read_tables import hub_dataset, numbered_rows, read_parquet, saved_dataset
 from vrm.data.read_text import Rows, read_csv, read_json, read_jsonl
+from vrm.data.spans import Span, SpanStream
 from vrm.errors import DataError
 from vrm.user_files import at_home, is_stream, not_utf8_reason, other_encoding
 
@@ -52,6 +53,7 @@ class Location:
         split: split of a directory or Hub dataset.
         config: configuration of a Hub dataset.
         data_dir: folder of a Hub dataset.
+        span: the part of it that is read; None for all of it.
     """
 
     format: str
@@ -59,6 +61,7 @@ class Location:
     split: str | None = None
     config: str | None = None
     data_dir: str | None = None
+    span: Span | None = None
 
     @property
     def label(self) -> str:
@@ -118,20 +121,26 @@ def read_location(
         empty = False
         on_error(error)
 
-    for numbered in _rows(location, mapping, noted):
+    for row in _rows(location, mapping, noted):
         empty = False
-        yield numbered
-    if empty:
-        on_error(one_problem(location.label, 0, "", "empty file", "there is not a single row in it."))
+        yield row
+    if empty and location.span is None:
+        on_error(no_rows(location.label))
+
+
+def no_rows(label: str) -> InvalidRowError:
+    """The error of a source without any row."""
+    return one_problem(label, 0, "", "empty file", "there is not a single row in it.")
 
 
 def _rows(location: Location, mapping: Mapping[str, str] | None, on_error: OnError) -> Rows:
     if location.format == "parquet":
-        yield from read_parquet(location.path, on_error)
+        yield from read_parquet(location.path, on_error, location.span)
     elif location.format == "dataset":
-        yield from read_saved_dataset(location.path, location.split)
+        yield from numbered_rows(saved_dataset(location.path, location.split), location.span)
     elif location.format == "hub":
-        yield from read_hub(location.path, location.config, location.data_dir, location.split)
+        loaded = hub_dataset(location.path, location.config, location.data_dir, location.split)
+        yield from numbered_rows(loaded, location.span)
     else:
         with _open(location) as stream:
             yield from _text_rows(location, stream, mapping, on_error)
@@ -151,7 +160,9 @@ def _text_rows(location: Location, stream: BinaryIO, mapping: Mapping[str, str] 
     if kind in ("csv", "tsv"):
         separator = "\t" if kind == "tsv" else ","
         return read_csv(stream, location.label, on_error, mapping=mapping, delimiter=separator)
-    return (read_json if kind == "json" else read_jsonl)(stream, location.label, on_error)
+    if kind == "json":
+        return read_json(stream, location.label, on_error)
+    return read_jsonl(stream, location.label, on_error, 0 if location.span is None else location.span.before)
 
 
 def _stream_format(location: Location, stream: BinaryIO) -> str:
@@ -284,7 +295,10 @@ def _open(location: Location) -> Iterator[BinaryIO]:
             buffered.detach()
         return
     with _opened(Path(location.path)) as raw:
-        yield _decompressed(raw)
+        if location.span is None:
+            yield _decompressed(raw)
+        else:
+            yield cast(BinaryIO, io.BufferedReader(SpanStream(raw, location.span)))
 
 
 def _decompressed(stream: BinaryIO) -> BinaryIO:

@@ -6,9 +6,11 @@ import hashlib
 import json
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from vrm.data.columns import suggestion
+from vrm.data.row_tables import RowTable, joined, pick
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError
 
@@ -38,7 +40,7 @@ def uniform_hash(key: str, seed: int, purpose: str) -> float:
 
 def split_by_prompt(
     judgments: Iterable[Judgment], held_out: float = 0.1, seed: int = 0, by: str = "prompt"
-) -> tuple[list[Judgment], list[Judgment]]:
+) -> tuple[Sequence[Judgment], Sequence[Judgment]]:
     """Split rows so that no prompt stands on both sides, whatever the order of the rows.
 
     `by="prompt"` holds a prompt out if its seeded hash is below `held_out`, so the share is met on average, a prompt
@@ -59,20 +61,26 @@ def split_by_prompt(
         ConfigError: `held_out` or `by` is not allowed.
         DataError: there are not two groups to split, or `by="category"` and a row has no category.
     """
+    rows = judgments if isinstance(judgments, RowTable) else list(judgments)
+    chosen = held_out_rows(rows, held_out, seed, by)
+    kept, held = ([place for place, out in enumerate(chosen) if out is side] for side in (False, True))
+    return pick(rows, kept), pick(rows, held)
+
+
+def held_out_rows(rows: Sequence[Judgment], held_out: float = 0.1, seed: int = 0, by: str = "prompt") -> list[bool]:
+    """Whether each row is held out; see `split_by_prompt`."""
     if isinstance(held_out, bool) or not 0.0 <= held_out < 1.0:
         raise ConfigError(f"held_out is {held_out!r}; it must be in [0, 1), e.g. 0.1 for a tenth of the prompts.")
     if by not in ("prompt", "category"):
         raise ConfigError(f"by is {by!r}; it must be 'prompt' or 'category'.")
-    rows = list(judgments)
     if held_out == 0.0 or not rows:
-        return rows, []
-    groups = [prompt_key(row) for row in rows] if by == "prompt" else _category_groups(rows)
+        return [False] * len(rows)
+    groups = prompt_keys(rows) if by == "prompt" else _category_groups(rows)
     chosen = (_below if by == "prompt" else _lowest)(groups, held_out, seed)
-    kept = [row for row, group in zip(rows, groups, strict=True) if group not in chosen]
-    return kept, [row for row, group in zip(rows, groups, strict=True) if group in chosen]
+    return [group in chosen for group in groups]
 
 
-def halves_by_prompt(judgments: Iterable[Judgment], seed: int = 0) -> tuple[list[Judgment], list[Judgment]]:
+def halves_by_prompt(judgments: Sequence[Judgment], seed: int = 0) -> tuple[Sequence[Judgment], Sequence[Judgment]]:
     """Two parts of equally many prompts (the second has the odd one), independent of `split_by_prompt`.
 
     Args:
@@ -82,19 +90,21 @@ def halves_by_prompt(judgments: Iterable[Judgment], seed: int = 0) -> tuple[list
     Raises:
         DataError: all rows have the same prompt.
     """
-    rows = list(judgments)
-    keys = [prompt_key(row) for row in rows]
+    keys = prompt_keys(judgments)
     ranked = _ranked(keys, seed, "halves")
     chosen = {key for _, key in ranked[: len(ranked) // 2]}
-    first, second = (
-        [row for row, key in zip(rows, keys, strict=True) if (key in chosen) is side] for side in (True, False)
-    )
-    return first, second
+    first, second = ([place for place, key in enumerate(keys) if (key in chosen) is side] for side in (True, False))
+    return pick(judgments, first), pick(judgments, second)
 
 
 def shared_prompts(first: Iterable[Judgment], second: Iterable[Judgment]) -> int:
     """Number of different prompts that occur on both sides; 0 means that nothing leaks."""
-    return len({prompt_key(row) for row in first} & {prompt_key(row) for row in second})
+    return len(set(prompt_keys(first)) & set(prompt_keys(second)))
+
+
+def prompt_keys(rows: Iterable[Judgment]) -> list[str]:
+    """`prompt_key` of every row."""
+    return rows.prompt_keys() if isinstance(rows, RowTable) else [prompt_key(row) for row in rows]
 
 
 def _ranked(groups: Sequence[str], seed: int, purpose: str = "split") -> list[tuple[float, str]]:
@@ -114,12 +124,12 @@ def _below(groups: Sequence[str], held_out: float, seed: int) -> set[str]:
 
 def _lowest(groups: Sequence[str], held_out: float, seed: int) -> set[str]:
     chosen: set[str] = set()
-    ranked, taken = _ranked(groups, seed), 0
+    ranked, taken, sizes = _ranked(groups, seed), 0, Counter(groups)
     for _, group in ranked[:-1]:
         if taken >= held_out * len(groups):
             break
         chosen.add(group)
-        taken += groups.count(group)
+        taken += sizes[group]
     return chosen
 
 
@@ -152,7 +162,7 @@ def check_weight(weight: float, name: str) -> None:
 
 def mix(
     judgments_by_source: Mapping[str, Sequence[Judgment]], weights: Mapping[str, float] | None = None, seed: int = 0
-) -> list[Judgment]:
+) -> Sequence[Judgment]:
     """Repeat or thin the rows of each source: a weight is how many times a row is seen in an epoch.
 
     Weight 2.5 takes all rows twice and the rows of half of the prompts once more; 0.5 takes the rows of half of the
@@ -174,18 +184,19 @@ def mix(
         if name not in judgments_by_source:
             hint = suggestion(name, judgments_by_source)
             raise ConfigError(f"no source is named '{name}'.{hint} There are: {', '.join(judgments_by_source)}.")
-    mixed: list[Judgment] = []
+    mixed = []
     for name, rows in judgments_by_source.items():
         whole, share = divmod((weights or {}).get(name, 1.0), 1.0)
-        mixed.extend(list(rows) * int(whole))
-        mixed.extend(_thinned(rows, share, seed))
-    return mixed
+        places = [*range(len(rows))] * int(whole)
+        mixed.append(pick(rows, [*places, *_thinned(rows, share, seed)]))
+    return joined(mixed)
 
 
-def _thinned(rows: Sequence[Judgment], share: float, seed: int) -> list[Judgment]:
+def _thinned(rows: Sequence[Judgment], share: float, seed: int) -> list[int]:
+    """Places of the rows of a share of the prompts."""
     if share == 0.0:
         return []
-    keys = [prompt_key(row) for row in rows]
+    keys = prompt_keys(rows)
     ranked = sorted(set(keys), key=lambda key: (uniform_hash(key, seed, "mixture"), key))
     taken = set(ranked[: math.floor(share * len(ranked) + 0.5)])
-    return [row for row, key in zip(rows, keys, strict=True) if key in taken]
+    return [place for place, key in enumerate(keys) if key in taken]

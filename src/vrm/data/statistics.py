@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from vrm.data.schema import Judgment
@@ -25,17 +26,43 @@ class RatingStatistics:
     standard_deviation: float
 
 
+class ObjectiveCounts:
+    """Which objectives rows speak of, and their ratings, row by row."""
+
+    def __init__(self) -> None:
+        self._rated, self._voted = Counter[str](), Counter[str]()
+        self._values: dict[str, array[float]] = {}
+
+    def add(self, row: Judgment) -> None:
+        """Count a row: its ratings by completion, its votes as one (whatever their weight, if above 0)."""
+        for ratings in row.ratings or []:
+            self._rated.update([*ratings])
+            for name, rating in ratings.items():
+                self._values.setdefault(name, array("d")).append(rating)
+        self._voted.update(name for name, count in (row.objective_votes or {}).items() if count > 0)
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Objectives with ratings, and those with votes; see `objective_names`."""
+        return _by_frequency(self._rated), _by_frequency(self._voted)
+
+    def statistics(self) -> dict[str, RatingStatistics]:
+        """Of the ratings; see `rating_statistics`."""
+        return {name: _statistics(self._values[name]) for name in sorted(self._values)}
+
+
+def _counted(judgments: Iterable[Judgment]) -> ObjectiveCounts:
+    counts = ObjectiveCounts()
+    for judgment in judgments:
+        counts.add(judgment)
+    return counts
+
+
 def objective_names(judgments: Iterable[Judgment]) -> tuple[list[str], list[str]]:
     """Names of the objectives that have ratings, and of those that have votes, the most frequent first.
 
     Ratings are counted by completion, votes by row (whatever their weight, if above 0); equal counts: sorted by name.
     """
-    rated: Counter[str] = Counter()
-    voted: Counter[str] = Counter()
-    for judgment in judgments:
-        rated.update(name for ratings in judgment.ratings or [] for name in ratings)
-        voted.update(name for name, count in (judgment.objective_votes or {}).items() if count > 0)
-    return _by_frequency(rated), _by_frequency(voted)
+    return _counted(judgments).names()
 
 
 def rating_statistics(judgments: Iterable[Judgment]) -> dict[str, RatingStatistics]:
@@ -43,11 +70,7 @@ def rating_statistics(judgments: Iterable[Judgment]) -> dict[str, RatingStatisti
 
     These standardize the ratings of equation (5), so they are to be taken from training rows alone.
     """
-    values: dict[str, list[float]] = {}
-    for ratings in (entry for judgment in judgments for entry in judgment.ratings or []):
-        for name, rating in ratings.items():
-            values.setdefault(name, []).append(rating)
-    return {name: _statistics(values[name]) for name in sorted(values)}
+    return _counted(judgments).statistics()
 
 
 def without_unknown(judgment: Judgment, rated: Collection[str], voted: Collection[str]) -> tuple[Judgment, list[str]]:
@@ -65,7 +88,7 @@ def without_unknown(judgment: Judgment, rated: Collection[str], voted: Collectio
     return replace(judgment, ratings=kept if any(kept) else None, objective_votes=left or None), unknown
 
 
-def _statistics(values: list[float]) -> RatingStatistics:
+def _statistics(values: Sequence[float]) -> RatingStatistics:
     mean = math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
     return RatingStatistics(len(values), mean, math.sqrt(variance))

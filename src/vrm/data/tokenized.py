@@ -22,6 +22,10 @@ MIN_PROMPT = 8
 """Tokens of a prompt that `truncate_prompt` keeps at least (all of a shorter prompt)."""
 
 
+MAX_EXAMPLES = 5
+"""Rows over the limit that a report names."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenizedJudgment:
     """Token ids of a judgment.
@@ -114,6 +118,16 @@ class OverlongReport:
         self.total += 1
         self.refused += 1
         self.refusals.extend(error.problems)
+
+    def merge(self, other: OverlongReport, times: int = 1) -> None:
+        """Add the counts of another report, so many times."""
+        for name in ("total", "prompt_truncated", "completion_truncated", "dropped", "dropped_identical", "refused",
+                     "identical"):  # fmt: skip
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+        for name in ("sizes", "causes", "losses"):
+            getattr(self, name).update({key: times * count for key, count in getattr(other, name).items()})
+        self.examples = [*self.examples, *other.examples][:MAX_EXAMPLES]
+        self.refusals.extend(other.refusals)
 
     def warnings(self) -> list[str]:
         """What a user should know of the rows beside the counts, a line each; none where all is well."""
@@ -266,7 +280,7 @@ class JudgmentTokenizer:
     def _shorten(self, whole: TokenizedJudgment) -> TokenizedJudgment | None:
         row = whole.judgment
         where = f"{row.file}:{row.line}: {whole.longest} tokens, limit {self.max_tokens}"
-        if len(self.report.examples) < 5:
+        if len(self.report.examples) < MAX_EXAMPLES:
             self.report.examples.append(where)
         if self.on_overlong == OnOverlong.ERROR:
             raise OverlongError(f"{where}. Set on_overlong to drop, truncate_prompt or truncate, or raise the limit")

@@ -88,6 +88,16 @@ class ValidationReport:
         self.kinds.update(kinds_of(judgment))
         self.kinds = +self.kinds
 
+    def merge(self, other: ValidationReport) -> None:
+        """Count what another report has counted, after what this one has."""
+        self.problems.extend(other.problems)
+        for name in ("good", "bad", "kinds", "ignored", "grouped", "groups"):
+            getattr(self, name).update(getattr(other, name))
+        for name, counts in other.recipes.items():
+            mine = self.recipes.setdefault(name, RecipeCounts())
+            mine.read, mine.made = mine.read + counts.read, mine.made + counts.made
+            mine.left_out.update(counts.left_out)
+
     def add_bad(self, error: InvalidRowError, source: str) -> None:
         """Count a bad row, or (line 0) a fault of the whole file, and keep its problems."""
         self.problems.extend(error.problems)
@@ -130,7 +140,10 @@ class ValidationReport:
             "kinds": dict(self.kinds),
             "ignored_columns": dict(self.ignored),
             "grouped": {name: {"rows": count, "pairs": self.groups[name]} for name, count in self.grouped.items()},
-            "recipes": {name: asdict(counts) for name, counts in self.recipes.items()},
+            "recipes": {
+                name: {"read": counts.read, "made": counts.made, "left_out": dict(counts.left_out)}
+                for name, counts in self.recipes.items()
+            },
             "reasons": self.reasons(),
             "problems": list(map(asdict, self.problems)),
         }

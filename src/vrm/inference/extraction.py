@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vrm.choices import NO_CACHE, BackboneKind, Precision
+from vrm.data.content_keys import content_key, content_keys
+from vrm.data.stored.tokens import StoredTokens
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError, OutputError, check_choice
-from vrm.inference.feature_store import FeatureStore, content_key
+from vrm.inference.feature_store import FeatureStore
 from vrm.inference.shared_cache import VARIABLE, has_room, shared_directory, shared_limit
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.checkpoint import tensors_sha256
@@ -31,6 +33,12 @@ DEFAULT_TOKEN_BUDGET = 8192
 
 _UNUSABLE = (OutputError, DataError, OSError, NotImplementedError)
 """Raised where a cache cannot be written or locked: a full disk, a folder of somebody else, a disk of the network."""
+
+STORED_ROWS = 16_384
+"""Judgments on the disk whose texts are in memory at a time."""
+
+Keys: TypeAlias = tuple[bytes, list[bytes]]
+"""`content_keys` of a judgment."""
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all)."""
@@ -152,6 +160,10 @@ class FeatureTable:
         prompts = torch.from_numpy(self.store.take(self.prompts[index]))
         return prompts, torch.from_numpy(self.store.take(np.maximum(completions, 0)))
 
+    def exists(self, index: NDArray[np.int64]) -> Tensor:
+        """(batch, num_completions) which completions some judgments have."""
+        return torch.from_numpy(self.completions[index] >= 0)
+
 
 @dataclass(frozen=True, slots=True)
 class _Text:
@@ -164,6 +176,20 @@ class _Text:
     @property
     def ids(self) -> list[int]:
         return self.prompt + self.completion
+
+
+def _keyed(items: Sequence[TokenizedJudgment]) -> Iterator[tuple[Sequence[TokenizedJudgment], list[Keys]]]:
+    """Judgments with their keys: all at once, or, where they are on the disk, so many that they fit into memory."""
+    if not isinstance(items, StoredTokens):
+        yield items, [content_keys(item) for item in items]
+        return
+    for first in range(0, len(items), STORED_ROWS):
+        some = items[first : first + STORED_ROWS]
+        yield some, some.content_keys()
+
+
+def _all_keys(keys: Sequence[Keys]) -> Iterator[bytes]:
+    return (key for prompt, completions in keys for key in (prompt, *completions))
 
 
 class FeatureExtractor:
@@ -225,27 +251,30 @@ class FeatureExtractor:
 
     def table(self, items: Sequence[TokenizedJudgment], progress: Progress | None = None) -> FeatureTable:
         """Features of tokenized judgments; computes what the store does not hold."""
-        prompt_keys = [content_key("prompt", item.prompt) for item in items]
-        completion_keys = [
-            [content_key("completion", item.prompt + ids, len(item.prompt)) for ids in item.completions]
-            for item in items
-        ]
-        prompts = {key: _Text(key, item.prompt, []) for key, item in zip(prompt_keys, items, strict=True)}
-        completions = {
-            key: _Text(key, item.prompt, ids)
-            for item, keys in zip(items, completion_keys, strict=True)
-            for key, ids in zip(keys, item.completions, strict=True)
-        }
-        if not self._has_room(len(self.store.missing([*prompts, *completions]))):
+        missing = sum(len(self.store.missing(_all_keys(keys))) for _, keys in _keyed(items))
+        if not self._has_room(missing):
             return self._spill().table(items, progress)
+        prompts, completions, done = [], [], 0
+
+        def add(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress:
+                progress(min(done, missing), missing)
+
         try:
-            self._compute(prompts, completions, progress)
+            for some, keys in _keyed(items):
+                self._compute(some, keys, add)
+                prompts.append(self.store.rows_of([prompt for prompt, _ in keys]))
+                completions += [self.store.rows_of(of_row).tolist() for _, of_row in keys]
         except _UNUSABLE:
             if self.options.cache_limit is None:
                 raise
             return self._spill().table(items, progress)
-        rows, _ = pad_right([self.store.rows_of(keys).tolist() for keys in completion_keys], fill=-1, least=2)
-        return FeatureTable(self.store, self.store.rows_of(prompt_keys), rows.numpy())
+        if progress and missing:
+            progress(missing, missing)
+        rows, _ = pad_right(completions, fill=-1, least=2)
+        return FeatureTable(self.store, np.concatenate(prompts), rows.numpy())
 
     def _has_room(self, rows: int) -> bool:
         options = self.options
@@ -262,20 +291,28 @@ class FeatureExtractor:
             self._beside = FeatureExtractor(self.model, self.pad_id, self.options.spilling, self._backbone_sha256)
         return self._beside
 
-    def _compute(self, prompts: dict[bytes, _Text], completions: dict[bytes, _Text], progress: Progress | None) -> None:
+    def _compute(self, items: Sequence[TokenizedJudgment], keys: Sequence[Keys], add: Callable[[int], None]) -> None:
         """Compute what the store does not hold, in an order that depends on the texts alone."""
+        missing = self.store.missing(_all_keys(keys))
+        prompts: dict[bytes, _Text] = {}
+        completions: dict[bytes, _Text] = {}
+        for place, (prompt_key, completion_keys) in enumerate(keys):
+            if missing.isdisjoint((prompt_key, *completion_keys)):
+                continue
+            item = items[place]
+            texts = [
+                (prompts, prompt_key, []),
+                *((completions, *pair) for pair in zip(completion_keys, item.completions)),
+            ]
+            for known, key, ids in texts:
+                if key in missing:
+                    known[key] = _Text(key, item.prompt, ids)
         new_prompts, new_completions = (
-            sorted((texts[key] for key in self.store.missing(texts)), key=lambda text: (-len(text.ids), text.key))
-            for texts in (prompts, completions)
+            sorted(texts.values(), key=lambda text: (-len(text.ids), text.key)) for texts in (prompts, completions)
         )
-        total, done = len(new_prompts) + len(new_completions), 0
         route = self._padded if self.model.packing_problem else self._packed
         for count in route(new_prompts, new_completions):
-            done += count
-            if progress:
-                progress(done, total)
-        if progress and total:
-            progress(total, total)
+            add(count)
 
     def _packed(self, prompts: list[_Text], completions: list[_Text]) -> Iterator[int]:
         """Compute by trees: every prompt once for all of its completions. Yields numbers of texts done."""

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,15 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from vrm.data.content_keys import KEY_BYTES
 from vrm.errors import DataError
-from vrm.files import write_text, writing
+from vrm.files import give_back, map_file, write_text, writing
 from vrm.inference.shared_cache import USED
 
-KEY_BYTES = 16
+RELEASE_BYTES = 1 << 28
+"""Features that are read before the mapped pages are given back; they stay in the system's own cache of the disk."""
+
 _DTYPE = np.dtype("<f4")
-
-
-def content_key(role: str, ids: Sequence[int], start: int = 0) -> bytes:
-    """Key of what is encoded: its role (`prompt`, `completion`), token ids, and where the completion starts."""
-    digest = hashlib.blake2b(digest_size=KEY_BYTES, person=role.encode()[:16])
-    digest.update(start.to_bytes(4, "little"))
-    digest.update(np.asarray(ids, dtype="<i4").tobytes())
-    return digest.digest()
 
 
 class FeatureStore:
@@ -54,6 +50,8 @@ class FeatureStore:
         self._blocks = [np.empty((0, width), dtype=_DTYPE)]
         self._count = 0
         self._mapped: NDArray[np.float32] | None = None
+        self._map: mmap | None = None
+        self._taken = 0
         self.directory: Path | None = None
         if directory is not None:
             text = json.dumps(fingerprint or {}, sort_keys=True)
@@ -102,14 +100,21 @@ class FeatureStore:
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copy of rows, any shape of row numbers, (..., width)."""
-        return np.asarray(self._array()[rows])
+        taken = np.asarray(self._array()[rows])
+        self._taken += taken.nbytes
+        if self._taken > RELEASE_BYTES and self._map is not None:
+            give_back(self._map)
+            self._taken = 0
+        return taken
 
     def _array(self) -> NDArray[np.float32]:
         if self.directory is None:
             self._blocks = [np.concatenate(self._blocks)] if len(self._blocks) > 1 else self._blocks
             return self._blocks[0]
         if self._mapped is None or len(self._mapped) < self._count:
-            self._mapped = np.memmap(self._features_path, dtype=_DTYPE, mode="r", shape=(self._count, self.width))
+            self._map = map_file(self._features_path)
+            size = self._count * self.width
+            self._mapped = np.frombuffer(self._map, _DTYPE, size).reshape(self._count, self.width)
         return self._mapped
 
     @property

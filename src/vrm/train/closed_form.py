@@ -139,8 +139,7 @@ def _likeliest_threshold(head: Any, regression: RewardRegression, theta: Tensor)
 
 def _regression(head: Any, data: FeatureDataset, rows: NDArray[np.int64], weights: LossWeights) -> RewardRegression:
     """Some rows of a data set as the head sees them now."""
-    index = torch.from_numpy(rows)
-    labels = {name: values[index] for name, values in data.labels.items()}
+    labels = data.labels(rows)
     present = likelihoods()
 
     def log_likelihood(rewards: Tensor, part: slice) -> Tensor:
@@ -160,7 +159,7 @@ def _differences(head: Any, data: FeatureDataset, rows: NDArray[np.int64]) -> Te
     for part in np.array_split(rows, math.ceil(len(rows) / 1024)):
         _, completions = data.table.batch(part)
         phi = head.basis(head.completion_norm(completions.to(_device(head)))).cpu()
-        exists = data.labels["mask"][torch.from_numpy(part)][:, 1:].unsqueeze(-1)
+        exists = data.table.exists(part)[:, 1:].unsqueeze(-1)
         parts.append((phi[:, 1:] - phi[:, :1]) * exists)
     return torch.cat(parts)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from vrm.config import RunConfig
-from vrm.data.schema import Judgment
+from vrm.data.facts import facts_of
 from vrm.errors import ConfigError
 from vrm.inference.extraction import backbone_fingerprint, backbone_settings
 from vrm.model.checkpoint import tokenizer_sha256
@@ -28,27 +26,14 @@ def run_inputs(
     """Counts and hashes of what a run is made from beside its configuration; on the backbone before training."""
     template = str(tokenizer.chat_template)
     return {
-        "train": {"rows": len(data.train), "sha256": _rows_sha256(data.train)},
-        "eval": {"rows": len(data.eval), "sha256": _rows_sha256(data.eval)},
+        "train": {"rows": len(data.train), "sha256": data.facts.sha256},
+        "eval": {"rows": len(data.eval), "sha256": facts_of(data.eval).sha256},
         # Random weights are the seed's, but on another machine perhaps not to the last bit.
         "backbone": None if config.model.from_scratch else backbone_fingerprint(model),
         "settings": backbone_settings(model.config),
         "tokenizer": tokenizer_sha256(tokenizer),
         "chat_template": hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest(),
     }
-
-
-_PLACE = {"file", "line", "source", "category", "annotator"}
-"""Fields of a row that training does not read."""
-
-
-def _rows_sha256(rows: list[Judgment]) -> str:
-    digest = hashlib.sha256()
-    names = [field.name for field in fields(Judgment) if field.name not in _PLACE]
-    for row in rows:
-        values = {name: value for name in names if (value := getattr(row, name)) is not None}
-        digest.update(json.dumps(values, sort_keys=True, default=repr).encode())
-    return digest.hexdigest()
 
 
 _PARTS = {

@@ -202,8 +202,8 @@ class _Pairs:
 
 def offset_of_run(
     config: RunConfig,
-    train: list[TokenizedJudgment],
-    evaluation: list[TokenizedJudgment],
+    train: Sequence[TokenizedJudgment],
+    evaluation: Sequence[TokenizedJudgment],
     extractor: Callable[[], FeatureExtractor],
     resume: bool = False,
 ) -> NuisanceFit | None:
@@ -246,8 +246,8 @@ _NO_PAIRS = {
 def _fit(
     config: NuisanceConfig,
     seed: int,
-    train: list[TokenizedJudgment],
-    evaluation: list[TokenizedJudgment],
+    train: Sequence[TokenizedJudgment],
+    evaluation: Sequence[TokenizedJudgment],
     extractor: FeatureExtractor,
 ) -> NuisanceFit:
     norm = InputNorm(extractor.model.config.num_blocks, extractor.model.config.backbone_hidden_size)
@@ -273,7 +273,7 @@ def _fit(
     return NuisanceFit(rater, len(rows.groups), fit.reward_spread, span, trials)
 
 
-def _sample(items: list[TokenizedJudgment], seed: int) -> list[TokenizedJudgment]:
+def _sample(items: Sequence[TokenizedJudgment], seed: int) -> list[TokenizedJudgment]:
     """Rows that compare completions, in a seeded order, until they have `FIT_PAIRS` pairs."""
     taken, count = [], 0
     for index in np.random.default_rng(seed).permutation(len(items)):

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from vrm.data.collate import TargetEncoder
+from vrm.data.stored.tokens import StoredTokens
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.inference.extraction import FeatureTable
 from vrm.model.backbones import first_position
@@ -182,6 +184,11 @@ def cost_of(item: TokenizedJudgment, kind: str) -> int:
     return Tree(item.prompt, item.completions).positions(kind)
 
 
+def costs_of(items: Sequence[TokenizedJudgment], kind: str) -> Sequence[int] | NDArray[np.int64]:
+    """Token positions of every judgment, of stored ones from their columns of lengths."""
+    return items.costs(kind) if isinstance(items, StoredTokens) else [cost_of(item, kind) for item in items]
+
+
 class StepSampler(Sampler[int]):
     """Rows in an order that seed and epoch decide, each optimizer step's dealt out so that its batches cost alike.
 
@@ -196,7 +203,14 @@ class StepSampler(Sampler[int]):
         epoch: called at the start of an epoch for its number.
     """
 
-    def __init__(self, costs: Sequence[int], seed: int, step_size: int, batches: int, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        costs: Sequence[int] | NDArray[np.int64],
+        seed: int,
+        step_size: int,
+        batches: int,
+        epoch: Callable[[], int],
+    ) -> None:
         self.costs, self.seed, self.step_size, self.batches, self.epoch = costs, seed, step_size, batches, epoch
 
     def __len__(self) -> int:
@@ -245,6 +259,8 @@ class TokenizedDataset(Dataset[TokenizedJudgment]):
 class FeatureDataset(Dataset[dict[str, Tensor]]):
     """Cached features and labels; a loader's batch is read in one step, so use `collate_features`.
 
+    The labels of a list are made once; those of stored rows are made for each batch.
+
     Args:
         table: features of the judgments.
         items: the judgments, in the table's order.
@@ -252,28 +268,36 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, table: FeatureTable, items: Sequence[TokenizedJudgment], targets: TargetEncoder) -> None:
-        self.table, self.items = table, items
-        self.labels = targets([item.judgment for item in items])
+        self.table, self.items, self._targets = table, items, targets
+        stored = isinstance(items, StoredTokens)
+        self._labels = None if stored else targets([item.judgment for item in items])
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def labels(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Labels of some rows, as `TargetEncoder` gives them."""
+        if self._labels is not None:
+            index = torch.from_numpy(rows)
+            return {name: values[index] for name, values in self._labels.items()}
+        assert isinstance(self.items, StoredTokens)
+        width = self.table.completions.shape[1]
+        return self._targets([self.items.rows[int(row)] for row in rows], width)
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         """One batch."""
         rows = np.asarray(indices, dtype=np.int64)
         prompts, completions = self.table.batch(rows)
-        index = torch.from_numpy(rows)
-        labels = {name: values[index] for name, values in self.labels.items()}
-        return {"prompt_features": prompts, "completion_features": completions, **labels}
+        return {"prompt_features": prompts, "completion_features": completions, **self.labels(rows)}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return self.__getitems__([index])
 
     def sample_features(self, limit: int, seed: int) -> tuple[Tensor, Tensor]:
         """A seeded sample of prompt and completion features, each (rows, width), for `InputNorm.fit`."""
-        chosen = np.random.default_rng(seed).permutation(len(self))[:limit]
-        prompts, completions = self.table.batch(np.sort(chosen))
-        return prompts, completions[self.labels["mask"][torch.from_numpy(np.sort(chosen))]]
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:limit])
+        prompts, completions = self.table.batch(chosen)
+        return prompts, completions[self.table.exists(chosen)]
 
 
 def collate_features(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
@@ -14,10 +16,14 @@ from vrm.choices import Tuning
 from vrm.config import RunConfig
 from vrm.data.chat import ChatTokenizer
 from vrm.data.collate import TargetEncoder
+from vrm.data.schema import Judgment
+from vrm.data.stored.rows import StoredRows
+from vrm.data.stored.tokens import StoredTokens, stored_tokens
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import ConfigError
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable
 from vrm.inference.targets import target_encoder
+from vrm.model.checkpoint import tokenizer_sha256
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.train.nuisance import NuisanceFit, offset_of_run
@@ -104,23 +110,39 @@ def _extraction(config: RunConfig) -> ExtractionOptions:
 
 def _tokenized(
     config: RunConfig, data: RunData, model: VRMConfig, tokenizer: PreTrainedTokenizerBase, report: OverlongReport
-) -> tuple[list[TokenizedJudgment], list[TokenizedJudgment]]:
+) -> tuple[Sequence[TokenizedJudgment], Sequence[TokenizedJudgment]]:
     """Training and evaluation rows that the head can learn from.
 
     Rows without completions teach only heads with objectives; other heads leave them out, as `say_unused` tells.
     """
     policies = config.data.on_overlong, report, config.data.on_bad_rows
     tokenize = JudgmentTokenizer(ChatTokenizer(tokenizer), model.max_input_tokens, *policies)
-    quiet = not is_main_process() or len(data.train) < LONG_READ
-    shown = tqdm(data.train, desc="tokenize", unit="row", file=sys.stderr, disable=quiet)
     train, evaluation = (
-        [row for row in tokenize.many(rows) if model.models_objectives or len(row.completions) > 1]
-        for rows in (shown, data.eval)
+        _able(_with_tokens(rows, tokenize, tokenizer), model.models_objectives) for rows in (data.train, data.eval)
     )
     if not train:
         why = "; ".join([report.render(), *report.warnings()])
         raise ConfigError(f"no training rows remain that head '{model.head}' can learn from: {why}")
     return train, evaluation
+
+
+def _with_tokens(
+    rows: Sequence[Judgment], tokenize: JudgmentTokenizer, tokenizer: PreTrainedTokenizerBase
+) -> Sequence[TokenizedJudgment]:
+    if isinstance(rows, StoredRows):
+        template = str(tokenizer.chat_template)
+        return stored_tokens(rows, tokenize, f"{tokenizer_sha256(tokenizer)} {template}")
+    quiet = not is_main_process() or len(rows) < LONG_READ
+    return list(tokenize.many(tqdm(rows, desc="tokenize", unit="row", file=sys.stderr, disable=quiet)))
+
+
+def _able(rows: Sequence[TokenizedJudgment], models_objectives: bool) -> Sequence[TokenizedJudgment]:
+    """The rows that the head can learn from."""
+    if models_objectives:
+        return rows
+    if isinstance(rows, StoredTokens):
+        return rows.pick(np.flatnonzero(rows.column("count") > 1))
+    return [row for row in rows if len(row.completions) > 1]
 
 
 def _targets(config: RunConfig, model: VRMConfig, fit: NuisanceFit | None) -> TargetEncoder:
@@ -133,7 +155,7 @@ def _targets(config: RunConfig, model: VRMConfig, fit: NuisanceFit | None) -> Ta
     return replace(targets, offset=fit.rater)
 
 
-def _extract(extractor: FeatureExtractor, rows: list[TokenizedJudgment], label: str) -> FeatureTable:
+def _extract(extractor: FeatureExtractor, rows: Sequence[TokenizedJudgment], label: str) -> FeatureTable:
     with tqdm(desc=f"{label} features", unit="text", file=sys.stderr, disable=not is_main_process()) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -147,10 +169,9 @@ def say_unused(config: VRMConfig, data: RunData) -> None:
     """Tell which labels the head cannot use."""
     if config.models_objectives:
         return
-    votes_only = sum(1 for row in data.train if len(row.completions) < 2)
-    labelled = sum(1 for row in data.train if row.objective_votes or any(row.ratings or []))
-    if labelled:
+    facts = data.facts
+    if facts.with_objectives:
         say(
-            f"head '{config.head}' has no objectives: ratings and votes of {labelled} rows are not used, "
-            f"and {votes_only} of them, which have no completions, are left out"
+            f"head '{config.head}' has no objectives: ratings and votes of {facts.with_objectives} rows are not used, "
+            f"and {facts.without_pairs} of them, which have no completions, are left out"
         )

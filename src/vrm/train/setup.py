@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ from vrm.config import DataConfig, ModelConfig, RunConfig, SourceConfig
 from vrm.core.disagreement import votes_without_texts
 from vrm.core.likelihoods.votes import ratings_as_votes
 from vrm.data.chat import describe_prompts, ensure_chat_template
+from vrm.data.facts import RowFacts, facts_of, named_objectives
 from vrm.data.load import Source, load_judgments
+from vrm.data.row_tables import edited, joined, pick, remembered
 from vrm.data.schema import Judgment
-from vrm.data.splits import mix, split_by_prompt
-from vrm.data.statistics import objective_names, rating_statistics, without_unknown
+from vrm.data.splits import held_out_rows, mix
+from vrm.data.statistics import without_unknown
 from vrm.errors import ConfigError
 from vrm.labels import has_label
-from vrm.labels.judgments import vote_counts
 from vrm.model.backbones import embedding_rows, first_position
 from vrm.model.checkpoint import check_vocabulary, load_tokenizer
 from vrm.model.configuration_vrm import (
@@ -49,13 +52,20 @@ class RunData:
         objectives: names with ratings or votes.
         report: what was read and refused, as text.
         source_rows: rows read of each source of `train` and `eval`, before weights; empty without sources.
+
+    Rows are in lists, or on the disk (`vrm.data.stored`), where nothing but a choice of them is in memory.
     """
 
-    train: list[Judgment]
-    eval: list[Judgment]
+    train: Sequence[Judgment]
+    eval: Sequence[Judgment]
     objectives: list[str]
     report: str
     source_rows: dict[str, list[int]] = field(default_factory=dict)
+
+    @cached_property
+    def facts(self) -> RowFacts:
+        """What has to be known of the training rows."""
+        return facts_of(self.train)
 
 
 def load_data(config: DataConfig, seed: int) -> RunData:
@@ -66,27 +76,34 @@ def load_data(config: DataConfig, seed: int) -> RunData:
         ConfigError: if nothing remains to train on.
     """
     loaded = load_judgments(
-        _sources(config.train), objectives=config.objectives, on_bad_rows=config.on_bad_rows, seed=seed
+        _sources(config.train),
+        objectives=config.objectives,
+        on_bad_rows=config.on_bad_rows,
+        seed=seed,
+        storage=config.storage,
     )
     report = loaded.report.render()
-    by_source, evaluation = loaded.by_source, []
+    by_source: Mapping[str, Sequence[Judgment]] = loaded.by_source
+    evaluation: Sequence[Judgment] = []
     source_rows = {"train": _lengths(by_source), "eval": []}
     if config.eval:
         held = load_judgments(
-            _sources(config.eval), objectives=config.objectives, on_bad_rows=config.on_bad_rows, seed=seed
+            _sources(config.eval),
+            objectives=config.objectives,
+            on_bad_rows=config.on_bad_rows,
+            seed=seed,
+            storage=config.storage,
         )
         source_rows["eval"] = _lengths(held.by_source)
         evaluation, report = held.judgments, report + "\nevaluation rows\n" + held.report.render()
     elif config.held_out > 0:
-        everything = [row for rows in by_source.values() for row in rows]
-        _, evaluation = split_by_prompt(everything, held_out=config.held_out, seed=seed, by=config.held_out_by)
-        chosen = {id(row) for row in evaluation}
-        by_source = {name: [row for row in rows if id(row) not in chosen] for name, rows in by_source.items()}
+        by_source, evaluation = _held_out(by_source, config, seed)
     train = mix(by_source, loaded.weights, seed)
     if not train:
         raise ConfigError(f"no training rows remain after holding out {config.held_out:.0%}; lower data.held_out")
-    rated, voted = objective_names(train)
-    objectives = config.objectives or list(dict.fromkeys([*rated, *voted]))
+    objectives = config.objectives
+    if not objectives:
+        objectives = list(dict.fromkeys(name for names in named_objectives(train) for name in names))
     if config.ratings_as_votes:
         train = with_ratings_as_votes(train, objectives)
     evaluation, left_out = _known(evaluation, objectives)
@@ -96,36 +113,63 @@ def load_data(config: DataConfig, seed: int) -> RunData:
     return RunData(train, evaluation, objectives, report, source_rows)
 
 
-def _lengths(by_source: dict[str, list[Judgment]]) -> list[int]:
+def _held_out(
+    by_source: Mapping[str, Sequence[Judgment]], config: DataConfig, seed: int
+) -> tuple[dict[str, Sequence[Judgment]], Sequence[Judgment]]:
+    """The rows of each source that are trained on, and all others, no prompt on both sides."""
+    out = iter(held_out_rows(joined([*by_source.values()]), config.held_out, seed, config.held_out_by))
+    kept, held = {}, []
+    for name, rows in by_source.items():
+        places: tuple[list[int], list[int]] = ([], [])
+        for place in range(len(rows)):
+            places[next(out)].append(place)
+        kept[name] = pick(rows, places[False])
+        held.append(pick(rows, places[True]))
+    return kept, joined(held)
+
+
+def _lengths(by_source: Mapping[str, Sequence[Judgment]]) -> list[int]:
     return [len(rows) for rows in by_source.values()]
 
 
-def _known(rows: list[Judgment], objectives: list[str]) -> tuple[list[Judgment], Counter[str]]:
-    left_out: Counter[str] = Counter()
-    kept = []
-    for row in rows:
-        row, unknown = without_unknown(row, objectives, objectives)
-        left_out.update(unknown)
-        if row.completions or has_label(row):
-            kept.append(row)
-    return kept, left_out
+def _known(rows: Sequence[Judgment], objectives: list[str]) -> tuple[Sequence[Judgment], Counter[str]]:
+    """The rows without labels on other objectives, those left out that have nothing else, and what was left out."""
+
+    def looked() -> tuple[list[int], Counter[str]]:
+        left_out: Counter[str] = Counter()
+        bare = []
+        for place, row in enumerate(rows):
+            known, unknown = without_unknown(row, objectives, objectives)
+            left_out.update(unknown)
+            if not (known.completions or has_label(known)):
+                bare.append(place)
+        return bare, left_out
+
+    key = "without other objectives: " + json.dumps(objectives)
+    bare, left_out = remembered(rows, key, looked)
+    if bare:
+        rows = pick(rows, sorted({*range(len(rows))} - {*bare}))
+    if left_out:
+        rows = edited(rows, lambda row: without_unknown(row, objectives, objectives)[0], key)
+    return rows, Counter(left_out)
 
 
 def _sources(entries: list[SourceConfig]) -> list[Source]:
     return [Source(**entry.model_dump()) for entry in entries]
 
 
-def with_ratings_as_votes(rows: list[Judgment], objectives: list[str]) -> list[Judgment]:
+def with_ratings_as_votes(rows: Sequence[Judgment], objectives: list[str]) -> Sequence[Judgment]:
     """Rows with ratings but no votes get votes from their ratings, the paper's reading of (6)."""
-    result = []
-    for row in rows:
-        if row.objective_votes is None and any(row.ratings or []):
-            values = [[rated.get(name, float("nan")) for name in objectives] for rated in row.ratings or []]
-            shares = ratings_as_votes(torch.tensor(values)).tolist()
-            votes = {name: share for name, share in zip(objectives, shares, strict=True) if share > 0}
-            row = replace(row, objective_votes=votes or None)
-        result.append(row)
-    return result
+
+    def change(row: Judgment) -> Judgment:
+        if row.objective_votes is not None or not any(row.ratings or []):
+            return row
+        values = [[rated.get(name, float("nan")) for name in objectives] for rated in row.ratings or []]
+        shares = ratings_as_votes(torch.tensor(values)).tolist()
+        votes = {name: share for name, share in zip(objectives, shares, strict=True) if share > 0}
+        return replace(row, objective_votes=votes or None)
+
+    return edited(rows, change, "ratings as votes: " + json.dumps(objectives))
 
 
 def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassification, PreTrainedTokenizerBase]:
@@ -153,8 +197,9 @@ def build_model(config: RunConfig, data: RunData) -> tuple[VRMForSequenceClassif
 
 def _start_votes(model: VRMForSequenceClassification, data: RunData) -> None:
     """Begin where the votes of several raters are likeliest before a text is read."""
-    counts = torch.tensor([vote_counts(row.judgments) for row in data.train if row.judgments])
-    if len(counts):
+    votes = torch.tensor(data.facts.votes)
+    if len(votes):
+        counts = votes[:, :-1].repeat_interleave(votes[:, -1].long(), 0)
         model.score.start_votes(*votes_without_texts(counts))
 
 
@@ -217,8 +262,8 @@ FREE_OBJECTIVES: int = ModelConfig.model_fields["num_free_objectives"].default
 def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, Any]:
     models_objectives = head_class(settings.head).models_objectives
     objectives = data.objectives if models_objectives else []
-    rated, voted = objective_names(data.train)
-    statistics = rating_statistics(data.train) if models_objectives else {}
+    facts = data.facts
+    statistics = facts.ratings if models_objectives else {}
     names = (
         "head", "num_free_objectives", "num_features", "hidden_size_head", "head_dropout", "prior_concentration",
         "feature_layers", "poolings", "max_input_tokens",
@@ -237,11 +282,11 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
         "objectives": objectives,
         "rating_mean": {name: values.mean for name, values in statistics.items()},
         "rating_std": {name: values.standard_deviation or 1.0 for name, values in statistics.items()},
-        "objectives_with_ratings": [name for name in objectives if name in rated],
-        "objectives_with_votes": [name for name in objectives if name in voted],
-        "models_ties": any(judgment.preference == 0.5 for row in data.train for judgment in row.judgments or []),
-        "learned_disagreement": any(len(row.judgments or []) > 1 for row in data.train),
-        "conversational": all(not isinstance(row.prompt, str) for row in data.train),
+        "objectives_with_ratings": [name for name in objectives if name in facts.rated],
+        "objectives_with_votes": [name for name in objectives if name in facts.voted],
+        "models_ties": facts.ties_of_raters,
+        "learned_disagreement": facts.several_raters,
+        "conversational": facts.conversational,
     }
 
 

@@ -29,7 +29,7 @@ from vrm.metrics.calibration import cross_entropy_rows, expected_calibration_err
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.checkpoints import WholeCheckpoints
 from vrm.train.loss import TrainingLoss
-from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, cost_of, flat, passes_of, positions_of, same_sides
+from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, costs_of, flat, passes_of, positions_of, same_sides
 
 ROUNDING = 1e-6
 """Relative difference of rewards that float32 cannot tell from none."""
@@ -86,7 +86,7 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         batches = self.args.world_size * self.args.gradient_accumulation_steps
         kind = self._base_model().config.backbone_kind
         return StepSampler(
-            [cost_of(item, kind) for item in rows.items],
+            costs_of(rows.items, kind),
             seed=self.args.seed,
             step_size=batches * self.args.train_batch_size,
             batches=batches,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vrm.errors import DataError
-from vrm.inference.feature_store import KEY_BYTES, FeatureStore, content_key
+from vrm.data.content_keys import KEY_BYTES, content_key
+from vrm.inference.feature_store import FeatureStore
 
 WIDTH = 3
 

@@ -1,0 +1,53 @@
+"""Arrow tables made from generators by `datasets`: in several processes, once, whatever runs at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vrm.files import writing
+from vrm.threads import free_cores
+
+Records = Callable[[list[Any]], Iterator[dict[str, Any]]]
+"""From some of the shards to the rows of a table; a function of a module, since other processes call it."""
+
+
+def make_table(folder: Path, name: str, columns: dict[str, str], records: Records, shards: Sequence[Any]) -> list[str]:
+    """The Arrow files of a table, which are written where they are not there yet.
+
+    Args:
+        folder: of the cache, one for each input.
+        name: tells the table from others in the folder; lower-case letters, digits and dashes.
+        columns: {name: type as Arrow names it, with `list<...>` around it for lists}.
+        records: gives the rows.
+        shards: what `records` is called with, some at a time, in as many processes as there are free cores.
+
+    Raises:
+        OutputError: the disk is full, say.
+    """
+    import datasets
+
+    features = datasets.Features({column: _feature(kind) for column, kind in columns.items()})
+    processes = min(free_cores(), len(shards))
+    with writing(folder):
+        try:
+            made = datasets.Dataset.from_generator(
+                records,
+                features=features,
+                cache_dir=str(folder),
+                gen_kwargs={"shards": list(shards)},
+                num_proc=processes if processes > 1 else None,
+                split=datasets.NamedSplit(name.partition("-")[0]),
+                fingerprint=name,
+            )
+        except datasets.exceptions.DatasetGenerationError as error:
+            raise error.__cause__ or error from None
+    return [file["filename"] for file in made.cache_files]
+
+
+def _feature(kind: str) -> Any:
+    import datasets
+
+    inner = kind.removeprefix("list<").removesuffix(">")
+    return datasets.Value(kind) if inner == kind else datasets.List(_feature(inner))
