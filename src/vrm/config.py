@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -26,6 +24,7 @@ from vrm.choices import (
 )
 from vrm.errors import ConfigError
 from vrm.measures import StyleMeasure
+from vrm.renamed import RENAMED, renamed_keys, warn_of_old_key
 from vrm.trackers import check_trackers
 from vrm.user_files import at_home, beside, is_stream, load_yaml, read_text
 
@@ -38,10 +37,6 @@ def _known_head(name: str) -> str:
 
 def _expanded(path: str | None) -> str | None:
     return None if path is None else at_home(path)
-
-
-RENAMED = {"loss.kl_weights": "loss.beta_weights", "loss.kl_features": "loss.beta_features"}
-"""Keys that had another name before: {old: new}. Files and `--set` may still use the old one."""
 
 
 class _Section(BaseModel):
@@ -71,8 +66,8 @@ class DataConfig(_Section):
     )
     storage: Storage = Field(
         Storage.AUTO,
-        description="Rows and their tokens in memory, or in tables on the disk that later runs reuse; `auto` takes the "
-        "disk where the files have 64 MB or more ([scale.md](scale.md)).",
+        description="Where rows and their tokens are kept; `auto` takes the disk for files from 64 MB on "
+        "([scale.md](scale.md)).",
     )
     held_out_by: SplitBy = Field(SplitBy.PROMPT, description="What is never on both sides.")
     on_bad_rows: OnBadRows = Field(OnBadRows.ERROR, description="Stop at bad rows, or skip and count them.")
@@ -263,7 +258,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     values = _yaml(read_text(file), str(file))
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected a mapping at the top, found {type(values).__name__}")
-    values = _renamed(values)
+    values = renamed_keys(values)
     for override in overrides or []:
         apply_override(values, override)
     return _with_files_beside(parse_config(values, str(file)), file.parent)
@@ -280,34 +275,6 @@ def _with_files_beside(config: RunConfig, folder: Path) -> RunConfig:
     return config
 
 
-def with_new_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A configuration whose keys have the names of `RENAMED`, and the old keys that it had.
-
-    Raises:
-        ConfigError: for a key that is there by both its names.
-    """
-    values, old_keys = dict(values), []
-    for old, new in RENAMED.items():
-        (section, name), new_name = old.split("."), new.split(".")[1]
-        if isinstance(values.get(section), dict) and name in values[section]:
-            if new_name in values[section]:
-                raise ConfigError(f"{old} is the old name of {new}: give one of the two")
-            values[section] = {new_name if key == name else key: value for key, value in values[section].items()}
-            old_keys.append(old)
-    return values, old_keys
-
-
-def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    values, old_keys = with_new_keys(values)
-    for key in old_keys:
-        _warn_of_old_key(key)
-    return values
-
-
-def _warn_of_old_key(key: str) -> None:
-    warnings.warn(f"the configuration key {key} is now called {RENAMED[key]}", FutureWarning, stacklevel=2)
-
-
 def _yaml(text: str, where: str) -> Any:
     try:
         return load_yaml(text)
@@ -321,7 +288,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ConfigError(f"--set: the form is A.B=VALUE, got {override!r}")
     if key in RENAMED:
-        _warn_of_old_key(key)
+        warn_of_old_key(key)
     *parents, last = RENAMED.get(key, key).split(".")
     node: Any = values
     for part in parents:
@@ -357,7 +324,7 @@ def _position(node: list[Any], part: str, key: str) -> int:
 def parse_config(values: dict[str, Any], where: str = "config") -> RunConfig:
     """Check a dictionary; raises ConfigError that lists every problem with its dotted key."""
     try:
-        return RunConfig.model_validate(_renamed(values))
+        return RunConfig.model_validate(renamed_keys(values))
     except ValidationError as error:
         lines = [_problem(dict(entry)) for entry in error.errors()]
         raise ConfigError(f"{where}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error

@@ -33,6 +33,8 @@ CALLED_FROM_OUTSIDE = {
     "vrm.core.disagreement.pair_votes_over_draws": EQUATION,
     "vrm.core.disagreement.vote_patterns": EQUATION,
     "vrm.core.predictive.probit_probability": EQUATION,
+    "vrm.data.spans.SpanStream.readable": "io.BufferedReader reads through it",
+    "vrm.data.spans.SpanStream.readinto": "io.BufferedReader reads through it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.initialize_weights": "transformers fills weights with it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
     "vrm.serve.bodies.JsonRoute.get_route_handler": "FastAPI asks a route for it",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vrm.choices import Tuning
-from vrm.config import with_new_keys
 from vrm.export.directory import hub_name
 from vrm.export.markdown import NONE, UNKNOWN, names, share, table
+from vrm.renamed import with_new_keys
 from vrm.results import RowCounts, RunDocument
 from vrm.results.formats import plural
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vrm.config import RunConfig, parse_config, with_new_keys
+from vrm.config import RunConfig, parse_config
 from vrm.errors import ConfigError
 from vrm.files import write_text
+from vrm.renamed import with_new_keys
 from vrm.results import from_json, read_object
 from vrm.results.run import RunDocument
 

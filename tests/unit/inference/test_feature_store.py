@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from vrm.errors import DataError
 from vrm.data.content_keys import KEY_BYTES, content_key
+from vrm.errors import DataError
 from vrm.inference.feature_store import FeatureStore
 
 WIDTH = 3
