@@ -272,7 +272,7 @@ class RunningServer:
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., Any]:
-    """serve(directory, on_overlong="truncate", **ServeSettings fields): a context manager around a `RunningServer`."""
+    """with serve(directory, on_overlong=, raters=, explored=, **ServeSettings fields) as server: a `RunningServer`."""
     import uvicorn
 
     from vrm.inference.engine import RewardEngine
@@ -283,12 +283,15 @@ def serve() -> Callable[..., Any]:
     from vrm.serve.settings import ServeSettings
 
     @contextmanager
-    def serve(directory: Path, on_overlong: str = "truncate", **settings: Any) -> Iterator[RunningServer]:
+    def serve(
+        directory: Path, on_overlong: str = "truncate", raters: Any = None, explored: Any = None, **settings: Any
+    ) -> Iterator[RunningServer]:
         options = ExtractionOptions(precision="float32")
         engine = RewardEngine.from_pretrained(directory, options=options, on_overlong=on_overlong)
+        engine.raters = raters or engine.raters
         service = Service(engine, ServeSettings(name="tiny", **settings))
         bound = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None, access_log=False))
+        server = uvicorn.Server(uvicorn.Config(create_app(service, explored), log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         running = RunningServer(url_of(bound), service, server, thread)

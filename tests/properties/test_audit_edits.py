@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrm.audit.edits import EDITS, EditContext
-from vrm.audit.units import join_units, split_units
+from vrm.data.units import join_units, split_units
 
 SENTENCES = st.sampled_from(
     [

@@ -13,8 +13,8 @@ from hashlib import blake2b
 from random import Random
 from types import MappingProxyType
 
-from vrm.audit.units import BULLET, CODE, OPEN_CODE, SENTENCE, STEP, Unit, join_units, paragraphs, split_units
 from vrm.audit.wording import CONFIDENCE, EMOJI, EXPERTISE, FLATTERY, HEADINGS, PADDING
+from vrm.data.units import BULLET, CODE, OPEN_CODE, SENTENCE, STEP, Unit, join_units, paragraphs, split_units
 from vrm.errors import ConfigError
 from vrm.measures import StyleMeasure
 from vrm.results import EditKind

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
-from vrm.errors import CannotFollowError, CheckpointError, ConfigError
+from vrm.errors import CannotFollowError, CheckpointError, ConfigError, MissingExtraError
 from vrm.model_files import (
     ADAPTER,
     CONFIG,
@@ -38,6 +39,13 @@ def check_arguments(*models: str, sources: Iterable[str] = (), device: str = "au
         check_model(model)
     check_device(device)
     check_sources(sources)
+
+
+def check_server_installed(command: str) -> None:
+    """Raise MissingExtraError where the packages of the server are not there."""
+    for package in ("fastapi", "uvicorn", "prometheus_client", "markdown_it"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "serve", command)
 
 
 def check_sources(sources: Iterable[str]) -> None:

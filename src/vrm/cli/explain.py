@@ -29,6 +29,10 @@ _Line = Annotated[
     int | None, typer.Option("--line", min=1, metavar="N", help="Line (or row) of INPUT; default: its first.")
 ]
 
+_Sentences = Annotated[
+    bool, typer.Option("--sentences", help="Also judge each completion without each of its sentences: which did it?")
+]
+
 
 def explain(
     model: options.ModelArgument,
@@ -41,6 +45,7 @@ def explain(
     rater: options.RaterOption = None,
     recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
+    sentences: _Sentences = False,
     as_json: options.JsonFlag = False,
     on_overlong: options.OverlongOption = OnOverlong.TRUNCATE,
     precision: options.PrecisionOption = Precision.FLOAT32,
@@ -51,7 +56,7 @@ def explain(
 
     Prints the objective weights that the prompt calls for, what each completion scores on them, rewards with intervals,
     the probability that one completion beats another and the largest reasons for it, where the uncertainty comes from,
-    and what can be read into the weights.
+    and what can be read into the weights. `vrm explore` shows the same in a browser, where sliders change it.
     """
     require_stdout("send it to a file")
     _check_arguments(source, prompt, completion, line)
@@ -68,8 +73,9 @@ def explain(
     )
     from vrm.cli.explanation_view import print_explanation
     from vrm.inference.explain import explain as explain_judgment
+    from vrm.inference.sentences import explain_with_sentences
 
-    explanation = explain_judgment(engine, judgment)
+    explanation = explain_with_sentences(engine, judgment) if sentences else explain_judgment(engine, judgment)
     explanation = replace(explanation, notes=(*notes, *explanation.notes))
     if as_json:
         print_json(json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=2))

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from vrm.cli.sentences_view import sentences_table
 from vrm.wire.explanation import (
     QUESTIONS,
     CompletionReport,
@@ -113,6 +114,9 @@ class _View:
             yield "Comparisons", Group(*self._pairs())
         elif self._has_weights and explained.completions[0].uncertainty is not None:
             yield "Where the reward's uncertainty comes from", self._shares(explained.completions[0].uncertainty)
+        if explained.sentences is not None:
+            cells = max(min(self.console.width - 60, 30), 10)
+            yield "What each sentence adds to the reward", sentences_table(explained.sentences, cells, self.marks.block)
         yield "What can be read into this", self._statements()
 
     def _interval_words(self) -> str:

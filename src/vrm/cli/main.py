@@ -63,6 +63,7 @@ _ENTRIES = (
     Entry("compare", "Compare two models on the same judgments, pair by pair."),
     Entry("score", "Write rewards for a file of prompts and completions."),
     Entry("explain", "Show why a model prefers one completion to another."),
+    Entry("explore", "Open a page that shows why, and turns the knobs: weights, raters, sentences."),
     Entry("adapt", "Learn from a few comparisons how a rater or group judges otherwise."),
     Entry("audit", "Try edits of completions that should not pay, and see whether they do."),
     Entry("certify", "Bound how often the head of a run can be wrong on new prompts."),

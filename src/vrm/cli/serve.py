@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +10,9 @@ import typer
 
 from vrm.choices import LogLevel, OnOverlongServed, Precision
 from vrm.cli import options
-from vrm.cli.checks import check_arguments
+from vrm.cli.checks import check_arguments, check_server_installed
 from vrm.cli.console import note
-from vrm.errors import ConfigError, MissingExtraError
+from vrm.errors import ConfigError
 from vrm.user_files import read_text
 from vrm.wire import TOKEN_VARIABLE
 
@@ -90,15 +89,17 @@ def serve(
 
     One process batches across requests. It speaks a native API (`POST /v1/score`, `POST /v1/explain`; `vrm.client` is
     the Python client), OpenRLHF's `/get_reward`, slime's `/slime/reward`, and vLLM's `/classify`, `/pooling` and
-    `/score`. The page `/docs` describes them. SIGINT and SIGTERM end it after it has answered what it accepted.
+    `/score`. The page `/docs` describes them. At `/explore` a browser shows why the model prefers what it prefers, and
+    what changes that. SIGINT and SIGTERM end it after it has answered what it accepted.
     """
-    _check_installed()
+    check_server_installed("vrm serve")
     check_arguments(model, device=device)
     token = _token(token_file)
     from vrm.serve.settings import ServeSettings
 
     settings = ServeSettings(
         name=name or options.short_name(model),
+        source=model,
         queue_delay=queue_delay / 1e3,
         batch_tokens=token_budget,
         max_queue_texts=max_queue,
@@ -134,15 +135,9 @@ def _run(
     if address[0] not in _LOOPBACK and settings.token is None:
         note(f"warning: {address[0]} may be reached from elsewhere, and no token is asked for; see --token-file")
     url = url_of(bound) + settings.root_path
-    note(f"serving {settings.name} on {url} (its routes: {url}/docs); Ctrl-C ends it")
+    note(f"serving {settings.name} on {url} (its routes: {url}/docs, the explorer: {url}/explore); Ctrl-C ends it")
     answered = serve_forever(service, bound, log_level)
     note("stopped; " + ("everything that was accepted has been answered" if answered else "open requests were dropped"))
-
-
-def _check_installed() -> None:
-    for package in ("fastapi", "uvicorn", "prometheus_client", "markdown_it"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "serve", "vrm serve")
 
 
 def _token(file: Path | None) -> str | None:

@@ -101,14 +101,26 @@ class ScoreOptions(JudgmentOptions, total=False):
     probabilities: bool | None
 
 
+class ExplainOptions(JudgmentOptions, total=False):
+    """What an explanation may be asked with besides.
+
+    Attributes:
+        sentences: True adds what each sentence of a completion adds to its reward.
+        posterior: True adds the distributions, from which rewards under any steering follow without the server.
+    """
+
+    sentences: bool | None
+    posterior: bool | None
+
+
 def score_call(prompt: Text, completions: Sequence[Text], options: ScoreOptions) -> Call[ScoreResponse]:
     """Rewards of the completions of a prompt."""
     return Call("POST", "/v1/score", ScoreResponse, _body(prompt, completions, options, ScoreOptions))
 
 
-def explain_call(prompt: Text, completions: Sequence[Text], options: JudgmentOptions) -> Call[ExplainResponse]:
+def explain_call(prompt: Text, completions: Sequence[Text], options: ExplainOptions) -> Call[ExplainResponse]:
     """Why one completion is preferred to another."""
-    return Call("POST", "/v1/explain", ExplainResponse, _body(prompt, completions, options, JudgmentOptions))
+    return Call("POST", "/v1/explain", ExplainResponse, _body(prompt, completions, options, ExplainOptions))
 
 
 VERSION_CALL = Call("GET", "/version", VersionResponse)

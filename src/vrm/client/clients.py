@@ -46,9 +46,9 @@ class Client(calls.Connection[httpx2.Client, httpx2.BaseTransport]):
         return self.send(calls.score_call(prompt, completions, options))
 
     def explain(
-        self, prompt: Text, completions: Sequence[Text], **options: Unpack[calls.JudgmentOptions]
+        self, prompt: Text, completions: Sequence[Text], **options: Unpack[calls.ExplainOptions]
     ) -> ExplainResponse:
-        """Why one completion is preferred to another; arguments and errors as for `score`."""
+        """Why one completion is preferred to another; options of `ExplainOptions`, errors as for `score`."""
         return self.send(calls.explain_call(prompt, completions, options))
 
     def version(self) -> VersionResponse:
@@ -95,9 +95,9 @@ class AsyncClient(calls.Connection[httpx2.AsyncClient, httpx2.AsyncBaseTransport
         return await self.send(calls.score_call(prompt, completions, options))
 
     async def explain(
-        self, prompt: Text, completions: Sequence[Text], **options: Unpack[calls.JudgmentOptions]
+        self, prompt: Text, completions: Sequence[Text], **options: Unpack[calls.ExplainOptions]
     ) -> ExplainResponse:
-        """Why one completion is preferred to another; arguments and errors as for `score`."""
+        """Why one completion is preferred to another; options of `ExplainOptions`, errors as for `score`."""
         return await self.send(calls.explain_call(prompt, completions, options))
 
     async def version(self) -> VersionResponse:

@@ -288,28 +288,65 @@ def dirichlet_draws(concentration: Tensor, num_draws: int, seed: int = 0) -> Ten
     Returns:
         Draws; NaN for a row whose concentration is not finite.
     """
-    generator = torch.Generator().manual_seed(seed)
-    shape = torch.Size([num_draws, concentration.shape[-1]])
-    log_gamma = _log_gamma_draws(concentration + SHAPE_BOOST, shape, generator)
-    for step in range(SHAPE_BOOST):
-        log_uniform = torch.rand(shape, generator=generator, dtype=torch.float64).log().unsqueeze(1)
-        log_gamma = log_gamma + log_uniform / (concentration + step)
+    noise = DrawNoise(num_draws, concentration.shape[-1], seed)
+    log_gamma = _log_gamma_draws(concentration + SHAPE_BOOST, noise)
+    for step, log_uniform in enumerate(noise.boosts()):
+        log_gamma = log_gamma + log_uniform.unsqueeze(1) / (concentration + step)
     return log_gamma.softmax(-1)
 
 
-def _log_gamma_draws(alpha: Tensor, shape: torch.Size, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class DrawNoise:
+    """The random numbers behind the draws of `dirichlet_draws`, the same for every concentration; float64.
+
+    Attributes:
+        num_draws: draws a row.
+        num_objectives: entries of a draw.
+        seed: of the private generator.
+    """
+
+    num_draws: int
+    num_objectives: int
+    seed: int = 0
+
+    @property
+    def _shape(self) -> torch.Size:
+        return torch.Size([self.num_draws, self.num_objectives])
+
+    def _generators(self) -> tuple[torch.Generator, torch.Generator]:
+        # A private child generator: the number of trials depends on the batch, the boosts must not.
+        generator = torch.Generator().manual_seed(self.seed)
+        child = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        return generator, child
+
+    def boosts(self) -> list[Tensor]:
+        """log U of each step from shape alpha + 4 down to alpha, `SHAPE_BOOST` of (num_draws, num_objectives)."""
+        generator, _ = self._generators()
+        return [_log_uniform(self._shape, generator) for _ in range(SHAPE_BOOST)]
+
+    def trials(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The normal and the log U of each proposal, (num_draws, num_objectives); endless."""
+        _, child = self._generators()
+        while True:
+            normal = torch.randn(self._shape, generator=child, dtype=torch.float64)
+            yield normal, _log_uniform(self._shape, child)
+
+
+def _log_uniform(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=torch.float64).log()
+
+
+def _log_gamma_draws(alpha: Tensor, noise: DrawNoise) -> Tensor:
     """log Gamma(alpha) for alpha > 1: the first accepted proposal of each entry, (num_draws, batch, num_objectives)."""
-    # A private child generator: the number of trials depends on the batch, later draws must not.
-    child = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
     offset = alpha - 1.0 / 3.0
     scale = (9.0 * offset).rsqrt()
     # A concentration that is not finite accepts no draw: its row is NaN from the start.
     finite = torch.isfinite(alpha)
-    result = torch.where(finite, 0.0, torch.nan).to(torch.float64).expand(shape[0], *alpha.shape)
+    result = torch.where(finite, 0.0, torch.nan).to(torch.float64).expand(noise.num_draws, *alpha.shape)
     pending = finite.expand(result.shape)
+    trials = noise.trials()
     while bool(pending.any()):
-        normal = torch.randn(shape, generator=child, dtype=torch.float64).unsqueeze(1)
-        log_uniform = torch.rand(shape, generator=child, dtype=torch.float64).log().unsqueeze(1)
+        normal, log_uniform = (values.unsqueeze(1) for values in next(trials))
         root = 1.0 + scale * normal
         log_cube = 3.0 * root.clamp_min(1e-3).log()
         bound = 0.5 * normal.square() + offset * (1.0 - root.pow(3) + log_cube)

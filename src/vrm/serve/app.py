@@ -17,6 +17,7 @@ from vrm import __version__
 from vrm.errors import NumericsError
 from vrm.serve.docs import CONTENT_SECURITY_POLICY, docs_page
 from vrm.serve.errors import RequestError, error_response, invalid_body, plain_error
+from vrm.serve.explorer import SECOND, Explored, add_explorer_page, explorer_router
 from vrm.serve.metrics import CONTENT_TYPE
 from vrm.serve.middleware import Gate, Observe, UnderPrefix, WithoutBody
 from vrm.serve.protocols.native import native_router
@@ -37,6 +38,7 @@ together.
 | route | for |
 |---|---|
 | `POST /v1/score`, `POST /v1/explain` | the native API; `vrm.client` is its Python client |
+| `GET /explore` | a page to see why, and to turn the knobs; it asks `/v1/explorer`, `/v1/rows` and `/v1/draws` beside |
 | `POST /get_reward` | OpenRLHF, `--reward.remote_url` |
 | `POST /slime/reward` | slime, `--rm-url` |
 | `POST /classify`, `/pooling`, `/score` | programs that read vLLM's shapes, such as verl |
@@ -54,15 +56,24 @@ class Health(BaseModel):
     status: str
 
 
-def create_app(service: Service) -> FastAPI:
-    """The ASGI application of a service, which starts and stops with it."""
+def create_app(service: Service, explored: Explored | None = None) -> FastAPI:
+    """The ASGI application of a service, which starts and stops with it.
+
+    Args:
+        service: the model and its limits.
+        explored: what the page `/explore` has beside it: a file's rows, a second model.
+    """
     config, settings = service.config, service.settings
+    explored = explored or Explored()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.batcher.start()
+        batchers = [each.batcher for _, each in explored.services(service)]
+        for batcher in batchers:
+            await batcher.start()
         yield
-        await service.batcher.stop()
+        for batcher in batchers:
+            await batcher.stop()
 
     app = FastAPI(
         title="VRM reward server",
@@ -81,6 +92,10 @@ def create_app(service: Service) -> FastAPI:
     protected = [] if settings.token is None else [Security(HTTPBearer(auto_error=False))]
     for router in (native_router, openai_router, openrlhf_router, slime_router, vllm_router):
         app.include_router(router(service), dependencies=protected)
+    app.include_router(explorer_router(service, explored), dependencies=protected)
+    if explored.second is not None:
+        app.include_router(native_router(explored.second), prefix=SECOND, dependencies=protected)
+    add_explorer_page(app)
     _add_operation(app, service)
     _add_page(app)
     _add_errors(app)

@@ -26,6 +26,9 @@ LOGGER = logging.getLogger("vrm.serve")
 OPEN_ROUTES = frozenset(("/health", "/ready"))
 """Answered without a token: orchestrators ask them, and they say nothing about the model."""
 
+OPEN_PAGE = "/explore"
+"""What files of a page begin with that is the same for every model: browsers send no token with what they open."""
+
 
 class UnderPrefix:
     """Takes requests with and without the prefix of a proxy: some proxies take it off, others leave it."""
@@ -116,9 +119,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if scope["path"].removeprefix(scope.get("root_path", "")) not in OPEN_ROUTES and not self._admits(
-            headers.get(b"authorization", b"")
-        ):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        is_open = path in OPEN_ROUTES or path == OPEN_PAGE or path.startswith(f"{OPEN_PAGE}/")
+        if not is_open and not self._admits(headers.get(b"authorization", b"")):
             message = "this server wants a token: send the header 'Authorization: Bearer TOKEN' with the right one"
             await error_response(RequestError(message, kind="unauthorized"))(scope, receive, send)
             return

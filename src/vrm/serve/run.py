@@ -6,9 +6,13 @@ import logging
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any
 
 from vrm.errors import ConfigError
 from vrm.serve.app import create_app
+from vrm.serve.explorer import Explored
 from vrm.serve.service import Service
 
 _GRACE = 10
@@ -39,13 +43,21 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve_forever(service: Service, bound: socket.socket, log_level: str = "info") -> bool:
+def serve_forever(
+    service: Service,
+    bound: socket.socket,
+    log_level: str = "info",
+    explored: Explored | None = None,
+    when_ready: Callable[[], object] | None = None,
+) -> bool:
     """Serve until SIGINT or SIGTERM, then answer what was accepted and return; a second signal ends it at once.
 
     Args:
         service: the model and its limits.
         bound: the socket to listen on.
         log_level: a `LogLevel`; `info` logs every request: its route, status and time, nothing that it said.
+        explored: what the page `/explore` has beside the model.
+        when_ready: called in a thread of its own once requests are taken.
 
     Returns:
         Whether everything that was accepted has been answered.
@@ -54,13 +66,13 @@ def serve_forever(service: Service, bound: socket.socket, log_level: str = "info
 
     _log_to_stderr(log_level)
     config = uvicorn.Config(
-        create_app(service),
+        create_app(service, explored),
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=int(service.settings.request_timeout) + _GRACE,
     )
-    server = uvicorn.Server(config)
+    server = _server(config, when_ready)
     # uvicorn raises the signal that stopped it once more, for the process's own handler; an ordered end is no failure.
     earlier = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -69,6 +81,18 @@ def serve_forever(service: Service, bound: socket.socket, log_level: str = "info
         for number, handler in earlier.items():
             signal.signal(number, handler)
     return not server.force_exit
+
+
+def _server(config: Any, when_ready: Callable[[], object] | None) -> Any:
+    import uvicorn
+
+    class Telling(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if when_ready is not None and self.started:
+                threading.Thread(target=when_ready, name="vrm-ready", daemon=True).start()
+
+    return Telling(config)
 
 
 def _log_to_stderr(level: str) -> None:

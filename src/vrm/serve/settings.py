@@ -17,6 +17,7 @@ class ServeSettings:
 
     Attributes:
         name: of the model, as answers give it.
+        source: the model as a command takes it, for commands that the page `/explore` shows; empty for the name.
         queue_delay: seconds that a request waits for others to share its batch, at most, while the model is idle.
         batch_tokens: distinct tokens of one batch; a request with more is a batch of its own.
         max_queue_texts: completions accepted and not yet answered; beyond them requests are refused (429).
@@ -24,6 +25,7 @@ class ServeSettings:
         max_body_bytes: of a request's body (413).
         max_texts: completions of one request (422).
         max_explained: completions of one request to explain (422); explanations cost more than rewards.
+        max_sentences: of the completions of one request whose sentences are left out in turn (422).
         max_characters: of one prompt, and of one completion (422).
         token: that requests must bear; None asks for none.
         root_path: path prefix under which a proxy offers the server, such as `/reward`; empty for none. Requests may
@@ -35,6 +37,7 @@ class ServeSettings:
     """
 
     name: str = "vrm"
+    source: str = ""
     queue_delay: float = 0.005
     batch_tokens: int = 8192
     max_queue_texts: int = 4096
@@ -42,6 +45,7 @@ class ServeSettings:
     max_body_bytes: int = 4 << 20
     max_texts: int = 64
     max_explained: int = 16
+    max_sentences: int = 256
     max_characters: int = 200_000
     token: str | None = None
     root_path: str = ""

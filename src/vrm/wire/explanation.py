@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vrm.choices import Identification
+from vrm.wire.sentences import CompletionSentences
 
 QUESTIONS = {
     "features": "how good is it?",
@@ -260,6 +261,7 @@ class Explanation:
         identifiability: what can be read into the weights.
         notes: remarks on this row, such as that it was cut.
         judged_as: whose judgments these are; None for the population's.
+        sentences: what each sentence of each completion adds; None where that was not asked for.
     """
 
     prompt: str
@@ -275,6 +277,7 @@ class Explanation:
     identifiability: Identifiability
     notes: tuple[str, ...] = ()
     judged_as: RaterReport | None = None
+    sentences: tuple[CompletionSentences, ...] | None = None
 
     @property
     def added_concentration(self) -> float:

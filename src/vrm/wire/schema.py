@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
 
 from vrm.choices import RewardScale, Risk, Role
 from vrm.wire.explanation import CompletionReport, Identifiability, PairReport, RaterReport, WeightReport
+from vrm.wire.posterior import PosteriorReport
+from vrm.wire.sentences import CompletionSentences
 
 AS_TEXT, AS_MESSAGES, AS_LIST = "as_text", "as_messages", "as_list"
 """Tags of the forms of texts and contents, as they stand in the places of validation errors."""
@@ -134,6 +136,15 @@ class ExplainRequest(JudgmentRequest):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
+    sentences: bool = Field(
+        False, description="Adds what each sentence adds to the reward, by judging the completion without it."
+    )
+    posterior: bool = Field(
+        False,
+        description="Adds the distributions before emphasis and leaving out: with them a program can steer on its own "
+        "side, as the page `/explore` does.",
+    )
+
 
 class Answer(BaseModel):
     """A body of an answer. Fields that a later server adds are kept by an earlier client."""
@@ -204,6 +215,10 @@ class ExplainResponse(Answer):
     identifiability: Identifiability
     notes: list[str]
     judged_as: RaterReport | None = Field(None, description="Whose judgments these are; null for anybody's.")
+    sentences: list[CompletionSentences] | None = Field(
+        None, description="Of each completion; null unless `sentences` was asked for."
+    )
+    posterior: PosteriorReport | None = Field(None, description="Null unless `posterior` was asked for.")
 
 
 class VersionResponse(Answer):

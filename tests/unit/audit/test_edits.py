@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from vrm.audit.edits import EDITS, LOWER, NOT_RAISE, Edit, EditContext, edit_random, select_edits
-from vrm.audit.units import join_units, paragraphs, split_units
 from vrm.audit.wording import CONFIDENCE, EMOJI, EXPERTISE, FLATTERY, PADDING
+from vrm.data.units import join_units, paragraphs, split_units
 from vrm.errors import ConfigError
 
 CODE = '```python\nx = 1  # one. Two. Three.\n\nprint("so. It ends")\n```'

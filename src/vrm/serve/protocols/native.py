@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from fastapi import APIRouter, Request
 
 from vrm.inference.explain import explain_row
+from vrm.inference.posterior import posterior_of
 from vrm.inference.rewards import RewardView
+from vrm.inference.sentences import LeftOut
+from vrm.inference.steering import Steering
+from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import chosen_reward, protocol_router
 from vrm.serve.service import Service
+from vrm.serve.settings import ServeSettings
 from vrm.serve.shares import Share
-from vrm.serve.texts import check_number, conversation_of
+from vrm.serve.texts import Conversation, check_number, conversation_of
 from vrm.wire.schema import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
 
 
@@ -35,9 +43,12 @@ def native_router(service: Service) -> APIRouter:
         view = service.view(emphasis=body.emphasis, without=body.without, rater=body.rater)
         check_number(body.completions, min(settings.max_explained, settings.max_texts), "completions")
         conversation = conversation_of(body, settings)
-        return await service.judge(
-            request, [conversation], lambda share: _explain_response(share, service, view), slow=True
-        )
+        items, left_out = [conversation], None
+        if body.sentences:
+            left_out = _left_out(conversation, settings)
+            items.append(replace(conversation, judgment=left_out.variants))
+        answer = partial(_explain_response, service=service, view=view, left_out=left_out, posterior=body.posterior)
+        return await service.judge(request, items, answer, slow=True)
 
     return router
 
@@ -59,6 +70,24 @@ def _score_response(share: Share, service: Service, view: RewardView, probabilit
     )
 
 
-def _explain_response(share: Share, service: Service, view: RewardView) -> ExplainResponse:
-    explanation = explain_row(share.part.steered(view.steering), 0, service.engine.model)
-    return ExplainResponse(model=service.settings.name, **vars(explanation))
+def _left_out(conversation: Conversation, settings: ServeSettings) -> LeftOut:
+    left_out = LeftOut.of(conversation.judgment)
+    if left_out.count > settings.max_sentences:
+        raise RequestError(
+            f"completions: {left_out.count:,} sentences; at most {settings.max_sentences:,} are left out in turn",
+            "completions",
+        )
+    return left_out
+
+
+def _explain_response(
+    share: Share, service: Service, view: RewardView, left_out: LeftOut | None, posterior: bool
+) -> ExplainResponse:
+    model, rater = service.engine.model, None if view.steering is None else view.steering.rater
+    steered = share.part.steered(view.steering)
+    explanation = explain_row(steered, 0, model)
+    if left_out is not None:
+        explanation = replace(explanation, sentences=left_out.effects(steered.row(1)))
+    unsteered = share.part.row(0).steered(None if rater is None else Steering({}, rater=rater))
+    report = posterior_of(unsteered, model.config) if posterior else None
+    return ExplainResponse(model=service.settings.name, posterior=report, **vars(explanation))

@@ -1,4 +1,4 @@
-"""A text in units that edits may move, drop or decorate: sentences, list items, headings, blocks of code.
+"""A text in units: sentences, list items, headings, blocks of code, which audits edit and explanations leave out.
 
 The units of a text joined again are the text, character by character, so an edit changes what it means to change and
 nothing else.
