@@ -12,6 +12,7 @@ from vrm.inference.engine import RewardEngine
 from vrm.inference.explain import explain
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.score import ScoreOptions, Scorer, ScoringRow
+from vrm.inference.sentences import explain_with_sentences
 from vrm.inference.steering import Steering
 
 PROMPT, COMPLETIONS = "how do i plan a safe city", ["very good", "no", "it is short and safe"]
@@ -89,8 +90,40 @@ def test_probabilities_are_those_of_explain(client, tiny_model_dir, steering):
 def test_explain_is_vrm_explain(client, tiny_model_dir, steering):
     expected = explain(library(tiny_model_dir, steering), Judgment(PROMPT, COMPLETIONS)).to_dict()
     answer = client.post("/v1/explain", json={"prompt": PROMPT, "completions": COMPLETIONS, **steering}).json()
-    assert answer.pop("model") == "tiny"
+    assert (answer.pop("model"), answer.pop("posterior")) == ("tiny", None)
     assert answer == close(expected, 1e-3)
+
+
+@pytest.mark.parametrize("steering", STEERINGS)
+def test_sentences_are_those_of_vrm_explain(client, tiny_model_dir, steering):
+    completions = ["Very good water. Is it safe? No.", "no"]
+    expected = explain_with_sentences(library(tiny_model_dir, steering), Judgment(PROMPT, completions)).to_dict()
+    answer = client.post(
+        "/v1/explain", json={"prompt": PROMPT, "completions": completions, "sentences": True, **steering}
+    ).json()
+    assert answer["sentences"] == close(expected["sentences"], 1e-3)
+    assert [len(entry["sentences"]) for entry in answer["sentences"]] == [3, 0]
+    assert "".join(sentence["text"] for sentence in answer["sentences"][0]["sentences"]) == completions[0]
+    assert {key: answer[key] for key in ("completions", "pairs")} == {
+        key: close(expected[key], 1e-3) for key in ("completions", "pairs")
+    }
+
+
+def test_the_posterior_is_before_steering(client, tiny_model_dir):
+    body = {"prompt": PROMPT, "completions": COMPLETIONS, "posterior": True}
+    plain = client.post("/v1/explain", json=body).json()["posterior"]
+    steered = client.post("/v1/explain", json={**body, "emphasis": {"safety": 5}, "without": ["brevity"]}).json()
+    assert steered["posterior"] == close(plain, 1e-5)
+    posteriors = library(tiny_model_dir, {}).judge([Judgment(PROMPT, COMPLETIONS)]).posteriors
+    assert plain["concentration"] == close(posteriors.weights.concentration[0].tolist(), 1e-3)
+    assert plain["loc"] == close(posteriors.features.loc[0].tolist(), 1e-3)
+
+
+def test_too_many_sentences_are_refused_before_they_are_judged(make_client):
+    body = {"prompt": PROMPT, "completions": ["Good. Bad. Ugly."], "sentences": True}
+    answer = make_client(max_sentences=2).post("/v1/explain", json=body)
+    assert answer.status_code == 422
+    assert "3 sentences; at most 2" in answer.json()["error"]["message"]
 
 
 def test_probabilities_can_be_left_out(client):
