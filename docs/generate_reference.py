@@ -46,6 +46,7 @@ MODULES = (
     "vrm.integrations.trl",
     "vrm.integrations.verl",
     "vrm.integrations.rewardbench",
+    "vrm.integrations.ray",
     "vrm.client",
     "vrm.metrics",
 )

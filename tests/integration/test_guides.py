@@ -11,7 +11,7 @@ A guide finds in that directory, beside what its own blocks leave there,
 and the environment's programs on its PATH, `vrm` as a fork of one process for all pages. Python blocks of a page see
 the names of those before them. Blocks that cannot run here (a server elsewhere, a GPU, minutes) are marked ```text or
 ```console. A page that needs an extra says so in a comment: `<!-- needs: trl, matplotlib -->` skips it where one of
-these modules is not installed.
+these modules is not installed. `<!-- slow -->` marks a page that `make test-all` runs and `make test` does not.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 NEEDS = re.compile(r"<!-- needs: (.*?) -->")
+SLOW = "<!-- slow -->"
 TIMEOUT = 120
 
 # A moment's training on a random backbone leaves the weights where they start.
@@ -133,7 +135,12 @@ def inputs(tmp_path_factory, tiny_encoder_backbone, tiny_decoder_backbone, tiny_
     return directory
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def marked(page: Path) -> Any:
+    """The page, marked as slow if it says so."""
+    return pytest.param(page, marks=[pytest.mark.slow] if SLOW in page.read_text("utf-8") else [], id=page.stem)
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
 def test_a_guide_works(page, inputs, forked_vrm, tmp_path, monkeypatch):
     for needed in NEEDS.findall(page.read_text("utf-8")):
         for module in needed.split(","):

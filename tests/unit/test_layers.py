@@ -52,6 +52,7 @@ LAZY = {
     "uvicorn": set(),
     "prometheus_client": {"serve"},
     "httpx2": {"client"},
+    "ray": set(),
 }
 
 

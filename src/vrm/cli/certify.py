@@ -137,6 +137,7 @@ def _refit_config(config: RunConfig, head: str, run: Path, folder: Path) -> RunC
 
 def _refitted(config: RunConfig, data: RunData) -> RewardEngine:
     """The engine of a head that was trained on the first half."""
+    from vrm.inference.devices import resolve_device
     from vrm.inference.engine import RewardEngine
     from vrm.inference.extraction import ExtractionOptions
     from vrm.train.run import run_training
@@ -147,7 +148,7 @@ def _refitted(config: RunConfig, data: RunData) -> RewardEngine:
     cache = config.features.cache if config.model.tuning == Tuning.FROZEN else NO_CACHE
     return RewardEngine.from_pretrained(
         result.model_dir,
-        device=options.resolve_device("auto"),
+        device=resolve_device("auto"),
         options=extraction.with_cache(cache),
         on_overlong=config.data.on_overlong,
         on_bad_rows=config.data.on_bad_rows,

@@ -11,7 +11,6 @@ import typer
 
 from vrm.choices import NO_CACHE, OnBadRows, OnOverlong, Precision, Risk
 from vrm.cli.checks import check_model, check_objectives, check_rater
-from vrm.errors import ConfigError
 from vrm.threads import use_threads
 from vrm.user_files import at_home
 
@@ -260,6 +259,7 @@ def load_engine(
     check_model(model)
     with Meter("loading", LOADING_LOG_SECONDS) as meter:
         quiet_libraries()
+        from vrm.inference.devices import resolve_device
         from vrm.inference.engine import RewardEngine
         from vrm.inference.extraction import ExtractionOptions
 
@@ -283,17 +283,3 @@ def short_name(model: str) -> str:
     """A Hub name as it is, and of a path the end alone: `run/model`, without where it lies on this machine."""
     path = Path(model)
     return "/".join(part.strip("/") for part in path.resolve().parts[-2:]) if path.exists() else model
-
-
-def resolve_device(device: str) -> str:
-    """`auto` to cuda, mps or cpu, whichever is there first; ConfigError for a device that is not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {device!r} cannot be used: {reason}. Use auto, cpu, cuda, cuda:1, mps") from None
-    return device

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from vrm.choices import OnBadRows, OnOverlong, Precision, RewardScale
 from vrm.cli import options
 from vrm.cli.checks import check_arguments
-from vrm.cli.console import LOG_EVERY_SECONDS, Meter, note
+from vrm.cli.console import LOADING_LOG_SECONDS, LOG_EVERY_SECONDS, Meter, note
 from vrm.cli.streams import require_stdout
 from vrm.data.validation import RecipeCounts
 from vrm.errors import ConfigError
@@ -19,8 +21,23 @@ from vrm.files import holds_something
 
 if TYPE_CHECKING:
     from vrm.data.load import Source
-    from vrm.inference.score import Scorer
+    from vrm.data.tokenized import OverlongReport
+    from vrm.inference.score import ScoreCounts, ScoreOptions
     from vrm.inference.score_output import ScoreSink
+
+
+class RowScorer(Protocol):
+    """`vrm.inference.Scorer`, or what stands in its place."""
+
+    counts: ScoreCounts
+
+    @property
+    def report(self) -> OverlongReport:
+        """Counts of the rows over the limit of tokens."""
+
+    def windows(self, source: Source, skip: int = 0, recipe: RecipeCounts | None = None) -> Iterator[list[dict]]:
+        """Output rows of a source, in lists."""
+
 
 _Input = Annotated[
     str,
@@ -57,6 +74,19 @@ _BadRows = Annotated[
 _Budget = Annotated[
     int, typer.Option("--token-budget", min=1, metavar="N", help="Token positions of one batch, padding included.")
 ]
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Let the workers of a Ray cluster score: `local` for processes on this machine, `auto` for the cluster "
+        "that it is a node of, or HOST:PORT.",
+    ),
+]
+_Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Of --ray. Default: one a GPU, or one for --threads cores."),
+]
 
 
 def score(
@@ -80,6 +110,8 @@ def score(
     token_budget: _Budget = 8192,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    ray: _Ray = None,
+    workers: _Workers = None,
 ) -> None:
     """Write rewards for a file of prompts and completions: one JSON row for each input row, in order.
 
@@ -97,44 +129,76 @@ def score(
     from vrm.data.load import check_mapped
 
     check_mapped(rows)
-    from vrm.inference.score import ScoreOptions, Scorer
+    from vrm.inference.score import ScoreOptions
 
     wanted = ScoreOptions(reward_scale, kappa, tuple(keep or ()), on_bad_rows, risk=risk, beta=beta)
-    engine = options.load_engine(
-        model,
-        device=device,
-        precision=precision,
-        on_overlong=on_overlong,
-        steering=options.steering(emphasize, without, rater),
-        token_budget=token_budget,
-    )
-    _write(Scorer(engine, wanted), rows, output, overwrite)
+    how: dict[str, Any] = {"precision": precision, "on_overlong": on_overlong, "token_budget": token_budget}
+    how["steering"] = options.steering(emphasize, without, rater)
+    if ray is not None:
+        _score_on_cluster(Cluster(ray, workers, threads, device), model, how, wanted, (rows, output, overwrite))
+        return
+    if workers is not None:
+        raise typer.BadParameter("workers are of a Ray cluster; give --ray too", param_hint="--workers")
+    from vrm.inference.score import Scorer
+    from vrm.inference.score_output import reward_settings
+
+    scorer = Scorer(options.load_engine(model, device=device, **how), wanted)
+    _write(scorer, lambda: reward_settings(scorer), rows, output, overwrite)
 
 
-def _write(scorer: Scorer, rows: Source, output: str | None, overwrite: bool) -> None:
+def _write(
+    scorer: RowScorer, settings: Callable[[], Mapping[str, Any]], rows: Source, output: str | None, overwrite: bool
+) -> None:
     """Score the rows into the output, and say on stderr what was done."""
-    from vrm.inference.score import read_scoring_rows
     from vrm.inference.score_output import open_sink, scoring_settings, write_scores
 
-    source = str(rows.path)
-    sink = open_sink(output, lambda: scoring_settings(scorer, source, rows.mapping, rows.recipe), overwrite)
+    sink = open_sink(output, lambda: scoring_settings(settings(), rows), overwrite)
     if sink.rows_done:
         note(f"continuing {output} after its {sink.rows_done:,} rows")
     run = _Run(scorer, sink, output)
     with Meter("scoring", LOG_EVERY_SECONDS) as meter:
         try:
-            given = read_scoring_rows(rows, counts=run.recipe)
-            write_scores(scorer, given, sink, lambda _: meter.update(run.rate()))
+            windows = scorer.windows(rows, sink.rows_done, run.recipe)
+            write_scores(windows, sink, lambda: meter.update(run.rate()))
         except BaseException:
             run.explain_stop()
             raise
     note(run.summary())
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """`--ray`, `--workers`, `--threads` and `--device`."""
+
+    address: str
+    workers: int | None
+    threads: int | None
+    device: str
+
+
+def _score_on_cluster(
+    cluster: Cluster,
+    model: str,
+    how: Mapping[str, Any],
+    wanted: ScoreOptions,
+    task: tuple[Source, str | None, bool],
+) -> None:
+    from vrm.integrations.ray import RayScorer, WorkerSettings, ray_workers
+    from vrm.integrations.ray.scoring import check_readable
+
+    check_readable(task[0])
+    with ray_workers(cluster.address, cluster.workers, cluster.threads, cluster.device) as workers:
+        with Meter("loading", LOADING_LOG_SECONDS) as meter:
+            meter.update(model)
+            scorer = RayScorer(workers, WorkerSettings(model, **how), wanted)
+        note(f"scoring with {_count(workers.count, 'worker')} on {workers.device}")
+        _write(scorer, lambda: scorer.settings, *task)
+
+
 class _Run:
     """What a run says about itself on stderr."""
 
-    def __init__(self, scorer: Scorer, sink: ScoreSink, output: str | None) -> None:
+    def __init__(self, scorer: RowScorer, sink: ScoreSink, output: str | None) -> None:
         self._scorer, self._sink, self._output = scorer, sink, output
         self._earlier = sink.rows_done
         self._start = time.monotonic()
@@ -148,7 +212,7 @@ class _Run:
 
     def summary(self) -> str:
         """The last words of a run that came to its end."""
-        counts, report = self._scorer.counts, self._scorer.engine.report
+        counts, report = self._scorer.counts, self._scorer.report
         lines = [f"wrote {self.rate()}" + (f" -> {self._output}" if self._output else "")]
         if self._earlier:
             lines[0] += f" ({_count(self._earlier, 'row')} were there before)"

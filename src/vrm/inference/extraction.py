@@ -233,10 +233,10 @@ class FeatureExtractor:
         self.options = self.options.spilling
         return self._open(self.options.cache)
 
-    def _open(self, cache: str | None) -> FeatureStore:
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that features depend on beside their tokens, by which a cache keeps them apart."""
         config = self.model.config
-        if cache is None:
-            return FeatureStore(config.feature_size)
         fingerprint = {
             "backbone": self.backbone_sha256,
             "settings": backbone_settings(config),
@@ -247,7 +247,10 @@ class FeatureExtractor:
         if self.device.type != "cpu":
             # The same weights, but products of another device.
             fingerprint["device"] = self.device.type
-        return FeatureStore(config.feature_size, cache, fingerprint)
+        return fingerprint
+
+    def _open(self, cache: str | None) -> FeatureStore:
+        return FeatureStore(self.model.config.feature_size, cache, None if cache is None else self.fingerprint)
 
     def table(self, items: Sequence[TokenizedJudgment], progress: Progress | None = None) -> FeatureTable:
         """Features of tokenized judgments; computes what the store does not hold."""

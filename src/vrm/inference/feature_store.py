@@ -76,6 +76,11 @@ class FeatureStore:
         """Those keys that the store does not hold yet."""
         return {key for key in keys if key not in self._index}
 
+    @property
+    def keys(self) -> list[bytes]:
+        """All keys, in the order of their rows."""
+        return list(self._index)
+
     def rows_of(self, keys: Sequence[bytes]) -> NDArray[np.int64]:
         """Row numbers of keys, all of which the store must hold."""
         return np.fromiter((self._index[key] for key in keys), dtype=np.int64, count=len(keys))

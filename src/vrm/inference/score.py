@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import Any
 
 from vrm.choices import OnBadRows
@@ -32,9 +33,9 @@ from vrm.data.parse import parse_scoring_row
 from vrm.data.problems import InvalidRowError
 from vrm.data.readers import locate
 from vrm.data.schema import Judgment
-from vrm.data.tokenized import TokenizedJudgment
+from vrm.data.tokenized import OverlongReport, TokenizedJudgment
 from vrm.data.validation import RecipeCounts
-from vrm.errors import VrmError, check_choice
+from vrm.errors import DataError, VrmError, check_choice
 from vrm.inference.ahead import ahead
 from vrm.inference.engine import RewardEngine
 from vrm.inference.reward_choice import RewardChoice
@@ -89,6 +90,11 @@ class ScoreCounts:
     def rows(self) -> int:
         """Number of output rows."""
         return self.scored + self.unreadable + self.dropped
+
+    def add(self, other: ScoreCounts) -> None:
+        """Add the counts of other rows."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 def read_scoring_rows(
@@ -149,6 +155,11 @@ class Scorer:
     def __post_init__(self) -> None:
         self.view = RewardView(self.engine.model.config, self.options)
 
+    @property
+    def report(self) -> OverlongReport:
+        """Counts of the rows over the model's limit of tokens."""
+        return self.engine.report
+
     def stream(self, rows: Iterable[ScoringRow], window_texts: int = WINDOW_TEXTS) -> Iterator[list[dict[str, Any]]]:
         """Output rows, in lists; no more than one window of `window_texts` texts is held at any time.
 
@@ -156,11 +167,27 @@ class Scorer:
             InvalidRowError, OverlongError: at a bad row where the options say so, after the rows before it.
             NumericsError: if a reward is not finite.
         """
-        for prepared, stop in ahead(self._prepare(window) for window in _windows(rows, window_texts)):
+        for prepared, stop in ahead(self._prepare(window) for window in windows_of(rows, window_texts)):
             if prepared:
                 yield self._score(prepared)
             if stop is not None:
                 raise stop
+
+    def windows(
+        self, source: Source, skip: int = 0, recipe: RecipeCounts | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Output rows of a source, in lists.
+
+        Args:
+            source: the input.
+            skip: rows at its beginning that are left out, since an earlier run has written them.
+            recipe: what the source's recipe does is counted here.
+
+        Raises:
+            DataError: the source does not exist, or has fewer rows than are to be skipped.
+            InvalidRowError, OverlongError, NumericsError: as of `stream`.
+        """
+        return self.stream(rows_after(skip, read_scoring_rows(source, counts=recipe)))
 
     def _prepare(self, window: Sequence[ScoringRow]) -> tuple[list[_Prepared], VrmError | None]:
         prepared: list[_Prepared] = []
@@ -214,7 +241,16 @@ class Scorer:
         return output
 
 
-def _windows(rows: Iterable[ScoringRow], max_texts: int) -> Iterator[list[ScoringRow]]:
+def rows_after(skip: int, rows: Iterable[ScoringRow]) -> Iterator[ScoringRow]:
+    """The rows after the first ones, which an output holds already; DataError if there are not so many."""
+    iterator = iter(rows)
+    skipped = sum(1 for _ in islice(iterator, skip))
+    if skipped < skip:
+        raise DataError(f"the output holds {skip} rows, the input only {skipped}: it is another input")
+    yield from iterator
+
+
+def windows_of(rows: Iterable[ScoringRow], max_texts: int = WINDOW_TEXTS) -> Iterator[list[ScoringRow]]:
     """Lists of consecutive rows with `max_texts` completions or a little more; an unreadable row counts as one."""
     window: list[ScoringRow] = []
     texts = 0

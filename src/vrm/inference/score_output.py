@@ -9,19 +9,19 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
 from vrm import __version__
+from vrm.data.load import Source
 from vrm.data.readers import locate
 from vrm.errors import DataError
 from vrm.files import write_text, writing
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import resolve_precision
-from vrm.inference.score import ScoreCounts, Scorer, ScoringRow
+from vrm.inference.score import Scorer
 from vrm.model.checkpoint import tensors_sha256, tokenizer_sha256
 
 STANDARD_STREAM = "-"
@@ -162,28 +162,20 @@ def open_sink(path: str | None, settings: Callable[[], Mapping[str, Any]], overw
 
 
 def write_scores(
-    scorer: Scorer, rows: Iterable[ScoringRow], sink: ScoreSink, progress: Callable[[ScoreCounts], object] | None = None
+    windows: Iterable[Sequence[Mapping[str, Any]]], sink: ScoreSink, progress: Callable[[], object] | None = None
 ) -> None:
-    """Score rows into a sink, after those that it holds already.
+    """Write output rows to a sink.
 
     Args:
-        scorer: its counts are of this run alone.
-        rows: the whole input, from its beginning.
+        windows: output rows in lists, those that the sink holds already left out (`Scorer.windows`).
         sink: closed at the end, whatever happens.
         progress: called after each window.
-
-    Raises:
-        DataError: if the input has fewer rows than the sink holds.
     """
-    iterator, earlier = iter(rows), sink.rows_done
     try:
-        skipped = sum(1 for _ in islice(iterator, earlier))
-        if skipped < earlier:
-            raise DataError(f"the output holds {earlier} rows, the input only {skipped}: it is another input")
-        for window in scorer.stream(iterator):
+        for window in windows:
             sink.write(window)
             if progress is not None:
-                progress(scorer.counts)
+                progress()
         sink.complete()
     finally:
         sink.close()
@@ -225,19 +217,29 @@ def _complete_members(file: BinaryIO) -> tuple[int, int]:
     return count, end
 
 
-def scoring_settings(
-    scorer: Scorer, source: str, mapping: Mapping[str, str] | None = None, recipe: str | None = None
-) -> dict[str, Any]:
-    """Everything that the output rows depend on, for `ScoreFile`. `on_bad_rows` may change between runs."""
+def scoring_settings(rewards: Mapping[str, Any], rows: Source) -> dict[str, Any]:
+    """Everything that the output rows depend on, for `ScoreFile`. `on_bad_rows` may change between runs.
+
+    Args:
+        rewards: of `reward_settings`.
+        rows: the input.
+    """
+    return {
+        **rewards,
+        "input": source_fingerprint(str(rows.path)),
+        "columns": dict(rows.mapping or {}),
+        **({} if rows.recipe is None else {"recipe": rows.recipe}),
+    }
+
+
+def reward_settings(scorer: Scorer) -> dict[str, Any]:
+    """The part of `scoring_settings` that comes from the model and how it is asked."""
     engine, options = scorer.engine, scorer.options
     steering = engine.steering
     device = next(engine.model.parameters()).device
     return {
         "version": __version__,
         "model": model_fingerprint(engine),
-        "input": source_fingerprint(source),
-        "columns": dict(mapping or {}),
-        **({} if recipe is None else {"recipe": recipe}),
         "reward_scale": scorer.view.reward_scale,
         "kappa": options.kappa,
         **({} if options.beta is None else {"beta": options.beta}),

@@ -8,6 +8,7 @@ import typer
 from vrm.cli import options
 from vrm.errors import CheckpointError, ConfigError
 from vrm.inference import extraction
+from vrm.inference.devices import resolve_device
 from vrm.inference.steering import Steering
 
 
@@ -34,10 +35,10 @@ def test_steering():
 
 
 def test_devices():
-    assert options.resolve_device("cpu") == "cpu"
-    assert options.resolve_device("auto") in ("cpu", "cuda", "mps")
+    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("auto") in ("cpu", "cuda", "mps")
     with pytest.raises(ConfigError, match="abacus"):
-        options.resolve_device("abacus")
+        resolve_device("abacus")
 
 
 def load(model: str, **kwargs):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vrm.data.load import Source
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError, NumericsError, OverlongError, RowError
 from vrm.inference.engine import RewardEngine
@@ -20,6 +21,7 @@ from vrm.inference.score_output import (
     ScoreFile,
     encode_row,
     model_fingerprint,
+    reward_settings,
     scoring_settings,
     source_fingerprint,
     write_scores,
@@ -290,10 +292,12 @@ def test_a_missing_directory_is_named(tmp_path):
 
 
 def test_an_input_shorter_than_the_output_is_an_error(engine, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "a", "completion": "b"}\n' * 2)
     sink = ScoreFile(tmp_path / "out.jsonl", SETTINGS)
     sink.write(ROWS)
     with pytest.raises(DataError, match="only 2"):
-        write_scores(Scorer(engine), some_rows(2), sink)
+        write_scores(Scorer(engine).windows(Source(source), sink.rows_done), sink)
 
 
 def test_settings_tell_models_inputs_and_options_apart(tiny_model_dir, make_tiny_model, tmp_path):
@@ -301,7 +305,7 @@ def test_settings_tell_models_inputs_and_options_apart(tiny_model_dir, make_tiny
     path.write_text('{"prompt": "a"}\n')
 
     def settings(engine: RewardEngine, **options) -> dict:
-        return scoring_settings(Scorer(engine, ScoreOptions(**options)), str(path))
+        return scoring_settings(reward_settings(Scorer(engine, ScoreOptions(**options))), Source(path))
 
     first = settings(engine_of(tiny_model_dir))
     assert first == settings(engine_of(tiny_model_dir))
