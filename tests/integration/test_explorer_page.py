@@ -188,6 +188,17 @@ def test_rows_are_browsed_and_a_link_holds_the_state(open_page, url):
     assert not other.get_by_label("Use safety", exact=True).is_checked()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_has_nothing_to_complain_of(open_page, url, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra `dev`)")
+    page = open_page(url, color_scheme=scheme)
+    write(page, PROMPT, COMPLETIONS)
+    settled(page, lambda: page.get_by_role("button", name="Leave out each sentence").click())
+    page.wait_for_selector(".sentence")
+    found = axe.Axe().run(page).response["violations"]
+    assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found] == []
+
+
 def test_a_narrow_screen_needs_no_sideways_scrolling(open_page, url):
     page = open_page(url, viewport={"width": 390, "height": 800})
     write(page, PROMPT + "x" * 300, COMPLETIONS)

@@ -13,6 +13,7 @@ from vrm.cli import options
 from vrm.cli.checks import check_arguments
 from vrm.cli.console import print_json, results
 from vrm.cli.streams import require_stdout
+from vrm.wire.explanation import THE_CHOSEN
 
 if TYPE_CHECKING:
     from vrm.data.load import Source
@@ -114,6 +115,5 @@ def _row(source: Source, line: int | None) -> tuple[Judgment, tuple[str, ...]]:
         if row.judgment is None:
             assert row.error is not None
             raise row.error
-        is_pair = row.columns.get((source.mapping or {}).get("chosen", "chosen")) is not None
-        return row.judgment, ("A is the row's chosen completion, B its rejected one.",) if is_pair else ()
+        return row.judgment, (THE_CHOSEN,) if row.is_pair(source.mapping) else ()
     raise DataError(f"{source.path}: there is no row at line {line}" if line else f"{source.path}: there is no row")

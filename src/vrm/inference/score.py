@@ -75,6 +75,10 @@ class ScoringRow:
     judgment: Judgment | None = None
     error: InvalidRowError | None = None
 
+    def is_pair(self, mapping: Mapping[str, str] | None) -> bool:
+        """Whether it is a pair of the preference schema, whose first completion is the chosen one."""
+        return self.columns.get((mapping or {}).get("chosen", "chosen")) is not None
+
 
 @dataclass
 class ScoreCounts:

@@ -28,12 +28,14 @@ class Browsed:
         judgments: its rows, each with a completion or more.
         summaries: one a row.
         note: what of the file is not here, in words.
+        first: place of the row that the page begins with.
     """
 
     file: str | None = None
     judgments: Sequence[Judgment] = ()
     summaries: Sequence[RowSummary] = field(default_factory=tuple)
     note: str = ""
+    first: int = 0
 
 
 def summaries_of(

@@ -20,6 +20,7 @@ from vrm.serve.browsing import Browsed
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import protocol_router
 from vrm.serve.service import Service
+from vrm.wire.explanation import THE_CHOSEN
 from vrm.wire.explorer import DrawsResponse, ExplorerResponse, RowResponse, RowsResponse, ServedModel
 
 EXPLORE = "/explore"
@@ -73,7 +74,7 @@ def explorer_router(service: Service, explored: Explored) -> APIRouter:
     @router.get("/rows", summary="Rows of the file, without their texts")
     async def browse() -> RowsResponse:
         """Margins, disagreement, unfamiliarity and categories of the rows that `vrm explore` read."""
-        return RowsResponse(file=rows.file, note=rows.note, rows=list(rows.summaries))
+        return RowsResponse(file=rows.file, note=rows.note, first=rows.first, rows=list(rows.summaries))
 
     @router.get("/rows/{index}", summary="The texts of a row")
     async def row(index: int) -> RowResponse:
@@ -111,6 +112,8 @@ def _row(rows: Browsed, index: int, most: int) -> RowResponse:
     judgment = rows.judgments[index]
     count = len(judgment.completions)
     note = f"The first {most} of {count} completions." if count > most else ""
+    if rows.summaries[index].has_chosen and count > 1:
+        note = THE_CHOSEN
     return RowResponse(line=judgment.line, prompt=judgment.prompt, completions=judgment.completions[:most], note=note)
 
 

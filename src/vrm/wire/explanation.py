@@ -19,6 +19,9 @@ QUESTIONS = {
 
 NUM_REASONS = 3
 
+THE_CHOSEN = "A is the row's chosen completion, B its rejected one."
+"""Remark on a pair of a file."""
+
 
 @dataclass(frozen=True)
 class CredibleInterval:

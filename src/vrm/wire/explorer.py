@@ -40,9 +40,8 @@ class RowSummary(Answer):
     prompt: str = Field(description="How the prompt begins.")
     category: str | None = None
     completions: int
-    margin: float | None = Field(
-        None, description="E[r] of the first completion, the chosen one, minus the best of the others."
-    )
+    has_chosen: bool = Field(True, description="Whether the first completion is the one that judges chose.")
+    margin: float | None = Field(None, description="E[r] of the first completion minus the best of the others.")
     probability: float | None = Field(None, description="That the first is preferred to the second.")
     disagreement: float | None = Field(None, description="That two raters differ on the first two; null if unknown.")
     unfamiliarity: float | None = Field(None, description="Of the least familiar completion; null for older models.")
@@ -54,6 +53,7 @@ class RowsResponse(Answer):
 
     file: str | None = Field(None, description="As the command named it.")
     note: str = Field("", description="What of the file is not here, in words; empty if all is.")
+    first: int = Field(0, description="Place of the row to begin with.")
     rows: list[RowSummary]
 
 

@@ -10,7 +10,7 @@ const PARTS = {
   parameters: ["parameters", "does it know such texts?"],
 };
 
-const percent = (value) => `${(100 * value).toFixed(0)} %`;
+const percent = (value) => `${(100 * value).toFixed(0)}\u00a0%`;
 
 /** The panel of pairs; it keeps which pair is looked at. */
 export class PairsPanel {
@@ -62,7 +62,7 @@ export class PairsPanel {
     const [i, j] = ahead ? [one, other] : [other, one];
     const pair = pairOf(view, i, j);
     const facts = [
-      pair.tie !== null && ["A rater calls it a tie", percent(pair.tie)],
+      pair.tie > 0 && ["A rater calls it a tie", percent(pair.tie)],
       pair.disagreement !== null && ["Two raters say something different", percent(pair.disagreement)],
       ["Margin, in log-odds", signed(pair.mean)],
     ].filter(Boolean);

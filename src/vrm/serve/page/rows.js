@@ -8,7 +8,7 @@ const PAGE = 40;
 
 const ORDERS = {
   file: ["as in the file", () => 0],
-  mistakes: ["most confident mistakes first", (row) => row.probability ?? 2],
+  mistakes: ["most confident mistakes first", (row) => (row.has_chosen ? row.probability ?? 2 : 2)],
   close: ["closest first", (row) => (row.probability === null ? 2 : Math.abs(row.probability - 0.5))],
   disagreement: ["raters disagree most first", (row) => -(row.disagreement ?? -1)],
   unfamiliarity: ["least familiar first", (row) => -(row.unfamiliarity ?? -1)],
@@ -17,8 +17,8 @@ const ORDERS = {
 
 const FILTERS = {
   all: ["all rows", () => true],
-  wrong: ["the model prefers another than the chosen", (row) => row.margin !== null && row.margin < 0],
-  right: ["the model prefers the chosen", (row) => row.margin !== null && row.margin > 0],
+  wrong: ["the model prefers another than the chosen", (row) => row.has_chosen && row.margin !== null && row.margin < 0],
+  right: ["the model prefers the chosen", (row) => row.has_chosen && row.margin !== null && row.margin > 0],
   unfamiliar: ["unlike the training texts", (row) => row.unfamiliarity !== null && row.unfamiliarity > 1],
   divided: ["two raters likely differ (over 40 %)", (row) => row.disagreement !== null && row.disagreement > 0.4],
   opposed: ["the models prefer different ones", (row) => (row.other_probability ?? null) !== null
@@ -34,11 +34,12 @@ const select = (name, options, changed) => {
 export class RowsPanel {
   constructor(open, failed) {
     Object.assign(this, { open, failed, rows: [], order: "file", filter: "all", category: "", words: "", shown: PAGE });
-    this.element = h("div", { class: "rows" });
+    // On a narrow screen what the model says would stand far below a long list.
+    this.element = h("details", { class: "rows", open: window.matchMedia("(min-width: 62rem)").matches });
   }
 
   examples() {
-    fill(this.element, h("h2", {}, "Examples"), h("ul", { class: "gallery" }, EXAMPLES.map((example) => h("li", {}, h(
+    fill(this.element, h("summary", {}, h("h2", {}, "Examples")), h("ul", { class: "gallery" }, EXAMPLES.map((example) => h("li", {}, h(
       "button", { type: "button", class: "quiet", on: { click: () => this.open(structuredClone(example)) } }, example.prompt)))));
   }
 
@@ -48,12 +49,12 @@ export class RowsPanel {
     this.rows = answer.rows.map((row, index) => ({ ...row, index }));
     this.#build(answer);
     this.#draw();
-    if (openFirst) await this.#open(this.rows[0]);
+    if (openFirst) await this.#open(this.rows[answer.first]);
   }
 
   #build(answer) {
-    const has = (key) => this.rows.some((row) => (row[key] ?? null) !== null);
-    const present = { mistakes: "margin", close: "margin", wrong: "margin", right: "margin", disagreement: "disagreement", divided: "disagreement", unfamiliarity: "unfamiliarity", unfamiliar: "unfamiliarity", models: "other_probability", opposed: "other_probability" };
+    const has = (key) => this.rows.some((row) => (row[key] ?? null) !== null && row[key] !== false);
+    const present = { mistakes: "has_chosen", close: "margin", wrong: "has_chosen", right: "has_chosen", disagreement: "disagreement", divided: "disagreement", unfamiliarity: "unfamiliarity", unfamiliar: "unfamiliarity", models: "other_probability", opposed: "other_probability" };
     const offered = (table) => Object.entries(table).filter(([key]) => !(key in present) || has(present[key])).map(([key, [words]]) => [key, words]);
     const again = (change) => (value) => { change(value); this.shown = PAGE; this.#draw(); };
     const categories = [...new Set(this.rows.map((row) => row.category).filter(Boolean))].sort();
@@ -63,7 +64,7 @@ export class RowsPanel {
     this.more = h("button", { type: "button", class: "quiet", on: { click: () => { this.shown += PAGE; this.#draw(); } } }, "Show more");
     this.problem = h("p", { class: "problem", role: "alert", hidden: true });
     fill(
-      this.element, h("h2", { title: answer.file }, "Rows of ", h("bdi", {}, answer.file.split("/").slice(-2).join("/"))), answer.note && h("p", { class: "muted" }, answer.note),
+      this.element, h("summary", { title: answer.file }, h("h2", {}, "Rows of ", h("bdi", {}, answer.file.split("/").slice(-2).join("/")))), answer.note && h("p", { class: "muted" }, answer.note),
       h("div", { class: "filters" },
         select("Show", offered(FILTERS), again((value) => { this.filter = value; }))[0],
         categories.length > 0 && select("Category", [["", "any"], ...categories.map((name) => [name, name])], again((value) => { this.category = value; }))[0],

@@ -42,7 +42,11 @@ function shaded(entry, text, effect, most) {
   return entry.sentences.map((sentence) => {
     const value = effect(sentence);
     const depth = `${Math.round((45 * Math.abs(value)) / most)}%`;
-    return h("span", { class: `sentence ${value < 0 ? "against" : "for"}`, style: { "--depth": depth }, "data-effect": value },
-      sentence.text.trimEnd(), h("span", { class: "effect", dir: "ltr" }, `\u00a0${signed(value)}`), sentence.text.slice(sentence.text.trimEnd().length));
+    const kind = Math.abs(value) < 0.005 ? "nothing" : value < 0 ? "against" : "for";
+    const { text } = sentence;
+    const [start, end] = [text.length - text.trimStart().length, text.trimEnd().length];
+    return [text.slice(0, start), h(
+      "span", { class: `sentence ${kind}`, style: { "--depth": depth }, "data-effect": value },
+      text.slice(start, end), h("span", { class: "effect", dir: "ltr" }, `\u00a0${signed(value)}`)), text.slice(end)];
   });
 }
