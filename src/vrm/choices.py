@@ -39,6 +39,13 @@ class Tuning(StrEnum):
     LORA = "lora"
 
 
+class Parallel(StrEnum):
+    """What each of several processes holds of a model in training: a copy of it, or a part."""
+
+    DDP = "ddp"
+    FSDP = "fsdp"
+
+
 class StudentTuning(StrEnum):
     """What of a distilled student is fitted: its score layer by ridge regression, or then all weights too."""
 

@@ -15,6 +15,7 @@ from vrm.choices import (
     LossName,
     OnBadRows,
     OnOverlong,
+    Parallel,
     Pooling,
     Precision,
     Schedule,
@@ -177,6 +178,11 @@ class TrainConfig(_Section):
     epochs: float = Field(10.0, gt=0, description="Passes over the training rows.")
     batch_size: int = Field(256, ge=1, description="Judgments a step, over all processes and accumulation steps.")
     gradient_accumulation: int = Field(1, ge=1, description="Forward passes a step.")
+    parallel: Parallel = Field(
+        Parallel.DDP,
+        description="What each of several processes holds: a copy of the model, or (`fsdp`) a part of a backbone that "
+        "is tuned, of its gradients and of its optimizer state.",
+    )
     token_budget: int = Field(
         8192,
         ge=16,

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,52 +11,12 @@ import yaml
 from safetensors.torch import load_file
 
 from vrm.cli.main import main
-from vrm.data.planted import write_planted
 from vrm.data.schema import Judgment
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 
 # Two dozen steps on a random backbone do not move the weights far from where they start.
 pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWarning")
-
-
-@pytest.fixture(scope="session")
-def planted(tmp_path_factory):
-    """The corpus, its files cut to what a test needs."""
-    directory = tmp_path_factory.mktemp("planted")
-    paths = write_planted(directory, raters=False)
-    for name, limit in (("train", 64), ("dev", 24)):
-        lines = paths[name].read_text(encoding="utf-8").splitlines()[:limit]
-        paths[name].write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return paths
-
-
-@pytest.fixture
-def write_config(tmp_path, planted, tiny_decoder_backbone):
-    """write_config({"a.b": value}, name): path of a configuration file whose run goes to `name`."""
-
-    def write(changes=None, name="run"):
-        values = {
-            "output_dir": str(tmp_path / name),
-            "data": {"train": str(planted["train"]), "eval": str(planted["dev"])},
-            "model": {
-                "backbone": str(tiny_decoder_backbone),
-                "num_free_objectives": 2,
-                "num_features": 4,
-                "hidden_size_head": 16,
-                "max_input_tokens": 512,
-            },
-            "loss": {"num_nodes": 6},
-            "train": {"epochs": 3, "batch_size": 16, "evals": 6, "logging_steps": 2, "precision": "float32"},
-        }
-        for dotted, value in (changes or {}).items():
-            section, _, key = dotted.rpartition(".")
-            (values[section] if section else values)[key] = value
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(values), encoding="utf-8")
-        return path
-
-    return write
 
 
 def run(*arguments, code=0):
@@ -295,40 +251,8 @@ def test_adapters_save_load_and_merge_to_the_same_rewards(write_config, tiny_dec
     assert torch.allclose(judge(tmp_path / "merged", rows), before, atol=1e-5)
 
 
-IN_PROCESSES = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def launched(config):
-    """What two processes print that torchrun starts."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "vrm.cli.main", "train", str(config)],
-        env={**os.environ, **IN_PROCESSES}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def forked(config, program):
-    """The same of two forks with the environment that torchrun gives: starting a process takes longer than the run."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    shared = {**os.environ, **IN_PROCESSES, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [program, "train", config], env={**shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in "01"
-    ]  # fmt: skip
-    found = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], [errors[-3000:] for _, errors in found]
-    return "".join(printed for printed, _ in found)
-
-
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_two_processes_reach_the_weights_of_one(write_config, checkpointing, planted, tmp_path, forked_vrm):
+def test_two_processes_reach_the_weights_of_one(write_config, checkpointing, planted, tmp_path, train_in, launch):
     """The head on cached features, and everything with activations recomputed, which is stricter about unused ones."""
     # Half of the rows have no ratings or votes, so that some batches of one process have none.
     lines = [json.loads(line) for line in planted["train"].read_text(encoding="utf-8").splitlines()]
@@ -347,7 +271,7 @@ def test_two_processes_reach_the_weights_of_one(write_config, checkpointing, pla
     # So small that the two have several passes a step, and not equally many.
     one, two = write_config(changes, "one"), write_config({**changes, "train.token_budget": 60}, "two")
     run("train", one)
-    printed = forked(two, forked_vrm / "vrm") if checkpointing else launched(two)
+    printed = train_in(2, two) if checkpointing else launch(2, "-m", "vrm.cli.main", "train", two).communicate()[0]
     assert printed.count("accuracy") == 1, "only one process reports"
     assert largest_difference(weights(trained(one)), weights(trained(two))) < 1e-5
     configs = [json.loads((trained(config) / "model" / "config.json").read_text()) for config in (one, two)]

@@ -26,6 +26,19 @@ def embedding_rows(model: Any) -> int | None:
         return None
 
 
+def layers_of(backbone: Any) -> nn.ModuleList:
+    """The list of a backbone's layers.
+
+    Raises:
+        ConfigError: it has none of as many as its configuration says.
+    """
+    count = backbone.config.get_text_config().num_hidden_layers
+    lists = [module for module in backbone.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
+    if not lists:
+        raise ConfigError(f"{type(backbone).__name__} has no list of its {count} layers, which are treated one by one")
+    return lists[0]
+
+
 def _hidden_states(
     backbone: nn.Module, input_ids: Tensor, mask: Tensor, layers: list[int], **packed: Any
 ) -> list[Tensor]:

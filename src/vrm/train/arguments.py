@@ -11,6 +11,7 @@ from vrm.choices import Tuning
 from vrm.config import RunConfig
 from vrm.errors import ConfigError
 from vrm.inference.extraction import resolve_precision
+from vrm.train.parallel import parallel_of
 from vrm.train.processes import say, training_device
 
 
@@ -69,6 +70,7 @@ def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) ->
         use_cpu=device.type == "cpu",
         ddp_backend="gloo" if processes > 1 and device.type == "cpu" else None,
         disable_tqdm=True,
+        **parallel_of(config).arguments(),
     )
     return on_one_device(arguments)
 

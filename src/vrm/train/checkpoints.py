@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -19,7 +20,9 @@ from vrm.model_files import STATE
 from vrm.train.output import CHECKPOINT, checkpoints, step_of
 
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
-OPTIMIZER = ("optimizer.pt", "scheduler.pt")
+OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
+SHARDS = ("pytorch_model_fsdp_0", "optimizer_0")
+"""Folders of a checkpoint of `train.parallel: fsdp`, in which every process has written its part."""
 
 
 def checkpoint_of(output: str | Path, step: int) -> Path:
@@ -47,7 +50,7 @@ def whole_checkpoint(output: Path) -> tuple[Path, str]:
 def _flaw(checkpoint: Path) -> str | None:
     """Which file of a checkpoint is missing or cut; the best checkpoint, which the run ends with, counts too."""
     names = {file.name for file in checkpoint.iterdir()}
-    for name in (STATE, *OPTIMIZER):
+    for name in (STATE, SCHEDULER, *([] if _is_sharded(checkpoint) else [OPTIMIZER])):
         if name not in names:
             return f"{name} is missing"
     if not any(name.startswith("rng_state") for name in names):
@@ -69,11 +72,36 @@ def _best_step(checkpoint: Path) -> int | None:
     return step_of(Path(recorded)) if recorded else None
 
 
+def _is_sharded(checkpoint: Path) -> bool:
+    return any((checkpoint / name).is_dir() for name in SHARDS)
+
+
 def _broken_file(checkpoint: Path) -> str | None:
+    if _is_sharded(checkpoint):
+        return next(filter(None, (_broken_shards(checkpoint / name) for name in SHARDS)), None)
     files = sorted(file for file in checkpoint.iterdir() if file.is_file())
     if not any(file.name in WEIGHTS or file.name.endswith(".index.json") for file in files):
         return f"{WEIGHTS[0]} is missing"
     return next((f"{file.name} is cut or damaged" for file in files if not _is_whole(file)), None)
+
+
+def _broken_shards(folder: Path) -> str | None:
+    """Which part of a folder of `torch.distributed.checkpoint` is missing or cut, by its table of contents."""
+    from torch.distributed.checkpoint import FileSystemReader
+
+    if not (folder / ".metadata").is_file():
+        return f"{folder.name}/.metadata is missing"
+    try:
+        entries = FileSystemReader(folder).read_metadata().storage_data.values()
+    except (EOFError, pickle.UnpicklingError):
+        return f"{folder.name}/.metadata is cut or damaged"
+    for entry in entries:
+        file = folder / entry.relative_path
+        if not file.is_file():
+            return f"{folder.name}/{file.name} is missing"
+        if file.stat().st_size < entry.offset + entry.length:
+            return f"{folder.name}/{file.name} is cut or damaged"
+    return None
 
 
 def _is_whole(file: Path) -> bool:

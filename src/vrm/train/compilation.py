@@ -8,13 +8,14 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from vrm.choices import Tuning
+from vrm.choices import Parallel, Tuning
 from vrm.config import RunConfig
 from vrm.errors import ConfigError, in_one_line
 from vrm.model.attention import PACKED_ATTENTION, packed_attention
+from vrm.model.backbones import layers_of
 
 COMPILED = "the backbone's layers are compiled; the first steps and the first evaluation take longer for it"
 EAGER = "the backbone's layers are not compiled, which makes steps slower: "
@@ -30,7 +31,8 @@ twenty minutes on two cores.
 def compiles(config: RunConfig, num_rows: int, num_parameters: int, device: str) -> tuple[bool, str | None]:
     """Whether to compile, and what to tell the user.
 
-    `auto` compiles on a CPU, where gains were measured, in runs that are long enough, if there is a working compiler.
+    `auto` compiles on a CPU, where gains were measured, in runs that are long enough, if there is a working compiler
+    and every process holds the model whole.
 
     Args:
         config: the run.
@@ -43,7 +45,8 @@ def compiles(config: RunConfig, num_rows: int, num_parameters: int, device: str)
     """
     asked = config.model.compile
     pays = device == "cpu" and num_rows * config.train.epochs * num_parameters >= PAYS_AFTER
-    if config.model.tuning == Tuning.FROZEN or asked is False or (asked == "auto" and not pays):
+    whole = config.train.parallel != Parallel.FSDP
+    if config.model.tuning == Tuning.FROZEN or asked is False or (asked == "auto" and not (pays and whole)):
         return False, None
     problem = compiler_problem(device)
     if problem is None:
@@ -85,13 +88,10 @@ def compile_layers(backbone: Any, backend: str = "inductor") -> None:
     Raises:
         ConfigError: if the layers cannot be found.
     """
-    count = backbone.config.get_text_config().num_hidden_layers
-    lists = [found for found in backbone.modules() if isinstance(found, nn.ModuleList) and len(found) == count]
-    if not lists:
-        raise ConfigError(f"{type(backbone).__name__} has no list of its {count} layers, so they cannot be compiled")
+    layers = layers_of(backbone)
     ALL_ATTENTION_FUNCTIONS.register(PACKED_ATTENTION, torch.compiler.disable(packed_attention))
     run = torch.compile(_run, dynamic=True, backend=backend)
-    for layer in lists[0]:
+    for layer in layers:
         layer.compile(dynamic=True, backend=backend)
         recompute = getattr(layer, "_gradient_checkpointing_func", None)
         if recompute is not None:

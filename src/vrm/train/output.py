@@ -106,6 +106,7 @@ def compare_configuration(config: RunConfig) -> None:
         stored, _ = with_new_keys(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
         raise ConfigError(f"--resume: {path} is no configuration; start anew with --overwrite") from None
+    stored = _with_defaults(stored)
     changed = [change for change in _changes(stored, _values(config)) if change[0] not in FREE]
     if changed:
         lines = "\n".join(f"  {key}: {after!r} now, {before!r} before" for key, before, after in changed)
@@ -113,6 +114,14 @@ def compare_configuration(config: RunConfig) -> None:
             f"--resume: the run in {config.output_dir} was started with another configuration\n{lines}\n"
             "Give the same one, or choose another output_dir"
         )
+
+
+def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the keys that it is too old to have; one that is not read any more as it is."""
+    try:
+        return _values(parse_config(stored))
+    except ConfigError:
+        return stored
 
 
 def run_config(output: Path) -> RunConfig:

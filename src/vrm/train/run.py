@@ -39,6 +39,7 @@ from vrm.train.output import (
     check_output,
     finished_run,
 )
+from vrm.train.parallel import parallel_of
 from vrm.train.passes import FeatureDataset
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
 from vrm.train.processes import is_main_process, say, training_device
@@ -111,15 +112,16 @@ def run_training(
     metrics = trainer.evaluate() if prepared.eval is not None else {}
     metrics = {name.removeprefix("eval_"): value for name, value in metrics.items()}
     final = trainer.accelerator.unwrap_model(trained)
-    final = final.merge_and_unload() if config.model.tuning == Tuning.LORA else final
+    final = trainer.parallel.merged(final) if config.model.tuning == Tuning.LORA else final
     stage = _second_stage(config, final, trainer, prepared)
     _keep_of_rows(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
     summary = replace(summary, source_rows=data.source_rows, compiled=compiled, second_stage=stage, seconds=seconds)
+    whole = trainer.parallel.whole(final)
     if trainer.is_world_process_zero():
         with new_folder(output / MODEL) as folder:
-            save_model(final, tokenizer, folder)
+            save_model(whole, tokenizer, folder)
         write_text(output / SUMMARY, to_text(summary))
     return TrainResult(output / MODEL, metrics, summary)
 
@@ -137,6 +139,7 @@ def _starting_point(config: RunConfig, resume: bool) -> Path | None:
     check_closed_form(config.model)
     check_stages(config)
     check_backbone(config.model)
+    parallel_of(config)
     if not resume:
         return None
     checkpoint, note = whole_checkpoint(Path(config.output_dir))
@@ -231,6 +234,7 @@ def _trainer(config: RunConfig, model: Any, data: PreparedRows) -> VRMTrainer:
         save_backbone=config.model.tuning != Tuning.FROZEN,
         head_learning_rate=config.train.learning_rate,
         rater_metrics=data.nuisance is not None,
+        parallel=parallel_of(config),
     )
     # Their progress goes to stdout, which belongs to results.
     for callback in (PrinterCallback, ProgressCallback):

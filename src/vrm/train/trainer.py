@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from transformers import EvalPrediction, Trainer
+from transformers import Trainer
 
-from vrm.core.disagreement import pair_votes, preference_of
-from vrm.core.distributions import gaussian_kl_per_feature, kl_objective_weights
 from vrm.core.likelihoods.base import Judgments
 from vrm.core.losses import warn_if_prompt_ignored
-from vrm.core.predictive import log_probabilities
-from vrm.core.quadrature import offset_margin
 from vrm.data.collate import target_keys
 from vrm.errors import NumericsError
 from vrm.files import follow_umask, writing
 from vrm.labels import likelihoods
-from vrm.metrics.accuracy import pairwise_accuracy
-from vrm.metrics.calibration import cross_entropy_rows, expected_calibration_error
 from vrm.model.modeling_vrm import VRMForSequenceClassification, VRMOutput
 from vrm.train.checkpoints import WholeCheckpoints
+from vrm.train.held_out import compute_preference_metrics, label_of, margin_of, predictions_of
 from vrm.train.loss import TrainingLoss
+from vrm.train.parallel import Copies
 from vrm.train.passes import PASSES, StepSampler, TokenizedDataset, costs_of, flat, passes_of, positions_of, same_sides
-
-ROUNDING = 1e-6
-"""Relative difference of rewards that float32 cannot tell from none."""
-
-ACTIVE_UNIT_KL = 0.01
-"""A semantic feature is active if its mean KL to the prior exceeds this many nats."""
 
 
 class VRMTrainer(WholeCheckpoints, Trainer):
@@ -54,6 +43,7 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         loss: which loss, with which multipliers.
         save_backbone: False leaves the (frozen) backbone out of intermediate checkpoints.
         head_learning_rate: of `score`; the backbone gets `args.learning_rate`.
+        parallel: what each of several processes holds of the model.
         rater_metrics: whether the labels carry offsets of (14). Metrics are then those of the raters, offsets included,
             and the quality metrics without them stand beside them as `quality_...`.
         **kwargs: as for `transformers.Trainer`.
@@ -66,6 +56,7 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         save_backbone: bool = True,
         head_learning_rate: float | None = None,
         rater_metrics: bool = False,
+        parallel: Copies | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("compute_metrics", compute_preference_metrics)
@@ -75,6 +66,8 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         self.head_learning_rate = head_learning_rate or self.args.learning_rate
         # The loss is a mean over judgments; nothing is asked of the model.
         self.model_accepts_loss_kwargs = False
+        self.parallel = parallel or Copies()
+        self.parallel.set_up(self, self._base_model())
         self._judgments_of_step = 0
         self._sums: dict[str, float] = {}
         self._counts: dict[str, float] = {}
@@ -104,13 +97,22 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         """Forward and backward of a batch, pass by pass; every judgment of a step has the same weight."""
         passes, here = passes_of(inputs), _judgments(inputs)
         judgments = max(self._judgments_of_step, here)
-        if len(passes) == 1 and here == judgments:
-            return super().training_step(model, passes[0], num_items_in_batch)
         model.train()
+        for output in self._idle_passes(model, passes):
+            self.accelerator.backward(_touch(output))
+        if len(passes) == 1 and here == judgments:
+            loss = super().training_step(model, passes[0], num_items_in_batch)
+        else:
+            loss = self._train_passes(model, passes, judgments)
+        if self.accelerator.sync_gradients:
+            self.parallel.finish_backward(self._head())
+        return loss
+
+    def _train_passes(self, model: nn.Module, passes: list[dict[str, Any]], judgments: int) -> Tensor:
         losses = []
         for number, part in enumerate(passes, 1):
-            # Before the last pass, gradients stay with their process.
-            with self.accelerator.no_sync(model) if number < len(passes) else nullcontext():
+            last = number == len(passes)
+            with nullcontext() if last else self.parallel.before_last_pass(self.accelerator, model):
                 part = self._prepare_inputs(part)
                 with self.compute_loss_context_manager():
                     loss = self.compute_loss(model, part) * (len(part["mask"]) / judgments)
@@ -118,13 +120,19 @@ class VRMTrainer(WholeCheckpoints, Trainer):
                 losses.append(loss.detach())
         return torch.stack(losses).sum()
 
+    def _idle_passes(self, model: nn.Module, passes: list[dict[str, Any]]) -> Iterator[VRMOutput]:
+        """Passes whose judgments count nothing, which keep this process in step with others."""
+        for _ in range(self.parallel.idle_passes(len(passes), self.args.device)):
+            with self.compute_loss_context_manager():
+                output = _answer(model, self._prepare_inputs(passes[-1]))
+            yield output
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean loss over the judgments of a batch; a loss that is not finite saves the batch and stops."""
-        targets = target_keys()
-        batch = {key: inputs[key] for key in targets if key in inputs}
-        output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in targets})
+        batch = {key: inputs[key] for key in target_keys() if key in inputs}
+        output = _answer(model, inputs)
         with torch.autocast(output.logits.device.type, enabled=False):
             terms = self.training_loss.terms(output, batch, self._head().prior_concentration)
             weighted = self.training_loss.loss(terms, self._progress() if model.training else 1.0)
@@ -173,13 +181,13 @@ class VRMTrainer(WholeCheckpoints, Trainer):
     ) -> None:
         judgments = Judgments(**batch)
         observed = {name: likelihood.observed(judgments) for name, likelihood in likelihoods().items()}
-        several, preference = observed["judgments"], _preference(batch)
+        several, preference = observed["judgments"], label_of(batch)
         pairs = observed["comparison"] | several
         everyone = torch.ones_like(pairs)
         for name, values in terms.items():
             self._add(name, values, observed.get(name, everyone))
             self._add(f"weighted/{name}", parts[name], everyone)
-        margin = _margin(output) if output.logits.shape[1] > 1 else output.logits[:, 0]
+        margin = margin_of(output) if output.logits.shape[1] > 1 else output.logits[:, 0]
         margin = torch.where(same, torch.zeros_like(margin), margin)
         labelled = pairs & (preference != 0.5)
         if "offsets" in batch:
@@ -238,7 +246,10 @@ class VRMTrainer(WholeCheckpoints, Trainer):
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
         """Loss, what `compute_preference_metrics` needs of each judgment, and its preference."""
-        judged = [self._predict(model, self._prepare_inputs(part)) for part in passes_of(inputs)]
+        passes = passes_of(inputs)
+        with torch.no_grad():
+            list(self._idle_passes(model, passes))
+        judged = [self._predict(model, self._prepare_inputs(part)) for part in passes]
         losses, predictions, labels = zip(*judged, strict=True)
         counts = torch.tensor([len(part) for part in labels], dtype=torch.float32, device=losses[0].device)
         loss = (torch.stack(losses) * counts).sum() / counts.sum()
@@ -253,8 +264,8 @@ class VRMTrainer(WholeCheckpoints, Trainer):
     def _predict(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         with self.compute_loss_context_manager():
             loss, output = self.compute_loss(model, inputs, return_outputs=True)
-        predictions = _predictions(output, inputs, self._head().prior_concentration, self.rater_metrics)
-        return loss.detach(), predictions, _preference(inputs)
+        predictions = predictions_of(output, inputs, self._head().prior_concentration, self.rater_metrics)
+        return loss.detach(), predictions, label_of(inputs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As in `Trainer`; warns if the prompt is ignored by a head that could use it."""
@@ -287,6 +298,12 @@ def _judgments(batch: Mapping[str, Any]) -> int:
     return sum(len(part["mask"]) for part in passes_of(batch))
 
 
+def _answer(model: nn.Module, inputs: Mapping[str, Any]) -> VRMOutput:
+    targets = target_keys()
+    output: VRMOutput = model(**{key: value for key, value in inputs.items() if key not in targets})
+    return output
+
+
 def _touch(output: VRMOutput) -> Tensor:
     """Zero, with a gradient of zero for every output of the head.
 
@@ -295,92 +312,3 @@ def _touch(output: VRMOutput) -> Tensor:
     assert output.posteriors is not None
     parts = [0.0 * value.sum() for value in output.posteriors.tensors() if value.requires_grad]
     return torch.stack(parts).sum()
-
-
-def _preference(batch: Mapping[str, Tensor]) -> Tensor:
-    """(batch,) labels of comparisons and, of pairs with several judgments, the raters' share; else NaN."""
-    counts = batch["vote_counts"]
-    return torch.where(counts.sum(-1) > 0, preference_of(counts), batch["preference"])
-
-
-def _margin(output: VRMOutput) -> Tensor:
-    """Reward of the first completion minus that of the second, (batch,); 0 where they are equal but for rounding."""
-    assert output.logits is not None
-    assert output.objective_scores is not None
-    margin = output.logits[:, 0] - output.logits[:, 1]
-    scale = output.objective_scores.abs().flatten(1).amax(1)
-    return torch.where(margin.abs() <= ROUNDING * scale, torch.zeros_like(margin), margin)
-
-
-@torch.no_grad()
-def _predictions(
-    output: VRMOutput, batch: dict[str, Tensor], prior: Tensor, rater: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns of each judgment, (batch, 4), the KL of z, (batch, num_features), and columns of several judgments.
-
-    The columns are the mean margin, log P(a > b), log P(b > a), and the KL of the weights to `prior`. Those of several
-    judgments, (batch, 2), are their number, 0 where there are none, and their log-likelihood (15). With `rater` margin,
-    probabilities and log-likelihood include the nuisance offset, and further columns are those without it.
-    """
-    posteriors = output.posteriors
-    first, second = posteriors.features.completion(0), posteriors.features.completion(1)
-    pair = posteriors.weights, first, second, posteriors.decoder
-    margin = _margin(output)
-    counts = batch["vote_counts"]
-
-    def judged(target: Tensor) -> tuple[list[Tensor], Tensor]:
-        logs = log_probabilities(*pair, target_margin=target)
-        votes = pair_votes(*pair, posteriors.tie_threshold, target)
-        return [margin - target, *logs], votes.log_likelihood(counts)
-
-    quality, together = judged(torch.zeros_like(margin))
-    kl_to_prior = kl_objective_weights(posteriors.weights, prior)
-    columns, several = [*quality, kl_to_prior], [together]
-    if rater:
-        offsets = batch["offsets"]
-        target = offset_margin(torch.zeros_like(margin), offsets[:, 0], offsets[:, 1])
-        of_raters, together = judged(target)
-        columns, several = [*of_raters, kl_to_prior, *quality], [together, *several]
-    per_feature = (gaussian_kl_per_feature(posteriors.features) * batch["mask"].unsqueeze(-1)).sum(1)
-    count = batch["mask"].sum(1, keepdim=True).clamp_min(1)
-    return torch.stack(columns, -1), per_feature / count, torch.stack([counts.sum(-1), *several], -1)
-
-
-def compute_preference_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Accuracy, NLL (8), calibration error, mean margin, KL of the weights to their prior, active units.
-
-    The NLL is that of a judgment, and of a pair with several their joint one (15). Where the predictions have columns
-    with and without a nuisance offset, those without give `quality_...` metrics.
-    """
-    (values, per_feature, *several), preference = prediction.predictions, np.asarray(prediction.label_ids)
-    active = per_feature.mean(0) > ACTIVE_UNIT_KL
-    metrics = {"kl_to_prior": float(values[:, 3].mean()), "active_units": float(active.sum())}
-    together = several[0] if several else np.zeros((len(values), 3))
-    metrics |= _pair_metrics(values[:, :3], preference, together[:, :2])
-    if values.shape[1] > 4:
-        quality = _pair_metrics(values[:, 4:7], preference, together[:, ::2])
-        metrics |= {f"quality_{name}": value for name, value in quality.items()}
-    return metrics
-
-
-def _pair_metrics(columns: np.ndarray, preference: np.ndarray, several: np.ndarray) -> dict[str, float]:
-    """Metrics of the comparisons among rows of margin, log P(a > b) and log P(b > a).
-
-    `several`, (rows, 2), is the number of judgments and their log-likelihood for pairs with several.
-    """
-    pairs = ~np.isnan(preference)
-    if not pairs.any():
-        return {}
-    margin, log_first, log_second = columns[pairs].astype(np.float64).T
-    label = preference[pairs].astype(np.float64)
-    judgments, together = several[pairs].astype(np.float64).T
-    losses = np.where(judgments > 0, -together, cross_entropy_rows(log_first, label, log_second))
-    metrics = {
-        "nll": float(losses.sum() / np.maximum(judgments, 1).sum()),
-        "margin": float(np.where(label >= 0.5, margin, -margin).mean()),
-    }
-    if (label != 0.5).any():
-        accuracy = pairwise_accuracy(margin, label)
-        metrics |= {"accuracy": float(accuracy.value), "pairs": float(accuracy.count)}
-        metrics["calibration_error"] = float(expected_calibration_error(np.exp(log_first), label).value)
-    return metrics

@@ -18,9 +18,9 @@ from vrm.labels import RaterJudgment
 from vrm.labels.judgments import vote_counts
 from vrm.metrics import ResampleOptions
 from vrm.model.checkpoint import load_model
+from vrm.train.held_out import compute_preference_metrics
 from vrm.train.run import run_training
 from vrm.train.setup import build_model
-from vrm.train.trainer import compute_preference_metrics
 
 
 def history(config):

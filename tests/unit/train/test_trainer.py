@@ -13,11 +13,12 @@ from vrm.core.losses import LossWeights, PromptIgnoredWarning
 from vrm.data.schema import Judgment
 from vrm.errors import NumericsError
 from vrm.train import run as run_module
+from vrm.train.held_out import compute_preference_metrics
 from vrm.train.loss import TrainingLoss
 from vrm.train.prepare import prepare_rows
 from vrm.train.run import run_training
 from vrm.train.setup import build_model
-from vrm.train.trainer import VRMTrainer, compute_preference_metrics
+from vrm.train.trainer import VRMTrainer
 
 
 def trainer_for(config, data):
