@@ -120,6 +120,11 @@ def holds_something(path: str | Path) -> bool:
     return place.is_file() and not str(place).startswith(_DEVICES) and place.stat().st_size > 0
 
 
+def new_file_name(path: Path) -> Path:
+    """Where a file is written until it is whole and takes its place: beside it, under a hidden name."""
+    return _beside(path)
+
+
 def map_file(path: str | Path) -> mmap.mmap:
     """The bytes of a file, which must not be empty, mapped into memory; for reading alone."""
     with open(path, "rb") as file:

@@ -49,7 +49,11 @@ _Input = Annotated[
 _Output = Annotated[
     str | None,
     typer.Option(
-        "-o", "--output", metavar="FILE", callback=options.home, help="JSONL, compressed if .gz; default: stdout."
+        "-o",
+        "--output",
+        metavar="FILE",
+        callback=options.home,
+        help="JSONL, compressed if .gz; or DIRECTORY/, a file for each of the input directory's. Default: stdout.",
     ),
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew if the output exists.")]
@@ -118,7 +122,8 @@ def score(
     Input rows have `prompt` and `completion` or `completions`, or `chosen` and `rejected`. Output rows have `rewards`
     and `reward_std` (one number a completion), `objective_weights`, `total_concentration` and `objective_scores`; rows
     that could not be scored have `error`. An interrupted run goes on where it stopped when the same command is run
-    again. With a recipe, `line` is the published row's number, of which it may make several rows or none.
+    again. A directory of data files can be scored into a directory: Parquet parts become Parquet parts, others JSONL.
+    With a recipe, `line` is the published row's number, of which it may make several rows or none.
     """
     if output is None or output == "-":
         require_stdout("give -o FILE")
@@ -146,12 +151,47 @@ def score(
     _write(scorer, lambda: reward_settings(scorer), rows, output, overwrite)
 
 
+def _scores_parts(source: str, output: str | None) -> bool:
+    """Whether a directory of data files is scored into a directory: the output is one, or ends like one."""
+    from vrm.data.readers import locate
+
+    if output is None or not Path(source).is_dir() or locate(source).format != "hub":
+        return False
+    return output.endswith("/") or Path(output).is_dir()
+
+
+def _write_parts(scorer: RowScorer, settings: Mapping[str, Any], rows: Source, output: str, overwrite: bool) -> None:
+    """Score a directory into a directory, part by part, and say on stderr what was done."""
+    from vrm.inference.score_parts import ScoredParts
+
+    parts = ScoredParts(settings, rows, Path(output), overwrite)
+    left, total = parts.left(), len(parts.parts)
+    if len(left) < total:
+        note(f"continuing {output} after {total - len(left):,} of its {_count(total, 'part')}")
+    run = _Run(scorer, None, output)
+    with Meter("scoring", LOG_EVERY_SECONDS) as meter:
+        try:
+            for done, part in enumerate(left, total - len(left)):
+                words = f"part {done + 1} of {total}, "
+                parts.write(part, scorer.windows, lambda words=words: meter.update(words + run.rate()))  # type: ignore[misc]
+            parts.complete()
+        except BaseException:
+            note(f"stopped after {total - len(parts.left())} of {total} parts; the same command continues there")
+            raise
+        finally:
+            parts.close()
+    note(run.summary())
+
+
 def _write(
     scorer: RowScorer, settings: Callable[[], Mapping[str, Any]], rows: Source, output: str | None, overwrite: bool
 ) -> None:
     """Score the rows into the output, and say on stderr what was done."""
     from vrm.inference.score_output import open_sink, scoring_settings, write_scores
 
+    if output is not None and _scores_parts(str(rows.path), output):
+        _write_parts(scorer, scoring_settings(settings(), rows), rows, output, overwrite)
+        return
     sink = open_sink(output, lambda: scoring_settings(settings(), rows), overwrite)
     if sink.rows_done:
         note(f"continuing {output} after its {sink.rows_done:,} rows")
@@ -198,9 +238,9 @@ def _score_on_cluster(
 class _Run:
     """What a run says about itself on stderr."""
 
-    def __init__(self, scorer: RowScorer, sink: ScoreSink, output: str | None) -> None:
+    def __init__(self, scorer: RowScorer, sink: ScoreSink | None, output: str | None) -> None:
         self._scorer, self._sink, self._output = scorer, sink, output
-        self._earlier = sink.rows_done
+        self._earlier = sink.rows_done if sink is not None else 0
         self._start = time.monotonic()
         self.recipe = RecipeCounts()
 
@@ -232,7 +272,7 @@ class _Run:
 
     def explain_stop(self) -> None:
         """What an interruption leaves behind."""
-        if self._output and Path(f"{self._output}.progress.json").exists():
+        if self._sink is not None and Path(f"{self._output}.progress.json").exists():
             done = _count(self._sink.rows_done, "row")
             note(f"stopped after {done}, which {self._output} holds; the same command continues there")
 
@@ -247,7 +287,8 @@ def _check_output(source: str, output: str | None, overwrite: bool) -> None:
         return
     if Path(source).exists() and Path(output).samefile(source):
         raise typer.BadParameter("the output is the input", param_hint="--output")
-    if Path(output).is_dir():
-        raise typer.BadParameter(f"{output} is a directory; give the name of a file in it", param_hint="--output")
+    if Path(output).is_dir() and not _scores_parts(source, output):
+        message = f"{output} is a directory, and the input is no directory of data files; give the name of a file in it"
+        raise typer.BadParameter(message, param_hint="--output")
     if holds_something(output) and not overwrite and not Path(f"{output}.progress.json").exists():
         raise ConfigError(f"{output} exists already and is complete. Choose another name, or pass --overwrite")

@@ -205,6 +205,17 @@ def locate(path: str | Path, split: str | None = None) -> Location:
     raise DataError(f"there is no file or directory '{text}'.{_similar_file(Path(text))} {_ALLOWED}")
 
 
+def data_files(folder: Path) -> list[Path]:
+    """The files of a directory, and of those in it, that rows are read from, sorted; hidden ones are none."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [
+        path
+        for path in found
+        if Path(path.name.removesuffix(".gz")).suffix in _SUFFIXES
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    ]
+
+
 def _hub(name: str, split: str | None) -> Location:
     if Path(name).is_dir():
         return Location("hub", name, split)

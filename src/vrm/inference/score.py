@@ -65,6 +65,10 @@ class ScoreOptions(RewardChoice):
         super().__post_init__()
         check_choice("on_bad_rows", self.on_bad_rows, OnBadRows)
 
+    def kept(self, columns: Iterable[str]) -> list[str]:
+        """Names of the columns that are copied, of those that there are."""
+        return list(columns) if self.keep == (ALL_COLUMNS,) else list(self.keep)
+
 
 @dataclass(frozen=True, slots=True)
 class ScoringRow:
@@ -240,8 +244,7 @@ class Scorer:
             self.counts.texts += len(rewards.tokenized.completions)
             self.counts.truncated += rewards.tokenized.truncated
         if self.options.keep:
-            keep = columns if self.options.keep == (ALL_COLUMNS,) else self.options.keep
-            output["input"] = {name: _jsonable(columns.get(name)) for name in keep}
+            output["input"] = {name: _jsonable(columns.get(name)) for name in self.options.kept(columns)}
         return output
 
 

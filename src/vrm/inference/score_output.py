@@ -78,8 +78,8 @@ class ScoreFile(ScoreSink):
         self.compressed = self.path.suffix == ".gz"
         if not self.path.parent.is_dir():
             raise DataError(f"{self.path}: the directory {self.path.parent} does not exist")
-        if not overwrite:
-            self._check_continuable(settings)
+        if not overwrite and self.path.exists() and self.path.stat().st_size:
+            check_continuable(self.path, self.progress, settings)
         self._lock = FileLock(f"{self.path}.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -100,33 +100,6 @@ class ScoreFile(ScoreSink):
         self._file.truncate()
         write_text(self.progress, json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
 
-    def _check_continuable(self, settings: Mapping[str, Any]) -> None:
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            return
-        if not self.progress.exists():
-            raise DataError(f"{self.path} exists already and is complete. Choose another name, or pass --overwrite")
-        try:
-            earlier = json.loads(self.progress.read_text())["settings"]
-        except (ValueError, KeyError, TypeError):
-            raise DataError(
-                f"{self.progress} cannot be read, so {self.path} cannot be continued. Pass --overwrite"
-            ) from None
-        if settings["input"].get("path") == STANDARD_STREAM:
-            raise DataError(
-                f"{self.path} was begun and not completed, and rows from standard input or a pipe cannot be told from "
-                "others: pass --overwrite to start anew, or give the input as a file"
-            )
-        changed = [
-            f"{name} was {json.dumps(earlier.get(name))}, now {json.dumps(settings.get(name))}"
-            for name in sorted(set(earlier) | set(settings))
-            if earlier.get(name) != settings.get(name)
-        ]
-        if changed:
-            raise DataError(
-                f"{self.path} was begun under other settings: {'; '.join(changed)}. Run the command as before to "
-                "continue it, or pass --overwrite to start anew"
-            )
-
     def complete(self) -> None:
         """Remove the progress file: nothing remains to be done."""
         self.progress.unlink(missing_ok=True)
@@ -144,6 +117,40 @@ class ScoreFile(ScoreSink):
         with suppress(OSError):
             Path(self._lock.lock_file).unlink()
         self._lock.release()
+
+
+def check_continuable(path: Path, progress: Path, settings: Mapping[str, Any]) -> None:
+    """Whether an output that is there can be gone on with.
+
+    Args:
+        path: of the output.
+        progress: the file that holds the settings it was begun under, until it is complete.
+        settings: of now.
+
+    Raises:
+        DataError: it is complete or not ours, was begun under other settings, or its input cannot be read again.
+    """
+    if not progress.exists():
+        raise DataError(f"{path} exists already and is complete. Choose another name, or pass --overwrite")
+    try:
+        earlier = json.loads(progress.read_text())["settings"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{progress} cannot be read, so {path} cannot be continued. Pass --overwrite") from None
+    if settings["input"].get("path") == STANDARD_STREAM:
+        raise DataError(
+            f"{path} was begun and not completed, and rows from standard input or a pipe cannot be told from "
+            "others: pass --overwrite to start anew, or give the input as a file"
+        )
+    changed = [
+        f"{name} was {json.dumps(earlier.get(name))}, now {json.dumps(settings.get(name))}"
+        for name in sorted(set(earlier) | set(settings))
+        if earlier.get(name) != settings.get(name)
+    ]
+    if changed:
+        raise DataError(
+            f"{path} was begun under other settings: {'; '.join(changed)}. Run the command as before to "
+            "continue it, or pass --overwrite to start anew"
+        )
 
 
 def open_sink(path: str | None, settings: Callable[[], Mapping[str, Any]], overwrite: bool = False) -> ScoreSink:
