@@ -178,3 +178,37 @@ def test_forty_objectives_and_four_completions_take_less_than_100_ms(page):
         [posterior, draws_for(40).model_dump()],
     )
     assert milliseconds < 100
+
+
+@pytest.mark.parametrize("name", [None, "ana"])
+def test_turning_points_are_where_a_margin_is_zero(page, make_tiny_model, known_raters, name):
+    raters = known_raters({"ana": {"safety": 0.3, "brevity": -0.2}})
+    batch, config = judged(make_tiny_model(learned_disagreement=True), raters)
+    asked = batch.steered(Steering({}, rater=name)) if name else batch
+    posterior = asdict(posterior_of(asked, config))
+    turning = page.evaluate(
+        """async (posterior) => {
+            const { evaluate, turningPoints } = await import("/explore/formulas.js");
+            const view = evaluate(posterior, {}, null, 0.9);
+            return view.pairs.flat().filter((pair) => pair).map((pair) => turningPoints(view, pair, 1e9));
+        }""",
+        posterior,
+    )
+    places = [(i, j) for i in range(len(ROW.completions)) for j in range(i + 1, len(ROW.completions))]
+
+    def margin(i: int, j: int, steering: Steering) -> float:
+        mean = batch.steered(steering).posteriors.double()
+        sides = [mean.features.completion(place) for place in (i, j)]
+        return float(margin_moments(mean.weights, *sides, mean.decoder).mean)
+
+    tried = 0
+    for (i, j), found in zip(places, turning, strict=True):
+        now = margin(i, j, Steering({}, rater=name))
+        for objective, count in found["counts"]:
+            assert margin(i, j, Steering({objective: count}, rater=name)) == pytest.approx(0, abs=1e-5)
+            tried += 1
+        for objective in batch.objectives:
+            turned = margin(i, j, Steering({}, (objective,), name)) * now < 0
+            assert turned == (objective in found["without"])
+            tried += turned
+    assert tried > 3

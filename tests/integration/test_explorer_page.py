@@ -137,6 +137,16 @@ def test_a_slider_changes_the_order_as_emphasize_does(open_page, url, engine):
     assert "disagree on these rewards" not in page.inner_text("main")
 
 
+def test_what_would_put_the_other_ahead_does(open_page, url):
+    page = open_page(url)
+    write(page, PROMPT, COMPLETIONS)
+    pair = ranking(page)[:2]
+    page.locator(".turning button").first.click()
+    page.wait_for_function(f"document.querySelector('.verdict .badge').innerText === '{pair[1]}'")
+    order = ranking(page)
+    assert order.index(pair[1]) < order.index(pair[0])
+
+
 def test_an_objective_is_left_out_and_a_rater_chosen(open_page, url, engine):
     page = open_page(url)
     write(page, PROMPT, COMPLETIONS)

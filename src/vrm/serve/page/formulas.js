@@ -247,3 +247,24 @@ export function pairOf(view, i, j) {
 /** Places of the completions, the best first. */
 export const ranking = (view) => view.completions.map((_, i) => i)
   .sort((i, j) => view.completions[j].mean - view.completions[i].mean || i - j);
+
+/**
+ * What single change of steering makes a margin turn around: the count that brings it to 0, by objective, the smallest
+ * first, and objectives whose absence turns it. `pair` is of this view.
+ */
+export function turningPoints(view, pair, most) {
+  const { names, concentration, mean, tilt } = view.weights;
+  const amounts = concentration ?? mean;
+  const total = sum(amounts);
+  const shift = (skipped) => (tilt ? sum(tilt.loc.map((value, k) => (k === skipped ? 0 : value * pair.scores[k]))) : 0);
+  // E[u] = (sum_k alpha_k delta_k + n delta_j) / (total + n) + b . delta under n counts for objective j.
+  const weighted = dot(amounts, pair.scores) + total * shift(-1);
+  const counts = concentration ? names.map((name, k) => [name, -weighted / (pair.scores[k] + shift(-1))])
+    .filter(([, count]) => count > 0 && count <= most).sort(([, one], [, other]) => one - other) : [];
+  const without = names.filter((_, k) => {
+    const rest = total - amounts[k];
+    const margin = (dot(amounts, pair.scores) - amounts[k] * pair.scores[k]) / rest + shift(k);
+    return names.length > 1 && margin * pair.mean < 0;
+  });
+  return { counts, without };
+}

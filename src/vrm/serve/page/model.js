@@ -25,7 +25,11 @@ export class ModelView {
     this.problem = h("div", { class: "problem", role: "alert", hidden: true });
     this.weights = new WeightsPanel(model, steering, () => this.steer());
     this.contributions = new ContributionsPanel();
-    this.pairs = new PairsPanel();
+    this.pairs = new PairsPanel(({ name, count }) => {
+      if (count === null) steering.without.push(name);
+      else steering.emphasis[name] = (steering.emphasis[name] ?? 0) + count;
+      this.steer();
+    });
     this.sentences = new SentencesPanel(() => this.load());
     this.statements = h("ul", { class: "statements" });
     this.settle = debounced(() => this.#confirm(), SETTLE);

@@ -1,7 +1,7 @@
 // Two completions against each other: probabilities, ties, disagreement, reasons, and where the uncertainty comes from.
 
 import { badge, fill, h, joined, label, plain, signed } from "./dom.js";
-import { pairOf, ranking } from "./formulas.js";
+import { pairOf, ranking, turningPoints } from "./formulas.js";
 
 const PARTS = {
   features: ["features", "how good is it?"],
@@ -12,9 +12,13 @@ const PARTS = {
 
 const percent = (value) => `${(100 * value).toFixed(0)}\u00a0%`;
 
-/** The panel of pairs; it keeps which pair is looked at. */
+const MOST_COUNTS = 1e5;
+const SUGGESTED = 3;
+
+/** The panel of pairs; it keeps which pair is looked at. `steer` is called with a change that a person tries. */
 export class PairsPanel {
-  constructor() {
+  constructor(steer) {
+    this.steer = steer;
     this.chosen = null;
     this.element = h("div", { class: "pairs" });
   }
@@ -71,10 +75,31 @@ export class PairsPanel {
       h("p", { class: "verdict" }, badge(i), " is preferred to ", badge(j), pair.probability === null ? "" : [
         " with probability ", h("strong", { "data-probability": pair.probability }, percent(pair.probability))], "."),
       h("p", {}, reasons(view, pair)),
+      this.#turning(view, pair, i, j),
       h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       uncertainty(pair, answer, "this margin"),
     );
   }
+
+  /** Single changes that put the other one ahead, each with a button that makes it. */
+  #turning(view, pair, i, j) {
+    if (view.weights.names.length < 2) return null;
+    const { counts, without } = turningPoints(view, pair, MOST_COUNTS);
+    const tries = [
+      ...counts.slice(0, SUGGESTED).map(([name, count]) => [`${beyond(count)} counts for ${name}`, { name, count: beyond(count) }]),
+      ...without.slice(0, SUGGESTED).map((name) => [`without ${name}`, { name, count: null }]),
+    ];
+    if (!tries.length) return h("p", { class: "muted" }, "No single objective, emphasized or left out, puts the other one ahead.");
+    return h("div", { class: "turning", role: "group", "aria-label": `What would put ${label(j)} before ${label(i)}` },
+      h("span", {}, "What would put ", badge(j), " ahead: "),
+      tries.map(([words, change]) => h("button", { type: "button", "data-key": `try-${words}`, on: { click: () => this.steer(change) } }, words)));
+  }
+}
+
+/** A count that takes a margin across 0, in two digits, rounded up. */
+function beyond(count) {
+  const unit = 10 ** (Math.floor(Math.log10(count)) - 1);
+  return Number((Math.ceil((count * 1.02) / unit) * unit).toPrecision(3));
 }
 
 /** The largest contributions in words, as `vrm explain` has them. */
