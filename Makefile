@@ -1,7 +1,7 @@
 # Targets of this project. Each works on a fresh clone: the environment is made when it is needed.
 #
 #   make quickstart    train on the built-in corpus, compare with baselines, explain one pair
-#   make decoder       the same in small on a real chat model of 135 M parameters; DATA=pairs.jsonl for pairs of your own
+#   make decoder       a real chat model of 135 M parameters: a head, adapters, one pair explained; DATA=pairs.jsonl for your own
 #   make test-fast     the inner loop: units and equations, under a minute
 #   make test          the default test run (CPU, no network)
 #   make test-all      the slow tests too
@@ -38,9 +38,11 @@ CORPUS := runs/decoder-corpus
 
 decoder: $(VENV)/.stamp-decoder
 	$(if $(DATA),,$(BIN)/python -c 'from vrm.data.planted import write_planted; write_planted("$(CORPUS)")')
-	$(BIN)/vrm train configs/embedded_decoder.yaml --overwrite \
-	  $(if $(DATA),--set data.train.path='$(DATA)' --set 'data.eval=[]')
-	$(BIN)/vrm explain runs/decoder/model '$(or $(DATA),$(CORPUS)/test.jsonl)' --line 1
+	for tuned in embedded_decoder embedded_decoder_lora; do \
+	  $(BIN)/vrm train configs/$$tuned.yaml --overwrite \
+	    $(if $(DATA),--set data.train.path='$(DATA)' --set 'data.eval=[]') || exit 1; \
+	done
+	$(BIN)/vrm explain runs/decoder-lora/model '$(or $(DATA),$(CORPUS)/test.jsonl)' --line 1
 
 install: $(VENV)/.stamp-run
 

@@ -11,7 +11,8 @@ A guide finds in that directory, beside what its own blocks leave there,
 and the environment's programs on its PATH, `vrm` as a fork of one process for all pages. Python blocks of a page see
 the names of those before them. Blocks that cannot run here (a server elsewhere, a GPU, minutes) are marked ```text or
 ```console. A page that needs an extra says so in a comment: `<!-- needs: trl, matplotlib -->` skips it where one of
-these modules is not installed. `<!-- slow -->` marks a page that `make test-all` runs and `make test` does not.
+these modules is not installed. `<!-- slow -->` marks a page that `make test-all` runs and `make test` does not. A page
+whose blocks take minutes says what a test puts in place of their sizes: `<!-- in tests: limit: 400 -> limit: 16 -->`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+IN_TESTS = re.compile(r"<!-- in tests: (.*?) -> (.*?) -->")
 NEEDS = re.compile(r"<!-- needs: (.*?) -->")
 SLOW = "<!-- slow -->"
 TIMEOUT = 120
@@ -63,6 +65,16 @@ def read_blocks(text: str) -> list[Block]:
     return [block for block in found if block.language]
 
 
+def in_small(text: str) -> str:
+    """A page with what its comments say that tests put in place of other words."""
+    for size, small in IN_TESTS.findall(text):
+        comment = f"<!-- in tests: {size} -> {small} -->"
+        rest = text.replace(comment, "")
+        assert size in rest, f"{comment}: the page has no {size!r}"
+        text = rest.replace(size, small)
+    return text
+
+
 def run_bash(block: Block, directory: Path, programs: Path | None = None) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if programs is not None:
@@ -83,7 +95,7 @@ def run_bash(block: Block, directory: Path, programs: Path | None = None) -> Non
 def run_page(page: Path, directory: Path, programs: Path | None = None) -> int:
     """Run the blocks of a page in a directory, which is the current one; how many ran."""
     names = {"__name__": "__main__"}
-    blocks = [block for block in read_blocks(page.read_text("utf-8")) if block.language in ("bash", "python")]
+    blocks = [block for block in read_blocks(in_small(page.read_text("utf-8"))) if block.language in ("bash", "python")]
     for block in blocks:
         if block.language == "bash":
             run_bash(block, directory, programs)
@@ -184,6 +196,13 @@ def test_blocks_share_a_directory_and_names(tmp_path, monkeypatch):
         "```bash\necho 3 > n\n```\n```python\nn = int(open('n').read())\n```\n```python\nassert n == 3\n```\n"
     )
     assert run_page(page, tmp_path) == 3
+
+
+def test_sizes_for_tests_take_the_place_of_the_pages_own():
+    page = "<!-- in tests: limit: 400 -> limit: 16 -->\nlimit: 400\n"
+    assert in_small(page) == "\nlimit: 16\n"
+    with pytest.raises(AssertionError, match="no 'limit: 400'"):
+        in_small(page.replace("\nlimit: 400", ""))
 
 
 @pytest.mark.parametrize("block", ["```bash\nfalse\necho 1\n```\n", "```python\nassert False\n```\n"])

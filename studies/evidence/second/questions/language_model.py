@@ -142,9 +142,10 @@ def libraries(study: Study) -> dict[str, Plain]:
 
 
 def run(study: Study) -> dict[str, Any]:
-    """Figures of every source; each is done with before the next one's features are computed."""
+    """Figures of every source, each done with before the next one's features are computed; adapters come last."""
     by_backbone = libraries(study)
     figures: dict[str, Any] = {"rows": {}, "choices": {}, "models": {}, "tuned": {}}
+    tuning = {}
     for name in sources(study):
         both = {backbone: Source(study, library, backbone, name) for backbone, library in by_backbone.items()}
         rows, ours = both[OURS].rows(0), both[OURS]
@@ -153,7 +154,9 @@ def run(study: Study) -> dict[str, Any]:
         frozen = {backbone: source.heads() for backbone, source in both.items()}
         figures["models"][name] = {head: beside(frozen[OURS][head], frozen[REFERENCE][head]) for head in HEADS}
         if study.quick or name == TUNED_ON:
-            figures["tuned"][name] = tuned(both, {key: heads[CHOSEN_BY][0] for key, heads in frozen.items()})
+            tuning[name] = both, {key: heads[CHOSEN_BY][0] for key, heads in frozen.items()}
+    for name, (both, whole) in tuning.items():
+        figures["tuned"][name] = tuned(both, whole)
     return figures
 
 
