@@ -59,10 +59,10 @@ def _near_prompts(one: FileRows, other: FileRows, settings: DoctorSettings) -> F
 
     get = without_boilerplate([*listed, *sorted(new)], remembered(prompt))
     near = settings.thresholds.near
-    search = Search(lambda key, row: jaccard(get(key), get(row)) >= near)
+    search = Search([*listed, *sorted(new)], get, lambda key, row: jaccard(get(key), get(row)) >= near)
     for row in listed:
-        search.add(row, get(row))
-    nearest = {key: search.find(key, get(key)) for key in sorted(new)}
+        search.add(row)
+    nearest = {key: search.find(key) for key in sorted(new)}
     copies = [(row, key - offset) for key, row in nearest.items() if row is not None]
     places = _both_places(large, small, copies, settings.examples)
     total = min(len(mine), len(theirs))

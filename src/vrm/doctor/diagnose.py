@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrm.choices import Storage
 from vrm.data.load import Source, load_judgments, locate_sources
 from vrm.data.readers import Location
+from vrm.data.row_tables import joined
 from vrm.data.statistics import objective_names
 from vrm.data.validation import InvalidDataError
 from vrm.doctor.across import check_across
@@ -81,8 +83,8 @@ def _load(sources: Mapping[str, tuple[Source, Location]], progress: Progress) ->
     for name, (source, _) in sources.items():
         progress(f"{name}: reading")
         try:
-            result = load_judgments(source, on_bad_rows="skip")
-            judgments, report = [row for rows in result.by_source.values() for row in rows], result.report
+            result = load_judgments(source, on_bad_rows="skip", storage=Storage.AUTO)
+            judgments, report = joined([*result.by_source.values()]), result.report
         except InvalidDataError as error:
             # Not one usable row: a finding as well.
             judgments, report = [], error.report

@@ -14,6 +14,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from vrm.data.schema import Judgment
 from vrm.data.style import plain_text
 from vrm.doctor.findings import Check, DoctorSettings
-from vrm.doctor.rows import FileRows, evenly
+from vrm.doctor.rows import FileRows, evenly, occurring_again
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import plural
 
@@ -92,40 +93,63 @@ def jaccard(first: Shingles, second: Shingles) -> float:
 class Search:
     """Looks for near copies, and counts the texts whose candidates were too many to compare with all.
 
+    All texts are sketched first. Most have no band in common with another one, and only those that have are indexed: an
+    index of every band (that of datasketch, say) takes several kilobytes a text.
+
     Args:
+        keys: of the texts that will be added or looked for.
+        get: shingles by key.
         similar: whether two keys are near copies, exactly.
     """
 
-    def __init__(self, similar: Callable[[int, int], bool]) -> None:
-        from datasketch import MinHash, MinHashLSH
-
-        self._empty = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=int)
-        self._index = MinHashLSH(num_perm=PERMUTATIONS, params=BANDS)
+    def __init__(
+        self, keys: Sequence[int], get: Callable[[int], Shingles], similar: Callable[[int, int], bool]
+    ) -> None:
+        bands = np.zeros((len(keys), BANDS[0]), dtype=np.uint64)
+        sketched = np.array([_sketch(get(key), bands[place]) for place, key in enumerate(keys)], dtype=bool)
+        self._marks: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for band, column in enumerate(bands.T):
+            _, place_of, counts = np.unique(column[sketched], return_inverse=True, return_counts=True)
+            for place in np.flatnonzero(sketched)[counts[place_of] > 1]:
+                self._marks[keys[place]].append((band, int(column[place])))
+        self._index: dict[tuple[int, int], list[int]] = defaultdict(list)
         self._similar, self.unfinished = similar, 0
 
-    def _sketch(self, values: Shingles) -> MinHash:
-        sketch = self._empty.copy()
-        sketch.update_batch((values >> np.uint64(32)).tolist())
-        return sketch
-
-    def add(self, key: int, values: Shingles) -> None:
+    def add(self, key: int) -> None:
         """Make a text one that others can be copies of."""
-        if len(values):
-            self._index.insert(key, self._sketch(values), check_duplication=False)
+        for mark in self._marks.get(key, ()):
+            self._index[mark].append(key)
 
-    def find(self, key: int, values: Shingles, add: bool = False) -> int | None:
+    def find(self, key: int, add: bool = False) -> int | None:
         """The first added text that this one is a near copy of; None if there is none, and then it is added too."""
-        if not len(values):
-            return None
-        sketch = self._sketch(values)
-        candidates = sorted(self._index.query(sketch))
+        candidates = sorted({other for mark in self._marks.get(key, ()) for other in self._index.get(mark, ())})
         for other in candidates[:MAX_CANDIDATES]:
             if self._similar(key, other):
                 return other
         self.unfinished += len(candidates) > MAX_CANDIDATES
         if add:
-            self._index.insert(key, sketch, check_duplication=False)
+            self.add(key)
         return None
+
+
+def _sketch(values: Shingles, bands: NDArray[np.uint64]) -> bool:
+    """Write a hash of each band of a text's MinHash; False where the text has no words."""
+    if not len(values):
+        return False
+    sketch = _empty_sketch().copy()
+    sketch.update_batch((values >> np.uint64(32)).tolist())
+    columns = sketch.hashvalues[: BANDS[0] * BANDS[1]].reshape(BANDS).T
+    for column in columns:
+        np.multiply(bands ^ column, _MULTIPLIER, out=bands)
+        bands ^= bands >> _SHIFT
+    return True
+
+
+@lru_cache(maxsize=1)
+def _empty_sketch() -> MinHash:
+    from datasketch import MinHash
+
+    return MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=int)
 
 
 def remembered(read: Callable[..., str]) -> Callable[..., Shingles]:
@@ -161,9 +185,10 @@ def near_copies(
     Each text is compared with the earlier ones that are themselves no copies, so a chain of small changes is not one
     group, and masses of copies do not make the search quadratic.
     """
-    search = Search(similar)
-    nearest = {key: search.find(key, get(key), add=True) for key in keys}
-    return {key: other for key, other in nearest.items() if other is not None}, search.unfinished
+    listed = list(keys)
+    search = Search(listed, get, similar)
+    nearest = ((key, search.find(key, add=True)) for key in listed)
+    return {key: other for key, other in nearest if other is not None}, search.unfinished
 
 
 def check_duplicates(rows: FileRows, settings: DoctorSettings) -> list[Finding]:
@@ -217,14 +242,16 @@ def _repeated_rows(rows: FileRows) -> dict[int, int]:
     """
     first: dict[tuple[object, ...], dict[str, int]] = defaultdict(dict)
     repeated = {}
-    for row, judgment in enumerate(rows.judgments):
+    keys = (_row_key(rows, row, judgment) for row, judgment in enumerate(rows.judgments))
+    for row in np.flatnonzero(occurring_again(keys) | rows.several_raters):
+        judgment = rows.judgments[row]
         if not judgment.completions:
             continue
-        seen, who = first[_row_key(rows, row)], _judges(judgment)
+        seen, who = first[_row_key(rows, row, judgment)], _judges(judgment)
         earlier = seen.get(who, seen.get("")) if who else next(iter(seen.values()), None)
-        seen.setdefault(who, row)
+        seen.setdefault(who, int(row))
         if earlier is not None or _says_twice(judgment):
-            repeated[row] = row if earlier is None else earlier
+            repeated[int(row)] = int(row) if earlier is None else earlier
     return repeated
 
 
@@ -238,9 +265,8 @@ def _says_twice(judgment: Judgment) -> bool:
     return len(said) > len({*said})
 
 
-def _row_key(rows: FileRows, row: int) -> tuple[object, ...]:
+def _row_key(rows: FileRows, row: int, judgment: Judgment) -> tuple[object, ...]:
     """Prompt, and completions with what is said of each; the order of the completions does not count."""
-    judgment = rows.judgments[row]
     if judgment.is_comparison:
         preference = float(judgment.preference or 0.0)
         labels: list[object] = [preference, 1.0 - preference]
@@ -250,7 +276,7 @@ def _row_key(rows: FileRows, row: int) -> tuple[object, ...]:
 
 
 def _duplicate_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int, int]) -> Finding:
-    total = sum(bool(row.completions) for row in rows.judgments)
+    total = sum(map(bool, rows.completions))
     check = Check.of("duplicate_rows", rows, settings, repeated, total)
     return check.by_share(
         f"{plural(len(repeated), 'row repeats', 'rows repeat')} an earlier row: the same prompt, completions and label "
@@ -262,10 +288,10 @@ def _duplicate_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int
 
 def _near_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int, int]) -> Finding:
     different: dict[tuple[str, ...], int] = {}
-    for row, judgment in enumerate(rows.judgments):
-        if judgment.completions and repeated.get(row, row) == row:
+    for row, completions in enumerate(rows.completions):
+        if completions and repeated.get(row, row) == row:
             # The same pair with another label is the contradiction check's.
-            different.setdefault((rows.prompts[row], *sorted(rows.completions[row])), row)
+            different.setdefault((rows.prompts[row], *sorted(completions)), row)
     compare = _RowComparison(rows, settings.thresholds.near)
     copies, unfinished = near_copies(sorted(different.values()), compare.completions, compare.similar)
     check = Check.of("near_duplicate_rows", rows, settings, copies, len(different))
@@ -281,20 +307,21 @@ def _near_rows(rows: FileRows, settings: DoctorSettings, repeated: dict[int, int
 def _repeated_completions(rows: FileRows, settings: DoctorSettings) -> Finding:
     """Completions that stand under several prompts, and how often they are preferred to a text that does not."""
     under: dict[str, set[str]] = defaultdict(set)
-    for prompt, keys in zip(rows.prompts, rows.completions, strict=True):
-        for key in keys:
-            under[key].add(prompt)
+    texts = ((prompt, key) for prompt, keys in zip(rows.prompts, rows.completions, strict=True) for key in keys)
+    again = occurring_again(key for keys in rows.completions for key in keys)
+    for prompt, key in compress(texts, again):
+        under[key].add(prompt)
     stock = {key: len(prompts) for key, prompts in under.items() if len(prompts) > 1}
-    again = [row for row, keys in enumerate(rows.completions) for key in keys if key in stock]
+    at = [row for row, keys in enumerate(rows.completions) for key in keys if key in stock]
     # The most frequent text first: what to look at if one dominates.
-    again.sort(key=lambda row: -max(stock.get(key, 0) for key in rows.completions[row]))
+    at.sort(key=lambda row: -max(stock.get(key, 0) for key in rows.completions[row]))
     won = lost = 0
     for pair in rows.pairs:
         first, second = (rows.completions[pair.row][side] in stock for side in (pair.first, pair.second))
         if first != second:
             won += pair.sign == (1 if first else -1)
             lost += pair.sign == (-1 if first else 1)
-    check = Check.of("repeated_completions", rows, settings, again, sum(map(len, rows.completions)))
+    check = Check.of("repeated_completions", rows, settings, at, sum(map(len, rows.completions)))
     message = (
         f"{plural(len(stock), 'completion stands', 'completions stand')} under several prompts ({check.percent} of all "
         "completions)"

@@ -11,7 +11,7 @@ import numpy as np
 
 from vrm.data.schema import Judgment
 from vrm.doctor.findings import Check, DoctorSettings, percent, with_ends
-from vrm.doctor.rows import FileRows, Pair, sign
+from vrm.doctor.rows import FileRows, Pair, occurring_again, sign
 from vrm.metrics import Interval, share_interval
 from vrm.results.doctor import Finding, Severity
 from vrm.results.formats import plural
@@ -84,9 +84,13 @@ class _Judged:
 
 
 def _judged_pairs(rows: FileRows) -> list[_Judged]:
+    """The pairs that are judged more than once, and those of several raters: others tell nothing of each other."""
     judged: dict[tuple[str, ...], _Judged] = defaultdict(_Judged)
-    for pair in rows.pairs:
-        first, second = (rows.completions[pair.row][side] for side in (pair.first, pair.second))
+    again = occurring_again((rows.prompts[pair.row], frozenset(_sides(rows, pair))) for pair in rows.pairs)
+    for pair, repeated in zip(rows.pairs, again, strict=True):
+        if not (repeated or rows.several_raters[pair.row]):
+            continue
+        first, second = _sides(rows, pair)
         if first == second:
             continue
         swapped = second < first
@@ -102,6 +106,11 @@ def _judged_pairs(rows: FileRows) -> list[_Judged]:
         if None in names:
             entry.said.add((None, swapped, turn * pair.sign))
     return list(judged.values())
+
+
+def _sides(rows: FileRows, pair: Pair) -> tuple[str, str]:
+    keys = rows.completions[pair.row]
+    return keys[pair.first], keys[pair.second]
 
 
 def _nothing_to_learn(rows: FileRows, settings: DoctorSettings) -> Finding:

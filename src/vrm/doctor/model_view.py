@@ -47,9 +47,10 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
     """The share of comparisons that the model confidently contradicts, most confident first among the places."""
     wanted = {pair.row: pair.sign for pair in rows.pairs if pair.sign and rows.judgments[pair.row].is_comparison}
     looked = evenly(sorted(wanted), settings.model_rows)
-    by_place = {id(rows.judgments[row]): row for row in looked}
+    wanted_rows = [rows.judgments[row] for row in looked]
+    by_place = {id(judgment): row for judgment, row in zip(wanted_rows, looked, strict=True)}
     judged, probabilities = [], []
-    for judgment, first in _probabilities(engine, rows, looked):
+    for judgment, first in _probabilities(engine, wanted_rows):
         row = by_place[id(judgment)]
         judged.append(row)
         probabilities.append(first if wanted[row] > 0 else 1.0 - first)
@@ -78,11 +79,11 @@ def check_with_model(rows: FileRows, settings: DoctorSettings, engine: RewardEng
     )
 
 
-def _probabilities(engine: RewardEngine, rows: FileRows, looked: list[int]) -> Iterator[tuple[Judgment, float]]:
+def _probabilities(engine: RewardEngine, rows: list[Judgment]) -> Iterator[tuple[Judgment, float]]:
     """(judgment, P(first > second)) of the rows that the model can read."""
     import torch
 
-    for batch in engine.stream(rows.judgments[row] for row in looked):
+    for batch in engine.stream(rows):
         indices = torch.arange(len(batch))
         logs, _ = batch.log_probabilities(indices, torch.zeros_like(indices), torch.ones_like(indices))
         yield from zip(batch.judgments, logs.double().exp().tolist(), strict=True)
@@ -93,9 +94,10 @@ def check_unfamiliar(rows: FileRows, settings: DoctorSettings, engine: RewardEng
     unjudged = Check.of("unfamiliar_rows", rows, settings)
     if not engine.model.config.familiar_components:
         return unjudged.not_run("The model keeps nothing of its training texts. Models trained by this version do.")
-    looked = evenly([row for row, judgment in enumerate(rows.judgments) if judgment.completions], settings.model_rows)
-    by_place = {id(rows.judgments[row]): row for row in looked}
-    distances = {by_place[id(judgment)]: distance for judgment, distance in _distances(engine, rows, looked)}
+    looked = evenly([row for row, completions in enumerate(rows.completions) if completions], settings.model_rows)
+    wanted = [rows.judgments[row] for row in looked]
+    by_place = {id(judgment): row for judgment, row in zip(wanted, looked, strict=True)}
+    distances = {by_place[id(judgment)]: distance for judgment, distance in _distances(engine, wanted)}
     if not distances:
         return unjudged.not_run("No row has a completion that the model can read.")
     far = sorted((row for row, distance in distances.items() if distance > 1.0), key=lambda row: -distances[row])
@@ -112,9 +114,9 @@ def check_unfamiliar(rows: FileRows, settings: DoctorSettings, engine: RewardEng
     )
 
 
-def _distances(engine: RewardEngine, rows: FileRows, looked: list[int]) -> Iterator[tuple[Judgment, float]]:
+def _distances(engine: RewardEngine, rows: list[Judgment]) -> Iterator[tuple[Judgment, float]]:
     """(judgment, unfamiliarity of the most unfamiliar completion) of the rows that the model can read."""
-    for batch in engine.stream(rows.judgments[row] for row in looked):
+    for batch in engine.stream(rows):
         found = batch.posteriors.unfamiliarity
         assert found is not None
         farthest = found.distance.masked_fill(~batch.mask, 0.0).amax(1)

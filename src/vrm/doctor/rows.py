@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vrm.data.problems import Problem
 from vrm.data.schema import Judgment, Text
-from vrm.data.splits import prompt_key
+from vrm.data.splits import prompt_key, prompt_keys
 from vrm.data.validation import ValidationReport
 from vrm.labels import labelled_pairs
 
@@ -50,21 +53,28 @@ class FileRows:
         prompts: key of each row's prompt.
         completions: keys of each row's completions.
         pairs: labelled pairs; every pair of a ranked list is one.
+        several_raters: (rows,) whether each row holds judgments of raters.
     """
 
     name: str
-    judgments: list[Judgment]
+    judgments: Sequence[Judgment]
     report: ValidationReport
     prompts: list[str]
     completions: list[list[str]]
     pairs: list[Pair]
+    several_raters: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, name: str, judgments: list[Judgment], report: ValidationReport) -> FileRows:
+    def of(cls, name: str, judgments: Sequence[Judgment], report: ValidationReport) -> FileRows:
         """Compute the keys and pairs of a file's rows."""
-        completions = [[text_key(text) for text in row.completions] for row in judgments]
-        pairs = [Pair(index, *pair) for index, row in enumerate(judgments) for pair in labelled_pairs(row)]
-        return cls(name, judgments, report, [prompt_key(row) for row in judgments], completions, pairs)
+        completions: list[list[str]] = []
+        pairs: list[Pair] = []
+        several = np.zeros(len(judgments), dtype=bool)
+        for index, row in enumerate(judgments):
+            completions.append([text_key(text) for text in row.completions])
+            pairs += (Pair(index, *pair) for pair in labelled_pairs(row))
+            several[index] = bool(row.judgments)
+        return cls(name, judgments, report, prompt_keys(judgments), completions, pairs, several)
 
     def __len__(self) -> int:
         return len(self.judgments)
@@ -90,6 +100,13 @@ def sign(preference: float) -> int:
 def text_key(text: Text) -> str:
     """The key of a completion, made as those of prompts are."""
     return prompt_key(Judgment(text))
+
+
+def occurring_again(values: Iterable[Hashable]) -> NDArray[np.bool_]:
+    """(values,) whether each occurs at another place too; perhaps also where two others have one hash."""
+    hashes = np.fromiter(map(hash, values), dtype=np.int64)
+    _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    return counts[places] > 1
 
 
 def problem_places(problems: Iterable[Problem], count: int, with_kind: bool = False) -> tuple[str, ...]:

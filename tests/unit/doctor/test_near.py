@@ -75,11 +75,11 @@ def test_what_is_found_is_what_comparing_all_finds():
 
 
 def test_a_mass_of_similar_texts_is_cut_short_and_counted():
-    search = Search(lambda one, other: False)
     values = shingles("one two three four five")
+    search = Search([*range(101), 200], lambda key: values, lambda one, other: False)
     for key in range(101):
-        search.add(key, values)
-    assert search.find(200, values) is None
+        search.add(key)
+    assert search.find(200) is None
     assert search.unfinished == 1
 
 
@@ -101,7 +101,7 @@ def test_short_and_empty_texts():
     assert jaccard(shingles("oak"), shingles("oak oak")) == 0.0
     assert len(shingles("?!")) == 0
     assert jaccard(shingles("?!"), shingles("?!")) == 0.0
-    assert Search(lambda one, other: True).find(0, shingles("?!")) is None
+    assert Search([0, 1], lambda key: shingles("?!"), lambda one, other: True).find(0) is None
 
 
 def test_shingles_are_sorted_and_unique():
