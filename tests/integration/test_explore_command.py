@@ -67,6 +67,15 @@ def test_rows_and_a_second_model(tiny_model_dir, make_tiny_model, source, starte
     assert opened[0] in words
 
 
+def test_a_line_beyond_the_limit_is_read_too(tiny_model_dir, source, started):
+    source.write_text(source.read_text() + source.read_text())
+    assert run("explore", tiny_model_dir, source, "--port", 0, "--limit", 2, "--line", 7) == 0
+    browsed = started[0]["explored"].rows
+    assert [row.line for row in browsed.summaries] == [1, 3, 7]
+    assert browsed.first == 2
+    assert browsed.note.startswith("The first 2 rows, and line 7; --limit reads more.")
+
+
 def test_without_a_file_it_has_rows_that_training_held_out(tiny_model_dir, source, tmp_path, started, capsys):
     run_dir = tmp_path / "run"
     shutil.copytree(tiny_model_dir, run_dir / "model")
@@ -85,8 +94,8 @@ def test_without_a_file_it_has_rows_that_training_held_out(tiny_model_dir, sourc
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["{source}", "--line", "2"], 1, "line 2 is not among"),
-        (["{source}", "--line", "9", "--limit", "1"], 1, "--limit reads more"),
+        (["{source}", "--line", "2"], 1, "line 2 holds no row"),
+        (["{source}", "--line", "9", "--limit", "1"], 1, "line 9 holds no row"),
         (["--line", "1"], 2, "there are no lines without FILE"),
         (["{source}", "{source}"], 2, "at most a second model and one source"),
         (["nowhere.jsonl"], 1, "nowhere.jsonl"),

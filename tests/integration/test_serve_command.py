@@ -220,7 +220,7 @@ def test_what_cannot_be_is_said_before_the_model_is_loaded(tiny_model_dir, start
 
 
 def test_without_the_extra_it_says_what_to_install(tiny_model_dir, started, monkeypatch, capsys):
-    monkeypatch.setattr("vrm.cli.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("vrm.cli.checks.find_spec", lambda name: None)
     assert run("serve", tiny_model_dir) == 1
     assert "pip install 'vrm[serve]'" in capsys.readouterr().err
 

@@ -41,7 +41,8 @@ def test_routes_exist(server):
     routes = httpx2.get(server.url + "/openapi.json").json()["paths"]
     named = set(re.findall(r"`(?:POST )?(/[a-z_/0-9]+)[`?]", PAGE)) | set(re.findall(rf"{URL}(/[a-z_/0-9]+)", PAGE))
     assert named >= {"/v1/score", "/v1/explain", "/get_reward", "/slime/reward", "/classify", "/pooling", "/score"}
-    assert named - set(routes) <= {"/docs", "/openapi.json"}
+    assert named - set(routes) <= {"/docs", "/explore", "/openapi.json"}
+    assert all(httpx2.get(server.url + page, follow_redirects=True).is_success for page in ("/docs", "/explore"))
 
 
 def test_metrics_exist(server):

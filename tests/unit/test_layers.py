@@ -22,7 +22,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
-    {"_lazy", "choices", "errors", "measures", "testing", "threads"},
+    {"_lazy", "choices", "errors", "look", "measures", "testing", "threads"},
     {"core", "files", "metrics", "model_files", "renamed", "trackers", "user_files", "wire"},
     {"config", "client", "labels"},
     {"model", "data"},

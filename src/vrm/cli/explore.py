@@ -36,7 +36,9 @@ _Others = Annotated[
         help="A second model's directory, to be set beside the first; a source of rows, to be browsed.",
     ),
 ]
-_Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Rows of FILE that are read, at most.")]
+_Limit = Annotated[
+    int, typer.Option("--limit", min=1, metavar="N", help="Rows of FILE that are read, at most; beside --line.")
+]
 _Line = Annotated[
     int | None,
     typer.Option("--line", min=1, metavar="N", help="Line (or row) of FILE to begin with; default: its first."),
@@ -204,9 +206,11 @@ def _read(source: Source, limit: int, line: int | None) -> _Rows:
     more = False
     with Meter(f"reading {source.path}"):
         for row in read_scoring_rows(source):
-            more = len(judgments) == limit
-            if more:
+            more = len(judgments) >= limit
+            if more and (line is None or judgments[-1].line >= line):
                 break
+            if more and row.line != line:
+                continue
             if row.judgment is None:
                 bad.append(row.error)
             else:
@@ -216,11 +220,11 @@ def _read(source: Source, limit: int, line: int | None) -> _Rows:
         raise DataError(f"{source.path}: no row can be judged; the first says: {bad[0]}")
     places = [place for place, judgment in enumerate(judgments) if judgment.line == line]
     if line is not None and not places:
-        among = f"the first {limit:,} rows; --limit reads more" if more else "the rows that can be judged"
-        raise DataError(f"{source.path}: line {line} is not among {among}")
+        raise DataError(f"{source.path}: line {line} holds no row that can be judged")
     words = []
     if more:
-        words.append(f"The first {limit:,} rows; --limit reads more.")
+        beside = f", and line {line}" if len(judgments) > limit else ""
+        words.append(f"The first {limit:,} rows{beside}; --limit reads more.")
     if bad:
         count = "1 row" if len(bad) == 1 else f"{len(bad):,} rows"
         note(f"{source.path}: {count} left out; the first: {bad[0]}")

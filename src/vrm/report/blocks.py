@@ -22,6 +22,7 @@ class Cell:
         strong: in bold: the best, and known to be.
         tone: its colour.
         shade: in [0, 1], depth of its background in a heat map; None for none.
+        bar: in [-1, 1], length of a bar to the right or left of a middle line, above the text; None for none.
     """
 
     text: str
@@ -29,6 +30,7 @@ class Cell:
     strong: bool = False
     tone: Tone = ""
     shade: float | None = None
+    bar: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,15 @@ class Paragraph:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A command to be copied into a terminal, and what it does."""
+
+    purpose: str
+    text: str
+    kind: ClassVar[str] = "command"
+
+
+@dataclass(frozen=True, slots=True)
 class Bullets:
     """A list of sentences, each with a tone."""
 
@@ -125,7 +136,7 @@ class Fold:
     kind: ClassVar[str] = "fold"
 
 
-Block: TypeAlias = Table | Paragraph | Bullets | Chart | Charts | Heading | Fold
+Block: TypeAlias = Table | Paragraph | Command | Bullets | Chart | Charts | Heading | Fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from importlib.resources import files
 import jinja2
 
 import vrm
+from vrm.look import look
 from vrm.report.blocks import Section
 from vrm.report.charts import Drawer
 from vrm.report.inputs import KINDS, Inputs
@@ -66,7 +67,7 @@ def render_report(inputs: Inputs, title: str = "Reward model report") -> str:
         title=title,
         subtitle=_subtitle(view),
         version=vrm.__version__,
-        css=_file("page.css"),
+        css=look() + _file("page.css"),
         sections=[section for section in sections if section.blocks],
         missing=[f"{section.title}: {reason}" for section in sections for reason in section.missing],
     )

@@ -37,6 +37,7 @@ class Measurement:
         dataset: the short name of the file or benchmark; equal names are the same data.
         content: what was measured.
         source: the document.
+        path: of the model, as the user named it.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Measurement:
     dataset: str
     content: Measured
     source: str
+    path: str = ""
 
     @property
     def file(self) -> Evaluation:
@@ -111,7 +113,7 @@ def view_of(inputs: Inputs) -> View:
     labels = _document_labels(evaluations, names, files)
     models = tuple(dict.fromkeys([*labels, *(names[_model_of(run)] for run in inputs.runs)]))
     measurements = tuple(
-        Measurement(label, models.index(label), files[path], content, entry.source)
+        Measurement(label, models.index(label), files[path], content, entry.source, entry.content.model)
         for entry, label in zip(evaluations, labels, strict=True)
         for path, content in (entry.content.files | _benchmarks(entry.content)).items()
     )

@@ -16,6 +16,7 @@ from vrm.core.disagreement import REPORTED_NODES
 from vrm.core.distributions import DrawNoise
 from vrm.core.predictive import NUM_DRAWS, NUM_NODES
 from vrm.core.quadrature import gauss_hermite
+from vrm.look import look
 from vrm.serve.browsing import Browsed
 from vrm.serve.errors import RequestError
 from vrm.serve.protocols.common import protocol_router
@@ -154,4 +155,5 @@ def add_explorer_page(app: FastAPI) -> None:
 @cache
 def _files() -> dict[str, bytes]:
     folder = files(__package__) / "page"
-    return {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+    own = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+    return own | {"look.css": look().encode()}

@@ -116,6 +116,24 @@ def test_characters_that_no_page_may_hold_are_replaced(write, render, make):
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", page.markup)
 
 
+def test_a_mistake_has_the_command_that_opens_it(write, render, make):
+    measured = replace(make.measured(), mistakes=(replace(make.mistake(), file="my rows.jsonl", line=7),))
+    page = render(write("a.json", make.evaluation("runs/a/model", {"my rows.jsonl": measured})))
+    assert "vrm explore runs/a/model 'my rows.jsonl' --line 7" in page.text
+    nameless = render(write("b.json", make.evaluation("", {"my rows.jsonl": measured})))
+    assert "vrm explore" not in nameless.text
+
+
+def test_contributions_are_drawn_to_both_sides(write, render, make):
+    page = render(write("a.json", make.evaluation("m", {"t": replace(make.measured(), mistakes=(make.mistake(),))})))
+    contributions = [report.contributions for report in make.mistake().explanation.completions]
+    values = [value for named in contributions for value in named.values()]
+    widths = [float(width) for width in re.findall(r"50%;width:([0-9.]+)%", page.markup)]
+    most = max(map(abs, values))
+    assert sorted(widths) == pytest.approx(sorted(50 * abs(value) / most for value in values), abs=0.06)
+    assert page.markup.count('class="against"') == sum(value < 0 for value in values)
+
+
 def test_long_texts_are_cut_and_say_so(write, render, make):
     measured = replace(make.measured(), mistakes=(make.mistake(chosen="x" * 5000),))
     page = render(write("a.json", make.evaluation("m", {"t": measured})))

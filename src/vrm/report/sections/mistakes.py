@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 
-from vrm.report.blocks import Block, Cell, Column, Fold, Heading, Paragraph, Section, Table
+from vrm.report.blocks import Block, Cell, Column, Command, Fold, Heading, Paragraph, Section, Table
 from vrm.report.charts import Drawer
 from vrm.report.sections.best import has_pairs
 from vrm.report.values import clip, clip_lines, fixed, percent
@@ -25,7 +26,9 @@ def mistakes_section(view: View, draw: Drawer) -> Section:
         mistakes = entry.file.mistakes
         if mistakes:
             blocks.append(Heading(f"{entry.model} on {entry.dataset}"))
-            blocks += [_fold(place, mistake) for place, mistake in enumerate(mistakes[:MAX_MISTAKES], start=1)]
+            blocks += [
+                _fold(place, mistake, entry.path) for place, mistake in enumerate(mistakes[:MAX_MISTAKES], start=1)
+            ]
             if len(mistakes) > MAX_MISTAKES:
                 blocks.append(Paragraph(f"{len(mistakes) - MAX_MISTAKES} more are in {entry.source}.", "muted"))
         elif has_pairs(entry):
@@ -33,7 +36,7 @@ def mistakes_section(view: View, draw: Drawer) -> Section:
     return Section("mistakes", "Most confident mistakes", blocks, missing)
 
 
-def _fold(place: int, mistake: Mistake) -> Fold:
+def _fold(place: int, mistake: Mistake, model: str) -> Fold:
     where = [f"{mistake.file or '?'}:{mistake.line}", mistake.category]
     summary = f"{place}. {clip(mistake.prompt or '(no text)', 90)}"
     wrong = percent(1 - mistake.probability)
@@ -49,6 +52,9 @@ def _fold(place: int, mistake: Mistake) -> Fold:
         blocks += [Heading(f"{title}{more}"), Paragraph(shown or "(empty)", preserve=True)]
     blocks += _explanation(mistake.explanation)
     blocks.append(Paragraph(" · ".join(filter(None, where)), "muted"))
+    if model and mistake.file:
+        command = f"vrm explore {shlex.quote(model)} {shlex.quote(mistake.file)} --line {mistake.line}"
+        blocks.append(Command("What would turn it? This opens the row in the explorer:", command))
     return Fold(summary, blocks, detail)
 
 
@@ -73,11 +79,15 @@ def _explanation(explanation: Explanation) -> list[Block]:
 
 def _contributions(weights: Sequence[WeightReport], completions: Sequence[CompletionReport]) -> Table:
     body = []
+    values = [abs(value) for completion in completions for value in completion.contributions.values()]
+    most = max([value for value in values if math.isfinite(value)], default=0.0) or 1.0
     for entry in sorted(weights, key=lambda entry: -entry.weight.mean):
         cells = [Cell(entry.objective), Cell(fixed(entry.weight.mean, 2))]
         for completion in completions:
             cells.append(Cell(fixed(completion.objective_scores.get(entry.objective), 2, signed=True)))
-            cells.append(Cell(fixed(completion.contributions.get(entry.objective), 2, signed=True)))
+            contribution = completion.contributions.get(entry.objective)
+            bar = contribution / most if contribution is not None and math.isfinite(contribution) else None
+            cells.append(Cell(fixed(contribution, 2, signed=True), bar=bar))
         body.append(cells)
     total = [Cell("sum = reward", strong=True), Cell("")]
     for completion in completions:
