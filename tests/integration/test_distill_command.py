@@ -60,7 +60,11 @@ with torch.no_grad():
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("encoder", []), ("smollm2", []), ("decoder", ["--tuning", "full", "--epochs", 1, "--learning-rate", "1e-3"])],
+    [
+        ("encoder", []),
+        pytest.param("smollm2", [], marks=pytest.mark.slow),
+        ("decoder", ["--tuning", "full", "--epochs", 1, "--learning-rate", "1e-3"]),
+    ],
 )
 def test_the_student_agrees_as_its_document_says(make_tiny_model, source, tmp_path, capsys, kind, options):
     teacher, student = make_tiny_model(kind=kind), tmp_path / "student"

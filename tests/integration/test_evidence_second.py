@@ -29,7 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     logging.enable_progress_bar()
 
 
-SLOW = ("best_of_n", "language_model", "new_group", "raters", "ratings")
+SLOW = ("best_of_n", "certificate", "language_model", "loop", "never_behind", "new_group", "raters", "ratings")
 """Toy sizes of ten seconds and more."""
 
 

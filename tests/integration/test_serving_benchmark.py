@@ -21,6 +21,7 @@ def as_before():
     signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_at_a_toy_size(tiny_model_dir, tmp_path, monkeypatch, capsys, as_before):
     output = tmp_path / "load.json"
     monkeypatch.setattr(sys, "argv", ["serving.py", "--quick", "--model", str(tiny_model_dir), "--json", str(output)])

@@ -129,6 +129,7 @@ def test_generated_lengths_are_those_stated():
     assert abs(lengths[:, 1:].mean() - 1 - 75) < 6
 
 
+@pytest.mark.slow
 def test_beside_busy_processes(run):
     pytest.importorskip("trl")
     printed, figures = run("company")
