@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import logging
+import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from vrm.cli.main import main
@@ -21,10 +25,10 @@ STORE = 80 * 2**20
 @pytest.fixture(scope="module")
 def cluster():
     """Two cores, on which each test has its own workers: commands find that Ray runs already."""
-    from vrm.integrations.ray.cluster import _QUIET
+    from vrm.ray_session import QUIET
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in _QUIET.items():
+        for name, value in QUIET.items():
             patch.setenv(name, value)
         ray.init(
             "local",
@@ -78,6 +82,32 @@ def test_two_workers_write_the_rows_of_one_process(cluster, tiny_decoder_dir, so
     details = [[line for line in text.splitlines() if line.startswith("  ")] for text in (said, said_of_two)]
     assert details[0] == details[1] == ["  30 rows could not be read (`error` says why)"]
     assert two.read_text() == one.read_text()
+
+
+def test_a_worker_that_dies_loses_and_doubles_nothing(cluster, tiny_decoder_dir, tmp_path):
+    """Rows of more bytes than the object store holds; one of the two workers is killed when some are written."""
+    source = write_rows(tmp_path / "large.jsonl", 6000, note="n" * 20_000)
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    assert source.stat().st_size > 1.4 * STORE
+    options = ["--keep", "note", "--on-bad-rows", "skip"]
+    assert run("score", tiny_decoder_dir, source, "-o", one, *options) == 0
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_one_worker, args=(two, killed))
+    killer.start()
+    assert run("score", tiny_decoder_dir, source, "-o", two, *options, "--ray", "local", "--workers", 2) == 0
+    killer.join()
+    assert len(killed) == 1
+    assert filecmp.cmp(one, two, shallow=False)
+
+
+def kill_one_worker(output: Path, killed: list[int]) -> None:
+    """Kill one of the processes that score, as soon as the output holds a window."""
+    while not output.exists() or output.stat().st_size == 0:
+        time.sleep(0.05)
+    children = psutil.Process().children(recursive=True)
+    workers = [child for child in children if "ScoreWindows" in "".join(child.cmdline())]
+    workers[0].kill()
+    killed.append(workers[0].pid)
 
 
 def test_features_of_a_cluster_train_a_head(cluster, tiny_encoder_backbone, tmp_path, capsys):

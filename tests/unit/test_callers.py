@@ -38,6 +38,7 @@ CALLED_FROM_OUTSIDE = {
     "vrm.model.modeling_vrm.VRMForSequenceClassification.initialize_weights": "transformers fills weights with it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
     "vrm.serve.bodies.JsonRoute.get_route_handler": "FastAPI asks a route for it",
+    "vrm.serve.on_ray.Replica.check_health": "Ray Serve asks every replica for it",
     "vrm.train.callbacks.HistoryWriter.on_evaluate": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_evaluate": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_step_end": TRAINER,

@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "vrm"
 
 LEVELS = [
     {"_lazy", "choices", "errors", "look", "measures", "testing", "threads"},
-    {"core", "files", "metrics", "model_files", "renamed", "trackers", "user_files", "wire"},
+    {"core", "files", "metrics", "model_files", "ray_session", "renamed", "trackers", "user_files", "wire"},
     {"config", "client", "labels"},
     {"model", "data"},
     {"inference"},

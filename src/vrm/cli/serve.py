@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +13,13 @@ import typer
 from vrm.choices import LogLevel, OnOverlongServed, Precision
 from vrm.cli import options
 from vrm.cli.checks import check_arguments, check_server_installed
-from vrm.cli.console import note
+from vrm.cli.console import LOADING_LOG_SECONDS, Meter, note
 from vrm.errors import ConfigError
 from vrm.user_files import read_text
 from vrm.wire import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
+    from vrm.serve.on_ray import ReplicaSettings
     from vrm.serve.settings import ServeSettings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -62,6 +65,19 @@ _Origins = Annotated[
     ),
 ]
 _LogLevel = Annotated[LogLevel, typer.Option("--log-level", help="`info` logs requests, never their texts.")]
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Serve with replicas on a Ray cluster: `local` for processes on this machine, `auto` for the cluster that "
+        "it is a node of, or HOST:PORT.",
+    ),
+]
+_Replicas = Annotated[
+    int | None,
+    typer.Option("--replicas", min=1, metavar="N", help="Of --ray, each with its own model. Default: 2."),
+]
 
 
 def serve(
@@ -84,6 +100,8 @@ def serve(
     precision: options.PrecisionOption = Precision.FLOAT32,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    ray: _Ray = None,
+    replicas: _Replicas = None,
 ) -> None:
     """Serve a model over HTTP, to trainers and to programs of your own.
 
@@ -91,6 +109,9 @@ def serve(
     the Python client), OpenRLHF's `/get_reward`, slime's `/slime/reward`, and vLLM's `/classify`, `/pooling` and
     `/score`. The page `/docs` describes them. At `/explore` a browser shows why the model prefers what it prefers, and
     what changes that. SIGINT and SIGTERM end it after it has answered what it accepted.
+
+    With `--ray local` it serves with several replicas until it is ended. On a cluster it leaves them there; the same
+    command with another MODEL replaces them one after the other, and `serve shutdown` of Ray ends them.
     """
     check_server_installed("vrm serve")
     check_arguments(model, device=device)
@@ -111,6 +132,14 @@ def serve(
         root_path=root_path,
         cors_origins=tuple(cors_origin or ()),
     )
+    if ray is not None:
+        from vrm.serve.on_ray import ReplicaSettings
+
+        how = ReplicaSettings(model, on_overlong, precision, device, threads or 1, log_level)
+        _run_on_cluster(how, settings, (ray, 2 if replicas is None else replicas), (host, port))
+        return
+    if replicas is not None:
+        raise typer.BadParameter("replicas are of a Ray cluster; give --ray too", param_hint="--replicas")
     _run(settings, model, (host, port), (on_overlong, precision, device), log_level)
 
 
@@ -132,12 +161,46 @@ def _run(
 
     service = Service(engine, settings)
     service.try_model()
-    if address[0] not in _LOOPBACK and settings.token is None:
-        note(f"warning: {address[0]} may be reached from elsewhere, and no token is asked for; see --token-file")
+    _warn_if_open(address[0], settings)
     url = url_of(bound) + settings.root_path
     note(f"serving {settings.name} on {url} (its routes: {url}/docs, the explorer: {url}/explore); Ctrl-C ends it")
     answered = serve_forever(service, bound, log_level)
     note("stopped; " + ("everything that was accepted has been answered" if answered else "open requests were dropped"))
+
+
+def _warn_if_open(host: str, settings: ServeSettings) -> None:
+    if host not in _LOOPBACK and settings.token is None:
+        note(f"warning: {host} may be reached from elsewhere, and no token is asked for; see --token-file")
+
+
+def _run_on_cluster(
+    how: ReplicaSettings, settings: ServeSettings, cluster: tuple[str, int], address: tuple[str, int]
+) -> None:
+    """Deploy, and with a local cluster wait for the signal that ends it."""
+    from vrm.ray_session import LOCAL, ray_session
+    from vrm.serve.on_ray import deploy, shut_down
+    from vrm.serve.run import listen
+
+    place, count = cluster
+    if address[1] == 0:
+        raise ConfigError("--port 0: the proxy of a cluster takes no free port; name one")
+    if place == LOCAL:
+        listen(*address).close()  # a taken port is found before anything is started
+    stop = threading.Event()
+    with ray_session(place, how.threads * count):
+        with Meter("loading", LOADING_LOG_SECONDS) as meter:
+            meter.update(f"{count} replicas of {how.model}")
+            url = deploy(how, settings, count, *address)
+        _warn_if_open(address[0], settings)
+        if place != LOCAL:
+            note(f"the cluster serves {settings.name} on {url} with {count} replicas; `serve shutdown` ends it")
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        note(f"serving {settings.name} on {url} with {count} replicas (its routes: {url}/docs); Ctrl-C ends it")
+        stop.wait()
+        shut_down()
+    note("stopped; everything that was accepted has been answered")
 
 
 def _token(file: Path | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from vrm.wire.schema import ErrorResponse, ExplainResponse, ScoreResponse, Versi
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 DEFAULT_TIMEOUT = 180.0
+SESSION = "X-Session-ID"
 RETRIED_STATUS = frozenset((429, 502, 503, 504))
 
 Text = str | Sequence[Mapping[str, Any]]
@@ -65,6 +68,14 @@ class Call(Generic[Response]):
     path: str
     answer: type[Response]
     body: dict[str, Any] | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`X-Session-ID` is a hash of the prompt: proxies send requests with equal ones to one of several servers."""
+        if self.body is None or "prompt" not in self.body:
+            return {}
+        text = json.dumps(self.body["prompt"], sort_keys=True)
+        return {SESSION: hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
 
 
 class JudgmentOptions(TypedDict, total=False):

@@ -61,7 +61,7 @@ class Client(calls.Connection[httpx2.Client, httpx2.BaseTransport]):
         while True:
             outcome: calls.Outcome
             try:
-                outcome = self._http.request(call.method, call.path, json=call.body)
+                outcome = self._http.request(call.method, call.path, json=call.body, headers=call.headers)
             except httpx2.RequestError as error:
                 outcome = error
             step = attempts.next_wait(outcome)
@@ -110,7 +110,7 @@ class AsyncClient(calls.Connection[httpx2.AsyncClient, httpx2.AsyncBaseTransport
         while True:
             outcome: calls.Outcome
             try:
-                outcome = await self._http.request(call.method, call.path, json=call.body)
+                outcome = await self._http.request(call.method, call.path, json=call.body, headers=call.headers)
             except httpx2.RequestError as error:
                 outcome = error
             step = attempts.next_wait(outcome)

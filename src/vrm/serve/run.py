@@ -15,7 +15,8 @@ from vrm.serve.app import create_app
 from vrm.serve.explorer import Explored
 from vrm.serve.service import Service
 
-_GRACE = 10
+GRACE = 10
+"""Seconds beyond the limit of a request that a server has to answer what it accepted."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -64,13 +65,13 @@ def serve_forever(
     """
     import uvicorn
 
-    _log_to_stderr(log_level)
+    log_to_stderr(log_level)
     config = uvicorn.Config(
         create_app(service, explored),
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(service.settings.request_timeout) + _GRACE,
+        timeout_graceful_shutdown=int(service.settings.request_timeout) + GRACE,
     )
     server = _server(config, when_ready)
     # uvicorn raises the signal that stopped it once more, for the process's own handler; an ordered end is no failure.
@@ -95,7 +96,8 @@ def _server(config: Any, when_ready: Callable[[], object] | None) -> Any:
     return Telling(config)
 
 
-def _log_to_stderr(level: str) -> None:
+def log_to_stderr(level: str) -> None:
+    """The server's log, from a `LogLevel` on, goes to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name, least in (("vrm.serve", level.upper()), ("uvicorn.error", "WARNING")):

@@ -187,6 +187,15 @@ def test_an_answer_of_another_program_is_an_error(ask, answer):
         ask(Script(answer), "score", "p", ["a"])
 
 
+def test_a_hash_tells_proxies_which_requests_share_a_prompt(ask):
+    script = Script(SCORE)
+    for prompt in ("p", "p", "q", [{"role": "user", "content": "p"}], [{"content": "p", "role": "user"}]):
+        ask(script, "score", prompt, ["a"])
+    text, again, other, messages, reordered = [request.headers["X-Session-ID"] for request in script.requests]
+    assert text == again != other
+    assert messages == reordered != text
+
+
 def test_the_token_is_sent(ask, monkeypatch):
     monkeypatch.delenv("VRM_SERVER_TOKEN", raising=False)
     script = Script(SCORE)

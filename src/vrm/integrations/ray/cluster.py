@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
-from vrm.errors import ConfigError, MissingExtraError, ModelError
+from vrm.errors import ConfigError, ModelError
 from vrm.integrations.ray.windows import COLUMN
+from vrm.ray_session import LOCAL, ray_session
 from vrm.threads import free_cores
-
-LOCAL, RUNNING = "local", "auto"
-
-_LOOPBACK = "127.0.0.1"
 
 _FOR_READING = 1
 """Cores that workers leave to whatever reads a dataset: without any it would wait for ever."""
@@ -128,50 +123,14 @@ def ray_workers(
         MissingExtraError: Ray is not installed.
         ConfigError: no cluster answers, it has no GPU although one is asked for, or a device is not allowed.
     """
-    if find_spec("ray") is None:
-        raise MissingExtraError("ray", "ray", "work on a Ray cluster")
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {device!r}: workers of a cluster take auto, cpu or cuda, a GPU of their own each")
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    import ray
+    threads = threads or 1
+    here = count or max(free_cores() // threads, 1)
+    with ray_session(address, threads * here + _FOR_READING):
+        import ray
 
-    threads, started = threads or 1, not ray.is_initialized()
-    if started:
-        count = count or (max(free_cores() // threads, 1) if address == LOCAL else None)
-        _start(address, threads * (count or 0) + _FOR_READING)
-    try:
         yield _workers(count, threads, device, ray.cluster_resources())
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _start(address: str, cores: int) -> None:
-    import ray
-
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == LOCAL:
-        quiet |= {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": _LOOPBACK}
-    try:
-        with _without_stderr():
-            ray.init(address, **quiet)
-    except (ConnectionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"no Ray cluster at {address!r}: {reason}. Use local, auto or HOST:PORT") from None
-
-
-@contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Nothing is written to descriptor 2 meanwhile: Ray's C++ part says there how it was told to be quiet."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _workers(count: int | None, threads: int, device: str, resources: Mapping[str, float]) -> Workers:
