@@ -19,7 +19,6 @@ from vrm.user_files import read_text
 from vrm.wire import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
-    from vrm.serve.on_ray import ReplicaSettings
     from vrm.serve.settings import ServeSettings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -110,10 +109,11 @@ def serve(
     `/score`. The page `/docs` describes them. At `/explore` a browser shows why the model prefers what it prefers, and
     what changes that. SIGINT and SIGTERM end it after it has answered what it accepted.
 
-    With `--ray local` it serves with several replicas until it is ended. On a cluster it leaves them there; the same
-    command with another MODEL replaces them one after the other, and `serve shutdown` of Ray ends them.
+    With `--ray local` there are several replicas. On a cluster they outlive the command, and the same command with
+    another MODEL replaces them one after the other.
     """
     check_server_installed("vrm serve")
+    _check_replicas(ray, replicas)
     check_arguments(model, device=device)
     token = _token(token_file)
     from vrm.serve.settings import ServeSettings
@@ -132,15 +132,12 @@ def serve(
         root_path=root_path,
         cors_origins=tuple(cors_origin or ()),
     )
-    if ray is not None:
-        from vrm.serve.on_ray import ReplicaSettings
-
-        how = ReplicaSettings(model, on_overlong, precision, device, threads or 1, log_level)
-        _run_on_cluster(how, settings, (ray, 2 if replicas is None else replicas), (host, port))
-        return
-    if replicas is not None:
-        raise typer.BadParameter("replicas are of a Ray cluster; give --ray too", param_hint="--replicas")
-    _run(settings, model, (host, port), (on_overlong, precision, device), log_level)
+    engine_options = (on_overlong, precision, device)
+    if ray is None:
+        _run(settings, model, (host, port), engine_options, log_level)
+    else:
+        replica = (model, *engine_options, threads or 1, log_level)
+        _run_on_cluster(settings, replica, (ray, replicas or 2), (host, port))
 
 
 def _run(
@@ -168,20 +165,28 @@ def _run(
     note("stopped; " + ("everything that was accepted has been answered" if answered else "open requests were dropped"))
 
 
+def _check_replicas(ray: str | None, replicas: int | None) -> None:
+    if ray is None and replicas is not None:
+        raise typer.BadParameter("replicas are of a Ray cluster; give --ray too", param_hint="--replicas")
+
+
 def _warn_if_open(host: str, settings: ServeSettings) -> None:
     if host not in _LOOPBACK and settings.token is None:
         note(f"warning: {host} may be reached from elsewhere, and no token is asked for; see --token-file")
 
 
 def _run_on_cluster(
-    how: ReplicaSettings, settings: ServeSettings, cluster: tuple[str, int], address: tuple[str, int]
+    settings: ServeSettings,
+    replica: tuple[str, str, str, str, int, str],
+    cluster: tuple[str, int],
+    address: tuple[str, int],
 ) -> None:
     """Deploy, and with a local cluster wait for the signal that ends it."""
     from vrm.ray_session import LOCAL, ray_session
-    from vrm.serve.on_ray import deploy, shut_down
+    from vrm.serve.on_ray import ReplicaSettings, deploy, shut_down
     from vrm.serve.run import listen
 
-    place, count = cluster
+    how, (place, count) = ReplicaSettings(*replica), cluster
     if address[1] == 0:
         raise ConfigError("--port 0: the proxy of a cluster takes no free port; name one")
     if place == LOCAL:

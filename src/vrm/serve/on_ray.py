@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from vrm.choices import OnOverlongServed, Precision
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, ModelError
 from vrm.inference.devices import resolve_device
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
@@ -77,7 +77,7 @@ class Replica:
     def check_health(self) -> None:
         """Serve asks regularly, and replaces a replica that raises."""
         if not self._service.batcher.accepting:
-            raise RuntimeError("the model's thread has ended")
+            raise ModelError("the model's thread has ended")
 
 
 def deploy(how: ReplicaSettings, settings: ServeSettings, count: int, host: str, port: int) -> str:
