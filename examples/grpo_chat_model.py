@@ -75,6 +75,11 @@ def questions(options: argparse.Namespace, tokenizer: Any) -> tuple[list[Message
     found: dict[str, Messages] = {}
     for row in rows:
         messages = [{"role": "user", "content": row.prompt}] if isinstance(row.prompt, str) else row.prompt
+        if options.ask:
+            messages = [
+                *messages[:-1],
+                {**messages[-1], "content": f"{messages[-1]['content'].rstrip()} {options.ask}"},
+            ]
         wanted = not options.categories or str(row.category).startswith(tuple(options.categories))
         rendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         if wanted and len(tokenizer(rendered)["input_ids"]) <= options.prompt_tokens:
@@ -165,24 +170,28 @@ def by_step(trainer: Any, label: str, objectives: Sequence[str]) -> dict[str, An
     return series
 
 
-def judged(
-    policy: Any, tokenizer: Any, prompts: list[Messages], functions: dict[str, RewardFunction], count: int,
-    options: argparse.Namespace,
-) -> Judged:  # fmt: skip
-    """`count` answers to each prompt, and what every reward model says of them."""
+def answers_of(
+    policy: Any, tokenizer: Any, prompts: list[Messages], count: int, options: argparse.Namespace
+) -> list[list[str]]:
+    """`count` answers to each prompt."""
     with torch.autocast(policy.device.type, dtype=torch.bfloat16, enabled=options.dtype == "bfloat16"):
-        answers = sample(policy, tokenizer, prompts, count, options.answer_tokens, options.seed, batch=32)
+        return sample(policy, tokenizer, prompts, count, options.answer_tokens, options.seed, batch=32)
+
+
+def judged(
+    answers: list[list[str]], prompts: list[Messages], tokenizer: Any, functions: dict[str, RewardFunction]
+) -> Judged:
+    """What every reward model says of the answers."""
     texts = [text for row in answers for text in row]
     asked = [prompt for prompt, row in zip(prompts, answers, strict=True) for _ in row]
     completions: list[Messages] = [[{"role": "assistant", "content": text}] for text in texts]
     rewards = {}
     for name, function in functions.items():
-        values = [float(value or 0.0) for value in function(asked, completions)]
-        rewards[name] = [values[first : first + count] for first in range(0, len(values), count)]
+        values = iter(float(value or 0.0) for value in function(asked, completions))
+        rewards[name] = [[next(values) for _ in row] for row in answers]
     lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    return Judged(
-        answers, rewards, sum(lengths) / len(texts), sum(map(repeated_share, texts)) / len(texts)
-    )  # fmt: skip
+    repeated = [repeated_share(text) for text in texts]
+    return Judged(answers, rewards, sum(lengths) / len(texts), sum(repeated) / len(texts))
 
 
 def best_of_n(start: Judged, labels: Sequence[str]) -> dict[str, Any]:
@@ -211,6 +220,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--judge", required=True, help="a reward model trained on other data, which only watches")
     add("--prompts", type=Path, nargs="+", required=True, help="files with a prompt a row, such as preference data")
     add("--categories", nargs="*", default=[], help="take rows whose category begins so [default: all]")
+    add("--ask", help="words that are added to every prompt, such as 'Answer in one sentence.'")
     add("--policy", default="embedded-decoder", help="a chat model: a directory, or a name of the Hub")
     add("--output", type=Path, default=Path("runs/chat-loop"))
     add("--steps", type=int, default=40, help="of GRPO")
@@ -279,8 +289,9 @@ def main() -> None:
     document["prompts"] = {"train": len(train), "held_out": [prompt[-1]["content"] for prompt in held_out]}
     if START not in document:
         policy = AutoModelForCausalLM.from_pretrained(options.policy, dtype=options.dtype).to(device)
-        document[START] = asdict(judged(policy, tokenizer, held_out, functions, options.best_of, options))
-    start = Judged(**document[START])
+        document[START] = {"answers": answers_of(policy, tokenizer, held_out, options.best_of, options)}
+    start = judged(document[START]["answers"], held_out, tokenizer, functions)
+    document[START] = asdict(start)
     document["best_of_n"] = best_of_n(start, [*options.rewards])
     write(document, options.output)
     for label in options.rewards:
@@ -291,7 +302,8 @@ def main() -> None:
         place = options.output / label
         trainer = optimize([reward, functions[JUDGE], repetition, *objectives], train, options, place)
         trainer.save_model(str(place / "adapter"))
-        after = judged(trainer.model, tokenizer, held_out, functions, options.afterwards, options)
+        answers = answers_of(trainer.model, tokenizer, held_out, options.afterwards, options)
+        after = judged(answers, held_out, tokenizer, functions)
         steps = by_step(trainer, label, [function.__name__ for function in objectives])
         document["runs"][label] = {"steps": steps, "after": asdict(after), "change": change(start, after)}
         write(document, options.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,5 +43,8 @@ def sample(
         with torch.inference_mode():
             output = policy.generate(**inputs, do_sample=True, max_new_tokens=max_tokens)
         texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        print(
+            f"{min(start + at_once, len(prompts))} of {len(prompts)} prompts are answered", file=sys.stderr, flush=True
+        )
         completions += [texts[first : first + count] for first in range(0, len(texts), count)]
     return completions

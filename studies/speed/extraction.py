@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from studies.speed.inputs import Rows, read_rows, reward_model
-from studies.speed.measure import PRECISIONS, Spread, autocast, in_turn, say, timed
+from studies.speed.measure import CLOCKS, PRECISIONS, Spread, autocast, in_turn, say, timed
 from studies.speed.routes import take_route
-from studies.speed.tables import Table, finish, parser, quiet
+from studies.speed.tables import Table, add_clock, finish, parser, quiet
 
 from vrm.choices import EMBEDDED_DECODER
 from vrm.data.chat import ChatTokenizer, ensure_chat_template
@@ -76,17 +76,18 @@ def sides_of(
         run = partial(extract, model, tokenizer, rows, precision, options.limit)
         calls = calls_of(model, run)
         positions[route] = sum(named["input_ids"].numel() for named in calls)
-        sides[f"extraction, {route}"] = partial(timed, run)
-        sides[f"bare, {route}"] = partial(timed, partial(bare, model, calls, precision))
+        clock = CLOCKS[options.clock]
+        sides[f"extraction, {route}"] = partial(timed, run, clock=clock)
+        sides[f"bare, {route}"] = partial(timed, partial(bare, model, calls, precision), clock=clock)
     return sides, positions
 
 
 def comparison_table(
-    precision: str, seconds: dict[str, list[float]], rows: Rows, positions: dict[str, int]
+    title: str, seconds: dict[str, list[float]], rows: Rows, positions: dict[str, int]
 ) -> Table:  # fmt: skip
     """One row a side."""
     columns = ["side", "pairs/s", "tokens/s", "positions a pair", "of the bare calls", "x padded"]
-    table = Table(f"Extraction, {precision}", columns)
+    table = Table(f"Extraction, {title}", columns)
     lengths = rows.lengths()
     tokens = int(2 * lengths[:, 0].sum() + lengths[:, 1:].sum())
     for name, values in seconds.items():
@@ -114,6 +115,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--rows", type=int, default=60, help="pairs read")
     options.add_argument("--limit", type=int, default=1024, help="tokens of prompt and completion")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    add_clock(options)
     chosen = options.parse_args(given)
     if chosen.quick:
         vars(chosen).update(rows=4, rounds=1, limit=256, precision=["float32"])
@@ -129,7 +131,7 @@ def main() -> None:
     for precision in options.precision:
         sides, positions = sides_of(options.backbone, rows, precision, options)
         seconds = in_turn(sides, options.rounds)
-        tables.append(comparison_table(precision, seconds, rows, positions))
+        tables.append(comparison_table(f"{precision}, {options.clock} time", seconds, rows, positions))
         figures[precision] = {"seconds": seconds, "positions": positions, "pairs": len(rows)}
         say(f"{precision} done")
     finish(options, tables, figures)

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 from studies.speed.inputs import TOY, DecoderShape, WordSource, judgment_of, reward_model, save_decoder
-from studies.speed.measure import PRECISIONS, Spread, autocast, in_turn, say, timed
-from studies.speed.tables import Table, finish, parser, quiet
+from studies.speed.measure import CLOCKS, PRECISIONS, Spread, autocast, in_turn, say, timed
+from studies.speed.tables import Table, add_clock, finish, parser, quiet
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from vrm.data.chat import ensure_chat_template
@@ -131,7 +131,9 @@ def score_by_pipeline(classify: Any, texts: Sequence[str], precision: str, batch
         return classify(list(texts), batch_size=batch, function_to_apply="none", add_special_tokens=False)
 
 
-def sides_of(models: Models, load: Workload, precision: str, batches: Sequence[int]) -> dict[str, Callable[[], float]]:
+def sides_of(
+    models: Models, load: Workload, precision: str, options: argparse.Namespace
+) -> dict[str, Callable[[], float]]:
     """Seconds of every side on a workload."""
     texts = texts_of(models.tokenizer, load)
     classify = pipeline("text-classification", model=models.classifier, tokenizer=models.tokenizer, device="cpu")
@@ -139,16 +141,16 @@ def sides_of(models: Models, load: Workload, precision: str, batches: Sequence[i
         OURS: partial(score_ours, models, load, precision),
         ONE_FORWARD: partial(score_in_one_forward, models, texts, precision),
     }
-    for batch in batches:
+    for batch in options.pipeline:
         calls[f"pipeline, batches of {batch}"] = partial(score_by_pipeline, classify, texts, precision, batch)
-    return {name: partial(timed, call) for name, call in calls.items()}
+    return {name: partial(timed, call, clock=CLOCKS[options.clock]) for name, call in calls.items()}
 
 
 def compare(models: Models, loads: Sequence[Workload], precision: str, options: argparse.Namespace) -> dict[str, Any]:
     """{workload: {side: texts a second of every round}}; a first round warms up and is not kept."""
     by_load = {}
     for load in loads:
-        sides = sides_of(models, load, precision, options.pipeline)
+        sides = sides_of(models, load, precision, options)
         if not options.quick:
             in_turn(sides, 1)
         seconds = in_turn(sides, options.rounds)
@@ -188,7 +190,7 @@ def one_prompt(models: Models, prompt: int, precision: str, options: argparse.Na
         "bare pass: prompt and 1 completion": lambda: forward(rows["1"]),
         "bare causal pass: as many tokens as prompt and 16 completions": lambda: forward(rows["16"]),
     }
-    sides = {name: partial(timed, call) for name, call in calls.items()}
+    sides = {name: partial(timed, call, clock=CLOCKS[options.clock]) for name, call in calls.items()}
     in_turn(sides, 1)
     return in_turn(sides, options.rounds)
 
@@ -226,6 +228,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--prompts", nargs="+", choices=("short", "long"), default=["short", "long"])
     options.add_argument("--backbone", help="a decoder, by name or directory, in the place of the benchmark's two")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    add_clock(options)
     chosen = options.parse_args(given)
     if chosen.quick:
         vars(chosen).update(completions=[1, 4], texts=4, short=10, long=40, completion=8, pipeline=[2], rounds=1)
@@ -244,10 +247,11 @@ def measure(
     loads = [workload(name, prompt, count, options.texts, options.completion, words)
              for name, prompt in sizes.items() for count in options.completions]  # fmt: skip
     tables, figures = list[Table](), dict[str, Any]()
+    clock = "" if options.clock == "wall" else f", {options.clock} time"
     for precision in options.precision:
         by_load = compare(models, loads, precision, options)
         figures[f"{kind}, {precision}"] = by_load
-        tables.append(comparison_table(f"Scoring, {kind}, {precision}", by_load))
+        tables.append(comparison_table(f"Scoring, {kind}, {precision}{clock}", by_load))
     if kind == "decoder":
         repeated = {name: one_prompt(models, long, name, options) for name in options.precision}
         figures["one prompt"] = repeated

@@ -76,6 +76,7 @@ class Measurement:
 
     Attributes:
         seconds: of them all, data loading and optimizer included.
+        processor: seconds that the process computed meanwhile, over all threads.
         pairs: pairs trained on.
         tokens: of those pairs, the prompt counted with each completion; the same for every side.
         positions: token positions that the backbone computed.
@@ -85,6 +86,7 @@ class Measurement:
     """
 
     seconds: float
+    processor: float
     pairs: int
     tokens: int
     positions: int
@@ -102,7 +104,8 @@ class Clock(TrainerCallback):
     """Times of step ends, and memory since training began."""
 
     def __init__(self, device: str) -> None:
-        self.memory, self.ends, self.device = PeakMemory(device), list[float](), device
+        self.memory, self.device = PeakMemory(device), device
+        self.ends, self.processor = list[float](), list[float]()
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Model and data are in memory, gradients and optimizer states are not."""
@@ -112,6 +115,7 @@ class Clock(TrainerCallback):
         """The optimizer has stepped."""
         synchronize(self.device)
         self.ends.append(time.perf_counter())
+        self.processor.append(time.process_time())
 
 
 @dataclass
@@ -140,6 +144,7 @@ def measure(trainer: Any, rows: Rows, setting: Setting, shares: float = 1.0, acc
     timed = counting.counts[setting.warmup * accumulation : len(clock.ends) * accumulation]
     return Measurement(
         seconds=clock.ends[-1] - clock.ends[setting.warmup - 1],
+        processor=clock.processor[-1] - clock.processor[setting.warmup - 1],
         pairs=len(lengths),
         tokens=int(2 * lengths[:, 0].sum() + lengths[:, 1:].sum()),
         positions=sum(positions for positions, _ in timed),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table as RichTable
-from studies.speed.measure import environment
+from studies.speed.measure import CLOCKS, environment
 from transformers.utils import logging
 
 
@@ -56,6 +56,11 @@ def parser(description: str | None, rounds: int = 3) -> argparse.ArgumentParser:
     options.add_argument("--quick", action="store_true", help="toy sizes, for tests: the figures mean nothing")
     options.add_argument("--rounds", type=int, default=rounds, help="repetitions, the sides in turn")
     return options
+
+
+def add_clock(options: argparse.ArgumentParser) -> None:
+    """The option of benchmarks that can count either time."""
+    options.add_argument("--clock", choices=CLOCKS, default="wall", help="time that passes, or that is computed")
 
 
 def quiet() -> None:

@@ -30,7 +30,10 @@ from studies.speed.tables import Table, finish, parser, quiet
 CACHE = "VRM, bt head, cache route"
 SHORT = "VRM, its defaults, a short run"
 LONG = "VRM, its defaults, a long run: compiled"
-COLUMNS = ["side", "pairs/s", "x TRL", "x TRL sorted", "tokens/s", "positions a pair", "padding", "peak MiB"]
+COLUMNS = [
+    "side", "pairs/s", "x TRL", "x TRL sorted", "x TRL, processor time", "tokens/s", "positions a pair", "padding",
+    "peak MiB",
+]  # fmt: skip
 BESIDE = ["pairs/s beside one busy process", "x TRL beside it"]
 NOTES = [
     "Median (lowest..highest) of the rounds; ratios are within a round. tokens/s: tokens of the pairs, a prompt "
@@ -154,8 +157,10 @@ def comparison_table(
             "-" if base not in speeds or base == name else Spread.of_ratios(speeds[name], speeds[base]).text()
             for base in (reference, "TRL, sorted by length")
         ]
+        used = [[run.processor for run in measured[side]] for side in (reference, name) if side in measured]
+        less = "-" if len(used) < 2 or name == reference else Spread.of_ratios(*used).text()
         table.add(
-            name, Spread.of(speeds[name]).text(), *ratios,
+            name, Spread.of(speeds[name]).text(), *ratios, less,
             f"{Spread.of(one.tokens / one.seconds for one in runs).median:,.0f}",
             *_positions(name, first),
             Spread.of(one.peak_bytes / 2**20 for one in runs).text(0),

@@ -86,10 +86,24 @@ def test_the_loop_on_a_chat_model(run, make_tiny_model, tiny_policy_dir, tmp_pat
     options = ["--rewards", f"plain={make_tiny_model('bt')}", f"named={make_tiny_model()}"]
     options += ["--judge", make_tiny_model("mlp"), "--prompts", prompts, "--categories", "a", "--output", tmp_path]
     options += ["--policy", tiny_policy_dir, "--dtype", "float32", "--steps", "2", "--prompts-a-step", "2"]
-    options += ["--generations", "2", "--held-out", "3", "--best-of", "4", "--afterwards", "2", "--answer-tokens", "8"]
+    options += [
+        "--ask",
+        "Be brief.",
+        "--generations",
+        "2",
+        "--held-out",
+        "3",
+        "--best-of",
+        "4",
+        "--afterwards",
+        "2",
+        "--answer-tokens",
+        "8",
+    ]
     printed = run("grpo_chat_model.py", *options)
     document = json.loads((tmp_path / "chat_loop.json").read_text("utf-8"))
     assert document["prompts"]["train"] == 9
+    assert all(text.endswith(" Be brief.") for text in document["prompts"]["held_out"])
     assert [len(row) for row in document["start"]["answers"]] == [4, 4, 4]
     assert document["best_of_n"]["n"] == [1, 2, 3, 4]
     assert set(document["best_of_n"]["curves"]) == {"plain", "named", "longest", "oracle", "random"}
