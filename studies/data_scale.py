@@ -3,7 +3,8 @@
     python studies/data_scale.py --rows 10000 100000 --tasks train score doctor --directory /tmp/rows
 
 Rows are generated: 2 KB each, a prompt and two completions of English words, one in a thousand bad. Each task is the
-command itself in a process of its own, on a toy backbone of random weights, since the data is what is measured:
+command itself in a process of its own, on a toy backbone of random weights, since the data is what is measured. Its
+tokenizer has one token a word and is fast; `--tokenizer embedded` takes that of the embedded backbone.
 
     train   `vrm train` on every weight of the backbone, 20 steps; once with an empty cache, and once more
     frozen  `vrm train` on cached features of the backbone; twice as well
@@ -44,13 +45,14 @@ STEPS, BATCH = 20, 64
 PARTS = 8
 
 CHILD = """
-import sys, time
+import resource, sys, time
 import psutil
 from vrm.train import run
 class Marked(run.VRMTrainer):
     def train(self, *args, **options):
         started = psutil.Process().create_time()
-        print(f"BEGIN {time.time() - started:.2f}", file=sys.stderr, flush=True)
+        used = time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+        print(f"BEGIN {time.time() - started:.2f} {used:.2f}", file=sys.stderr, flush=True)
         return super().train(*args, **options)
 run.VRMTrainer = Marked
 """
@@ -67,6 +69,7 @@ class Measured:
         seconds: until it ended, or was ended.
         processor: seconds of processor time, of all its processes.
         start_up: seconds from the start of the process to the first step of training; None for other tasks.
+        start_processor: processor time until then.
         memory: largest resident memory, in GB.
         disk: what it left in its caches, in GB.
         finished: whether it came to its end.
@@ -77,6 +80,7 @@ class Measured:
     seconds: float
     processor: float
     start_up: float | None
+    start_processor: float | None
     memory: float
     disk: float
     finished: bool
@@ -88,9 +92,28 @@ def generated(count: int, seed: int = 0) -> Iterator[dict[str, str]]:
     words = [word for word in _words() if word.isalpha() and len(word) > 2]
     sentences = [" ".join(generator.choices(words, k=WORDS_A_SENTENCE)) for _ in range(SENTENCES)]
     for number in range(count):
-        texts = [". ".join(generator.choices(sentences, k=length)) for length in LENGTHS]
+        texts = [" . ".join(generator.choices(sentences, k=length)) for length in LENGTHS]
         prompt, chosen, rejected = texts[0], texts[1], texts[2 if number % BAD_EVERY else 1]
-        yield {"prompt": f"{number} {prompt}?", "chosen": chosen, "rejected": rejected}
+        yield {"prompt": f"{prompt} {_spelled(number, words)} ?", "chosen": chosen, "rejected": rejected}
+
+
+def _spelled(number: int, words: Sequence[str]) -> str:
+    """A number in words, so that no two prompts are the same."""
+    return " ".join(words[number // 1000**place % 1000] for place in range(3))
+
+
+def word_tokenizer(place: Path) -> Path:
+    """A directory with a tokenizer of one token a word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    words = [*special.values(), *(word for word in _words() if word not in special.values())]
+    model = models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(place / "words")
+    return place / "words"
 
 
 def _words() -> list[str]:
@@ -127,7 +150,7 @@ def write_rows(path: Path, count: int) -> None:
     path.with_suffix(".new").rename(path)
 
 
-def command(task: str, rows: int, source: Path, place: Path) -> list[str]:
+def command(task: str, rows: int, source: Path, place: Path, tokenizer: str) -> list[str]:
     """The arguments of `vrm` for a task."""
     output = str(place / f"{task}-{rows}")
     if task in ("train", "frozen"):
@@ -138,7 +161,7 @@ def command(task: str, rows: int, source: Path, place: Path) -> list[str]:
         settings = {
             "output_dir": output,
             "data": {"train": [str(source)], "on_bad_rows": "skip", "storage": "disk", "held_out": 500 / rows},
-            "model": {"backbone": "embedded", "from_scratch": str(backbone)},
+            "model": {"backbone": "embedded", "from_scratch": str(backbone), "tokenizer": tokenizer},
             "train": {"batch_size": BATCH, "evals": 1, "epochs": STEPS * BATCH / rows, "precision": "float32"},
         }
         settings["model"]["tuning"] = "full" if task == "train" else "frozen"
@@ -152,7 +175,7 @@ def command(task: str, rows: int, source: Path, place: Path) -> list[str]:
     if task == "score":
         shutil.rmtree(output, ignore_errors=True)
         return ["score", str(place / "model"), str(source.with_suffix("")), "-o", output + "/"]
-    return ["doctor", str(source), "--allow", "bad_rows", "--json", output + ".json", "--overwrite"]
+    return ["doctor", str(source), "--tokenizer", tokenizer, "--json", output + ".json", "--overwrite"]
 
 
 def measured(task: str, rows: int, arguments: list[str], place: Path, limit: float) -> Measured:
@@ -172,12 +195,13 @@ def measured(task: str, rows: int, arguments: list[str], place: Path, limit: flo
         )
         memory, processor = _watch(child, started + limit)
     seconds = time.monotonic() - started
-    begins = [float(line.split("BEGIN ")[1].split()[0]) for line in log.read_text().splitlines() if "BEGIN " in line]
+    lines = [line.split("BEGIN ")[1].split()[:2] for line in log.read_text().splitlines() if "BEGIN " in line]
+    begins = [float(value) for value in lines[0]] if lines else [None, None]
     if child.returncode not in (0, 1, -9, -15):
         raise SystemExit(f"{task}: see {log}")
     disk = sum(file.stat().st_size for file in caches.rglob("*") if file.is_file())
     finished = child.returncode in (0, 1)
-    return Measured(task, rows, seconds, processor, begins[0] if begins else None, memory / 1e9, disk / 1e9, finished)
+    return Measured(task, rows, seconds, processor, *begins, memory / 1e9, disk / 1e9, finished)
 
 
 def _watch(child: subprocess.Popen[Any], end: float) -> tuple[float, float]:
@@ -212,11 +236,11 @@ def _children(parent: psutil.Process) -> list[psutil.Process]:
 def table(results: Sequence[Measured]) -> str:
     """The runs as a table in Markdown, and how each task grows between its two largest sizes."""
     lines = [
-        "| task | rows | seconds | processor s | start-up s | memory, GB | caches, GB |",
-        "|---|---|---|---|---|---|---|",
+        "| task | rows | seconds | processor s | to the first step: seconds | processor s | memory, GB | caches, GB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for run in results:
-        start = "" if run.start_up is None else f"{run.start_up:.0f}"
+        start = " | " if run.start_up is None else f"{run.start_up:.0f} | {run.start_processor:.0f}"
         ended = "" if run.finished else " (ended)"
         lines.append(
             f"| {run.task}{ended} | {run.rows:,} | {run.seconds:.0f} | {run.processor:.0f} | {start} | "
@@ -241,10 +265,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--tasks", nargs="+", choices=["train", "frozen", "score", "doctor"], default=["train"])
     parser.add_argument("--directory", type=Path, required=True, help="for rows, caches and outputs")
+    parser.add_argument("--tokenizer", choices=["words", "embedded"], default="words")
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds of a task")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
+    tokenizer = str(word_tokenizer(options.directory)) if options.tokenizer == "words" else options.tokenizer
     results = []
     for rows in options.rows:
         source = options.directory / f"{rows}.jsonl"
@@ -252,7 +278,7 @@ def main() -> None:
         for task in options.tasks:
             shutil.rmtree(options.directory / "caches", ignore_errors=True)
             for again in ("", ", again") if task in ("train", "frozen") else ("",):
-                arguments = command(task, rows, source, options.directory)
+                arguments = command(task, rows, source, options.directory, tokenizer)
                 found = measured(task, rows, arguments, options.directory, options.limit)
                 results.append(Measured(**asdict(found) | {"task": task + again}))
                 print(results[-1], file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from vrm.data.raters import by_raters
 from vrm.data.read_text import Rows
 from vrm.data.readers import Location, locate, read_location
 from vrm.data.schema import Judgment
+from vrm.data.shared_cache import ROWS
 from vrm.data.splits import check_weight, mix
 from vrm.data.storage import keeps_on_disk
 from vrm.data.validation import InvalidDataError, RecipeCounts, ValidationReport
@@ -185,7 +186,6 @@ def _stored(
     report: ValidationReport,
 ) -> Sequence[Judgment]:
     """The rows of a source in a table on the disk; what the table's own report says is added to the report."""
-    from vrm.data.stored.cache import rows_directory
     from vrm.data.stored.reading import Plan, stored_rows
 
     settings = {
@@ -198,7 +198,9 @@ def _stored(
     }
     # A recipe may join rows, a limit counts them, and a mapping is at fault if no row at all has a column.
     whole = bool(source.recipe or source.mapping or source.limit)
-    rows, own = stored_rows(location, name, read, settings, Plan(rows_directory(), whole, group_raters))
+    cache = ROWS.directory()
+    assert cache is not None
+    rows, own = stored_rows(location, name, read, settings, Plan(cache, whole, group_raters))
     report.merge(own)
     return rows
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vrm.choices import Storage
 from vrm.data.readers import Location
+from vrm.data.shared_cache import ROWS
 from vrm.errors import ConfigError
 
 DISK_FROM_BYTES = 64 * 10**6
@@ -20,15 +21,18 @@ def keeps_on_disk(storage: str, locations: Sequence[Location]) -> bool:
     """Whether the rows of these sources are kept on the disk.
 
     Raises:
-        ConfigError: they are to be, and a source can be read only once.
+        ConfigError: they are to be, and a source can be read only once, or the environment says that none are kept.
     """
     once = [location.label for location in locations if location.comes_once]
+    nowhere = ROWS.directory() is None
+    if storage == Storage.DISK and nowhere:
+        raise ConfigError(f"data.storage: disk: the environment variable {ROWS.variable} says that no rows are kept")
     if storage == Storage.DISK and once:
         raise ConfigError(
             f"data.storage: disk: {once[0]} can be read only once, and whether its rows are in the cache is told by a "
             "first reading. Save it to a file, or keep the rows in memory"
         )
-    if storage != Storage.AUTO or once:
+    if storage != Storage.AUTO or once or nowhere:
         return storage == Storage.DISK
     return sum(map(_size, locations)) >= DISK_FROM_BYTES
 

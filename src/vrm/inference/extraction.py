@@ -17,11 +17,11 @@ from torch import Tensor
 
 from vrm.choices import NO_CACHE, BackboneKind, Precision
 from vrm.data.content_keys import content_key, content_keys
+from vrm.data.shared_cache import FEATURES, has_room
 from vrm.data.stored.tokens import StoredTokens
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError, OutputError, check_choice
 from vrm.inference.feature_store import FeatureStore
-from vrm.inference.shared_cache import VARIABLE, has_room, shared_directory, shared_limit
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.checkpoint import tensors_sha256
 from vrm.model.configuration_vrm import VRMConfig
@@ -114,12 +114,12 @@ class ExtractionOptions:
         Raises:
             ConfigError: if the environment gives the shared one a limit that is none.
         """
-        place = shared_directory() if given is None else given
+        place = FEATURES.directory() if given is None else given
         if place in (None, NO_CACHE):
             return replace(self, cache=spill)
         if given is not None:
             return replace(self, cache=given)
-        return replace(self, cache=str(place), cache_limit=shared_limit(), spill=spill)
+        return replace(self, cache=str(place), cache_limit=FEATURES.limit(), spill=spill)
 
     @property
     def notice(self) -> str | None:
@@ -128,7 +128,7 @@ class ExtractionOptions:
             return None
         return (
             f"features of the backbone are kept in {self.cache} ({self.cache_limit / 1e9:g} GB at most) and reused; "
-            f"the environment variable {VARIABLE}={NO_CACHE} keeps none"
+            f"the environment variable {FEATURES.variable}={NO_CACHE} keeps none"
         )
 
     @property

@@ -16,9 +16,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from vrm.data.content_keys import KEY_BYTES
+from vrm.data.shared_cache import USED
 from vrm.errors import DataError
 from vrm.files import give_back, map_file, write_text, writing
-from vrm.inference.shared_cache import USED
 
 RELEASE_BYTES = 1 << 28
 """Features that are read before the mapped pages are given back; they stay in the system's own cache of the disk."""

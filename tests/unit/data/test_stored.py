@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import random
 from dataclasses import replace
@@ -10,9 +11,11 @@ from functools import partial
 import pytest
 
 from vrm.data import InvalidDataError, Source, load_judgments, mix, parse_row, prompt_key, split_by_prompt
+from vrm.data import storage as placing
 from vrm.data.readers import locate, read_location
 from vrm.data.row_tables import joined
 from vrm.data.schema import Judgment
+from vrm.data.shared_cache import USED
 from vrm.data.spans import jsonl_spans, parquet_spans
 from vrm.data.stored import making, reading
 from vrm.data.stored.codec import decode, encode
@@ -212,3 +215,26 @@ def test_errors_while_reading_are_those_of_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "encode", fail)
     with pytest.raises(DataError, match="cannot be kept"):
         load_judgments(path, storage="disk")
+
+
+def test_the_oldest_rows_go_where_the_cache_is_full(tmp_path, monkeypatch, cache):
+    folders = []
+    for seed in range(3):
+        path = tmp_path / f"{seed}.jsonl"
+        path.write_text("\n".join(texts(seed)))
+        load_judgments(path, on_bad_rows="skip", storage="disk")
+        folders.append(next(folder for folder in cache.iterdir() if folder not in folders))
+        held = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
+        monkeypatch.setenv("VRM_ROW_CACHE_GB", str((held + 2 * path.stat().st_size) / 1e9))
+        if seed == 0:
+            os.utime(folders[0] / USED, (0, 0))
+    assert [folder.exists() for folder in folders] == [False, True, True]
+
+
+def test_rows_stay_in_memory_where_no_cache_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setenv("VRM_ROW_CACHE", "none")
+    monkeypatch.setattr(placing, "DISK_FROM_BYTES", 0)
+    (tmp_path / "a.jsonl").write_text("\n".join(texts()))
+    assert isinstance(load_judgments(tmp_path / "a.jsonl", on_bad_rows="skip", storage="auto").judgments, list)
+    with pytest.raises(ConfigError, match="VRM_ROW_CACHE"):
+        load_judgments(tmp_path / "a.jsonl", storage="disk")

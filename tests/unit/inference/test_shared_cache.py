@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from vrm.data.schema import Judgment
+from vrm.data.shared_cache import FEATURES, IDLE_SECONDS, has_room
 from vrm.errors import ConfigError, DataError
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
 from vrm.inference.feature_store import FeatureStore
-from vrm.inference.shared_cache import IDLE_SECONDS, has_room, shared_directory, shared_limit
 from vrm.model import load_model
 
 ROWS = [Judgment("how do you help", ["very good plan", "no"]), Judgment("why the city", ["it is safe", "yes"])]
@@ -44,18 +44,18 @@ def test_where_it_lies(environment, place, monkeypatch):
     for name, value in {"HOME": "/home/someone", **environment}.items():
         monkeypatch.setenv(name, value)
     expected = place and Path(place.replace("HOME", "/home/someone"))
-    assert shared_directory() == expected
+    assert FEATURES.directory() == expected
     assert ExtractionOptions().with_cache().cache == (expected and str(expected))
 
 
 def test_its_limit_is_a_number_of_gigabytes(monkeypatch):
-    assert shared_limit() == 10_000_000_000
+    assert FEATURES.limit() == 10_000_000_000
     monkeypatch.setenv("VRM_FEATURE_CACHE_GB", "0.5")
-    assert shared_limit() == 500_000_000
+    assert FEATURES.limit() == 500_000_000
     for text in ("much", "-1", "nan", "inf"):
         monkeypatch.setenv("VRM_FEATURE_CACHE_GB", text)
         with pytest.raises(ConfigError, match=f"VRM_FEATURE_CACHE_GB is '{text}'"):
-            shared_limit()
+            FEATURES.limit()
 
 
 def test_a_directory_that_is_named_has_no_limit_and_none_is_the_spill(shared):

@@ -127,3 +127,14 @@ def test_stored_tokens_are_sequences(file, tiny_encoder_backbone):
     found = stored_tokens(load_judgments(file, storage="disk").judgments, JudgmentTokenizer(chat, 512), "key")
     assert isinstance(found[2:4], StoredTokens)
     assert list(found[2:4]) == [found[2], found[3]]
+
+
+def test_processes_tokenize_after_threads_have(file, tiny_encoder_backbone, monkeypatch):
+    # A forked process waits for ever for the threads of a tokenizer, which do not come along.
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    monkeypatch.setattr(making, "free_cores", lambda: 2)
+    chat = ChatTokenizer(load_tokenizer(tiny_encoder_backbone))
+    tokenize = partial(JudgmentTokenizer, chat, 512)
+    memory, disk = (load_judgments(file, storage=storage).judgments for storage in ("memory", "disk"))
+    held = list(tokenize().many(memory))
+    assert list(stored_tokens(disk, tokenize(), "key")) == held

@@ -18,6 +18,7 @@ from vrm.data.raters import merged_pair, pair_digest
 from vrm.data.read_tables import hub_dataset, saved_dataset
 from vrm.data.readers import Location, no_rows
 from vrm.data.schema import Judgment
+from vrm.data.shared_cache import ROWS, USED, has_room
 from vrm.data.spans import Span, jsonl_spans, parquet_spans, row_spans
 from vrm.data.splits import prompt_key
 from vrm.data.stored.codec import encode
@@ -76,7 +77,10 @@ def stored_rows(
     """
     key = [FORMAT, __version__, sorted(KINDS), location.label, content_digest(location), settings]
     folder = plan.cache / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    if not folder.exists():
+        _make_room(plan.cache, location)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / USED).touch()
     spans: Iterable[Span | None] = [None] if plan.whole else _spans(location)
     shards = [_Shard(read, replace(location, span=span)) for span in spans]
     files = make_table(folder, "rows", _COLUMNS, _records, shards)
@@ -92,6 +96,18 @@ def stored_rows(
         more = make_table(folder, "groups", _COLUMNS, _merged, [_Grouping(tuple(files), groups, name, report)])
         files, numbers, report = _regrouped(files, more, numbers)
     return StoredRows((StoredPart(folder, tuple(files), len(opened(tuple(files)))),), numbers), report
+
+
+_GROWTH = 3
+"""Size of rows and tokens in the cache, in that of the file."""
+
+
+def _make_room(cache: Path, location: Location) -> None:
+    """Delete what has not been used for longest, if the new rows would else go over the limit; they are kept anyway."""
+    path = Path(location.path)
+    files = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
+    cache.mkdir(parents=True, exist_ok=True)
+    has_room(cache, ROWS.limit(), _GROWTH * sum(file.stat().st_size for file in files if file.is_file()))
 
 
 def content_digest(location: Location) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -51,6 +52,7 @@ class _Shard(NamedTuple):
     tokenize: JudgmentTokenizer
     rows: StoredRows
     span: Span
+    maker: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +149,15 @@ def _part_tokens(part: StoredPart, tokenize: JudgmentTokenizer, name: str) -> li
     every = StoredRows((part,), np.arange(part.rows))
     bare = JudgmentTokenizer(tokenize.chat, tokenize.max_tokens, tokenize.on_overlong)
     return make_table(
-        part.folder, name, _COLUMNS, _records, [_Shard(bare, every, span) for span in row_spans(part.rows)]
+        part.folder, name, _COLUMNS, _records, [_Shard(bare, every, span, os.getpid()) for span in row_spans(part.rows)]
     )
 
 
 def _records(shards: list[_Shard]) -> Iterator[dict[str, Any]]:
-    for tokenize, every, span in shards:
+    for tokenize, every, span, maker in shards:
+        if os.getpid() != maker:
+            # The threads of a tokenizer do not survive a fork, and whoever waits for them waits for ever.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
         there = every.table.present("row")
         there = there[(there >= span.start) & (there < span.end)]
         records = _tokenized(tokenize, every.pick(there))

@@ -1,4 +1,4 @@
-"""The feature cache that runs and commands share where none is named: its place, its limit, and what goes first."""
+"""Caches that runs and commands share: their places, their limits, and what goes first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,45 +17,55 @@ from vrm.errors import ConfigError
 from vrm.files import cache_home
 from vrm.user_files import at_home
 
-VARIABLE = "VRM_FEATURE_CACHE"
-"""Environment variable: the directory, or `none`."""
-
-LIMIT_VARIABLE = "VRM_FEATURE_CACHE_GB"
-"""Environment variable: the limit in gigabytes."""
-
-DEFAULT_LIMIT_GB = 10.0
 USED = "fingerprint.json"
-"""The file of a folder of features whose time says when it was last used."""
+"""The file of a folder whose time says when it was last used."""
 
 IDLE_SECONDS = 3600.0
 """A folder that was used since is not deleted: a process may be about to add to it."""
 
 
-def shared_directory() -> Path | None:
-    """Where shared features lie: `VRM_FEATURE_CACHE`, else `vrm/features` in `XDG_CACHE_HOME` or `~/.cache`.
+@dataclass(frozen=True)
+class SharedCache:
+    """A directory with folders that can be made again.
 
-    None if the variable is `none`.
+    Attributes:
+        name: of the directory.
+        variable: environment variable that names another directory, or `none`; with `_GB` behind, that of the limit.
+        limit_gb: gigabytes that it may hold, where the environment says nothing.
     """
-    named = os.environ.get(VARIABLE)
-    if named:
-        return None if named == NO_CACHE else Path(at_home(named))
-    return cache_home() / "features"
+
+    name: str
+    variable: str
+    limit_gb: float
+
+    def directory(self) -> Path | None:
+        """Where it lies: as the variable says, else `vrm/NAME` in `XDG_CACHE_HOME` or `~/.cache`.
+
+        None if the variable is `none`.
+        """
+        named = os.environ.get(self.variable)
+        if named:
+            return None if named == NO_CACHE else Path(at_home(named))
+        return cache_home() / self.name
+
+    def limit(self) -> int:
+        """Bytes that the cache may hold.
+
+        Raises:
+            ConfigError: if the variable of the limit is no number from 0 upwards.
+        """
+        text = os.environ.get(f"{self.variable}_GB") or str(self.limit_gb)
+        try:
+            limit = float(text)
+        except ValueError:
+            limit = math.nan
+        if not 0 <= limit < math.inf:
+            raise ConfigError(f"{self.variable}_GB is {text!r}: expected a number of gigabytes, 0 or more")
+        return int(limit * 1e9)
 
 
-def shared_limit() -> int:
-    """Bytes that the shared cache may hold.
-
-    Raises:
-        ConfigError: if `VRM_FEATURE_CACHE_GB` is no number from 0 upwards.
-    """
-    text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_GB)
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = math.nan
-    if not 0 <= limit < math.inf:
-        raise ConfigError(f"{LIMIT_VARIABLE} is {text!r}: expected a number of gigabytes, 0 or more")
-    return int(limit * 1e9)
+FEATURES = SharedCache("features", "VRM_FEATURE_CACHE", 10.0)
+ROWS = SharedCache("rows", "VRM_ROW_CACHE", 50.0)
 
 
 def has_room(directory: Path, limit: int, needed: int) -> bool:
@@ -86,9 +97,9 @@ def _last_used(folder: Path) -> float:
 
 def _bytes(folder: Path) -> int:
     total = 0
-    for file in folder.iterdir():
+    for file in folder.rglob("*"):
         with suppress(OSError):
-            total += file.stat().st_size
+            total += file.stat().st_size if file.is_file() else 0
     return total
 
 
