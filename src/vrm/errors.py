@@ -12,6 +12,7 @@
     │   ├── CheckpointError  missing or unexpected weights, wrong hash, wrong format
     │   └── BoundaryError    the end of the prompt was not found, or found more than once
     ├── NumericsError      a loss or reward is not finite
+    ├── LostProcessError   another process of the same run has ended
     ├── OutputError        the disk is full, or a place cannot be written to
     ├── MissingExtraError  an optional dependency is not installed
     └── ServerError        a reward server did not give what it was asked for
@@ -93,6 +94,10 @@ class BoundaryError(ModelError, ValueError):
 
 class NumericsError(VrmError, ArithmeticError):
     """A value that must be finite is not."""
+
+
+class LostProcessError(VrmError):
+    """Another process of the same run has ended, or does not answer."""
 
 
 class OutputError(VrmError, OSError):

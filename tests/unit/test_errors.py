@@ -20,6 +20,7 @@ EXPECTED = {
     "CheckpointError": (errors.ModelError,),
     "BoundaryError": (errors.ModelError, ValueError),
     "NumericsError": (VrmError, ArithmeticError),
+    "LostProcessError": (VrmError,),
     "OutputError": (VrmError, OSError),
     "MissingExtraError": (VrmError, ImportError),
     "ServerError": (VrmError,),

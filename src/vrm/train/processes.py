@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
+
+from vrm.errors import LostProcessError, in_one_line
 
 
 def is_main_process() -> bool:
@@ -17,6 +22,24 @@ def say(text: str) -> None:
     """Print to stderr, once for all processes; stdout belongs to results."""
     if is_main_process():
         print(text, file=sys.stderr)
+
+
+@contextmanager
+def among_others() -> Iterator[None]:
+    """Around what exchanges messages with the other processes of a run.
+
+    Raises:
+        LostProcessError: in place of torch's error about a message that did not get through.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise LostProcessError(
+            f"another process of this run has ended or does not answer ({in_one_line(error)}). "
+            "Its own messages say why; go on with --resume"
+        ) from error
 
 
 def training_device() -> torch.device:

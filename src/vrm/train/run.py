@@ -42,7 +42,7 @@ from vrm.train.output import (
 from vrm.train.parallel import parallel_of
 from vrm.train.passes import FeatureDataset
 from vrm.train.prepare import PreparedRows, prepare_rows, say_unused
-from vrm.train.processes import is_main_process, say, training_device
+from vrm.train.processes import among_others, is_main_process, say, training_device
 from vrm.train.reading import Reader
 from vrm.train.second_stage import (
     add_second_stage,
@@ -85,6 +85,7 @@ def run_training(
         ConfigError, DataError: before anything is trained; ConfigError too where `output_dir` holds another run, or
             where its inputs are not those that the run to be resumed was started with.
         NumericsError: if the loss is not finite; the batch is saved.
+        LostProcessError: another process of the run has ended.
         OutputError: if the disk is full, say.
 
     Example:
@@ -205,7 +206,8 @@ def _train(
         HistoryWriter(Path(trainer.args.output_dir) / HISTORY).write(trainer.state)
         return time.perf_counter() - started
     try:
-        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        with among_others():
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     finally:
         trainer.pop_callback(ProgressBar).close()
     return time.perf_counter() - started

@@ -11,10 +11,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed import checkpoint as sharded
 
-from vrm.errors import ConfigError
+from vrm.errors import ConfigError, LostProcessError
 from vrm.train.checkpoints import SHARDS, whole_checkpoint
 from vrm.train.output import compare_configuration
 from vrm.train.parallel import Copies, Shards, average_gradients, parallel_of
+from vrm.train.processes import among_others
 
 
 @pytest.fixture
@@ -76,6 +77,22 @@ def test_gradients_are_averaged_and_absent_ones_stay_absent(monkeypatch):
     assert parameters[1].grad is None
     assert parameters[2].grad.tolist() == [[2.0] * 3]
     assert frozen.grad is None
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("[gloo/transport/tcp/pair.cc] Read error: reset\nmore"), dist.DistBackendError("NCCL: lost")]
+)
+def test_a_message_that_is_lost_tells_of_the_other_process(error):
+    with (
+        pytest.raises(LostProcessError, match=r"has ended or does not answer \(.*Error: .*\)\. .* --resume"),
+        among_others(),
+    ):
+        raise error
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="shapes differ"), among_others():
+        raise RuntimeError("shapes differ")
 
 
 @pytest.fixture
