@@ -215,41 +215,19 @@ def test_another_number_of_processes_goes_on(alone, parts, train_in, start_proce
     assert difference(one, broken) < 1e-5
 
 
-MEASURE = """
-import json, os, sys
-import torch
-from torch.distributed.tensor import DTensor
-from vrm.cli.main import main
-from vrm.train.callbacks import ProgressBar
-
-def held(tensors):
-    parts = (tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors)
-    return sum(part.untyped_storage().nbytes() for part in parts)
-
-def measure(self, args, state, control, model=None, optimizer=None, **kwargs):
-    states = [value for entry in optimizer.state.values() for value in entry.values() if value.dim()]
-    sizes = {"weights": held(model.parameters()), "optimizer": held(states)}
-    with open(os.path.join(os.environ["SIZES"], os.environ["RANK"] + ".json"), "w") as file:
-        json.dump(sizes, file)
-
-ProgressBar.on_step_end = measure
-main()
-"""
-
-
 @pytest.mark.slow
-def test_a_process_holds_half_of_weights_and_optimizer_state(write_config, parts, launch, tmp_path, monkeypatch):
-    script = tmp_path / "measure.py"
-    script.write_text(MEASURE)
+def test_a_process_holds_half_of_weights_gradients_and_optimizer_state(
+    write_config, parts, launch, tmp_path, monkeypatch
+):
     sizes = {}
     for count, config in ((1, write_config(SAME_IN_ALL, "copies")), (2, parts())):
         folder = tmp_path / str(count)
         folder.mkdir()
-        monkeypatch.setenv("SIZES", str(folder))
-        process = launch(count, script, "train", config)
+        monkeypatch.setenv("VRM_PARTS_FOLDER", str(folder))
+        process = launch(count, "-m", "studies.speed.parts", "--child", "train", config)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors[-3000:]
         sizes[count] = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
-    for kind in ("weights", "optimizer"):
+    for kind in ("weights", "gradients", "optimizer"):
         for process in sizes[2]:
             assert 0.45 < process[kind] / sizes[1][0][kind] < 0.62, (kind, sizes)

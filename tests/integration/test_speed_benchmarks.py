@@ -261,6 +261,14 @@ def test_gpu_without_a_gpu_says_so(monkeypatch):
         gpu.main()
 
 
+def test_parts_on_paper(run):
+    """What each process measures is tested where parts are trained."""
+    printed, _ = run("parts", "--estimate", "--parameters", "1e9", "--tokens", "1000")
+    # 16 bytes each and 4 in eight parts; 8 operations at 989 x 0.4 TFLOP/s; 8 bytes x 7 / 8 at 450 GB/s.
+    assert "| 8 | all | 2 | 0.02 | 0.02 | 769 |" in printed
+    assert "| 8 | LoRA | 0 | 0.02 | 0.01 | 513 |" in printed
+
+
 @pytest.mark.slow
 def test_compiled():
     done = subprocess.run(
