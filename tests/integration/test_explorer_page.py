@@ -16,6 +16,7 @@ from vrm.inference.sentences import explain_with_sentences
 from vrm.inference.steering import Steering
 from vrm.serve.browsing import Browsed, summaries_of
 from vrm.serve.explorer import Explored
+from vrm.serve.service import Service
 
 ATTACK = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script>'
 PROMPT = f"how do i plan a safe city {ATTACK}"
@@ -198,7 +199,7 @@ def test_rows_are_browsed_and_a_link_holds_the_state(open_page, url):
     assert not other.get_by_label("Use safety", exact=True).is_checked()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_has_nothing_to_complain_of(open_page, url, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra `dev`)")
     page = open_page(url, color_scheme=scheme)
@@ -213,6 +214,23 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(open_page, url):
     page = open_page(url, viewport={"width": 390, "height": 800})
     write(page, PROMPT + "x" * 300, COMPLETIONS)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_two_models_stand_side_by_side_and_a_conversation_keeps_its_turns(open_page, serve, make_tiny_model, engine):
+    second = RewardEngine.from_pretrained(make_tiny_model(head="gated"), options=engine.options)
+    turns = [{"role": role, "content": text} for role, text in (("user", "how"), ("assistant", "so"), ("user", "why"))]
+    rows = [Judgment(turns, [[{"role": "assistant", "content": text}] for text in ("good", "no")], line=1)]
+    explored = Explored(Browsed("rows.jsonl", rows, summaries_of(engine, rows, second)), Service(second))
+    with serve(make_tiny_model(), explored=explored) as server:
+        page = open_page(server.url)
+        page.wait_for_function("document.querySelectorAll('.ranking').length === 2")
+        assert page.locator(".turns p").all_text_contents() == ["user: how", "assistant: so"]
+        assert page.get_by_label("Prompt", exact=True).input_value() == "why"
+        assert page.locator('.model >> nth=0 >> input[type="range"]').count() == 4
+        assert page.locator('.model >> nth=1 >> input[type="range"]').count() == 0
+        rewards = [float(engine.judge(rows).moments.mean[0].max()), float(second.judge(rows).moments.mean[0].max())]
+        firsts = [numbers(page, f".model >> nth={place} >> .ranking strong")[0] for place in (0, 1)]
+        assert firsts == pytest.approx(rewards, abs=0.006)
 
 
 def test_a_server_that_stopped_is_said_where_it_matters(browser, serve, tiny_model_dir):

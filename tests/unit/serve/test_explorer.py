@@ -55,6 +55,13 @@ def test_a_server_with_a_token_gives_the_page_and_nothing_else(make_client):
     assert client.get("/v1/explorer", headers={"Authorization": "Bearer sesame"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/reward/explore", "/explore"])
+def test_behind_a_proxy_with_a_prefix(make_client, path):
+    page = make_client(root_path="/reward", token="sesame").get(path)
+    assert page.status_code == 200
+    assert page.url.path == f"{path}/"
+
+
 def test_what_is_served(browsing, engine):
     answer = browsing.get("/v1/explorer").json()
     assert [(model["path"], model["name"]) for model in answer["models"]] == [("", "one"), ("/second", "two")]

@@ -23,7 +23,7 @@ const keptTilt = (tilt, kept) => tilt && {
 };
 
 /** (13): counts added to the concentration, objectives left out; with the tilts (16) of what remains. */
-export function steered(posterior, { emphasis = {}, without = [] } = {}) {
+function steered(posterior, { emphasis = {}, without = [] } = {}) {
   const gone = new Set(without);
   const kept = posterior.objectives.map((_, k) => k).filter((k) => !gone.has(posterior.objectives[k]));
   const names = kept.map((k) => posterior.objectives[k]);
@@ -43,13 +43,13 @@ export function steered(posterior, { emphasis = {}, without = [] } = {}) {
 }
 
 /** What objective scores are multiplied by: mean weights, with a rater's tilt. */
-export const applied = (weights) => weights.mean.map((value, k) => value + (weights.tilt ? weights.tilt.loc[k] : 0));
+const applied = (weights) => weights.mean.map((value, k) => value + (weights.tilt ? weights.tilt.loc[k] : 0));
 
 /** o = A z. */
-export const objectiveScores = (decoder, loc) => decoder.map((row) => dot(row, loc));
+const objectiveScores = (decoder, loc) => decoder.map((row) => dot(row, loc));
 
 /** (9) and (10) of a reward, or (11) of a margin, whose features have this mean and variance. */
-export function moments(weights, loc, variance, doubt, tilt = weights.tilt) {
+function moments(weights, loc, variance, doubt, tilt = weights.tilt) {
   const scores = objectiveScores(weights.decoder, loc);
   const along = direction(weights.decoder, weights.mean);
   const features = sum(along.map((value, i) => value * value * variance[i]));
@@ -80,12 +80,12 @@ function difference(posterior, i, j) {
   ];
 }
 
-export const rewardMoments = (posterior, weights, i) => moments(weights, ...single(posterior, i));
+const rewardMoments = (posterior, weights, i) => moments(weights, ...single(posterior, i));
 
-export const marginMoments = (posterior, weights, i, j) => moments(weights, ...difference(posterior, i, j));
+const marginMoments = (posterior, weights, i, j) => moments(weights, ...difference(posterior, i, j));
 
 /** Draws of w, (draws, K), from the random numbers of `/v1/draws`; the mean alone where nothing is uncertain. */
-export function weightDraws(weights, noise) {
+function weightDraws(weights, noise) {
   const alpha = weights.concentration;
   if (!alpha) return [weights.mean];
   const boost = noise.boosts.length;
@@ -115,16 +115,18 @@ function logGamma(shape, noise, draw, k) {
   throw new RangeError("no proposal was accepted");
 }
 
-/** P(i is preferred to j): (8) averaged over draws of w. */
-export function preference(posterior, weights, draws, noise, i, j) {
+/** A^T w of every draw, which all pairs share. */
+const directions = (weights, noise) => weightDraws(weights, noise).map((draw) => direction(weights.decoder, draw));
+
+/** P(i is preferred to j): (8) averaged over draws of w, given by their directions. */
+function preference(posterior, weights, alongs, noise, i, j) {
   const [loc, variance, doubt] = difference(posterior, i, j);
   const [points, logs] = noise.nodes[32];
   const shares = logs.map(Math.exp);
   const scores = objectiveScores(weights.decoder, loc);
   const shift = weights.tilt ? dot(weights.tilt.loc, scores) : 0;
   const extra = doubt + (weights.tilt ? form(weights.tilt.covariance, scores) : 0);
-  const given = draws.map((draw) => {
-    const along = direction(weights.decoder, draw);
+  const given = alongs.map((along) => {
     const mean = dot(along, loc) + shift;
     const scale = Math.sqrt(sum(along.map((value, k) => value * value * variance[k])) + extra + JITTER);
     return sum(points.map((point, node) => shares[node] * sigmoid(mean + scale * point)));
@@ -133,7 +135,7 @@ export function preference(posterior, weights, draws, noise, i, j) {
 }
 
 /** (15): P(a rater calls i and j a tie), and P(two raters differ). */
-export function votes(posterior, weights, noise, i, j) {
+function votes(posterior, weights, noise, i, j) {
   const { mean, parts } = moments(weights, ...difference(posterior, i, j), weights.voterTilt);
   const sharedScale = Math.sqrt(parts.features + parts.parameters + JITTER);
   const ownScale = Math.sqrt(parts.weights + parts.interaction + JITTER);
@@ -165,14 +167,14 @@ function logGammaFunction(x) {
   return (x - 0.5) * Math.log(x) - x + 0.5 * Math.log(2 * Math.PI) + series;
 }
 
+const logBeta = (a, b) => logGammaFunction(a) + logGammaFunction(b) - logGammaFunction(a + b);
+
 /** The regularized incomplete beta function, by its continued fraction (Lentz). */
-export function betaDistribution(x, a, b) {
+function betaDistribution(x, a, b, logNorm) {
   if (x <= 0) return 0;
   if (x >= 1) return 1;
-  if (x > (a + 1) / (a + b + 2)) return 1 - betaDistribution(1 - x, b, a);
-  const front = Math.exp(
-    logGammaFunction(a + b) - logGammaFunction(a) - logGammaFunction(b) + a * Math.log(x) + b * Math.log1p(-x),
-  ) / a;
+  if (x > (a + 1) / (a + b + 2)) return 1 - betaDistribution(1 - x, b, a, logNorm);
+  const front = Math.exp(a * Math.log(x) + b * Math.log1p(-x) - logNorm) / a;
   const floor = (value) => (Math.abs(value) < 1e-300 ? 1e-300 : value);
   let c = 1;
   let d = 1 / floor(1 - ((a + b) * x) / (a + 1));
@@ -193,16 +195,17 @@ export function betaDistribution(x, a, b) {
 
 /** Quantile of Beta(a, b), by bisection. */
 export function betaQuantile(probability, a, b) {
+  const logNorm = logBeta(a, b);
   let [low, high] = [0, 1];
   for (let step = 0; step < 50; step += 1) {
     const middle = (low + high) / 2;
-    if (betaDistribution(middle, a, b) < probability) low = middle; else high = middle;
+    if (betaDistribution(middle, a, b, logNorm) < probability) low = middle; else high = middle;
   }
   return (low + high) / 2;
 }
 
 /** Central interval of a weight: the marginal of a Dirichlet is a Beta; a point where nothing is uncertain. */
-export function weightInterval(weights, k, level) {
+function weightInterval(weights, k, level) {
   if (!weights.concentration || weights.names.length === 1) return [weights.mean[k], weights.mean[k]];
   const a = weights.concentration[k];
   return [(1 - level) / 2, (1 + level) / 2].map((p) => betaQuantile(p, a, weights.total - a));
@@ -216,13 +219,13 @@ export function evaluate(posterior, steering, noise, level) {
     const found = rewardMoments(posterior, weights, i);
     return { ...found, contributions: found.scores.map((score, k) => factors[k] * score) };
   });
-  const draws = noise && weightDraws(weights, noise);
+  const alongs = noise && directions(weights, noise);
   const pairs = posterior.loc.map((_, i) => posterior.loc.map((__, j) => {
     if (i >= j) return null;
     const found = marginMoments(posterior, weights, i, j);
     const contributions = found.scores.map((score, k) => factors[k] * score);
     if (!noise) return { ...found, contributions, probability: null, tie: null, disagreement: null };
-    const probability = preference(posterior, weights, draws, noise, i, j);
+    const probability = preference(posterior, weights, alongs, noise, i, j);
     const voted = posterior.knows_ties ? votes(posterior, weights, noise, i, j) : { tie: null, disagreement: null };
     const disagreement = posterior.knows_disagreement ? voted.disagreement : null;
     return { ...found, contributions, probability, tie: voted.tie, disagreement };
