@@ -11,12 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from studies.speed import inputs, step_profile, training
+from studies.speed import gpu, inputs, step_profile, training
 from studies.speed.measure import Alone, PeakMemory, Spread, in_turn
 from studies.speed.routes import tokens_packed
 from studies.speed.tables import Table
@@ -56,6 +57,17 @@ KINDS = ("extraction", "bare")
 
 def header(*columns: str) -> str:
     return f"| {' | '.join(columns)} |"
+
+
+def test_the_estimate_counts_what_the_shapes_say(run: Run):
+    text, figures = run("estimate")
+    layer, shape = figures["layer"], replace(gpu.TOY_LLAMA, layers=1)
+    products = 2 * shape.matrix_parameters * layer["positions"]
+    assert layer["forward"] == layer["backward"]["LoRA"] == products
+    assert layer["backward"]["full"] == 2 * products
+    kept = {(one["way"], one["cards"]): one["kept"] for one in figures["estimates"]}
+    assert kept["full", 1] == 16 * kept["full", 16] == 4 * kept["LoRA", 1] == 8 * kept["frozen", 16]
+    assert "| full, 8 |" in text
 
 
 @pytest.fixture(scope="module")
