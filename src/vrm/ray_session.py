@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -44,14 +47,23 @@ def ray_session(address: str, cores: int) -> Iterator[None]:
         os.environ.setdefault(name, value)
     import ray
 
-    started = not ray.is_initialized()
-    if started:
-        _start(address, cores)
+    if ray.is_initialized():
+        yield
+        return
+    earlier = signal.getsignal(signal.SIGTERM)
+    _start(address, cores)
+    # Ray's own handler would abort, with a report of a crash, and leave its processes.
+    _on_sigterm(lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:
-        if started:
-            ray.shutdown()
+        ray.shutdown()
+        _on_sigterm(earlier)
+
+
+def _on_sigterm(handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
 
 
 def _start(address: str, cores: int) -> None:

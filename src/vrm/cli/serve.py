@@ -193,6 +193,8 @@ def _run_on_cluster(
         listen(*address).close()  # a taken port is found before anything is started
     stop = threading.Event()
     with ray_session(place, how.threads * count):
+        for number in (signal.SIGINT, signal.SIGTERM) if place == LOCAL else ():
+            signal.signal(number, lambda *_: stop.set())
         with Meter("loading", LOADING_LOG_SECONDS) as meter:
             meter.update(f"{count} replicas of {how.model}")
             url = deploy(how, settings, count, *address)
@@ -200,8 +202,6 @@ def _run_on_cluster(
         if place != LOCAL:
             note(f"the cluster serves {settings.name} on {url} with {count} replicas; `serve shutdown` ends it")
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
         note(f"serving {settings.name} on {url} with {count} replicas (its routes: {url}/docs); Ctrl-C ends it")
         stop.wait()
         shut_down()

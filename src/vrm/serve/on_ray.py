@@ -125,11 +125,10 @@ def deploy(how: ReplicaSettings, settings: ServeSettings, count: int, host: str,
 
 
 def shut_down() -> None:
-    """End the replicas, each after it has answered what it accepted, and Serve."""
+    """End the replicas, each after it has answered what it accepted."""
     from ray import serve
 
     serve.delete(APPLICATION)
-    serve.shutdown()
 
 
 def _reason(error: RuntimeError) -> str:
