@@ -35,7 +35,7 @@ PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 IN_TESTS = re.compile(r"<!-- in tests: (.*?) -> (.*?) -->")
 NEEDS = re.compile(r"<!-- needs: (.*?) -->")
 SLOW = "<!-- slow -->"
-TIMEOUT = 120
+TIMEOUT, TIMEOUT_OF_SLOW = 120, 500
 
 # A moment's training on a random backbone leaves the weights where they start.
 pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWarning")
@@ -75,7 +75,7 @@ def in_small(text: str) -> str:
     return text
 
 
-def run_bash(block: Block, directory: Path, programs: Path | None = None) -> None:
+def run_bash(block: Block, directory: Path, programs: Path | None = None, timeout: float = TIMEOUT) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if programs is not None:
         path = f"{programs}{os.pathsep}{path}"
@@ -87,7 +87,7 @@ def run_bash(block: Block, directory: Path, programs: Path | None = None) -> Non
         capture_output=True,
         text=True,
         check=False,
-        timeout=TIMEOUT,
+        timeout=timeout,
     )
     assert result.returncode == 0, f"line {block.line}:\n{block.code}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
 
@@ -95,10 +95,12 @@ def run_bash(block: Block, directory: Path, programs: Path | None = None) -> Non
 def run_page(page: Path, directory: Path, programs: Path | None = None) -> int:
     """Run the blocks of a page in a directory, which is the current one; how many ran."""
     names = {"__name__": "__main__"}
-    blocks = [block for block in read_blocks(in_small(page.read_text("utf-8"))) if block.language in ("bash", "python")]
+    text = page.read_text("utf-8")
+    timeout = TIMEOUT_OF_SLOW if SLOW in text else TIMEOUT
+    blocks = [block for block in read_blocks(in_small(text)) if block.language in ("bash", "python")]
     for block in blocks:
         if block.language == "bash":
-            run_bash(block, directory, programs)
+            run_bash(block, directory, programs, timeout)
         else:
             # Empty lines before it, so that a traceback names the page's own lines.
             exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
