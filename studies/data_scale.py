@@ -193,7 +193,7 @@ def measured(task: str, rows: int, arguments: list[str], place: Path, limit: flo
         child = subprocess.Popen(
             [sys.executable, "-c", code, *arguments], env=environment, stderr=stream, stdout=stream
         )
-        memory, processor = _watch(child, started + limit)
+        memory, processor = watch(child, started + limit)
     seconds = time.monotonic() - started
     lines = [line.split("BEGIN ")[1].split()[:2] for line in log.read_text().splitlines() if "BEGIN " in line]
     begins = [float(value) for value in lines[0]] if lines else [None, None]
@@ -204,7 +204,7 @@ def measured(task: str, rows: int, arguments: list[str], place: Path, limit: flo
     return Measured(task, rows, seconds, processor, *begins, memory / 1e9, disk / 1e9, finished)
 
 
-def _watch(child: subprocess.Popen[Any], end: float) -> tuple[float, float]:
+def watch(child: subprocess.Popen[Any], end: float) -> tuple[float, float]:
     """Largest memory in bytes and processor time, in seconds, of a process and its children; ends it in time."""
     memory, times = 0.0, dict[int, float]()
     parent = psutil.Process(child.pid)
