@@ -23,7 +23,7 @@ OF_THE_MACHINE = {"versions", "device", "precision"}
 """Keys whose values say where a document was written."""
 ADDED = {
     "beta", "several_raters", "grouped", "p_tie", "disagreement", "columns", "repeated_completions", "judged_as",
-    "parameters", "intervals", "unfamiliarity",
+    "parameters", "intervals", "unfamiliarity", "sentences",
 }  # fmt: skip
 """Keys that documents have gained since. What they had is still there, and the same."""
 ROWS = r"\.overlong(\.[ab])?: '(?P<count>\d+) judgments, (?P<rest>[^']*)' was '(?P=count) rows, (?P=rest)' now$"
