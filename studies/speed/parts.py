@@ -1,14 +1,11 @@
 """Copies and parts: what each of several processes of `vrm train` holds, and what a step costs.
 
     python -m studies.speed.parts --json parts.json
-    python -m studies.speed.parts --estimate              # on paper: a backbone of 8 billion parameters on H100 cards
 
 Runs of one, two and four processes train the same decoder on the same pairs in float32, with copies of it (DDP) and in
 parts (FSDP2). Each process reports the bytes of its weights, gradients and optimizer state after a backward pass, its
 peak of resident memory, and processor time a step, the first left out. All processes share this machine's cores and
 speak through its memory: the bytes that each holds are those of separate machines, times are not.
-
-The estimate is arithmetic on published figures. `Card` holds them, and `estimate` the formula.
 """
 
 from __future__ import annotations
@@ -22,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,69 +31,6 @@ MEDIUM = DecoderShape(layers=8, hidden=576, intermediate=1536, heads=9, kv_heads
 WAYS = ((1, "ddp"), (2, "ddp"), (2, "fsdp"), (4, "ddp"), (4, "fsdp"))
 PLACE = "VRM_PARTS_FOLDER"
 """Where a process of a run writes what it has measured; set in its environment."""
-
-PER_TRAINED, PER_FROZEN = 16, 4
-"""Bytes of a parameter: a float32 weight, its gradient, two moments of AdamW; a float32 weight alone."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """A card's published figures (data sheets of NVIDIA's H100 SXM and ConnectX-7), and how much of its speed is used.
-
-    Attributes:
-        rate: bfloat16 operations a second, dense.
-        used: share of them that training reaches; an assumption.
-        link: bytes a second to cards of the same machine, each way.
-        network: bytes a second to cards of other machines.
-    """
-
-    rate: float = 989e12
-    used: float = 0.4
-    link: float = 450e9
-    network: float = 50e9
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Of one process: bytes that it holds, and seconds of a pass."""
-
-    held: float
-    computing: float
-    speaking: float
-    balance: float
-    """Tokens of a pass from which computing takes longer than speaking."""
-
-
-def estimate(parameters: float, cards: int, tokens: int, bandwidth: float, adapters: bool, card: Card) -> Estimate:
-    """A pass of so many tokens on each card, with activations recomputed.
-
-    Computing: 2 operations a parameter and token forward, 2 more to recompute, 2 for the gradients of activations, and
-    2 for those of weights, where these are trained. Speaking: every card gets the others' bfloat16 weights twice, and
-    the float32 gradients are summed once, where there are any.
-    """
-    operations = (6 if adapters else 8) * parameters
-    message = (4 if adapters else 8) * parameters * (cards - 1) / cards
-    per_token = operations / (card.rate * card.used)
-    held = parameters * (PER_FROZEN if adapters else PER_TRAINED) / cards
-    return Estimate(held, per_token * tokens, message / bandwidth, message / bandwidth / per_token)
-
-
-def estimate_table(parameters: float, tokens: int) -> Table:
-    """Eight cards of one machine and sixteen of two."""
-    card = Card()
-    columns = ["cards", "trained", "held, GB", "computing, s", "speaking, s", "as long at, tokens"]
-    table = Table(f"On paper: {parameters / 1e9:.0f}B parameters, passes of {tokens:,} tokens a card", columns)
-    for cards, bandwidth in ((8, card.link), (16, card.network)):
-        for adapters in (False, True):
-            of = estimate(parameters, cards, tokens, bandwidth, adapters, card)
-            times = f"{of.computing:.2f}", f"{of.speaking:.2f}", f"{of.balance:,.0f}"
-            table.add(str(cards), "LoRA" if adapters else "all", f"{of.held / 1e9:.0f}", *times)
-    table.notes.append(
-        f"H100 SXM: {card.rate / 1e12:.0f} TFLOP/s in bfloat16, of which {card.used:.0%} is assumed; "
-        f"{card.link / 1e9:.0f} GB/s to cards of the machine, {card.network / 1e9:.0f} GB/s to others. Speaking can "
-        "happen while the card computes. Activations and the layer at hand are not counted."
-    )
-    return table
 
 
 def held(tensors: Iterable[torch.Tensor]) -> int:
@@ -187,36 +120,30 @@ def measured_table(figures: dict[str, list[list[dict[str, Any]]]], shape: Decode
 
 
 def main() -> None:
-    """Measure, or estimate."""
+    """Measure, or be a process of a run."""
     if sys.argv[1:2] == ["--child"]:
         del sys.argv[1]
         train_and_report()
         return
     options = parser(__doc__, rounds=2)
     options.add_argument("--steps", type=int, default=5, help="optimizer steps of a run")
-    options.add_argument("--estimate", action="store_true", help="only the estimate on paper")
-    options.add_argument("--parameters", type=float, default=8e9, help="of the backbone of the estimate")
-    options.add_argument("--tokens", type=int, default=8192, help="of a pass, in the estimate")
     options = options.parse_args()
-    tables = [estimate_table(options.parameters, options.tokens)]
     figures: dict[str, list[list[dict[str, Any]]]] = {}
-    if not options.estimate:
-        quiet()
-        shape = TOY if options.quick else MEDIUM
-        with tempfile.TemporaryDirectory() as folder:
-            files = Path(folder)
-            save_decoder(shape, files)
-            with open(files / "pairs.jsonl", "w", encoding="utf-8") as file:
-                for pair in generated_pairs(8 * options.steps, seed=0):
-                    chosen, rejected = pair.completions
-                    row = {"prompt": pair.prompt, "chosen": chosen, "rejected": rejected}
-                    file.write(json.dumps(row) + "\n")
-            for _ in range(options.rounds):
-                for count, way in WAYS[::2] if options.quick else WAYS:
-                    name = f"{count}, {'copies' if way == 'ddp' else 'parts'}" if count > 1 else "1"
-                    figures.setdefault(name, []).append(measure(count, way, files, options))
-        tables.insert(0, measured_table(figures, shape))
-    finish(options, tables, figures)
+    quiet()
+    shape = TOY if options.quick else MEDIUM
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder)
+        save_decoder(shape, files)
+        with open(files / "pairs.jsonl", "w", encoding="utf-8") as file:
+            for pair in generated_pairs(8 * options.steps, seed=0):
+                chosen, rejected = pair.completions
+                row = {"prompt": pair.prompt, "chosen": chosen, "rejected": rejected}
+                file.write(json.dumps(row) + "\n")
+        for _ in range(options.rounds):
+            for count, way in WAYS[::2] if options.quick else WAYS:
+                name = f"{count}, {'copies' if way == 'ddp' else 'parts'}" if count > 1 else "1"
+                figures.setdefault(name, []).append(measure(count, way, files, options))
+    finish(options, [measured_table(figures, shape)], figures)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from studies.speed import gpu, inputs, step_profile, training
+from studies.speed import gpu, inputs, parts, step_profile, training
 from studies.speed.measure import Alone, PeakMemory, Spread, in_turn
 from studies.speed.routes import tokens_packed
 from studies.speed.tables import Table
@@ -273,12 +273,15 @@ def test_gpu_without_a_gpu_says_so(monkeypatch):
         gpu.main()
 
 
-def test_parts_on_paper(run):
-    """What each process measures is tested where parts are trained."""
-    printed, _ = run("parts", "--estimate", "--parameters", "1e9", "--tokens", "1000")
-    # 16 bytes each and 4 in eight parts; 8 operations at 989 x 0.4 TFLOP/s; 8 bytes x 7 / 8 at 450 GB/s.
-    assert "| 8 | all | 2 | 0.02 | 0.02 | 769 |" in printed
-    assert "| 8 | LoRA | 0 | 0.02 | 0.01 | 513 |" in printed
+def test_what_processes_hold_is_that_of_the_largest():
+    """What each process reports is tested where parts are trained."""
+    whole = {"weights": 4e6, "gradients": 4e6, "optimizer": 8e6, "resident": 900e6, "seconds": [1.0, 3.0, 2.0]}
+    part = {"weights": 2e6, "gradients": 1e6, "optimizer": 4e6, "resident": 700e6, "seconds": [2.0]}
+    figures = {"1": [[whole]], "2, parts": [[part, {**part, "gradients": 2e6}], [part, {**part, "seconds": [4.0]}]]}
+    assert parts.measured_table(figures, inputs.TOY).rows == [
+        ["1", "4", "4", "8", "100%", "900", "2.0 (2.0-2.0)"],
+        ["2, parts", "2", "2", "4", "50%", "700", "5.0 (4.0-6.0)"],
+    ]
 
 
 @pytest.mark.slow
