@@ -1,7 +1,7 @@
 """Training the embedded decoder: this package beside `trl.RewardTrainer`, on the same files, rows and machine.
 
     python -m studies.speed.adapters --data HH_HELPFUL HH_HARMLESS --json adapters.json
-    python -m studies.speed.adapters --tuning full --precision bfloat16 float32 --routes ...
+    python -m studies.speed.adapters --tuning full --precision bfloat16 float32 --sides trl bt padded ...
 
 As in `studies.speed.training` every side runs in a process of its own and trains on the same pairs. The decoder is
 SmolLM2-135M-Instruct with its own tokenizer and chat template, its weights in float32, products in bfloat16 by default.
@@ -29,6 +29,14 @@ from vrm.model.checkpoint import load_tokenizer
 from vrm.model.embedded import resolve_backbone
 
 QUICK_LAYERS = 2
+
+SIDES = {
+    "trl": "TRL",
+    "sorted": "TRL, sorted by length",
+    "bt": "VRM, bt head",
+    "vrm": "VRM, vrm head",
+    "padded": "VRM, bt head, padded route",
+}
 
 
 def decoder_files(directory: Path, layers: int | None) -> Path:
@@ -66,17 +74,16 @@ def compare(options: argparse.Namespace, files: Path, rows: Rows) -> tuple[list[
 def sides_of(
     files: Path, plan: Orders, setting: Setting, options: argparse.Namespace
 ) -> dict[str, Callable[[], Measurement]]:
-    """TRL in both orders, and this package's heads; with `--routes` the padded route too."""
+    """TRL in both orders, this package's heads, and the padded route; those that are asked for."""
     alone = Alone(options.quick)
     sides = {
-        "TRL": partial(alone, run_trl, files, plan.random, setting),
-        "TRL, sorted by length": partial(alone, run_trl, files, plan.grouped, setting),
-        "VRM, bt head": partial(alone, run_vrm, files, plan.random, setting, "bt"),
-        "VRM, vrm head": partial(alone, run_vrm, files, plan.random, setting, "vrm"),
+        "trl": partial(run_trl, files, plan.random, setting),
+        "sorted": partial(run_trl, files, plan.grouped, setting),
+        "bt": partial(run_vrm, files, plan.random, setting, "bt"),
+        "vrm": partial(run_vrm, files, plan.random, setting, "vrm"),
+        "padded": partial(run_vrm, files, plan.random, setting, "bt", "padded"),
     }
-    if options.routes:
-        sides["VRM, bt head, padded route"] = partial(alone, run_vrm, files, plan.random, setting, "bt", "padded")
-    return sides
+    return {SIDES[short]: partial(alone, sides[short]) for short in options.sides}
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,7 +97,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options.add_argument("--limit", type=int, default=1024, help="tokens of prompt and completion")
     options.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["bfloat16"])
     options.add_argument("--tuning", nargs="+", choices=("lora", "full"), default=["lora"])
-    options.add_argument("--routes", action="store_true", help="also the padded route")
+    options.add_argument("--sides", nargs="+", choices=SIDES, default=["trl", "sorted", "bt", "vrm"])
     options.add_argument("--layers", type=int, help="of the decoder, the first ones [default: all 30]")
     chosen = options.parse_args(given)
     if chosen.quick:
