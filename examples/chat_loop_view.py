@@ -24,27 +24,33 @@ def smoothed(values: list[float]) -> list[float]:
 
 
 def draw(document: dict[str, Any], target: Path) -> None:
-    """By step: reward, judge, length, repetition, KL and objectives; and the best of n at the start."""
+    """By step: reward, judge, length, repetition, KL and objectives; and the best of n, alone where there is no run."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 4, figsize=(17, 7.2), layout="constrained")
-    panels = axes.flatten()
     runs = document["runs"]
-    for axis, (name, title) in zip(panels, PANELS.items(), strict=False):
+    rows, columns = (2, 4) if runs else (1, 1)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.25 * columns + 1, 3.6 * rows), layout="constrained")
+    if runs:
+        panels = axes.flatten()
+        _draw_steps(panels[: len(PANELS)], runs)
+        _draw_objectives(panels[5], runs)
+        _draw_price(panels[7], document)
+    _draw_best_of_n(panels[6] if runs else axes, document)
+    figure.savefig(target, dpi=110)
+    plt.close(figure)
+
+
+def _draw_steps(panels: Any, runs: dict[str, Any]) -> None:
+    for axis, (name, title) in zip(panels, PANELS.items(), strict=True):
         for (label, run), color in zip(runs.items(), COLORS, strict=False):
             values = run["steps"][name]
             axis.plot(range(1, len(values) + 1), values, color=color, alpha=0.25, linewidth=0.9)
             axis.plot(range(1, len(values) + 1), smoothed(values), color=color, label=label, linewidth=2.2)
         _dress(axis, title, "GRPO steps")
     panels[0].legend(title="optimized reward", frameon=False)
-    _draw_objectives(panels[5], runs)
-    _draw_best_of_n(panels[6], document)
-    _draw_price(panels[7], document)
-    figure.savefig(target, dpi=110)
-    plt.close(figure)
 
 
 def _dress(axis: Any, title: str, label: str) -> None:
@@ -105,26 +111,29 @@ def report(document: dict[str, Any]) -> str:
     """Held-out prompts before and after, best of n, and three answers of each policy, as text."""
     start, runs = document["start"], document["runs"]
     lines = [
-        f"{'held-out prompts':24}{'judge above the start':>26}{'reward above it':>24}{'tokens':>9}{'repeated':>10}"
+        f"{'held-out prompts':26}{'judge above the start':>24}{'reward above it':>24}{'tokens':>9}{'repeated':>10}"
     ]
-    lines.append(f"{'start':24}{'0':>26}{'0':>24}{start['length']:9.1f}{start['repeated']:10.3f}")
+    lines.append(f"{'start':26}{'0':>24}{'0':>24}{start['length']:9.1f}{start['repeated']:10.3f}")
     for label, run in runs.items():
         after, judge, own = run["after"], _interval(run["change"]["judge"]), _interval(run["change"][label])
-        lines.append(f"{'GRPO by ' + label:24}{judge:>26}{own:>24}{after['length']:9.1f}{after['repeated']:10.3f}")
+        lines.append(f"{'GRPO by ' + label:26}{judge:>24}{own:>24}{after['length']:9.1f}{after['repeated']:10.3f}")
     found = document["best_of_n"]
-    blind = found["curves"]["random"][-1]["estimate"]
-    for name in [*runs, "longest", "oracle"]:
-        gain = found["curves"][name][-1]["estimate"] - blind
+    for name, gain in found["gains"].items():
         title = f"best of {found['n'][-1]} by {name}"
-        lines.append(f"{title:24}{gain:>+26.2f}")
-    lines += ["", f"first and last {WINDOW} steps: reward, judge, tokens, repeated, KL"]
+        lines.append(f"{title:26}{_interval(gain):>24}")
+    if runs:
+        lines += ["", f"first and last {WINDOW} steps: reward, judge, tokens, repeated, KL"]
     for label, run in runs.items():
         ends = {name: (_mean(run["steps"][name][:WINDOW]), _mean(run["steps"][name][-WINDOW:])) for name in PANELS}
         lines.append(f"  {label:12}" + "  ".join(f"{first:.2f} -> {last:.2f}" for first, last in ends.values()))
     for number, question in enumerate(document["prompts"]["held_out"][:3]):
         lines += ["", f"> {question}"]
-        answers = {"start": start, **{label: run["after"] for label, run in runs.items()}}
-        lines += [f"  {label}: {one['answers'][number][0]!r}" for label, one in answers.items()]
+        texts = start["answers"][number]
+        answers = {"start": texts[0], **{label: run["after"]["answers"][number][0] for label, run in runs.items()}}
+        for name, rewards in start["rewards"].items():
+            best = max(range(len(texts)), key=rewards[number].__getitem__)
+            answers[f"best of {len(texts)} by {name}"] = texts[best]
+        lines += [f"  {name}: {text!r}" for name, text in answers.items()]
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ from transformers import TrainerCallback
 from vrm.data.load import load_judgments
 from vrm.inference import ExtractionOptions, RewardEngine
 from vrm.integrations.trl import RewardFunction, objective_functions, reward_function
-from vrm.metrics import bootstrap_mean, compare_best_of_n
+from vrm.metrics import best_of_n_curve, bootstrap_mean, compare_best_of_n
 from vrm.model.embedded import resolve_backbone
 
 START, JUDGE = "start", "judge"
@@ -200,7 +200,11 @@ def best_of_n(start: Judged, labels: Sequence[str]) -> dict[str, Any]:
     picks["longest"] = [[float(len(text)) for text in row] for row in start.answers]
     found = compare_best_of_n(picks, start.rewards[JUDGE])
     curves = {name: [asdict(point) for point in curve.gold] for name, curve in found.curves.items()}
-    return {"n": found.n, "policy_kl": found.policy_kl, "curves": curves}
+    gains = {}
+    for name, rows in picks.items():
+        each = [best_of_n_curve(own, gold) for own, gold in zip(rows, start.rewards[JUDGE], strict=True)]
+        gains[name] = asdict(bootstrap_mean([curve[-1] - curve[0] for curve in each]))
+    return {"n": found.n, "policy_kl": found.policy_kl, "curves": curves, "gains": gains}
 
 
 def change(before: Judged, after: Judged) -> dict[str, Any]:
@@ -223,7 +227,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--ask", help="words that are added to every prompt, such as 'Answer in one sentence.'")
     add("--policy", default="embedded-decoder", help="a chat model: a directory, or a name of the Hub")
     add("--output", type=Path, default=Path("runs/chat-loop"))
-    add("--steps", type=int, default=40, help="of GRPO")
+    add("--steps", type=int, default=40, help="of GRPO; 0 for best-of-n alone")
     add("--prompts-a-step", type=int, default=4)
     add("--generations", type=int, default=8, help="completions of a prompt in a step")
     add("--prompt-tokens", type=int, default=80, help="longer prompts are left out")
@@ -268,11 +272,10 @@ def read_document(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def write(document: dict[str, Any], directory: Path) -> None:
-    """The document, and its plot if a run is done."""
+    """The document and its plot."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / DOCUMENT).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if document["runs"]:
-        draw(document, directory / "chat_loop.png")
+    draw(document, directory / "chat_loop.png")
 
 
 def main() -> None:
@@ -295,7 +298,7 @@ def main() -> None:
     document["best_of_n"] = best_of_n(start, [*options.rewards])
     write(document, options.output)
     for label in options.rewards:
-        if label in document["runs"]:
+        if label in document["runs"] or not options.steps:
             continue
         engine, reward = loaded[label]
         objectives = objective_functions(engine) if len(engine.objectives) > 1 else []

@@ -121,3 +121,9 @@ def test_the_loop_on_a_chat_model(run, make_tiny_model, tiny_policy_dir, tmp_pat
     assert (tmp_path / "plain" / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(SystemExit, match="other options"):
         run("grpo_chat_model.py", *options, "--steps", "3")
+    # Best-of-n alone.
+    alone = tmp_path / "alone"
+    printed = run("grpo_chat_model.py", *options, "--steps", "0", "--output", alone)
+    assert "best of 4 by named" in printed
+    assert json.loads((alone / "chat_loop.json").read_text("utf-8"))["runs"] == {}
+    assert sorted(path.name for path in alone.iterdir()) == ["chat_loop.json", "chat_loop.png"]
