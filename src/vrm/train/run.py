@@ -13,6 +13,8 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Printer
 from vrm.choices import LossName, Tuning
 from vrm.config import RunConfig
 from vrm.core.losses import LossWeights
+from vrm.data.row_tables import RowTable
+from vrm.data.shared_cache import ROWS
 from vrm.files import new_folder, write_text
 from vrm.labels import multipliers
 from vrm.model.checkpoint import save_model
@@ -131,6 +133,8 @@ def _rows(config: RunConfig, data: RunData | None) -> RunData:
     """The rows of the run, read unless they are given."""
     data = data or load_data(config.data, config.seed)
     say(data.report)
+    if isinstance(data.train, RowTable):
+        say(f"rows and tokens are kept in {ROWS.directory()}, where later runs find them (data.storage)")
     check_held_out(config, data)
     return data
 

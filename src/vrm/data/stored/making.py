@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vrm.files import writing
+from vrm.files import write_text, writing
 from vrm.threads import free_cores
 
 Records = Callable[[list[Any]], Iterator[dict[str, Any]]]
 """From some of the shards to the rows of a table; a function of a module, since other processes call it."""
 
 
-def make_table(folder: Path, name: str, columns: dict[str, str], records: Records, shards: Sequence[Any]) -> list[str]:
+def make_table(
+    folder: Path, name: str, columns: dict[str, str], records: Records, shards: Callable[[], Sequence[Any]]
+) -> list[str]:
     """The Arrow files of a table, which are written where they are not there yet.
 
     Args:
@@ -21,11 +25,23 @@ def make_table(folder: Path, name: str, columns: dict[str, str], records: Record
         name: tells the table from others in the folder; lower-case letters, digits and dashes.
         columns: {name: type as Arrow names it, with `list<...>` around it for lists}.
         records: gives the rows.
-        shards: what `records` is called with, some at a time, in as many processes as there are free cores.
+        shards: asked where the table is not there, for what `records` is called with, some at a time, in as many
+            processes as there are free cores.
 
     Raises:
         OutputError: the disk is full, say.
     """
+    listed = folder / f"{name}.json"
+    if listed.exists():
+        files = [str(folder / file) for file in json.loads(listed.read_text(encoding="utf-8"))]
+        if all(map(os.path.exists, files)):
+            return files
+    files = _made(folder, name, columns, records, shards())
+    write_text(listed, json.dumps([os.path.relpath(file, folder) for file in files]))
+    return files
+
+
+def _made(folder: Path, name: str, columns: dict[str, str], records: Records, shards: Sequence[Any]) -> list[str]:
     import datasets
 
     features = datasets.Features({column: _feature(kind) for column, kind in columns.items()})

@@ -81,8 +81,11 @@ def stored_rows(
         _make_room(plan.cache, location)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / USED).touch()
-    spans: Iterable[Span | None] = [None] if plan.whole else _spans(location)
-    shards = [_Shard(read, replace(location, span=span)) for span in spans]
+
+    def shards() -> list[_Shard]:
+        spans: Iterable[Span | None] = [None] if plan.whole else _spans(location)
+        return [_Shard(read, replace(location, span=span)) for span in spans]
+
     files = make_table(folder, "rows", _COLUMNS, _records, shards)
     table = opened(tuple(files))
     report = ValidationReport()
@@ -93,7 +96,7 @@ def stored_rows(
     numbers = table.present("row")
     if plan.group_raters and len(named := table.present("pair")):
         groups = _groups(table.values("pair", named), named)
-        more = make_table(folder, "groups", _COLUMNS, _merged, [_Grouping(tuple(files), groups, name, report)])
+        more = make_table(folder, "groups", _COLUMNS, _merged, lambda: [_Grouping(tuple(files), groups, name, report)])
         files, numbers, report = _regrouped(files, more, numbers)
     return StoredRows((StoredPart(folder, tuple(files), len(opened(tuple(files)))),), numbers), report
 

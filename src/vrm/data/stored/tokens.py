@@ -146,11 +146,12 @@ def stored_tokens(rows: StoredRows, tokenize: JudgmentTokenizer, key: str) -> St
 
 
 def _part_tokens(part: StoredPart, tokenize: JudgmentTokenizer, name: str) -> list[str]:
-    every = StoredRows((part,), np.arange(part.rows))
-    bare = JudgmentTokenizer(tokenize.chat, tokenize.max_tokens, tokenize.on_overlong)
-    return make_table(
-        part.folder, name, _COLUMNS, _records, [_Shard(bare, every, span, os.getpid()) for span in row_spans(part.rows)]
-    )
+    def shards() -> list[_Shard]:
+        every = StoredRows((part,), np.arange(part.rows))
+        bare = JudgmentTokenizer(tokenize.chat, tokenize.max_tokens, tokenize.on_overlong)
+        return [_Shard(bare, every, span, os.getpid()) for span in row_spans(part.rows)]
+
+    return make_table(part.folder, name, _COLUMNS, _records, shards)
 
 
 def _records(shards: list[_Shard]) -> Iterator[dict[str, Any]]:
