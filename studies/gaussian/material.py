@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from studies.evidence.fitting import labels
 from studies.evidence.folds import Features, Fold, Library
 from studies.evidence.regimes import Parts, Regime, parts
@@ -61,7 +62,7 @@ class Rows:
 
     fold: Fold
     features: Features
-    labels: dict[str, Tensor]
+    targets: dict[str, Tensor]
 
     @classmethod
     def of(cls, fold: Fold, features: Features, config: VRMConfig) -> Rows:
@@ -73,11 +74,18 @@ class Rows:
 
     @property
     def table(self) -> SimpleNamespace:
-        """Features of some rows, by `batch`."""
-        return SimpleNamespace(batch=lambda rows: self.features.of(self.fold, rows))
+        """Features of some rows, by `batch`, and which completions they have, by `exists`."""
+        return SimpleNamespace(batch=lambda rows: self.features.of(self.fold, rows), exists=self._exist)
+
+    def labels(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Labels of some rows."""
+        return {name: values[torch.from_numpy(rows)] for name, values in self.targets.items()}
+
+    def _exist(self, rows: NDArray[np.int64]) -> Tensor:
+        return self.targets["mask"][torch.from_numpy(rows)]
 
     def sample_features(self, limit: int, seed: int) -> tuple[Tensor, Tensor]:
         """Prompts and completions of some rows, each (rows, width)."""
         rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:limit])
         prompts, completions = self.features.of(self.fold, rows)
-        return prompts, completions[self.labels["mask"][torch.from_numpy(rows)]]
+        return prompts, completions[self._exist(rows)]
