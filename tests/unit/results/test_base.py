@@ -27,6 +27,7 @@ GAINED = {
     "judged_as": None,
     "parameters": 0.0,
     "unfamiliarity": None,
+    "sentences": None,
 }
 """Keys that documents have gained since, and what they say in a document that had none of it."""
 
