@@ -156,6 +156,7 @@ def test_beside_busy_processes(run):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_training_beside_a_busy_process_has_its_own_columns(run):
     pytest.importorskip("trl")
     printed, figures = run("training", "--beside", "--no-defaults")
