@@ -209,6 +209,7 @@ def test_scoring_and_profile_of_another_decoder(run, tiny_decoder_backbone, spok
         assert one["groups"]["head and loss"] > 0
 
 
+@pytest.mark.slow
 def test_growth_and_its_plot(run, tmp_path):
     pytest.importorskip("matplotlib")
     plot = tmp_path / "growth.png"
@@ -253,6 +254,7 @@ def test_tokenizing_counts_the_same_tokens_on_any_number_of_cores(run):
     assert len({one["tokens"] for one in figures.values()}) == 1
 
 
+@pytest.mark.slow
 def test_gpu_runs_toy_shapes_without_a_gpu(run):
     pytest.importorskip("trl")
     printed, figures = run("gpu")
