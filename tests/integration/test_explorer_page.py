@@ -65,6 +65,13 @@ def open_page(browser) -> Iterator[Callable[..., Any]]:
     assert complaints == []
 
 
+def soon(locator: Any) -> Any:
+    """What will be true of a locator. Asked from outside: the page's policy forbids code that is given as text."""
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
 def write(page: Any, prompt: str, completions: list[str]) -> None:
     """Type texts, and wait until the model has read them."""
     while page.locator(".completions li").count() < len(completions):
@@ -75,7 +82,7 @@ def write(page: Any, prompt: str, completions: list[str]) -> None:
     with page.expect_response("**/v1/explain"):
         page.keyboard.press("Control+Enter")
     page.wait_for_selector('.model[aria-busy="false"]')
-    page.wait_for_function(f"document.querySelectorAll('.ranking li').length === {len(completions)}")
+    soon(page.locator(".ranking li")).to_have_count(len(completions), timeout=WAIT)
 
 
 def settled(page: Any, act: Callable[[], object]) -> None:
@@ -143,7 +150,7 @@ def test_what_would_put_the_other_ahead_does(open_page, url):
     write(page, PROMPT, COMPLETIONS)
     pair = ranking(page)[:2]
     page.locator(".turning button").first.click()
-    page.wait_for_function(f"document.querySelector('.verdict .badge').innerText === '{pair[1]}'")
+    soon(page.locator(".verdict .badge").first).to_have_text(pair[1], timeout=WAIT)
     order = ranking(page)
     assert order.index(pair[1]) < order.index(pair[0])
 
@@ -152,11 +159,11 @@ def test_an_objective_is_left_out_and_a_rater_chosen(open_page, url, engine):
     page = open_page(url)
     write(page, PROMPT, COMPLETIONS)
     settled(page, lambda: page.get_by_label("Use safety", exact=True).uncheck())
-    page.wait_for_function("document.querySelectorAll('.contributions tbody tr').length === 3")
+    soon(page.locator(".contributions tbody tr")).to_have_count(3, timeout=WAIT)
     assert ranking(page) == expected(engine, Steering({}, ("safety",)))
     settled(page, lambda: page.get_by_role("button", name="Undo all steering").click())
     settled(page, lambda: page.get_by_label("Judged as rater").select_option(label="ana"))
-    page.wait_for_function("document.querySelector('.words').innerText.includes('ana weighs')")
+    soon(page.locator(".words").first).to_contain_text("ana weighs", timeout=WAIT)
     assert ranking(page) == expected(engine, Steering({}, (), "ana"))
 
 
@@ -223,7 +230,7 @@ def test_two_models_stand_side_by_side_and_a_conversation_keeps_its_turns(open_p
     explored = Explored(Browsed("rows.jsonl", rows, summaries_of(engine, rows, second)), Service(second))
     with serve(make_tiny_model(), explored=explored) as server:
         page = open_page(server.url)
-        page.wait_for_function("document.querySelectorAll('.ranking').length === 2")
+        soon(page.locator(".ranking")).to_have_count(2, timeout=WAIT)
         assert page.locator(".turns p").all_text_contents() == ["user: how", "assistant: so"]
         assert page.get_by_label("Prompt", exact=True).input_value() == "why"
         assert page.locator('.model >> nth=0 >> input[type="range"]').count() == 4
