@@ -95,7 +95,7 @@ def new_file(path: str | Path) -> Iterator[IO[str]]:
                 yield stream
             return
         target = Path(os.path.realpath(place))
-        temporary = _beside(target)
+        temporary = new_file_name(target)
         try:
             with temporary.open("x", encoding="utf-8", newline="\n") as stream:
                 yield stream
@@ -118,11 +118,6 @@ def holds_something(path: str | Path) -> bool:
     """Whether a file is there and not empty, so that writing to it would replace what somebody may want to keep."""
     place = Path(path)
     return place.is_file() and not str(place).startswith(_DEVICES) and place.stat().st_size > 0
-
-
-def new_file_name(path: Path) -> Path:
-    """Where a file is written until it is whole and takes its place: beside it, under a hidden name."""
-    return _beside(path)
 
 
 def map_file(path: str | Path) -> mmap.mmap:
@@ -156,7 +151,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     with writing(path):
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not `tempfile`'s, which nobody else could read after it has taken its place.
-        temporary = _beside(target)
+        temporary = new_file_name(target)
         temporary.mkdir()
         try:
             yield temporary
@@ -189,7 +184,7 @@ def check_new_directory(target: Path, *, source: str | Path, overwrite: bool) ->
 def replace_folder(temporary: Path, target: Path) -> None:
     """Put a folder that is written in the place of another beside it, if there is one; its files follow the umask."""
     follow_umask(*(file for file in temporary.rglob("*") if file.is_file()))
-    old = _beside(target)
+    old = new_file_name(target)
     if target.exists():
         target.rename(old)
     try:
@@ -201,14 +196,15 @@ def replace_folder(temporary: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _beside(target: Path) -> Path:
+def new_file_name(target: Path) -> Path:
+    """Where a file is written until it is whole and takes its place: beside it, under a hidden name."""
     return target.parent / f"{_PREFIX}{uuid4().hex}"
 
 
 def follow_umask(*files: Path) -> None:
     """Give files the mode that this process gives new ones: safetensors lets their owner alone read its own."""
     for folder in {file.parent for file in files}:
-        probe = _beside(folder / "file")
+        probe = new_file_name(folder / "file")
         probe.touch()
         mode = probe.stat().st_mode & 0o777
         probe.unlink()

@@ -78,11 +78,12 @@ def counted_layer(job: Job, rows: Rows) -> Layer:
     """Two layers less one layer, so that embedding, head and loss drop out."""
     counts = {way: [_counted(job, rows, layers, way) for layers in (1, 2)] for way in ("LoRA", "full")}
     one, two = counts["full"]
+    positions, _ = needed_scores(rows.tokenized, "packed")
     return Layer(
-        positions=needed_scores(rows.tokenized, "packed")[0],
+        positions=positions,
         forward=two.forward - one.forward,
         backward={way: two.backward - one.backward for way, (one, two) in counts.items()},
-        activations=(two.saved - one.saved) / needed_scores(rows.tokenized, "packed")[0],
+        activations=(two.saved - one.saved) / positions,
         parameters=two.parameters - one.parameters,
     )
 

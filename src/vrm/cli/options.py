@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -114,6 +114,12 @@ LicenseOption = Annotated[
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 ReplaceModelOption = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in DIR.")]
+
+
+def ray_option(what: str) -> Any:
+    """`--ray ADDRESS`; `what` says what a cluster does for the command."""
+    where = "`local` for processes on this machine, `auto` for the cluster that it is a node of, or HOST:PORT."
+    return typer.Option("--ray", metavar="ADDRESS", help=f"{what}: {where}")
 
 
 def pairs(values: Sequence[str] | None, option: str, form: str) -> dict[str, str]:

@@ -78,15 +78,7 @@ _BadRows = Annotated[
 _Budget = Annotated[
     int, typer.Option("--token-budget", min=1, metavar="N", help="Token positions of one batch, padding included.")
 ]
-_Ray = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        metavar="ADDRESS",
-        help="Let the workers of a Ray cluster score: `local` for processes on this machine, `auto` for the cluster "
-        "that it is a node of, or HOST:PORT.",
-    ),
-]
+_Ray = Annotated[str | None, options.ray_option("Let the workers of a Ray cluster score")]
 _Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Of --ray. Default: one a GPU, or one for --threads cores."),

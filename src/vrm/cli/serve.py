@@ -64,15 +64,7 @@ _Origins = Annotated[
     ),
 ]
 _LogLevel = Annotated[LogLevel, typer.Option("--log-level", help="`info` logs requests, never their texts.")]
-_Ray = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        metavar="ADDRESS",
-        help="Serve with replicas on a Ray cluster: `local` for processes on this machine, `auto` for the cluster that "
-        "it is a node of, or HOST:PORT.",
-    ),
-]
+_Ray = Annotated[str | None, options.ray_option("Serve with replicas on a Ray cluster")]
 _Replicas = Annotated[
     int | None,
     typer.Option("--replicas", min=1, metavar="N", help="Of --ray, each with its own model. Default: 2."),

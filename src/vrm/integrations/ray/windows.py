@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -131,4 +131,4 @@ class ScoreWindows:
 
 def without_rows(window: Window) -> Window:
     """A window as answers carry it back."""
-    return Window(window.number, [], window.recipe, window.error, window.last)
+    return replace(window, rows=[])
