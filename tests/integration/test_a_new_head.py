@@ -113,7 +113,7 @@ def test_every_command_takes_a_new_head(trained, capsys):
 
 def _serve(model: Path) -> None:
     service = Service(RewardEngine.from_pretrained(model), ServeSettings(name="toy", queue_delay=0))
-    with TestClient(create_app(service)) as client:
+    with TestClient(create_app(service), "http://localhost") as client:
         assert client.get("/version").json()["head"] == "toy"
         request = {"prompt": "how good", "completions": ["very safe", "no"], "kappa": 1.0, "emphasis": {"safety": 2}}
         answer = client.post("/v1/score", json=request).json()

@@ -83,12 +83,14 @@ def test_without_a_file_it_has_rows_that_training_held_out(tiny_model_dir, sourc
     (run_dir / "run.json").write_text(json.dumps(document))
     assert run("explore", run_dir / "model", "--port", 0, "--no-browser", "--limit", 2) == 0
     (served,) = started
+    assert served["service"].settings.host_patterns == ()
     assert len(served["explored"].rows.summaries) == 2
     assert served["explored"].rows.note.startswith("No file was named")
     assert served["when_ready"] is None
     source.unlink()
-    assert run("explore", run_dir / "model", "--port", 0, "--no-browser") == 0
+    assert run("explore", run_dir / "model", "--port", 0, "--no-browser", "--allowed-host", "lab.example.org") == 0
     assert started[1]["explored"].rows.summaries == ()
+    assert started[1]["service"].settings.host_patterns == ("lab.example.org",)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,7 @@ def test_without_a_file_it_has_rows_that_training_held_out(tiny_model_dir, sourc
         (["--line", "1"], 2, "there are no lines without FILE"),
         (["{source}", "{source}"], 2, "at most a second model and one source"),
         (["nowhere.jsonl"], 1, "nowhere.jsonl"),
+        (["--allowed-host", "https://a.example"], 1, "'https://a.example' is no name of a host"),
     ],
 )
 def test_what_is_not_there(tiny_model_dir, source, started, capsys, arguments, code, words):

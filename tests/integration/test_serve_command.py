@@ -167,6 +167,7 @@ def test_options_reach_the_server(tiny_model_dir, started, capsys):
         "--on-overlong": "error",
         "--root-path": "/reward/",
         "--cors-origin": "https://example.org",
+        "--allowed-host": "reward.example.org",
     }
     assert run("serve", tiny_model_dir, "--port", 0, *(part for pair in options.items() for part in pair)) == 0
     ((service, (host, port)),) = started
@@ -176,6 +177,7 @@ def test_options_reach_the_server(tiny_model_dir, started, capsys):
     assert (settings.request_timeout, settings.max_body_bytes, settings.max_texts) == (3, 1000, 5)
     assert (settings.max_characters, settings.name, settings.token) == (60, "mine", None)
     assert (settings.root_path, settings.cors_origins) == ("/reward", ("https://example.org",))
+    assert settings.host_patterns == ("reward.example.org",)
     assert (service.engine.options.token_budget, service.engine.tokenize.on_overlong) == (100, "error")
     told = capsys.readouterr().err
     assert "warning" not in told
@@ -193,9 +195,12 @@ def test_the_token_is_read_from_a_file_or_the_environment(tiny_model_dir, starte
 
 def test_an_open_address_without_a_token_is_warned_of(tiny_model_dir, started, capsys, monkeypatch):
     assert run("serve", tiny_model_dir, "--port", 0, "--host", "0.0.0.0") == 0
-    assert "0.0.0.0 may be reached from elsewhere, and no token is asked for" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "0.0.0.0 may be reached from elsewhere, and no token is asked for" in told
+    assert f"under these names: localhost, {socket.gethostname().lower()}; see --allowed-host" in told
     monkeypatch.setenv("VRM_SERVER_TOKEN", "secret")
     assert run("serve", tiny_model_dir, "--port", 0, "--host", "0.0.0.0") == 0
+    assert [service.settings.host_patterns for service, _ in started] == [(socket.gethostname().lower(),), ("*",)]
     assert "warning" not in capsys.readouterr().err
 
 
@@ -216,6 +221,8 @@ def test_what_cannot_be_is_said_before_the_model_is_loaded(tiny_model_dir, start
     assert "root_path: 'reward' is no prefix of a path" in capsys.readouterr().err
     assert run("serve", tiny_model_dir, "--cors-origin", "https://a.example", "--cors-origin", "b.example") == 1
     assert "cors_origins: 'b.example' is no origin" in capsys.readouterr().err
+    assert run("serve", tiny_model_dir, "--allowed-host", "a.example:80") == 1
+    assert "allowed_hosts: 'a.example:80' is no name of a host" in capsys.readouterr().err
     assert started == []
 
 

@@ -17,7 +17,9 @@ OPERATIONS = ["/v1/score", "/v1/explain", "/get_reward", "/slime/reward", "/clas
 
 @pytest.fixture(scope="module")
 def document(tiny_decoder_dir):
-    service = Service(RewardEngine.from_pretrained(tiny_decoder_dir), ServeSettings(queue_delay=0))
+    service = Service(
+        RewardEngine.from_pretrained(tiny_decoder_dir), ServeSettings(queue_delay=0, allowed_hosts=("testserver",))
+    )
     return schemathesis.openapi.from_asgi("/openapi.json", create_app(service))
 
 

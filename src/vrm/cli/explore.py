@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vrm.inference.engine import RewardEngine
     from vrm.serve.browsing import Browsed
     from vrm.serve.service import Service
+    from vrm.serve.settings import ServeSettings
 
 _GALLERY = 100
 """Rows that stand for a FILE where none is named."""
@@ -54,6 +55,7 @@ def explore(
     port: _Port = 5000,
     line: _Line = None,
     browser: _Browser = True,
+    allowed_host: options.AllowedHostOption = None,
     recipe: options.RecipeOption = None,
     column: options.ColumnOption = None,
     precision: options.PrecisionOption = Precision.FLOAT32,
@@ -75,11 +77,16 @@ def explore(
         raise typer.BadParameter("there are no lines without FILE", param_hint="--line")
     rows = options.RowOptions(recipe, options.columns(column))
     from vrm.serve.run import listen, serve_forever, url_of
+    from vrm.serve.settings import ServeSettings
 
+    settings = [
+        ServeSettings(name=options.short_name(name), source=name, allowed_hosts=tuple(allowed_host or ()))
+        for name in arguments.models
+    ]
     bound = listen("127.0.0.1", port)  # a taken port is found before the model is loaded
     found = _rows(rows, arguments, limit, line)
     engines = [options.load_engine(name, device=device, precision=precision) for name in arguments.models]
-    services = [_service(name, engine) for name, engine in zip(arguments.models, engines, strict=True)]
+    services = [_service(*parts) for parts in zip(engines, settings, strict=True)]
     browsed = _browsed(found, engines)
     from vrm.serve.explorer import Explored
 
@@ -119,11 +126,10 @@ class _Arguments:
         return cls((model, *models), files[0] if files else None)
 
 
-def _service(model: str, engine: RewardEngine) -> Service:
+def _service(engine: RewardEngine, settings: ServeSettings) -> Service:
     from vrm.serve.service import Service
-    from vrm.serve.settings import ServeSettings
 
-    service = Service(engine, ServeSettings(name=options.short_name(model), source=model))
+    service = Service(engine, settings)
     service.try_model()
     return service
 

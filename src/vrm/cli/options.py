@@ -76,6 +76,15 @@ ThreadsOption = Annotated[
         help="Threads on the CPU. Default: OMP_NUM_THREADS, or the cores that this process may use.",
     ),
 ]
+AllowedHostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-host",
+        metavar="NAME",
+        help="Answer under this name too, such as reward.example.org, *.example.org, or * for all; may be repeated. "
+        "Addresses and localhost are answered anyway.",
+    ),
+]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="Recipe that maps a published dataset's rows to the schema.")
 ]

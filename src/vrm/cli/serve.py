@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -87,6 +87,7 @@ def serve(
     max_characters: _Characters = 200_000,
     root_path: _RootPath = "",
     cors_origin: _Origins = None,
+    allowed_host: options.AllowedHostOption = None,
     log_level: _LogLevel = LogLevel.INFO,
     precision: options.PrecisionOption = Precision.FLOAT32,
     device: options.DeviceOption = "auto",
@@ -107,7 +108,6 @@ def serve(
     check_server_installed("vrm serve")
     _check_replicas(ray, replicas)
     check_arguments(model, device=device)
-    token = _token(token_file)
     from vrm.serve.settings import ServeSettings
 
     settings = ServeSettings(
@@ -120,16 +120,15 @@ def serve(
         max_body_bytes=max_body,
         max_texts=max_texts,
         max_characters=max_characters,
-        token=token,
         root_path=root_path,
         cors_origins=tuple(cors_origin or ()),
+        **_admission(host, token_file, allowed_host),
     )
     engine_options = (on_overlong, precision, device)
     if ray is None:
-        _run(settings, model, (host, port), engine_options, log_level)
-    else:
-        replica = (model, *engine_options, threads or 1, log_level)
-        _run_on_cluster(settings, replica, (ray, replicas or 2), (host, port))
+        return _run(settings, model, (host, port), engine_options, log_level)
+    how = (model, *engine_options, threads or 1, log_level)
+    return _run_on_cluster(settings, how, (ray, replicas or 2), (host, port))
 
 
 def _run(
@@ -164,7 +163,9 @@ def _check_replicas(ray: str | None, replicas: int | None) -> None:
 
 def _warn_if_open(host: str, settings: ServeSettings) -> None:
     if host not in _LOOPBACK and settings.token is None:
+        names = ", ".join(("localhost", *settings.host_patterns))
         note(f"warning: {host} may be reached from elsewhere, and no token is asked for; see --token-file")
+        note(f"it answers under its addresses and under these names: {names}; see --allowed-host")
 
 
 def _run_on_cluster(
@@ -198,6 +199,16 @@ def _run_on_cluster(
         stop.wait()
         shut_down()
     note("stopped; everything that was accepted has been answered")
+
+
+def _admission(host: str, token_file: Path | None, names: list[str] | None) -> dict[str, Any]:
+    """Token and names of the settings: the names given, and the machine's own where it is reached from elsewhere."""
+    from vrm.serve.hosts import own_names
+
+    token = _token(token_file)
+    if not names and token is not None:
+        return {"token": token}  # which decides who may ask, under whatever name
+    return {"token": token, "allowed_hosts": (*(names or ()), *(() if host in _LOOPBACK else own_names(host)))}
 
 
 def _token(file: Path | None) -> str | None:

@@ -19,7 +19,7 @@ from vrm.serve.docs import CONTENT_SECURITY_POLICY, docs_page
 from vrm.serve.errors import RequestError, error_response, invalid_body, plain_error
 from vrm.serve.explorer import SECOND, Explored, add_explorer_page, explorer_router
 from vrm.serve.metrics import CONTENT_TYPE
-from vrm.serve.middleware import Gate, Observe, UnderPrefix, WithoutBody
+from vrm.serve.middleware import Gate, KnownHosts, Observe, UnderPrefix, WithoutBody
 from vrm.serve.protocols.native import native_router
 from vrm.serve.protocols.openai import openai_router
 from vrm.serve.protocols.openrlhf import openrlhf_router
@@ -99,8 +99,16 @@ def create_app(service: Service, explored: Explored | None = None) -> FastAPI:
     _add_operation(app, service)
     _add_page(app)
     _add_errors(app)
+    _add_middleware(app, service)
+    service.metrics.info.labels(__version__, settings.name).set(1)
+    return app
+
+
+def _add_middleware(app: FastAPI, service: Service) -> None:
+    settings = service.settings
     # The last one added is the outermost.
     app.add_middleware(Gate, settings=settings)
+    app.add_middleware(KnownHosts, patterns=settings.host_patterns)
     app.add_middleware(Observe, metrics=service.metrics)
     app.add_middleware(WithoutBody)
     app.add_middleware(UnderPrefix, prefix=settings.root_path)
@@ -113,8 +121,6 @@ def create_app(service: Service, explored: Explored | None = None) -> FastAPI:
             allow_headers=("Authorization",),
             expose_headers=("Retry-After",),
         )
-    service.metrics.info.labels(__version__, settings.name).set(1)
-    return app
 
 
 def _add_operation(app: FastAPI, service: Service) -> None:

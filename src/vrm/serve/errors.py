@@ -24,6 +24,7 @@ STATUS = {
     "invalid_request": 422,
     "body_too_large": 413,
     "unauthorized": 401,
+    "unknown_host": 400,
     "queue_full": 429,
     "stopping": 503,
     "timeout": 504,

@@ -1,17 +1,19 @@
-"""Around every request: the path's prefix, HEAD, the token, the size of the body, metrics and the log."""
+"""Around every request: the path's prefix, HEAD, the server's name, the token, the body's size, metrics and the log."""
 
 from __future__ import annotations
 
 import hmac
 import logging
+import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from fastapi import HTTPException
 
 from vrm.serve.errors import RequestError, error_response, plain_error
+from vrm.serve.hosts import is_allowed
 from vrm.serve.metrics import ServeMetrics
 from vrm.serve.settings import ServeSettings
 
@@ -28,6 +30,11 @@ OPEN_ROUTES = frozenset(("/health", "/ready"))
 
 OPEN_PAGE = "/explore"
 """What files of a page begin with that is the same for every model: browsers send no token with what they open."""
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 class UnderPrefix:
@@ -106,6 +113,42 @@ class Observe:
         LOGGER.log(level, "%s %s %d %.1f ms", scope["method"], route, status, 1e3 * seconds)
 
 
+class KnownHosts:
+    """Refuses requests under a name that is not the server's: a page in a browser may have pointed its own name here.
+
+    `/health` and `/ready` are answered under any name, since orchestrators ask by names and addresses of their own.
+    Starlette's middleware for this takes no addresses, and says nothing about what to do.
+    """
+
+    def __init__(self, app: ASGIApp, patterns: Sequence[str]) -> None:
+        self._app, self._patterns = app, patterns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "http" and _path(scope) not in OPEN_ROUTES:
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            refusal = self._refusal(hosts, scope["http_version"])
+            if refusal is not None:
+                error = RequestError(refusal, "Host", kind="unknown_host")
+                await error_response(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, hosts: Sequence[str], version: str) -> str | None:
+        if not hosts and version == "1.0":  # no browser sends it, and programs that do need no name
+            return None
+        if len(hosts) != 1:
+            return f"the header Host must be there once, and is there {len(hosts)} times"
+        if is_allowed(hosts[0], self._patterns):
+            return None
+        name = re.sub(r"[^\w.:\[\]-]", "?", hosts[0][:100])
+        return (
+            f"Host: this server does not go by the name '{name}'. Ask it by its address, or start it with "
+            "--allowed-host and the name without the port. Behind a proxy that is the name which the proxy sends on. "
+            "Without the check, any page in a browser could read a server that asks for no token, by DNS rebinding"
+        )
+
+
 class Gate:
     """Refuses requests without the token, and bodies that are too large, before anything is read."""
 
@@ -119,7 +162,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _path(scope)
         is_open = path in OPEN_ROUTES or path == OPEN_PAGE or path.startswith(f"{OPEN_PAGE}/")
         if not is_open and not self._admits(headers.get(b"authorization", b"")):
             message = "this server wants a token: send the header 'Authorization: Bearer TOKEN' with the right one"

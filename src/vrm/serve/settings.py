@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 
 from vrm.errors import ConfigError
+from vrm.serve.hosts import ANY, checked_pattern
 
 OWN_PREFIXES = ("/v1", "/slime")
 """What routes of the server begin with: behind a proxy that takes a prefix off, it would be taken off these too."""
@@ -31,6 +32,9 @@ class ServeSettings:
         root_path: path prefix under which a proxy offers the server, such as `/reward`; empty for none. Requests may
             come with or without it.
         cors_origins: origins of pages whose scripts may ask the server, such as `https://example.org`, or `*` for all.
+        allowed_hosts: names under which the server may be asked, beside addresses and localhost: `reward.example.org`,
+            `*.example.org` or `*` for all. None stands for all names where there is a token, and for no others where
+            there is none.
 
     Raises:
         ConfigError: for a value out of its range.
@@ -50,6 +54,7 @@ class ServeSettings:
     token: str | None = None
     root_path: str = ""
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -66,6 +71,16 @@ class ServeSettings:
             raise ConfigError("the token is empty: every request would be let in. Give one, or none at all")
         object.__setattr__(self, "root_path", _checked_prefix(self.root_path))
         object.__setattr__(self, "cors_origins", tuple(map(_checked_origin, self.cors_origins)))
+        if self.allowed_hosts is not None:
+            object.__setattr__(self, "allowed_hosts", tuple(map(_checked_host, self.allowed_hosts)))
+
+    @property
+    def host_patterns(self) -> tuple[str, ...]:
+        """Names under which the server may be asked, beside addresses and localhost."""
+        if self.allowed_hosts is not None:
+            return self.allowed_hosts
+        # A page in a browser that reaches the server by a name of its own does not know the token.
+        return () if self.token is None else (ANY,)
 
 
 def _checked_prefix(path: str) -> str:
@@ -83,3 +98,13 @@ def _checked_origin(origin: str) -> str:
     if plain != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", plain):
         raise ConfigError(f"cors_origins: {origin!r} is no origin; it looks like https://example.org:8080, or is *")
     return plain
+
+
+def _checked_host(name: str) -> str:
+    pattern = checked_pattern(name)
+    if pattern is None:
+        raise ConfigError(
+            f"allowed_hosts: {name!r} is no name of a host; it looks like reward.example.org, without scheme and port, "
+            "or *.example.org, or is *"
+        )
+    return pattern

@@ -15,6 +15,9 @@ from vrm.serve.app import create_app
 from vrm.serve.service import Service
 from vrm.serve.settings import ServeSettings
 
+LOCAL = "http://localhost"
+"""Where clients believe to ask; the one of their own, testserver, is no name that the server goes by."""
+
 
 @pytest.fixture(scope="session")
 def engine(tiny_model_dir: Path) -> RewardEngine:
@@ -28,7 +31,7 @@ def make_client(engine: RewardEngine) -> Iterator[Callable[..., TestClient]]:
 
     def make(served: RewardEngine = engine, **settings: Any) -> TestClient:
         app = create_app(Service(served, ServeSettings(name="tiny", queue_delay=0, **settings)))
-        client = TestClient(app, raise_server_exceptions=False).__enter__()
+        client = TestClient(app, LOCAL, raise_server_exceptions=False).__enter__()
         opened.append(client)
         return client
 

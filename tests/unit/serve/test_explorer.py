@@ -22,7 +22,9 @@ ROWS = [
 def browsing(engine):
     service, second = (Service(engine, ServeSettings(name=name, queue_delay=0)) for name in ("one", "two"))
     browsed = Browsed("rows.jsonl", ROWS, summaries_of(engine, ROWS, other=engine), "The first 2 rows.")
-    with TestClient(create_app(service, Explored(browsed, second)), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(service, Explored(browsed, second)), "http://localhost", raise_server_exceptions=False
+    ) as client:
         yield client
 
 
