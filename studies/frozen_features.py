@@ -29,8 +29,9 @@ from vrm.data.collate import TargetEncoder
 from vrm.data.planted import planted_corpus
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
 from vrm.inference.feature_store import FeatureStore
+from vrm.inference.feature_table import FeatureTable
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.model.checkpoint import load_tokenizer
 from vrm.model.packing import padded_passes

@@ -32,8 +32,8 @@ from vrm.data.chat import ChatTokenizer
 from vrm.data.collate import TargetEncoder
 from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
-from vrm.inference.extraction import FeatureTable
 from vrm.inference.feature_store import FeatureStore
+from vrm.inference.feature_table import FeatureTable
 from vrm.model import VRMConfig, VRMForSequenceClassification
 from vrm.train.loss import TrainingLoss
 from vrm.train.passes import FeatureDataset, collate_features

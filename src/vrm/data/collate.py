@@ -38,10 +38,9 @@ class TargetEncoder(LabelSpace):
         Raises:
             DataError: for labels on objectives that are not among `objectives`; loaders are told the names.
         """
-        width = max([least, *(len(row.completions) for row in rows)])
-        mask = torch.zeros(len(rows), width, dtype=torch.bool)
-        for index, row in enumerate(rows):
-            mask[index, : len(row.completions)] = True
+        counts = torch.tensor([len(row.completions) for row in rows], dtype=torch.long)
+        width = max([least, *counts.tolist()])
+        mask = torch.arange(width) < counts.unsqueeze(1)
         offsets = torch.zeros(len(rows), width)
         if self.offset is not None:
             offsets[mask] = self.offset([text for row in rows for text in row.completions]).to(offsets)
@@ -54,10 +53,13 @@ class TargetEncoder(LabelSpace):
             labelled = [(index, row) for index, row in enumerate(rows) if kind.has(row)]
             for label in kind.tensors:
                 tensor = torch.full((len(rows), *(sizes[axis] for axis in label.axes)), label.missing)
-                for index, row in labelled:
-                    values = label.values(row, self)
-                    if values is not None:
-                        _fill(tensor[index], values)
+                values = [(index, value) for index, row in labelled if (value := label.values(row, self)) is not None]
+                if values and not label.axes:
+                    numbers, column = zip(*values, strict=True)
+                    tensor[list(numbers)] = torch.tensor(column, dtype=tensor.dtype)
+                else:
+                    for index, value in values:
+                        _fill(tensor[index], value)
                 filled[label.name] = tensor if label.finish is None else label.finish(tensor, self)
         return filled
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vrm.data.schema import Judgment
 
 Change = Callable[[Judgment], Judgment]
+
+Places: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 class RowTable(Sequence[Judgment]):
     """Rows that are not in memory. A row is made when it is asked for, each time anew."""
 
     @abstractmethod
-    def pick(self, places: Sequence[int]) -> RowTable:
+    def pick(self, places: Places) -> RowTable:
         """The rows at these places."""
 
     @abstractmethod
@@ -27,15 +32,15 @@ class RowTable(Sequence[Judgment]):
         """The rows with a change to each; `key` tells this change from others."""
 
     @abstractmethod
-    def prompt_keys(self) -> list[str]:
-        """`prompt_key` of every row."""
+    def prompt_keys(self) -> Iterator[str]:
+        """`prompt_key` of every row, one after the other."""
 
     @abstractmethod
     def remembered(self, name: str, compute: Callable[[], Any]) -> Any:
         """What was computed of exactly these rows before, as JSON has it; else it is computed now, and kept."""
 
 
-def pick(rows: Sequence[Judgment], places: Sequence[int]) -> Sequence[Judgment]:
+def pick(rows: Sequence[Judgment], places: Places) -> Sequence[Judgment]:
     """The rows at these places of a sequence."""
     return rows.pick(places) if isinstance(rows, RowTable) else [rows[place] for place in places]
 

@@ -7,12 +7,17 @@ import json
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vrm.data.columns import suggestion
 from vrm.data.row_tables import RowTable, joined, pick
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError
+
+_NOTHING_TO_SPLIT = "all rows have the same prompt or category, so nothing can be held out; add rows, or hold out 0."
 
 
 def prompt_key(judgment: Judgment) -> str:
@@ -63,21 +68,24 @@ def split_by_prompt(
     """
     rows = judgments if isinstance(judgments, RowTable) else list(judgments)
     chosen = held_out_rows(rows, held_out, seed, by)
-    kept, held = ([place for place, out in enumerate(chosen) if out is side] for side in (False, True))
-    return pick(rows, kept), pick(rows, held)
+    return pick(rows, np.flatnonzero(~chosen)), pick(rows, np.flatnonzero(chosen))
 
 
-def held_out_rows(rows: Sequence[Judgment], held_out: float = 0.1, seed: int = 0, by: str = "prompt") -> list[bool]:
-    """Whether each row is held out; see `split_by_prompt`."""
+def held_out_rows(
+    rows: Sequence[Judgment], held_out: float = 0.1, seed: int = 0, by: str = "prompt"
+) -> NDArray[np.bool_]:
+    """(rows,) whether each row is held out; see `split_by_prompt`."""
     if isinstance(held_out, bool) or not 0.0 <= held_out < 1.0:
         raise ConfigError(f"held_out is {held_out!r}; it must be in [0, 1), e.g. 0.1 for a tenth of the prompts.")
     if by not in ("prompt", "category"):
         raise ConfigError(f"by is {by!r}; it must be 'prompt' or 'category'.")
     if held_out == 0.0 or not rows:
-        return [False] * len(rows)
-    groups = prompt_keys(rows) if by == "prompt" else _category_groups(rows)
-    chosen = (_below if by == "prompt" else _lowest)(groups, held_out, seed)
-    return [group in chosen for group in groups]
+        return np.zeros(len(rows), dtype=bool)
+    if by == "prompt":
+        return _below(rows, held_out, seed)
+    groups = _category_groups(rows)
+    chosen = _lowest(groups, held_out, seed)
+    return np.array([group in chosen for group in groups])
 
 
 def halves_by_prompt(judgments: Sequence[Judgment], seed: int = 0) -> tuple[Sequence[Judgment], Sequence[Judgment]]:
@@ -99,27 +107,35 @@ def halves_by_prompt(judgments: Sequence[Judgment], seed: int = 0) -> tuple[Sequ
 
 def shared_prompts(first: Iterable[Judgment], second: Iterable[Judgment]) -> int:
     """Number of different prompts that occur on both sides; 0 means that nothing leaks."""
-    return len(set(prompt_keys(first)) & set(prompt_keys(second)))
+    return len(set(_prompt_keys(first)) & set(_prompt_keys(second)))
 
 
 def prompt_keys(rows: Iterable[Judgment]) -> list[str]:
     """`prompt_key` of every row."""
-    return rows.prompt_keys() if isinstance(rows, RowTable) else [prompt_key(row) for row in rows]
+    return list(_prompt_keys(rows))
+
+
+def _prompt_keys(rows: Iterable[Judgment]) -> Iterator[str]:
+    return rows.prompt_keys() if isinstance(rows, RowTable) else map(prompt_key, rows)
 
 
 def _ranked(groups: Sequence[str], seed: int, purpose: str = "split") -> list[tuple[float, str]]:
     ranked = sorted((uniform_hash(group, seed, purpose), group) for group in set(groups))
     if len(ranked) < 2:
-        raise DataError(
-            "all rows have the same prompt or category, so nothing can be held out; add rows, or hold out 0."
-        )
+        raise DataError(_NOTHING_TO_SPLIT)
     return ranked
 
 
-def _below(groups: Sequence[str], held_out: float, seed: int) -> set[str]:
-    ranked = _ranked(groups, seed)
-    count = sum(value < held_out for value, _ in ranked)
-    return {group for _, group in ranked[: min(max(count, 1), len(ranked) - 1)]}
+def _below(rows: Sequence[Judgment], held_out: float, seed: int) -> NDArray[np.bool_]:
+    """Rows of prompts with hashes below; of numbers alone, since the keys of millions of rows take gigabytes."""
+    hashes = np.fromiter((uniform_hash(key, seed, "split") for key in _prompt_keys(rows)), np.float64, len(rows))
+    lowest, highest = hashes.min(), hashes.max()
+    if lowest == highest:
+        raise DataError(_NOTHING_TO_SPLIT)
+    below: NDArray[np.bool_] = hashes < held_out
+    if not below.any():
+        return hashes == lowest
+    return hashes < highest if below.all() else below
 
 
 def _lowest(groups: Sequence[str], held_out: float, seed: int) -> set[str]:
@@ -187,16 +203,16 @@ def mix(
     mixed = []
     for name, rows in judgments_by_source.items():
         whole, share = divmod((weights or {}).get(name, 1.0), 1.0)
-        places = [*range(len(rows))] * int(whole)
-        mixed.append(pick(rows, [*places, *_thinned(rows, share, seed)]))
+        places = np.tile(np.arange(len(rows)), int(whole))
+        mixed.append(pick(rows, np.concatenate([places, _thinned(rows, share, seed)])))
     return joined(mixed)
 
 
-def _thinned(rows: Sequence[Judgment], share: float, seed: int) -> list[int]:
+def _thinned(rows: Sequence[Judgment], share: float, seed: int) -> NDArray[np.int64]:
     """Places of the rows of a share of the prompts."""
     if share == 0.0:
-        return []
+        return np.empty(0, dtype=np.int64)
     keys = prompt_keys(rows)
     ranked = sorted(set(keys), key=lambda key: (uniform_hash(key, seed, "mixture"), key))
     taken = set(ranked[: math.floor(share * len(ranked) + 0.5)])
-    return [place for place, key in enumerate(keys) if key in taken]
+    return np.flatnonzero([key in taken for key in keys])

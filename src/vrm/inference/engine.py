@@ -19,10 +19,10 @@ from vrm.inference.ahead import ahead
 from vrm.inference.extraction import (
     ExtractionOptions,
     FeatureExtractor,
-    FeatureTable,
     Progress,
     backbone_fingerprint,
 )
+from vrm.inference.feature_table import FeatureTable
 from vrm.inference.judged import JudgedBatch
 from vrm.inference.known_raters import KnownRaters, load_raters
 from vrm.inference.steering import Steering

@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vrm.choices import NO_CACHE, BackboneKind, Precision
-from vrm.data.content_keys import content_key, content_keys
+from vrm.data.content_keys import KEY_BYTES, content_key
 from vrm.data.shared_cache import FEATURES, has_room
-from vrm.data.stored.tokens import StoredTokens
 from vrm.data.tokenized import TokenizedJudgment
 from vrm.errors import DataError, OutputError, check_choice
 from vrm.inference.feature_store import FeatureStore
+from vrm.inference.feature_table import FeatureTable, FoundRows, KeyedRows, keyed
+from vrm.inference.key_index import in_list
 from vrm.model.backbones import encode_completions, encode_packed, encode_prompts, first_position
 from vrm.model.checkpoint import tensors_sha256
 from vrm.model.configuration_vrm import VRMConfig
@@ -33,12 +33,6 @@ DEFAULT_TOKEN_BUDGET = 8192
 
 _UNUSABLE = (OutputError, DataError, OSError, NotImplementedError)
 """Raised where a cache cannot be written or locked: a full disk, a folder of somebody else, a disk of the network."""
-
-STORED_ROWS = 16_384
-"""Judgments on the disk whose texts are in memory at a time."""
-
-Keys: TypeAlias = tuple[bytes, list[bytes]]
-"""`content_keys` of a judgment."""
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all)."""
@@ -137,34 +131,6 @@ class ExtractionOptions:
         return replace(self, cache=self.spill, cache_limit=None)
 
 
-@dataclass(frozen=True)
-class FeatureTable:
-    """Rows of a store for judgments.
-
-    Attributes:
-        store: where the features are.
-        prompts: (batch,) row of each prompt.
-        completions: (batch, num_completions) row of each completion; -1 where there is none.
-    """
-
-    store: FeatureStore
-    prompts: NDArray[np.int64]
-    completions: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def batch(self, index: NDArray[np.int64] | slice) -> tuple[Tensor, Tensor]:
-        """Features (batch, width) and (batch, num_completions, width) of some judgments."""
-        completions = self.completions[index]
-        prompts = torch.from_numpy(self.store.take(self.prompts[index]))
-        return prompts, torch.from_numpy(self.store.take(np.maximum(completions, 0)))
-
-    def exists(self, index: NDArray[np.int64]) -> Tensor:
-        """(batch, num_completions) which completions some judgments have."""
-        return torch.from_numpy(self.completions[index] >= 0)
-
-
 @dataclass(frozen=True, slots=True)
 class _Text:
     """A completion after its prompt, or with an empty completion a prompt alone, under its key in the store."""
@@ -176,20 +142,6 @@ class _Text:
     @property
     def ids(self) -> list[int]:
         return self.prompt + self.completion
-
-
-def _keyed(items: Sequence[TokenizedJudgment]) -> Iterator[tuple[Sequence[TokenizedJudgment], list[Keys]]]:
-    """Judgments with their keys: all at once, or, where they are on the disk, so many that they fit into memory."""
-    if not isinstance(items, StoredTokens):
-        yield items, [content_keys(item) for item in items]
-        return
-    for first in range(0, len(items), STORED_ROWS):
-        some = items[first : first + STORED_ROWS]
-        yield some, some.content_keys()
-
-
-def _all_keys(keys: Sequence[Keys]) -> Iterator[bytes]:
-    return (key for prompt, completions in keys for key in (prompt, *completions))
 
 
 class FeatureExtractor:
@@ -254,10 +206,16 @@ class FeatureExtractor:
 
     def table(self, items: Sequence[TokenizedJudgment], progress: Progress | None = None) -> FeatureTable:
         """Features of tokenized judgments; computes what the store does not hold."""
-        missing = sum(len(self.store.missing(_all_keys(keys))) for _, keys in _keyed(items))
+        found, missing = FoundRows(), 0
+        for some in keyed(items):
+            rows = self.store.find(some.keys)
+            found.add(rows, some.counts)
+            missing += len({some.keys[KEY_BYTES * place :][:KEY_BYTES] for place in np.flatnonzero(rows < 0)})
+        if not missing:
+            return found.table(self.store)
         if not self._has_room(missing):
             return self._spill().table(items, progress)
-        prompts, completions, done = [], [], 0
+        found, done = FoundRows(), 0
 
         def add(count: int) -> None:
             nonlocal done
@@ -266,22 +224,20 @@ class FeatureExtractor:
                 progress(min(done, missing), missing)
 
         try:
-            for some, keys in _keyed(items):
-                self._compute(some, keys, add)
-                prompts.append(self.store.rows_of([prompt for prompt, _ in keys]))
-                completions += [self.store.rows_of(of_row).tolist() for _, of_row in keys]
+            for some in keyed(items):
+                self._compute(some, add)
+                found.add(self.store.find(some.keys), some.counts)
         except _UNUSABLE:
             if self.options.cache_limit is None:
                 raise
             return self._spill().table(items, progress)
-        if progress and missing:
+        if progress:
             progress(missing, missing)
-        rows, _ = pad_right(completions, fill=-1, least=2)
-        return FeatureTable(self.store, np.concatenate(prompts), rows.numpy())
+        return found.table(self.store)
 
     def _has_room(self, rows: int) -> bool:
         options = self.options
-        if not rows or options.cache is None or options.cache_limit is None:
+        if options.cache is None or options.cache_limit is None:
             return True
         try:
             return has_room(Path(options.cache), options.cache_limit, rows * self.store.bytes_per_row)
@@ -294,15 +250,15 @@ class FeatureExtractor:
             self._beside = FeatureExtractor(self.model, self.pad_id, self.options.spilling, self._backbone_sha256)
         return self._beside
 
-    def _compute(self, items: Sequence[TokenizedJudgment], keys: Sequence[Keys], add: Callable[[int], None]) -> None:
+    def _compute(self, rows: KeyedRows, add: Callable[[int], None]) -> None:
         """Compute what the store does not hold, in an order that depends on the texts alone."""
-        missing = self.store.missing(_all_keys(keys))
+        missing = self.store.missing(in_list(rows.keys))
         prompts: dict[bytes, _Text] = {}
         completions: dict[bytes, _Text] = {}
-        for place, (prompt_key, completion_keys) in enumerate(keys):
+        for place, (prompt_key, completion_keys) in enumerate(rows.by_judgment()):
             if missing.isdisjoint((prompt_key, *completion_keys)):
                 continue
-            item = items[place]
+            item = rows.items[place]
             texts = [
                 (prompts, prompt_key, []),
                 *((completions, *pair) for pair in zip(completion_keys, item.completions)),

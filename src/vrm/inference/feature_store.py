@@ -19,6 +19,7 @@ from vrm.data.content_keys import KEY_BYTES
 from vrm.data.shared_cache import USED
 from vrm.errors import DataError
 from vrm.files import give_back, map_file, write_text, writing
+from vrm.inference.key_index import KeyIndex
 
 RELEASE_BYTES = 1 << 28
 """Features that are read before the mapped pages are given back; they stay in the system's own cache of the disk."""
@@ -46,7 +47,7 @@ class FeatureStore:
         self, width: int, directory: str | Path | None = None, fingerprint: dict[str, Any] | None = None
     ) -> None:
         self.width = width
-        self._index: dict[bytes, int] = {}
+        self._index = KeyIndex()
         self._blocks = [np.empty((0, width), dtype=_DTYPE)]
         self._count = 0
         self._mapped: NDArray[np.float32] | None = None
@@ -74,16 +75,20 @@ class FeatureStore:
 
     def missing(self, keys: Iterable[bytes]) -> set[bytes]:
         """Those keys that the store does not hold yet."""
-        return {key for key in keys if key not in self._index}
+        return self._index.missing(keys)
+
+    def find(self, keys: bytes) -> NDArray[np.int64]:
+        """(keys,) row numbers of keys that stand one behind the other; -1 where there is none."""
+        return self._index.find(keys)
 
     @property
     def keys(self) -> list[bytes]:
         """All keys, in the order of their rows."""
-        return list(self._index)
+        return self._index.keys()
 
     def rows_of(self, keys: Sequence[bytes]) -> NDArray[np.int64]:
         """Row numbers of keys, all of which the store must hold."""
-        return np.fromiter((self._index[key] for key in keys), dtype=np.int64, count=len(keys))
+        return self._index.find(b"".join(keys))
 
     def add(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
         """Append rows (len(keys), width)."""
@@ -99,7 +104,7 @@ class FeatureStore:
             self._mark_used()
             self._reload()
             # Another writer may have added some of them meanwhile.
-            fresh = [position for position, key in enumerate(keys) if key not in self._index]
+            fresh = np.flatnonzero(self._index.find(b"".join(keys)) < 0)
             with writing(self.directory):
                 self._append_files([keys[position] for position in fresh], values[fresh])
 
@@ -160,7 +165,7 @@ class FeatureStore:
         self._count_in(keys)
 
     def _count_in(self, keys: Sequence[bytes]) -> None:
-        self._index |= {key: row for row, key in enumerate(keys, self._count)}
+        self._index.add(b"".join(keys), self._count)
         self._count += len(keys)
 
     def _reload(self) -> None:
@@ -169,19 +174,26 @@ class FeatureStore:
         path = self.directory / "keys.bin"
         if not path.exists() or path.stat().st_size == self._count * KEY_BYTES:
             return
-        data = path.read_bytes()
-        whole = len(data) // KEY_BYTES
-        for row in range(self._count, whole):
-            self._index[data[row * KEY_BYTES : (row + 1) * KEY_BYTES]] = row
-        self._count = whole
+        data = _whole_keys(path, self._count)
+        self._index.add(data, self._count)
+        self._count += len(data) // KEY_BYTES
 
     def _repair(self) -> None:
         """Cut half a key, and keys whose rows never reached the disk: what an interrupted run may leave."""
         assert self.directory is not None
         path, rows = self.directory / "keys.bin", self._features_path
         held = rows.stat().st_size // (self.width * _DTYPE.itemsize) if rows.exists() else 0
-        self._count = min(self._count, held)
-        self._index = {key: row for key, row in self._index.items() if row < self._count}
+        if held < self._count:
+            self._count, self._index = held, KeyIndex()
+            self._index.add(_whole_keys(path)[: held * KEY_BYTES], 0)
         if path.exists() and path.stat().st_size != self._count * KEY_BYTES:
             with path.open("r+b") as file:
                 file.truncate(self._count * KEY_BYTES)
+
+
+def _whole_keys(path: Path, skip: int = 0) -> bytes:
+    """The keys of a file behind the first ones; half a key at the end is left out."""
+    with path.open("rb") as file:
+        file.seek(skip * KEY_BYTES)
+        data = file.read()
+    return data[: len(data) // KEY_BYTES * KEY_BYTES]

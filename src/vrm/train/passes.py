@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, Sampler
 from vrm.data.collate import TargetEncoder
 from vrm.data.stored.tokens import StoredTokens
 from vrm.data.tokenized import TokenizedJudgment
-from vrm.inference.extraction import FeatureTable
+from vrm.inference.feature_table import FeatureTable
 from vrm.model.backbones import first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
 from vrm.model.packing import Tree, pack_trees, padded_passes, prompt_reads, trees_of, within_budget

@@ -21,7 +21,8 @@ from vrm.data.stored.rows import StoredRows
 from vrm.data.stored.tokens import StoredTokens, stored_tokens
 from vrm.data.tokenized import JudgmentTokenizer, OverlongReport, TokenizedJudgment
 from vrm.errors import ConfigError
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
+from vrm.inference.feature_table import FeatureTable
 from vrm.inference.targets import target_encoder
 from vrm.model.checkpoint import tokenizer_sha256
 from vrm.model.configuration_vrm import VRMConfig

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedTokenizerBase
 
@@ -117,14 +118,13 @@ def _held_out(
     by_source: Mapping[str, Sequence[Judgment]], config: DataConfig, seed: int
 ) -> tuple[dict[str, Sequence[Judgment]], Sequence[Judgment]]:
     """The rows of each source that are trained on, and all others, no prompt on both sides."""
-    out = iter(held_out_rows(joined([*by_source.values()]), config.held_out, seed, config.held_out_by))
-    kept, held = {}, []
+    out = held_out_rows(joined([*by_source.values()]), config.held_out, seed, config.held_out_by)
+    kept, held, first = {}, [], 0
     for name, rows in by_source.items():
-        places: tuple[list[int], list[int]] = ([], [])
-        for place in range(len(rows)):
-            places[next(out)].append(place)
-        kept[name] = pick(rows, places[False])
-        held.append(pick(rows, places[True]))
+        of_source = out[first : first + len(rows)]
+        first += len(rows)
+        kept[name] = pick(rows, np.flatnonzero(~of_source))
+        held.append(pick(rows, np.flatnonzero(of_source)))
     return kept, joined(held)
 
 

@@ -26,7 +26,8 @@ from vrm.data.planted import planted_corpus
 from vrm.data.schema import Judgment
 from vrm.data.statistics import objective_names
 from vrm.data.tokenized import JudgmentTokenizer
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
+from vrm.inference.feature_table import FeatureTable
 from vrm.model.checkpoint import load_model
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.train.run import run_training

@@ -175,7 +175,7 @@ def test_choices_splits_and_mixtures_are_those_of_memory(tmp_path):
         assert isinstance(mine, StoredRows)
     backwards = joined([disk.by_source["b"].pick(range(5)), disk.by_source["a"]])
     assert list(backwards) == [*memory.by_source["b"][:5], *memory.by_source["a"]]
-    assert backwards.prompt_keys() == [prompt_key(row) for row in backwards]
+    assert list(backwards.prompt_keys()) == [prompt_key(row) for row in backwards]
     edited = backwards.edited(lambda row: Judgment("new", row.completions), "new")
     assert {row.prompt for row in edited} == {"new"}
     assert list(pickle.loads(pickle.dumps(backwards))) == list(backwards)

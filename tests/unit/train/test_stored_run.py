@@ -17,7 +17,7 @@ from vrm.data.stored import making, tokens
 from vrm.data.stored.tokens import StoredTokens, stored_tokens
 from vrm.data.tokenized import JudgmentTokenizer
 from vrm.errors import OverlongError
-from vrm.inference import extraction
+from vrm.inference import feature_table
 from vrm.model.checkpoint import load_tokenizer
 from vrm.train.passes import cost_of, costs_of
 from vrm.train.run import run_training
@@ -31,7 +31,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("VRM_ROW_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tokens, "row_spans", partial(row_spans, size=7))
     monkeypatch.setattr(making, "free_cores", lambda: 1)
-    monkeypatch.setattr(extraction, "STORED_ROWS", 5)
+    monkeypatch.setattr(feature_table, "STORED_ROWS", 5)
 
 
 def lines(rows):

@@ -13,11 +13,14 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vrm.data.row_tables import RowTable
+from vrm.data.row_tables import Places, RowTable
 from vrm.data.schema import Judgment
 from vrm.data.stored.codec import decode
 from vrm.data.stored.tables import StoredTable, opened
 from vrm.files import write_text
+
+_AT_ONCE = 1 << 16
+"""Keys that are in memory as texts at a time."""
 
 
 class Edit(NamedTuple):
@@ -84,7 +87,7 @@ class StoredRows(RowTable):
     def __iter__(self) -> Iterator[Judgment]:
         return (self[index] for index in range(len(self)))
 
-    def pick(self, places: Sequence[int] | NDArray[np.int64]) -> StoredRows:
+    def pick(self, places: Places) -> StoredRows:
         """The rows at these places of the sequence."""
         return replace(self, numbers=self.numbers[np.asarray(places, dtype=np.int64)])
 
@@ -104,9 +107,10 @@ class StoredRows(RowTable):
             numbers.append(some.numbers + shift[owner])
         return replace(self, parts=parts, numbers=np.concatenate(numbers))
 
-    def prompt_keys(self) -> list[str]:
+    def prompt_keys(self) -> Iterator[str]:
         """`prompt_key` of every row, as it was before any edit."""
-        return self.table.values("prompt_key", self.numbers)
+        for first in range(0, len(self), _AT_ONCE):
+            yield from self.table.values("prompt_key", self.numbers[first : first + _AT_ONCE])
 
     @property
     def digest(self) -> str:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vrm import __version__
 from vrm.choices import BackboneKind, OnBadRows
-from vrm.data.content_keys import KEY_BYTES, content_keys
+from vrm.data.content_keys import content_keys
 from vrm.data.problems import InvalidRowError, Problem
+from vrm.data.row_tables import Places
 from vrm.data.schema import Judgment
 from vrm.data.spans import Span, row_spans
 from vrm.data.stored.making import make_table
@@ -96,7 +97,7 @@ class StoredTokens(Sequence[TokenizedJudgment]):
     def __iter__(self) -> Iterator[TokenizedJudgment]:
         return (self[index] for index in range(len(self)))
 
-    def pick(self, places: Sequence[int] | NDArray[np.int64]) -> StoredTokens:
+    def pick(self, places: Places) -> StoredTokens:
         """The rows at these places of the sequence."""
         return replace(self, rows=self.rows.pick(places))
 
@@ -105,13 +106,9 @@ class StoredTokens(Sequence[TokenizedJudgment]):
         """Number of completions of every row."""
         return self.column("count")
 
-    def content_keys(self) -> list[tuple[bytes, list[bytes]]]:
-        """`content_keys` of every row."""
-        found = []
-        for keys in self.table.values("keys", self.rows.numbers):
-            first, *others = (keys[place : place + KEY_BYTES] for place in range(0, len(keys), KEY_BYTES))
-            found.append((first, others))
-        return found
+    def joined_keys(self) -> bytes:
+        """`content_keys` of every row, all one behind the other."""
+        return b"".join(self.table.values("keys", self.rows.numbers))
 
     def costs(self, kind: str) -> NDArray[np.int64]:
         """Token positions of every row, as `Tree.positions` counts them, from the columns of lengths alone."""
@@ -228,8 +225,8 @@ def _count(tokens: StoredTokens, tokenize: JudgmentTokenizer) -> None:
     numbers, table, report = tokens.rows.numbers, tokens.table, tokenize.report
     telling = np.zeros(len(table), dtype=bool)
     telling[[*table.present("report"), *table.present("stop")]] = True
-    for size, rows in Counter(tokens.counts[~telling[numbers]].tolist()).items():
-        report.merge(_usual(size, report.limit), rows)
+    for size, rows in zip(*np.unique(tokens.counts[~telling[numbers]], return_counts=True), strict=True):
+        report.merge(_usual(int(size), report.limit), int(rows))
     for number in numbers[telling[numbers]].tolist():
         stop = table.cell("stop", number)
         if stop is not None:
