@@ -1,6 +1,6 @@
 """`vrm score` in one process and with 1, 2 and 4 workers of a local Ray cluster: time, processor time and memory.
 
-    python -m studies.ray_scale MODEL ROWS.jsonl --workers 1 2 4
+    python -m studies.scale.ray MODEL ROWS.jsonl --workers 1 2 4
 
 Every process computes in one thread. The outputs are compared byte by byte. Where there are fewer cores than workers,
 wall time says little, and processor time says what Ray costs beside the model. `started` is the time until the first
@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from studies.data_scale import watch
+from studies.scale.measured import watch
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""How the package grows with rows, pairs and processes: time, resident memory, disk."""
