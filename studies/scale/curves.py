@@ -38,7 +38,8 @@ def exponent(runs: Sequence[Measured], cost: str) -> float:
     if len(points) < 2 or not all(value for _, value in points):
         return math.nan
     sizes, costs = np.log(np.array(points, dtype=np.float64)).T
-    return float(np.polyfit(sizes, costs, 1)[0])
+    # Rounded, so that what does not grow is not printed as -0.00.
+    return round(float(np.polyfit(sizes, costs, 1)[0]), 2) + 0.0
 
 
 def a_row(runs: Sequence[Measured], cost: str) -> float:
@@ -111,7 +112,8 @@ def plot(runs: Sequence[Measured], file: Path) -> None:
         axes.set_xlabel("rows")
         axes.set_title(label, fontsize=10)
         axes.grid(True, which="major", color="#e4e4e4", linewidth=0.6)
-        axes.legend(fontsize=7, frameon=False, title="task (exponent)", title_fontsize=7, loc="upper left")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7, frameon=False, title="task (exponent)", title_fontsize=7, loc="upper left")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     figure.savefig(file, dpi=130)

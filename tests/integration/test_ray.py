@@ -84,6 +84,20 @@ def test_two_workers_write_the_rows_of_one_process(cluster, tiny_decoder_dir, so
     assert two.read_text() == one.read_text()
 
 
+def test_two_workers_write_the_parts_of_one_process(cluster, tiny_decoder_dir, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, count in (("a", 700), ("b", 20), ("c", 300)):
+        write_rows(folder / f"{name}.jsonl", count)
+    one, two = tmp_path / "one", tmp_path / "two"
+    options = ["--keep", "id", "--on-bad-rows", "skip"]
+    assert run("score", tiny_decoder_dir, folder, "-o", f"{one}/", *options) == 0
+    assert run("score", tiny_decoder_dir, folder, "-o", f"{two}/", *options, "--ray", "local", "--workers", 2) == 0
+    names = ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert sorted(file.name for file in two.iterdir()) == names
+    assert filecmp.cmpfiles(one, two, names, shallow=False)[0] == names
+
+
 def test_a_worker_that_dies_loses_and_doubles_nothing(cluster, tiny_decoder_dir, tmp_path):
     """Rows of more bytes than the object store holds; one of the two workers is killed when some are written."""
     source = write_rows(tmp_path / "large.jsonl", 6000, note="n" * 20_000)

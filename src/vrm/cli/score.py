@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -22,7 +22,7 @@ from vrm.files import holds_something
 if TYPE_CHECKING:
     from vrm.data.load import Source
     from vrm.data.tokenized import OverlongReport
-    from vrm.inference.score import ScoreCounts, ScoreOptions
+    from vrm.inference.score import Input, ScoreCounts, ScoreOptions
     from vrm.inference.score_output import ScoreSink
 
 
@@ -37,6 +37,9 @@ class RowScorer(Protocol):
 
     def windows(self, source: Source, skip: int = 0, recipe: RecipeCounts | None = None) -> Iterator[list[dict]]:
         """Output rows of a source, in lists."""
+
+    def each(self, inputs: Sequence[Input]) -> Iterator[Iterator[list[dict]]]:
+        """The same of several sources, to be taken one after the other."""
 
 
 _Input = Annotated[
@@ -163,9 +166,9 @@ def _write_parts(scorer: RowScorer, settings: Mapping[str, Any], rows: Source, o
     run = _Run(scorer, None, output)
     with Meter("scoring", LOG_EVERY_SECONDS) as meter:
         try:
-            for done, part in enumerate(left, total - len(left)):
-                words = f"part {done + 1} of {total}, "
-                parts.write(part, scorer.windows, lambda words=words: meter.update(words + run.rate()))  # type: ignore[misc]
+            for number, (part, windows) in enumerate(zip(left, scorer.each(parts.inputs(left)), strict=True), 1):
+                words = f"part {total - len(left) + number} of {total}, "
+                parts.write(part, windows, lambda words=words: meter.update(words + run.rate()))  # type: ignore[misc]
             parts.complete()
         except BaseException:
             note(f"stopped after {total - len(parts.left())} of {total} parts; the same command continues there")

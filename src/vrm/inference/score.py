@@ -25,7 +25,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from vrm.choices import OnBadRows
 from vrm.data.load import Source, source_rows
@@ -148,6 +148,10 @@ class _Prepared:
     message: str = ""
 
 
+Input: TypeAlias = tuple[Source, int]
+"""A source, and how many rows at its beginning are left out, since an earlier run has written them."""
+
+
 @dataclass
 class Scorer:
     """Scores rows with an engine; `counts` grows as windows are taken.
@@ -196,6 +200,10 @@ class Scorer:
             InvalidRowError, OverlongError, NumericsError: as of `stream`.
         """
         return self.stream(rows_after(skip, read_scoring_rows(source, counts=recipe)))
+
+    def each(self, inputs: Sequence[Input]) -> Iterator[Iterator[list[dict[str, Any]]]]:
+        """`windows` of several sources, to be taken one after the other."""
+        return (self.windows(source, skip) for source, skip in inputs)
 
     def _prepare(self, window: Sequence[ScoringRow]) -> tuple[list[_Prepared], VrmError | None]:
         prepared: list[_Prepared] = []

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -14,14 +14,11 @@ from vrm.data.load import Source
 from vrm.data.readers import data_files
 from vrm.errors import DataError
 from vrm.files import new_file_name, write_text, writing
-from vrm.inference.score import ScoreOptions
+from vrm.inference.score import Input, ScoreOptions
 from vrm.inference.score_output import ScoreFile, ScoreSink, check_continuable, write_scores
 
 PROGRESS = ".vrm-score.json"
 """Beside the parts until all are written: the settings they are written under. Readers of directories pass it over."""
-
-
-Windows: TypeAlias = Callable[[Source, int], Iterable[Sequence[Mapping[str, Any]]]]
 
 
 class ScoredParts:
@@ -74,22 +71,35 @@ class ScoredParts:
         """The parts that are not written, or not to their end."""
         return [part for part, target in self.parts.items() if not target.exists() or _progress(target).exists()]
 
-    def write(self, part: Path, windows: Windows, progress: Callable[[], object] | None = None) -> None:
+    def inputs(self, parts: Iterable[Path]) -> list[Input]:
+        """Parts as sources, each with the number of its rows that are written already."""
+        return [(replace(self.source, path=part), self._rows_done(part)) for part in parts]
+
+    def _rows_done(self, part: Path) -> int:
+        if not _progress(self.parts[part]).exists():
+            return 0
+        sink = self._sink(part)
+        sink.close()
+        return sink.rows_done
+
+    def write(
+        self, part: Path, windows: Iterable[Sequence[Mapping[str, Any]]], progress: Callable[[], object] | None = None
+    ) -> None:
         """Write one part.
 
         Args:
             part: one of the input.
-            windows: gives output rows of a source, in lists, after so many rows (`Scorer.windows`).
+            windows: its output rows in lists, without those that are written already.
             progress: called after each window.
         """
+        write_scores(windows, self._sink(part), progress)
+
+    def _sink(self, part: Path) -> ScoreSink:
         target = self.parts[part]
         target.parent.mkdir(parents=True, exist_ok=True)
-        sink: ScoreSink
         if target.suffix == ".parquet":
-            sink = ParquetSink(target, self._copied(part), self._rewards)
-        else:
-            sink = ScoreFile(target, self.settings)
-        write_scores(windows(replace(self.source, path=part), sink.rows_done), sink, progress)
+            return ParquetSink(target, self._copied(part), self._rewards)
+        return ScoreFile(target, self.settings)
 
     def complete(self) -> None:
         """All parts are written: nothing tells any more that something is left."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 from vrm.cli.main import main
@@ -78,6 +80,48 @@ def test_the_rows_and_counts_are_those_of_one_process(tiny_model_dir, source):
     assert (together.counts, together.report) == (alone.counts, alone.report)
     assert together.counts.unreadable == 2
     assert [row["line"] for row in rows_of(together.windows(Source(source), skip=570))] == list(range(571, 601))
+
+
+def test_a_directory_is_one_stream_for_workers_and_the_parts_of_one_process(
+    tiny_model_dir, tmp_path, monkeypatch, capsys
+):
+    """Workers are made once for all parts; one that was begun by an earlier run is gone on with."""
+    folder, made = tmp_path / "in", list[Any]()
+    folder.mkdir()
+    rows = [{"prompt": WORDS[n % 7], "completion": f"{WORDS[n % 5]} {n}", "id": n} for n in range(700)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[:600]), folder / "a.parquet")
+    (folder / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[600:650]))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[650:]), folder / "c.parquet")
+
+    def score(output: str, *options: str) -> None:
+        with pytest.raises(SystemExit) as stop:
+            main(["score", str(tiny_model_dir), str(folder), "-o", f"{tmp_path / output}/", *options])
+        assert stop.value.code == 0
+
+    def stream(self: Here, read: Any, given: Any, work: Any, *arguments: Any) -> Iterator[Any]:
+        made.append(work)
+        return Here.stream(self, read, given, work, *arguments)
+
+    counted = type("Counted", (Here,), {"stream": stream})(2, 1, "cpu")
+    monkeypatch.setattr("vrm.integrations.ray.cluster.ray_workers", lambda *_: nullcontext(counted))
+    score("one")
+    score("two", "--ray", "local")
+    assert len(made) == 1
+    assert "wrote 700 rows" in capsys.readouterr().err
+    names = ["a.parquet", "b.jsonl", "c.parquet"]
+    for name in names:
+        one, two = (tmp_path / output / name for output in ("one", "two"))
+        if name.endswith(".parquet"):
+            assert pyarrow.parquet.read_table(one) == pyarrow.parquet.read_table(two)
+        else:
+            assert one.read_text() == two.read_text()
+
+
+def test_sources_that_are_read_together_stay_apart(tiny_model_dir, source):
+    options = ScoreOptions(on_bad_rows="skip")
+    scorer = RayScorer(HERE, WorkerSettings(str(tiny_model_dir)), options)
+    parts = [rows_of(windows) for windows in scorer.each([(Source(source), 590), (Source(source, limit=3), 0)])]
+    assert [[row["line"] for row in part] for part in parts] == [list(range(591, 601)), [1, 2, 3]]
 
 
 def test_a_bad_row_ends_the_run_after_the_rows_before_it(tiny_model_dir, source):

@@ -96,7 +96,7 @@ def extract_features(
     read: Callable[..., Iterator[Batch]]
     if isinstance(rows, Source):
         check_readable(rows)
-        read, given = read_windows, {"source": rows}
+        read, given = read_windows, {"inputs": [(rows, 0)]}
     else:
         read, given = _windows_of_judgments, {"judgments": workers.keep(list(rows))}
     known = workers.keep(np.sort(np.array(store.keys, dtype=f"S{KEY_BYTES}")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from vrm.data.readers import locate
 from vrm.data.tokenized import OverlongReport
 from vrm.data.validation import RecipeCounts
 from vrm.errors import ConfigError, DataError, ModelError, VrmError
-from vrm.inference.score import ScoreCounts, ScoreOptions, Scorer
+from vrm.inference.score import Input, ScoreCounts, ScoreOptions, Scorer
 from vrm.inference.score_output import reward_settings
 from vrm.integrations.ray.cluster import Workers
 from vrm.integrations.ray.windows import Answer, ScoreWindows, read_windows
@@ -49,11 +49,24 @@ class RayScorer:
             DataError: the source, or a row, cannot be read.
             ModelError: the cluster failed.
         """
-        check_readable(source)
-        given = {"source": source, "skip": skip, "keep": self._options.keep}
-        answers = self._workers.stream(read_windows, given, ScoreWindows, self._worker, self._options)
-        ended = False
-        for number, answer in enumerate(answers):
+        yield from next(self.each([(source, skip)], recipe))
+
+    def each(
+        self, inputs: Sequence[Input], recipe: RecipeCounts | None = None
+    ) -> Iterator[Iterator[list[dict[str, Any]]]]:
+        """As `Scorer.each`, by workers that load the model once for all; raises as `windows`."""
+        for source, _ in inputs:
+            check_readable(source)
+        given = {"inputs": list(inputs), "keep": self._options.keep}
+        answers = enumerate(self._workers.stream(read_windows, given, ScoreWindows, self._worker, self._options))
+        for _ in inputs:
+            yield self._of_one(answers, recipe)
+
+    def _of_one(
+        self, answers: Iterator[tuple[int, Answer]], recipe: RecipeCounts | None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Output rows of one source."""
+        for number, answer in answers:
             if answer.window.number != number:
                 raise ModelError(f"the cluster gave window {answer.window.number} where {number} comes")
             self._count(answer, recipe)
@@ -61,9 +74,9 @@ class RayScorer:
                 yield answer.rows
             if answer.error is not None:
                 raise DataError(answer.error)
-            ended = answer.window.last
-        if not ended:
-            raise ModelError("the cluster gave only a part of the rows")
+            if answer.window.last:
+                return
+        raise ModelError("the cluster gave only a part of the rows")
 
     def _count(self, answer: Answer, recipe: RecipeCounts | None) -> None:
         self.counts.add(answer.counts)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vrm.data.load import Source
 from vrm.data.tokenized import OverlongReport
 from vrm.data.validation import RecipeCounts
 from vrm.errors import VrmError
 from vrm.inference.score import (
     ALL_COLUMNS,
+    Input,
     ScoreCounts,
     ScoreOptions,
     Scorer,
@@ -41,7 +41,7 @@ class Window:
         rows: without the columns that nobody asks for.
         recipe: counts up to its end.
         error: why reading ended here; None where it goes on, or ended well.
-        last: whether nothing comes after it.
+        last: whether nothing of its source comes after it.
     """
 
     number: int
@@ -77,22 +77,26 @@ def batch_of(objects: Sequence[object]) -> dict[str, NDArray[Any]]:
     return {COLUMN: column}
 
 
-def read_windows(_: Batch, source: Source, skip: int = 0, keep: Sequence[str] = ()) -> Iterator[Batch]:
-    """The windows of a source, each in a batch of its own, for `map_batches`; the last one has no rows.
+def read_windows(_: Batch, inputs: Sequence[Input], keep: Sequence[str] = ()) -> Iterator[Batch]:
+    """The windows of sources, each in a batch of its own, for `map_batches`; the last one of a source has no rows.
 
     Args:
-        source: the input.
-        skip: rows at its beginning that are left out.
+        inputs: sources, one after the other, the first rows of each left out; an error ends all.
         keep: columns that output rows will have; (`all`,) for every one.
     """
-    recipe, number, error = RecipeCounts(), 0, None
-    try:
-        for rows in windows_of(rows_after(skip, read_scoring_rows(source, counts=recipe))):
-            yield batch_of([Window(number, [_slim(row, keep) for row in rows], deepcopy(recipe))])
-            number += 1
-    except VrmError as problem:
-        error = str(problem)
-    yield batch_of([Window(number, [], recipe, error, last=True)])
+    number, error = 0, None
+    for source, skip in inputs:
+        recipe = RecipeCounts()
+        try:
+            for rows in windows_of(rows_after(skip, read_scoring_rows(source, counts=recipe))):
+                yield batch_of([Window(number, [_slim(row, keep) for row in rows], deepcopy(recipe))])
+                number += 1
+        except VrmError as problem:
+            error = str(problem)
+        yield batch_of([Window(number, [], recipe, error, last=True)])
+        number += 1
+        if error is not None:
+            return
 
 
 def _slim(row: ScoringRow, keep: Sequence[str]) -> ScoringRow:
