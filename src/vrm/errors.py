@@ -1,4 +1,4 @@
-"""The exception tree. Every error that this package raises on purpose derives from `VrmError`.
+"""The exception tree. Every error that this package raises on purpose derives from `VrmError`::
 
     VrmError
     ├── ConfigError        a configuration key or value is wrong

@@ -1,4 +1,5 @@
-"""Every guide of `docs/how-to/` works: its ```bash and ```python blocks run in order, in one directory.
+"""README and every page of `docs/how-to/` and `docs/tutorial/` work: the ```bash and ```python blocks of each run in
+order, in one directory.
 
 A guide finds in that directory, beside what its own blocks leave there,
 
@@ -31,7 +32,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+FOLDERS = [ROOT / "docs" / "how-to", ROOT / "docs" / "tutorial"]
+PAGES = [ROOT / "README.md", *(page for folder in FOLDERS for page in sorted(folder.glob("*.md")))]
 IN_TESTS = re.compile(r"<!-- in tests: (.*?) -> (.*?) -->")
 NEEDS = re.compile(r"<!-- needs: (.*?) -->")
 SLOW = "<!-- slow -->"

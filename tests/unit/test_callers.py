@@ -19,7 +19,10 @@ from vrm.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT / "src" / "vrm", ROOT / "studies", ROOT / "examples"]
-PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md")]
+PAGES = [
+    ROOT / "README.md",
+    *(page for part in ("", "how-to", "tutorial") for page in (ROOT / "docs" / part).glob("*.md")),
+]
 PAGES.remove(ROOT / "docs" / "reference.md")  # lists everything, from docstrings
 
 TRAINER = "transformers.Trainer calls what its subclasses and callbacks override"

@@ -96,7 +96,7 @@ def load_judgments(
     """Read and check all rows of all sources.
 
     Args:
-        sources: one or more `Source`s or paths.
+        sources: one or more of `Source` or paths.
         objectives: allowed names of objectives in ratings and votes; None allows every name.
         on_bad_rows: `error` checks everything and then raises if anything was wrong; `skip` leaves bad rows out and
             counts them in the report.

@@ -167,7 +167,7 @@ def top_k_recall_at_own_k(weights: ArrayLike, votes: ArrayLike) -> float:
 
 
 def total_variation(p: ArrayLike, q: ArrayLike) -> float:
-    """Mean over rows of 1/2 sum_k |p_k - q_k|, in [0, 1]: the mass that must be moved to turn p into q.
+    """Mean over rows of `1/2 sum_k |p_k - q_k|`, in [0, 1]: the mass that must be moved to turn p into q.
 
     Args:
         p: (n, num_objectives), each row a distribution.

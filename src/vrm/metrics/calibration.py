@@ -24,7 +24,7 @@ class CalibrationError:
     """Expected calibration error and the reliability table that it sums up.
 
     Attributes:
-        value: sum over bins of count / n * |accuracy - confidence|, in [0, 1].
+        value: sum over bins of `count / n * |accuracy - confidence|`, in [0, 1].
         binning: `equal_mass` or `equal_width`.
         edges: (bins + 1,) from 0.5 to 1; a bin holds its lower edge, the last one its upper edge too.
         confidence: (bins,) mean probability of the predicted side; NaN in an empty bin.

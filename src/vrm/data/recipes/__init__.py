@@ -1,4 +1,4 @@
-"""Recipes: published preference data sets to rows of the row schema.
+"""Recipes: published preference data sets to rows of the row schema::
 
     recipe = get_recipe("helpsteer3")
     for row in table:

@@ -1,4 +1,4 @@
-"""Scoring and features with the workers of a Ray cluster; needs the extra `ray`.
+"""Scoring and features with the workers of a Ray cluster; needs the extra `ray`::
 
     scores = ray.data.read_parquet("s3://rows/").map_batches(
         ScoreRows, fn_constructor_args=[WorkerSettings("runs/mine/model")], batch_format="pyarrow", batch_size=512,
