@@ -36,9 +36,16 @@ def _list() -> list[str]:
 
 def _section(group: Any, parent: Any, name: str) -> str:
     command = group.get_command(parent, name)
-    # Typer names a place of its own for every level, and marks what is required with braces.
     text = get_docs_for_click(obj=command, ctx=parent, name=name, call_prefix="vrm", indent=1)
+    for kind in ("Argument", "Option"):
+        text = text.replace(f"**{kind}s**:\n", f"| {kind.lower()} | what it is |\n|---|---|")
+    text = re.sub(r"^\* `([^`]+)`: (.*)$", lambda row: f"| `{_cell(row[1])}` | {_cell(row[2])} |", text, flags=re.M)
+    # Typer marks what is required with braces, as help on a screen does.
     return re.sub(r"^\$ vrm .*$", lambda usage: re.sub(r"[{}]", "", usage.group()), text.strip("\n") + "\n", flags=re.M)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":
