@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
@@ -182,8 +183,14 @@ def check_new_directory(target: Path, *, source: str | Path, overwrite: bool) ->
 
 
 def replace_folder(temporary: Path, target: Path) -> None:
-    """Put a folder that is written in the place of another beside it, if there is one; its files follow the umask."""
+    """Put a folder that is written in the place of another beside it, if there is one; its files follow the umask.
+
+    Where the system can exchange two folders at once (Linux), one of them has the name at every moment.
+    """
     follow_umask(*(file for file in temporary.rglob("*") if file.is_file()))
+    if target.exists() and _exchange(temporary, target):
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
     old = new_file_name(target)
     if target.exists():
         target.rename(old)
@@ -194,6 +201,30 @@ def replace_folder(temporary: Path, target: Path) -> None:
             old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Give each of two names to what the other names, at once; False where system or disk cannot."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return not rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writers have left in a folder that were killed, under the names of `new_file_name`.
+
+    Nobody else may be writing there: the caller holds a lock.
+    """
+    for path in folder.glob(f"{_PREFIX}{'[0-9a-f]' * 32}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def new_file_name(target: Path) -> Path:

@@ -99,6 +99,9 @@ def test_an_interrupted_run_goes_on_with_the_next_part(tiny_model_dir, source, t
     assert "stopped after 1 of 3 parts" in capsys.readouterr().err
     assert [file.name for file in output.iterdir() if not file.name.startswith(".")] == ["a.parquet"]
     first = (output / "a.parquet").stat().st_mtime_ns
+    (output / "more").mkdir(exist_ok=True)
+    for folder in (output, output / "more"):
+        (folder / f".vrm-{'1' * 32}").write_text("what a killed run had of a part")
     assert run("score", tiny_model_dir, source, "-o", output, *skip, "--kappa", 1) == 1
     assert "other settings: kappa" in capsys.readouterr().err
     assert run("score", tiny_model_dir, source, "-o", output, *skip) == 0
@@ -106,6 +109,7 @@ def test_an_interrupted_run_goes_on_with_the_next_part(tiny_model_dir, source, t
     assert (output / "a.parquet").stat().st_mtime_ns == first
     assert len(parts(output)) == 3
     assert not (output / PROGRESS).exists()
+    assert not list(output.rglob(".vrm-*"))
 
 
 def test_parts_of_lines_are_continued_within_a_part(tiny_model_dir, tmp_path, monkeypatch, capsys):

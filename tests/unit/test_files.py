@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from vrm.errors import OutputError
-from vrm.files import follow_umask, new_file, new_folder, write_text, writing
+from vrm.files import follow_umask, new_file, new_file_name, new_folder, remove_unfinished, write_text, writing
 
 
 class RustError(Exception):
@@ -83,6 +83,42 @@ def test_a_folder_replaces_another_or_leaves_it(tmp_path):
         write_text(folder / "two", "")
     assert [path.name for path in place.iterdir()] == ["two"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_has_its_name_at_every_moment_while_it_is_replaced(tmp_path, monkeypatch):
+    """Each step of the replacing is the last before a kill."""
+    place, seen = tmp_path / "model", []
+    with new_folder(place) as folder:
+        write_text(folder / "one", "")
+
+    def look(*_, **__):
+        seen.append([path.name for path in place.iterdir()] if place.exists() else None)
+
+    monkeypatch.setattr("shutil.rmtree", look)
+    monkeypatch.setattr("pathlib.Path.rename", lambda self, target: look())
+    with new_folder(place) as folder:
+        write_text(folder / "two", "")
+    if None in seen:
+        pytest.skip("this disk cannot exchange two folders")
+    assert seen[-1] == ["two"]
+
+
+def test_a_folder_that_somebody_else_has_written_meanwhile_is_replaced(tmp_path):
+    with new_folder(tmp_path / "model") as folder:
+        write_text(folder / "mine", "")
+        write_text(tmp_path / "model" / "others", "")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
+
+
+def test_what_killed_writers_have_left_is_removed_and_nothing_else(tmp_path):
+    left = [new_file_name(tmp_path / "a"), new_file_name(tmp_path / "b")]
+    left[0].touch()
+    left[1].mkdir()
+    kept = [".vrm-score.json", ".vrm-checkpoint-6", "a.json"]
+    for name in kept:
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 @pytest.mark.parametrize(

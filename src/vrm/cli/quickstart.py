@@ -87,10 +87,15 @@ def quickstart(
 def _check_output(output: Path, overwrite: bool) -> None:
     from vrm.errors import ConfigError
 
-    there = [name for name in ("results.json", *HEADS) if (output / name).exists()]
-    if there and not overwrite:
+    ours = {"results.json", "report.html", "corpus", *HEADS}
+    there = sorted(entry.name for entry in output.iterdir()) if output.is_dir() else []
+    others = [name for name in there if name not in ours and not name.startswith(".")]
+    if others:
+        raise ConfigError(f"{output} holds something else ({', '.join(others[:3])}): choose another --output")
+    kept = [name for name in ("results.json", *HEADS) if name in there]
+    if kept and not overwrite:
         raise ConfigError(
-            f"{output} holds results ({', '.join(there)}): choose another --output, or replace them with --overwrite"
+            f"{output} holds results ({', '.join(kept)}): choose another --output, or replace them with --overwrite"
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +24,8 @@ USED = "fingerprint.json"
 
 IDLE_SECONDS = 3600.0
 """A folder that was used since is not deleted: a process may be about to add to it."""
+
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,34 @@ def _bytes(folder: Path) -> int:
 
 def _delete(folder: Path) -> bool:
     with suppress(OSError, Timeout), FileLock(folder / "lock", timeout=0):
+        _held = Hold(folder, alone=True)
         shutil.rmtree(folder)
         return True
     return False
+
+
+class Hold:
+    """While it lives, no process deletes a folder of the cache; it ends with its process too, however that ends.
+
+    On systems without shared locks, and on disks that have none, the time of the last use alone keeps a folder.
+
+    Args:
+        folder: of the cache.
+        alone: nobody else may hold it.
+
+    Raises:
+        OSError: it is to be held alone, and somebody else holds it.
+    """
+
+    def __init__(self, folder: Path, alone: bool = False) -> None:
+        self._file: IO[bytes] | None = None
+        if fcntl is None:
+            return
+        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        with nullcontext() if alone else suppress(OSError):
+            self._file = (folder / USED).open("rb")
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()

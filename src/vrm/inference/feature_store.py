@@ -16,10 +16,11 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from vrm.data.content_keys import KEY_BYTES
-from vrm.data.shared_cache import USED
+from vrm.data.shared_cache import USED, Hold
 from vrm.errors import DataError
 from vrm.files import give_back, map_file, write_text, writing
 from vrm.inference.key_index import KeyIndex
+from vrm.inference.row_sums import RowSums
 
 RELEASE_BYTES = 1 << 28
 """Features that are read before the mapped pages are given back; they stay in the system's own cache of the disk."""
@@ -30,9 +31,10 @@ _DTYPE = np.dtype("<f4")
 class FeatureStore:
     """Rows of float32 features by content key.
 
-    With a directory, rows are appended to `features.f32` and keys to `keys.bin`; a row counts once both are written,
-    so an interrupted run loses at most one batch, and another run goes on where it stopped. One directory holds one
-    fingerprint (backbone, layers, poolings, precision), a sub-directory each, and one writer at a time.
+    With a directory, rows are appended to `features.f32`, their checksums to `sums.u64` and keys to `keys.bin`; a row
+    counts once all are written, so an interrupted run loses at most one batch, and another run goes on where it
+    stopped. One directory holds one fingerprint (backbone, layers, poolings, precision), a sub-directory each, and one
+    writer at a time. A row is compared with its checksum when a process reads it for the first time.
 
     Args:
         width: features a row.
@@ -40,7 +42,8 @@ class FeatureStore:
         fingerprint: what the rows depend on beside their content.
 
     Raises:
-        DataError: if the directory holds rows of another width, or when rows are added, if it has been emptied.
+        DataError: if the directory holds rows of another width; when rows are added, if it has been emptied; when they
+            are read, if they are not what was written.
     """
 
     def __init__(
@@ -62,16 +65,18 @@ class FeatureStore:
             with self._lock:
                 self._check_fingerprint(fingerprint or {})
                 self._mark_used()
+                self._hold = Hold(self.directory)
                 self._reload()
                 self._repair()
+            self._sums = RowSums(self.directory / "sums.u64")
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def bytes_per_row(self) -> int:
-        """What a row takes on the disk, with its key."""
-        return self.width * _DTYPE.itemsize + KEY_BYTES
+        """What a row takes on the disk, with its key and checksum."""
+        return self.width * _DTYPE.itemsize + KEY_BYTES + RowSums.BYTES
 
     def missing(self, keys: Iterable[bytes]) -> set[bytes]:
         """Those keys that the store does not hold yet."""
@@ -109,8 +114,14 @@ class FeatureStore:
                 self._append_files([keys[position] for position in fresh], values[fresh])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Copy of rows, any shape of row numbers, (..., width)."""
+        """Copy of rows, any shape of row numbers, (..., width).
+
+        Raises:
+            DataError: the directory holds other bytes than were written.
+        """
         taken = np.asarray(self._array()[rows])
+        if self.directory is not None:
+            self._sums.check(rows.reshape(-1), taken.reshape(-1, self.width), self._count)
         self._taken += taken.nbytes
         if self._taken > RELEASE_BYTES and self._map is not None:
             give_back(self._map)
@@ -135,10 +146,11 @@ class FeatureStore:
     def _check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         assert self.directory is not None
         path = self.directory / USED
-        if not path.exists():
+        try:
+            width = json.loads(path.read_text(encoding="utf-8"))["width"]
+        except (OSError, ValueError, KeyError, TypeError):  # not there yet, or damaged: its folder's name says the same
             write_text(path, json.dumps({"width": self.width, **fingerprint}, sort_keys=True))
             return
-        width = json.loads(path.read_text()).get("width")
         if width != self.width:
             raise DataError(f"{self.directory} holds rows of {width} features, expected {self.width}. Delete it")
 
@@ -160,7 +172,10 @@ class FeatureStore:
             # Rows beyond the last key are the remains of an interrupted write; they are overwritten.
             file.seek(self._count * self.width * _DTYPE.itemsize)
             file.write(values.tobytes())
+        self._sums.write(self._count, values)
         with (self.directory / "keys.bin").open("ab") as file:
+            # Half a key is what a writer has left that was killed; behind it no key would be found.
+            file.truncate(self._count * KEY_BYTES)
             file.write(b"".join(keys))
         self._count_in(keys)
 

@@ -78,8 +78,6 @@ class ScoreFile(ScoreSink):
         self.compressed = self.path.suffix == ".gz"
         if not self.path.parent.is_dir():
             raise DataError(f"{self.path}: the directory {self.path.parent} does not exist")
-        if not overwrite and self.path.exists() and self.path.stat().st_size:
-            check_continuable(self.path, self.progress, settings)
         self._lock = FileLock(f"{self.path}.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -92,6 +90,8 @@ class ScoreFile(ScoreSink):
             raise
 
     def _begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
+        if not overwrite and self.path.exists() and self.path.stat().st_size:
+            check_continuable(self.path, self.progress, settings)
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
         if overwrite:
             self._file.truncate(0)

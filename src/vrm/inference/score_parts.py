@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from vrm.data.load import Source
 from vrm.data.readers import data_files
 from vrm.errors import DataError
-from vrm.files import new_file_name, write_text, writing
+from vrm.files import new_file_name, remove_unfinished, write_text, writing
 from vrm.inference.score import Input, ScoreOptions
 from vrm.inference.score_output import ScoreFile, ScoreSink, check_continuable, write_scores
 
@@ -45,17 +45,29 @@ class ScoredParts:
         self._rewards: dict[str, Any] = {}
         self._check_parts(folder)
         output.mkdir(parents=True, exist_ok=True)
-        if not overwrite and any(entry for entry in output.iterdir() if entry.name != f"{PROGRESS}.lock"):
-            check_continuable(output, output / PROGRESS, settings)
         self._lock = FileLock(output / f"{PROGRESS}.lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise DataError(f"{output}: another process is writing to it") from None
+        try:
+            self._begin(overwrite)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _begin(self, overwrite: bool) -> None:
+        if (self.output / PROGRESS).exists():
+            for folder in {self.output, *(target.parent for target in self.parts.values())}:
+                remove_unfinished(folder)
+        if not overwrite and any(entry for entry in self.output.iterdir() if entry.name != f"{PROGRESS}.lock"):
+            check_continuable(self.output, self.output / PROGRESS, self.settings)
+        text = json.dumps({"settings": self.settings}, indent=1, sort_keys=True) + "\n"
         if overwrite:
+            # Parts of other settings must not be taken for some of these.
             for target in self.parts.values():
                 target.unlink(missing_ok=True)
-        write_text(output / PROGRESS, json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
+        write_text(self.output / PROGRESS, text)
 
     def _check_parts(self, folder: Path) -> None:
         if folder.resolve() in self.output.resolve().parents:

@@ -118,9 +118,15 @@ def _convert(source: Path, directory: Path) -> None:
         model.save_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
         as_published(tokenizer, model.config.max_position_embeddings).save_pretrained(folder)
-        stated = {"source_sha256": DECODER_SHA256, "weights_sha256": _digest(folder / WEIGHTS)}
-        stated["transformers"] = transformers.__version__
-        (folder / CONVERTED).write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
+        _state(folder)
+
+
+def _state(folder: Path) -> None:
+    """Write beside the files of a conversion what they are."""
+    files = {file.name: _digest(file) for file in sorted(folder.iterdir())}
+    stated = {"source_sha256": DECODER_SHA256, "weights_sha256": files[WEIGHTS], "files_sha256": files}
+    text = json.dumps({**stated, "transformers": transformers.__version__}, indent=2)
+    (folder / CONVERTED).write_text(text + "\n", encoding="utf-8")
 
 
 def _dense() -> dict[str, Any]:
@@ -143,10 +149,12 @@ def as_published(tokenizer: PreTrainedTokenizerBase, limit: int) -> PreTrainedTo
 
 
 def _is_whole(directory: Path) -> bool:
-    """Whether a conversion is there with the weights that it wrote."""
+    """Whether a conversion is there with the files that it wrote; older ones have stated the weights alone."""
     try:
-        return read_json(directory / CONVERTED).get("weights_sha256") == _digest(directory / WEIGHTS)
-    except (CheckpointError, OSError):
+        stated = read_json(directory / CONVERTED)
+        files = stated.get("files_sha256", {WEIGHTS: stated.get("weights_sha256")})
+        return all(_digest(directory / name) == wanted for name, wanted in files.items())
+    except (CheckpointError, OSError, AttributeError):
         return False
 
 

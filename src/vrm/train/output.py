@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from vrm.config import RunConfig, parse_config
 from vrm.errors import ConfigError
-from vrm.files import write_text
+from vrm.files import remove_unfinished, write_text, writing
 from vrm.renamed import with_new_keys
 from vrm.results import from_json, read_object
 from vrm.results.run import RunDocument
@@ -23,10 +26,41 @@ INPUTS = "run_inputs.json"
 NUISANCE = "nuisance.json"
 HISTORY = "history.jsonl"
 SUMMARY = "run.json"
+LOCK = "run.lock"
 MODEL = "model"
 CHECKPOINT = "checkpoint"
 FREE = ("output_dir", "train.logging_steps", "train.report_to", "features.cache", "features.token_budget")
 """Keys that may change between start and `--resume`: the weights do not depend on them."""
+
+
+@contextmanager
+def alone(output: Path) -> Iterator[None]:
+    """Hold the directory of a run, without what writers have left there that were killed.
+
+    Raises:
+        ConfigError: another process trains into it.
+    """
+    if output.exists() and not output.is_dir():
+        yield  # `check_output` refuses it
+        return
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(output / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(f"output_dir: another process trains into {output}; choose another one") from None
+    try:
+        if (output / CONFIG).exists():
+            remove_unfinished(output)
+        yield
+    finally:
+        # Removed while it is held: nobody can then hold a lock on a removed file. Windows forbids the removal.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
+        with suppress(OSError):
+            output.rmdir()  # nothing was written
 
 
 def check_output(output: Path, resume: bool, overwrite: bool) -> None:
@@ -86,11 +120,13 @@ def step_of(checkpoint: Path) -> int:
 
 def _clear(output: Path) -> None:
     """Remove what a run has left, but for cached features, which are found by content."""
-    # What says that the run is finished goes first: what is half removed is then an unfinished run.
-    for name in (SUMMARY, HISTORY, NUISANCE, CONFIG, INPUTS):
-        (output / name).unlink(missing_ok=True)
-    for folder in (output / MODEL, *checkpoints(output)):
+    # What says that the run is finished goes first: what is half removed is then an unfinished run. What it was started
+    # with goes last: its checkpoints must not be gone on from under another configuration.
+    (output / SUMMARY).unlink(missing_ok=True)
+    for folder in (*checkpoints(output), output / MODEL):
         shutil.rmtree(folder, ignore_errors=True)
+    for name in (HISTORY, NUISANCE, CONFIG, INPUTS):
+        (output / name).unlink(missing_ok=True)
 
 
 def compare_configuration(config: RunConfig) -> None:

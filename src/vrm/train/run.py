@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from vrm.train.output import (
     HISTORY,
     MODEL,
     SUMMARY,
+    alone,
     begin_output,
     check_output,
     finished_run,
@@ -84,8 +86,8 @@ def run_training(
         overwrite: replace a run that is in `output_dir`, finished or not.
 
     Raises:
-        ConfigError, DataError: before anything is trained; ConfigError too where `output_dir` holds another run, or
-            where its inputs are not those that the run to be resumed was started with.
+        ConfigError, DataError: before anything is trained; ConfigError too where `output_dir` holds another run,
+            another process trains into it, or its inputs are not those that the run to be resumed was started with.
         NumericsError: if the loss is not finite; the batch is saved.
         LostProcessError: another process of the run has ended.
         OutputError: if the disk is full, say.
@@ -96,9 +98,14 @@ def run_training(
         >>> result.model_dir.as_posix()
         'runs/new/model'
     """
-    started = time.perf_counter()
     output = Path(config.output_dir)
-    check_output(output, resume, overwrite)
+    with alone(output) if is_main_process() else nullcontext():
+        check_output(output, resume, overwrite)
+        return _run(config, output, resume, data)
+
+
+def _run(config: RunConfig, output: Path, resume: bool, data: RunData | None) -> TrainResult:
+    started = time.perf_counter()
     summary = finished_run(config) if resume else None
     if summary is not None:
         say(f"the run in {output} is finished: nothing is left to do")

@@ -75,6 +75,15 @@ def test_a_quickstart_is_kept(tmp_path, capsys, name):
     assert list(tmp_path.rglob("*")) == [tmp_path / name]
 
 
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_quickstart_does_not_go_beside_a_run(tmp_path, capsys, more):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "corpus").mkdir()
+    assert run("quickstart", "-o", tmp_path, *more) == 1
+    assert f"{tmp_path} holds something else (config.json): choose another --output" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "corpus"]
+
+
 def test_a_run_is_continued_or_replaced(capsys):
     assert run("train", "run.yaml", "--resume", "--overwrite") == 2
     assert "continued or replaced, not both" in " ".join(capsys.readouterr().err.replace("│", " ").split())

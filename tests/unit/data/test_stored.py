@@ -17,7 +17,7 @@ from vrm.data.row_tables import joined
 from vrm.data.schema import Judgment
 from vrm.data.shared_cache import USED
 from vrm.data.spans import jsonl_spans, parquet_spans
-from vrm.data.stored import making, reading
+from vrm.data.stored import making, reading, tables
 from vrm.data.stored.codec import decode, encode
 from vrm.data.stored.rows import StoredRows
 from vrm.errors import ConfigError, DataError
@@ -191,6 +191,47 @@ def test_what_was_computed_of_rows_is_remembered(tmp_path):
     assert rows.edited(lambda row: row, "none").remembered("n", compute) == 3
 
 
+def test_a_remembered_value_that_was_damaged_is_computed_again(tmp_path, cache):
+    (tmp_path / "a.jsonl").write_text("\n".join(texts()))
+    _, disk = both(tmp_path / "a.jsonl")
+    assert disk.judgments.remembered("n", lambda: 12) == 12
+    (file,) = cache.rglob("remembered/*")
+    for content in (file.read_text().replace("12", "13"), "", "no sum"):
+        file.write_text(content)
+        assert disk.judgments.remembered("n", lambda: 12) == 12
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "removed", "list cut"])
+def test_a_damaged_table_is_made_anew(tmp_path, cache, damage):
+    (tmp_path / "a.jsonl").write_text("\n".join(texts()))
+    _, disk = both(tmp_path / "a.jsonl")
+    before = list(disk.judgments)
+    tables.opened.cache_clear()
+    (file, *_) = sorted(cache.rglob("*.arrow"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    if damage == "list cut":
+        (listed,) = cache.glob("*/rows.json")
+        listed.write_text(listed.read_text()[:20])
+    elif damage == "removed":
+        file.unlink()
+    else:
+        file.write_bytes({"flipped": data, "cut": data[:-40], "emptied": b""}[damage])
+    _, disk = both(tmp_path / "a.jsonl")
+    assert list(disk.judgments) == before
+
+
+def test_a_list_of_an_older_version_is_read(tmp_path, cache, monkeypatch):
+    (tmp_path / "a.jsonl").write_text("\n".join(texts()))
+    _, disk = both(tmp_path / "a.jsonl")
+    before = list(disk.judgments)
+    (listed,) = cache.glob("*/rows.json")
+    listed.write_text(json.dumps(list(json.loads(listed.read_text()))))
+    monkeypatch.setattr(making, "_made", None)
+    _, disk = both(tmp_path / "a.jsonl")
+    assert list(disk.judgments) == before
+
+
 def test_rows_that_json_changes_are_refused():
     row = Judgment("a", ["b", "c"], 1.0, tools=[("a", "tuple")], file="f", line=3)
     with pytest.raises(DataError, match=r"f:3.*data.storage: memory"):
@@ -228,6 +269,9 @@ def test_the_oldest_rows_go_where_the_cache_is_full(tmp_path, monkeypatch, cache
         monkeypatch.setenv("VRM_ROW_CACHE_GB", str((held + 2 * path.stat().st_size) / 1e9))
         if seed == 0:
             os.utime(folders[0] / USED, (0, 0))
+        elif seed == 1:
+            assert folders[0].exists(), "it is read by this process"
+            reading._HELD.clear()
     assert [folder.exists() for folder in folders] == [False, True, True]
 
 

@@ -142,3 +142,60 @@ def test_a_directory_of_another_width_is_refused(tmp_path, width):
 def test_the_directory_says_what_it_depends_on(tmp_path):
     store = FeatureStore(WIDTH, tmp_path, {"backbone": "a"})
     assert json.loads((store.directory / "fingerprint.json").read_text()) == {"backbone": "a", "width": WIDTH}
+
+
+def test_a_writer_goes_on_behind_half_a_key_of_another_that_was_killed(tmp_path):
+    store = FeatureStore(WIDTH, tmp_path)
+    add(store, 1)
+    keys, features = files(store)
+    with features.open("ab") as file:
+        file.write(rows(2).tobytes())
+    with keys.open("ab") as file:
+        file.write(key(2)[:5])
+    add(store, 3)
+    add(store, 4)
+    again = FeatureStore(WIDTH, tmp_path)
+    assert again.missing([key(number) for number in (1, 2, 3, 4)]) == {key(2)}
+    for each in (store, again):
+        assert take(each, 4, 3, 1) == rows(4, 3, 1).tolist()
+
+
+def flip(path, byte, bit=0):
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["features.f32", "sums.u64"])
+def test_a_flipped_bit_is_named_when_its_row_is_read(tmp_path, name):
+    store = FeatureStore(WIDTH, tmp_path)
+    add(store, 1, 2, 3)
+    flip(store.directory / name, 13 if name == "features.f32" else 8)
+    again = FeatureStore(WIDTH, tmp_path)
+    for _ in range(2):
+        assert take(again, 1, 3) == rows(1, 3).tolist()
+        with pytest.raises(DataError, match=rf"{again.directory}: 1 of \d rows .* Delete this folder"):
+            take(again, 1, 2)
+
+
+def test_rows_of_an_older_version_have_no_checksums(tmp_path):
+    store = FeatureStore(WIDTH, tmp_path)
+    add(store, 1, 2)
+    (store.directory / "sums.u64").unlink()
+    again = FeatureStore(WIDTH, tmp_path)
+    add(again, 3)
+    flip(store.directory / "features.f32", 2 * 4 * WIDTH)
+    last = FeatureStore(WIDTH, tmp_path)
+    assert take(last, 1, 2) == rows(1, 2).tolist()
+    with pytest.raises(DataError, match="are not what was written"):
+        take(last, 3)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"width"'])
+def test_a_damaged_note_of_the_fingerprint_is_written_anew(tmp_path, text):
+    store = FeatureStore(WIDTH, tmp_path, {"backbone": "a"})
+    add(store, 1)
+    (store.directory / "fingerprint.json").write_text(text)
+    again = FeatureStore(WIDTH, tmp_path, {"backbone": "a"})
+    assert take(again, 1) == rows(1).tolist()
+    assert json.loads((store.directory / "fingerprint.json").read_text()) == {"backbone": "a", "width": WIDTH}

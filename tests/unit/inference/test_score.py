@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from vrm.data.load import Source
 from vrm.data.schema import Judgment
@@ -275,6 +276,24 @@ def test_rows_from_standard_input_do_not_continue_a_file(tmp_path):
     sink.close()
     with pytest.raises(DataError, match="standard input"):
         ScoreFile(tmp_path / "out.jsonl", settings)
+
+
+def test_an_output_is_looked_at_when_nobody_else_writes_it(tmp_path, monkeypatch):
+    """The other run ends, under other settings, between the look at the output and the first row."""
+    acquire = FileLock.acquire
+
+    def late(self, *args, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setattr(FileLock, "acquire", acquire)
+            other = ScoreFile(tmp_path / "out.jsonl", {**SETTINGS, "kappa": 9.0})
+            other.write(ROWS)
+            other.close()
+        return acquire(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "acquire", late)
+        with pytest.raises(DataError, match=r"begun under other settings: kappa was 9\.0"):
+            ScoreFile(tmp_path / "out.jsonl", SETTINGS)
 
 
 def test_two_runs_do_not_write_to_one_file(tmp_path):

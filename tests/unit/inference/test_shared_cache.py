@@ -98,6 +98,19 @@ def test_the_folders_that_were_used_least_recently_make_room(tmp_path):
     assert [folder.exists() for folder in (oldest, older, fresh)] == [False, True, True]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="this system has no shared locks")
+def test_a_folder_that_is_read_for_hours_stays(tmp_path):
+    reader = FeatureStore(WIDTH, _folder(tmp_path, "a", 0.0).parent, {"name": "a"})
+    stamp = time.time() - 3 * IDLE_SECONDS
+    os.utime(reader.directory / "fingerprint.json", (stamp, stamp))
+    assert not has_room(tmp_path, 60_000, 50_000)
+    assert reader.take(np.arange(100)).tolist() == _rows(100).tolist()
+    folder = reader.directory
+    del reader
+    assert has_room(tmp_path, 60_000, 50_000)
+    assert not folder.exists()
+
+
 def test_a_disk_is_not_filled(tmp_path):
     assert not has_room(tmp_path, 10**18, shutil.disk_usage(tmp_path).free)
 

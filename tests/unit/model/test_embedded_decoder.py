@@ -49,10 +49,10 @@ def conversions(package, monkeypatch):
     def convert(source: Path, directory: Path) -> None:
         assert source == file
         directory.mkdir(exist_ok=True)
-        weights = directory / "model.safetensors"
-        weights.write_bytes(b"weights")
-        stated = {"weights_sha256": embedded_files._digest(weights)}
-        (directory / "converted.json").write_text(json.dumps(stated))
+        (directory / "converted.json").unlink(missing_ok=True)
+        (directory / "model.safetensors").write_bytes(b"weights")
+        (directory / "tokenizer.json").write_bytes(b"tokens")
+        embedded_files._state(directory)
         made.append(directory)
 
     monkeypatch.setattr(embedded_files, "_convert", convert)
@@ -93,7 +93,17 @@ def test_it_is_converted_once_and_kept(conversions, own_cache, monkeypatch):
     assert len(conversions) == 1
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "converted.json"])
+def test_a_conversion_of_an_older_version_states_its_weights_alone(conversions, own_cache):
+    place = Path(resolve_backbone(NAME)) / "converted.json"
+    stated = json.loads(place.read_text())
+    del stated["files_sha256"]
+    place.write_text(json.dumps(stated))
+    embedded_files.decoder_path.cache_clear()
+    assert resolve_backbone(NAME) == str(place.parent)
+    assert len(conversions) == 1
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "converted.json"])
 @pytest.mark.parametrize("content", [b"{", None])
 def test_what_is_damaged_is_converted_again(conversions, file, content):
     place = Path(resolve_backbone(NAME)) / file

@@ -15,7 +15,7 @@ from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, OutputError
 from vrm.train import callbacks
 from vrm.train.checkpoints import forget_old, whole_checkpoint
-from vrm.train.output import checkpoints, compare_configuration
+from vrm.train.output import alone, checkpoints, compare_configuration
 from vrm.train.run import run_training
 
 pytestmark = pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWarning")
@@ -173,6 +173,44 @@ def test_a_run_of_an_older_version_goes_on(interrupted, capsys):
 
 
 FILES = ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
+
+
+def test_what_is_half_replaced_is_not_gone_on_from(interrupted, monkeypatch):
+    """Killed while --overwrite removes a run, whose checkpoints are then not those of the new configuration."""
+    config, data = interrupted
+    new = config.model_copy(update={"seed": config.seed + 1})
+    removed = shutil.rmtree
+
+    def killed(path, *args, **kwargs):
+        if Path(path).name == "checkpoint-2":
+            raise Interrupt
+        removed(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(Interrupt):
+            run_training(new, data=data, overwrite=True)
+    with pytest.raises(ConfigError, match="started with another configuration"):
+        run_training(new, data=data, resume=True)
+
+
+def test_two_runs_into_one_directory(interrupted):
+    config, data = interrupted
+    output = Path(config.output_dir)
+    left = output / f".vrm-{'0' * 32}"
+    left.mkdir()
+    with alone(output), pytest.raises(ConfigError, match=f"another process trains into {output}"):
+        run_training(config, data=data, resume=True)
+    with pytest.raises(ConfigError, match="unfinished run"):
+        run_training(config, data=data)
+    assert not left.exists()
+    assert not (output / "run.lock").exists()
+
+
+def test_a_refused_run_leaves_no_directory(tmp_path):
+    with alone(tmp_path / "runs" / "a"):
+        assert (tmp_path / "runs" / "a").is_dir()
+    assert not (tmp_path / "runs" / "a").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])

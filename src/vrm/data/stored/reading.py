@@ -18,7 +18,7 @@ from vrm.data.raters import merged_pair, pair_digest
 from vrm.data.read_tables import hub_dataset, saved_dataset
 from vrm.data.readers import Location, no_rows
 from vrm.data.schema import Judgment
-from vrm.data.shared_cache import ROWS, USED, has_room
+from vrm.data.shared_cache import ROWS, USED, Hold, has_room
 from vrm.data.spans import Span, jsonl_spans, parquet_spans, row_spans
 from vrm.data.splits import prompt_key
 from vrm.data.stored.codec import encode
@@ -30,6 +30,9 @@ from vrm.labels import KINDS
 
 FORMAT = 1
 """Of the tables; another number makes them anew."""
+
+_HELD: dict[Path, Hold] = {}
+"""Folders that this process reads, until it ends."""
 
 _COLUMNS = {
     "row": "large_binary",
@@ -81,6 +84,7 @@ def stored_rows(
         _make_room(plan.cache, location)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / USED).touch()
+    _HELD.setdefault(folder, Hold(folder))
 
     def shards() -> list[_Shard]:
         spans: Iterable[Span | None] = [None] if plan.whole else _spans(location)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from vrm.data.row_tables import Places, RowTable
@@ -128,12 +129,14 @@ class StoredRows(RowTable):
             compute: gives it.
         """
         key = hashlib.sha256(f"{name} {self.digest}".encode()).hexdigest()
-        path = self.parts[0].folder / "remembered" / f"{key[:32]}.json"
+        path = self.parts[0].folder / "remembered" / f"{key[:32]}.checked"
         if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
-        value = compute()
-        write_text(path, json.dumps(value))
-        return json.loads(json.dumps(value))
+            wanted, _, data = path.read_bytes().partition(b"\n")
+            if wanted.decode(errors="replace") == xxhash.xxh3_64_hexdigest(data):
+                return json.loads(data)
+        text = json.dumps(compute())
+        write_text(path, f"{xxhash.xxh3_64_hexdigest(text.encode())}\n{text}")
+        return json.loads(text)
 
 
 def _begins(parts: Sequence[StoredPart]) -> NDArray[np.int64]:
