@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import filecmp
+import gc
 import json
 import logging
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -114,14 +116,51 @@ def test_a_worker_that_dies_loses_and_doubles_nothing(cluster, tiny_decoder_dir,
     assert filecmp.cmp(one, two, shallow=False)
 
 
+def test_workers_end_after_an_error_which_names_its_cause(cluster):
+    """Also while somebody holds the error, and the garbage collector does not run: workers hold cores and GPUs."""
+    from vrm.errors import ModelError
+    from vrm.integrations.ray import ray_workers
+    from vrm.integrations.ray.windows import COLUMN, batch_of
+
+    def read(_: object, count: int):
+        for number in range(count):
+            yield batch_of([number])
+
+    class Work:
+        def __call__(self, batch):
+            if batch[COLUMN][0] == 3:
+                raise ValueError("three is too much")
+            return batch
+
+    gc.disable()
+    try:
+        with ray_workers(count=2) as workers, pytest.raises(ModelError, match="ValueError: three is too much") as error:
+            list(workers.stream(read, {"count": 6}, Work))
+        end = time.monotonic() + 30
+        while workers_named("Work)") and time.monotonic() < end:
+            time.sleep(0.2)
+        assert not workers_named("Work)")
+    finally:
+        gc.enable()
+    del error
+
+
+def workers_named(name: str) -> list[psutil.Process]:
+    """Processes of the cluster that work on something."""
+    workers = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            workers += [child] if name in "".join(child.cmdline()) else []
+    return workers
+
+
 def kill_one_worker(output: Path, killed: list[int]) -> None:
     """Kill one of the processes that score, as soon as the output holds a window."""
     while not output.exists() or output.stat().st_size == 0:
         time.sleep(0.05)
-    children = psutil.Process().children(recursive=True)
-    workers = [child for child in children if "ScoreWindows" in "".join(child.cmdline())]
-    workers[0].kill()
-    killed.append(workers[0].pid)
+    worker = workers_named("ScoreWindows")[0]
+    worker.kill()
+    killed.append(worker.pid)
 
 
 def test_features_of_a_cluster_train_a_head(cluster, tiny_encoder_backbone, tmp_path, capsys):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import Any
 
 from vrm.errors import ConfigError, ModelError
@@ -147,13 +149,23 @@ def _workers(count: int | None, threads: int, device: str, resources: Mapping[st
     return Workers(count, threads, device)
 
 
+_CAUSED = "The above exception was the direct cause"
+"""In Ray's messages behind the traceback of what a worker has raised; advice on Ray's settings follows."""
+
+
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Errors of Ray, in a line."""
+    """Errors of Ray, in a line, which names what a worker has raised.
+
+    Workers of Ray Data end when nothing refers to them any more. The frames of an error do, and so would keep workers,
+    and the cores and GPUs that they have, until the garbage collector happens to run.
+    """
     from ray.exceptions import RayError
 
     try:
         yield
     except RayError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in str(error).partition(_CAUSED)[0].splitlines() if line.strip()]
+        clear_frames(error.__traceback__)
+        gc.collect()
         raise ModelError(f"the cluster failed: {lines[-1] if lines else type(error).__name__}") from error
