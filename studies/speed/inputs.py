@@ -106,12 +106,12 @@ def benchmark_tokenizer() -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def save_decoder(shape: DecoderShape, directory: str | Path, seed: int = 0) -> Path:
+def save_decoder(shape: DecoderShape, directory: str | Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
     """Write a decoder of random weights, its tokenizer and chat template, for every side to load."""
     tokenizer = benchmark_tokenizer()
     torch.manual_seed(seed)
     target = Path(directory) / "decoder"
-    AutoModel.from_config(shape.config(tokenizer), dtype=torch.float32).save_pretrained(target)
+    AutoModel.from_config(shape.config(tokenizer), dtype=dtype).save_pretrained(target)
     tokenizer.save_pretrained(target)
     return target
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from studies.speed import gpu, inputs, parts, step_profile, training
+from studies.speed import gpu, inputs, loading, parts, step_profile, training
 from studies.speed.measure import Alone, PeakMemory, Spread, in_turn
 from studies.speed.routes import tokens_packed
 from studies.speed.tables import Table
@@ -295,6 +295,14 @@ def test_compiled():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert header("step of", "eager, ms", "compiled, ms", "times faster", "compiler, s", "pays after") in done.stdout
+
+
+def test_loading(capsys):
+    loading.main(["--quick", "--markdown", "--rounds", "1", "--precision", "bfloat16"])
+    printed = capsys.readouterr().out
+    columns = ("backbone", "parameters", "load, s", "peak, MB", "draws of a run, s", "their peak, MB")
+    assert header(*columns) in printed
+    assert "| random decoder, bfloat16 | 1.0 M |" in printed
 
 
 def test_measuring():

@@ -106,15 +106,18 @@ class VRMForSequenceClassification(PreTrainedModel):
     _supports_flash_attn = True
     _keep_in_fp32_modules_strict = ["score"]  # noqa: RUF012  (transformers reads a list)
 
-    def __init__(self, config: VRMConfig) -> None:
+    def __init__(self, config: VRMConfig, backbone: Any = None) -> None:
+        """`backbone`: one that is loaded, to be used as it is; None makes one of `config` with random weights."""
         super().__init__(config)
         if config.backbone_config is None:
             raise ConfigError(
                 "VRMConfig.backbone_config is missing: build the model with from_backbone or from_pretrained"
             )
-        # The backbone's configuration remembers the dtype it was saved in; `from_pretrained(dtype=...)` must win.
-        loader = backbone_loader(config.backbone_config)
-        self.backbone = loader.from_config(config.backbone_config, dtype=torch.get_default_dtype())
+        if backbone is None:
+            # Its configuration remembers the dtype it was saved in; `from_pretrained(dtype=...)` must win.
+            loader = backbone_loader(config.backbone_config)
+            backbone = loader.from_config(config.backbone_config, dtype=torch.get_default_dtype())
+        self.backbone = backbone
         # A BERT pooler is never read; without it every parameter gets a gradient, which DDP wants.
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None
@@ -163,11 +166,7 @@ class VRMForSequenceClassification(PreTrainedModel):
             kind = BackboneKind.ENCODER
             logger.warning("%s: its tokens see what follows them, so it is read as an encoder", name_or_path)
         fields = config | {"backbone_kind": str(kind), "backbone_name_or_path": name_or_path}
-        model = cls(VRMConfig(backbone_config=backbone_config, **fields))
-        if getattr(backbone, "pooler", None) is not None:
-            backbone.pooler = None
-        use_packed_attention(backbone)
-        model.backbone = backbone
+        model = cls(VRMConfig(backbone_config=backbone.config, **fields), backbone)
         model.score.reset_parameters()
         if kind == BackboneKind.DECODER:
             model.sees_ahead = ahead

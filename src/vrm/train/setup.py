@@ -39,6 +39,7 @@ from vrm.model.configuration_vrm import (
 from vrm.model.embedded import resolve_backbone
 from vrm.model.heads.registry import head_class
 from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.train.initial_draws import draw_as_random_backbone
 from vrm.train.processes import say
 from vrm.user_files import is_stream, read_text
 
@@ -208,6 +209,7 @@ def _new_model(
 ) -> VRMForSequenceClassification:
     path = config.model.from_scratch
     if not path:
+        draw_as_random_backbone(read_backbone_config(resolve_backbone(config.model.backbone)))
         return VRMForSequenceClassification.from_backbone(config.model.backbone, **fields)
     fields = {**fields, "backbone_config": scratch_config(path, tokenizer)}
     model = VRMForSequenceClassification(VRMConfig(**fields))
