@@ -50,3 +50,17 @@ def test_values_stand_in_the_order_of_the_objectives_and_others_are_refused():
     assert space.by_objective(ROWS["votes"], {"a": 1.0}, 0.0) == [0.0, 1.0]
     with pytest.raises(DataError, match="objective 'x' is not one of the model's: b, a"):
         space.by_objective(ROWS["votes"], {"x": 1.0}, 0.0)
+
+
+def test_a_vote_of_zero_needs_no_objective_of_the_model():
+    votes = next(tensor for tensor in KINDS["votes"].tensors if tensor.name == "votes")
+    row = Judgment("p", objective_votes={"nobody's": 0.0, "x": 2.0})
+    assert votes.values(row, LabelSpace(("x", "y"))) == [2.0, 0.0]
+    with pytest.raises(DataError, match="nobody's"):
+        votes.values(Judgment("p", objective_votes={"nobody's": 1.0}), LabelSpace(("x",)))
+
+
+def test_scores_that_float32_cannot_tell_apart_keep_their_order():
+    (scores,) = KINDS["ranking"].tensors
+    row = Judgment("p", ["a", "b", "c"], scores=[1_700_000_001.0, 1_700_000_000.0, 1_700_000_001.0])
+    assert scores.values(row, LabelSpace()) == [1.0, 0.0, 1.0]

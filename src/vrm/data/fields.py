@@ -20,6 +20,9 @@ from vrm.errors import DataError
 INVALID_UNICODE = "invalid Unicode"
 """Kind of the problem of a text with half of a surrogate pair."""
 
+LARGEST = 1e30
+"""Of a number: float32 holds some hundred millions of them added up."""
+
 _ROLE_ALIASES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "function": "tool"}
 
 
@@ -73,7 +76,7 @@ class RowCheck:
         self.note(field, "wrong type", f"{show(value)} is a {type(value).__name__}; {needed} is needed.")
 
     def number(self, field: str, value: object) -> float | None:
-        """A finite number; True and False are none."""
+        """A finite number, at most `LARGEST` in size; True and False are none."""
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             self.wrong_type(field, value, "a number")
             return None
@@ -83,6 +86,10 @@ class RowCheck:
             result = math.inf
         if not math.isfinite(result):
             self.note(field, "not finite", f"{result} is not finite; leave the value out if it is missing.")
+            return None
+        if abs(result) > LARGEST:
+            reason = f"{result:g} is beyond {LARGEST:g}, which is the most that is allowed; use another unit."
+            self.note(field, "out of range", reason)
             return None
         return result
 

@@ -17,7 +17,10 @@ from vrm.data.row_tables import RowTable, joined, pick
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError
 
-_NOTHING_TO_SPLIT = "all rows have the same prompt or category, so nothing can be held out; add rows, or hold out 0."
+_ONE_GROUP = (
+    "all rows have the same {by}, so no part of them can be held out; add rows of another {by}. A training run needs "
+    "none where data.eval names other rows, or data.held_out is 0."
+)
 
 
 def prompt_key(judgment: Judgment) -> str:
@@ -84,6 +87,8 @@ def held_out_rows(
     if by == "prompt":
         return _below(rows, held_out, seed)
     groups = _category_groups(rows)
+    if len(set(groups)) < 2:
+        raise DataError(_ONE_GROUP.format(by="category"))
     chosen = _lowest(groups, held_out, seed)
     return np.array([group in chosen for group in groups])
 
@@ -100,6 +105,8 @@ def halves_by_prompt(judgments: Sequence[Judgment], seed: int = 0) -> tuple[Sequ
     """
     keys = prompt_keys(judgments)
     ranked = _ranked(keys, seed, "halves")
+    if len(ranked) < 2:
+        raise DataError("all rows have the same prompt, and two halves must not share one; more prompts are needed.")
     chosen = {key for _, key in ranked[: len(ranked) // 2]}
     first, second = ([place for place, key in enumerate(keys) if (key in chosen) is side] for side in (True, False))
     return pick(judgments, first), pick(judgments, second)
@@ -120,10 +127,7 @@ def _prompt_keys(rows: Iterable[Judgment]) -> Iterator[str]:
 
 
 def _ranked(groups: Sequence[str], seed: int, purpose: str = "split") -> list[tuple[float, str]]:
-    ranked = sorted((uniform_hash(group, seed, purpose), group) for group in set(groups))
-    if len(ranked) < 2:
-        raise DataError(_NOTHING_TO_SPLIT)
-    return ranked
+    return sorted((uniform_hash(group, seed, purpose), group) for group in set(groups))
 
 
 def _below(rows: Sequence[Judgment], held_out: float, seed: int) -> NDArray[np.bool_]:
@@ -131,7 +135,7 @@ def _below(rows: Sequence[Judgment], held_out: float, seed: int) -> NDArray[np.b
     hashes = np.fromiter((uniform_hash(key, seed, "split") for key in _prompt_keys(rows)), np.float64, len(rows))
     lowest, highest = hashes.min(), hashes.max()
     if lowest == highest:
-        raise DataError(_NOTHING_TO_SPLIT)
+        raise DataError(_ONE_GROUP.format(by="prompt"))
     below: NDArray[np.bool_] = hashes < held_out
     if not below.any():
         return hashes == lowest

@@ -237,6 +237,14 @@ def _pairs_of_list(row: Row) -> list[Pair]:
     ]
 
 
+def _ranks(row: Row, space: LabelSpace) -> list[float] | None:
+    """Places of the scores among those of the row, from 0: their order is all that counts, whatever their size."""
+    if row.scores is None:
+        return None
+    places = {score: float(place) for place, score in enumerate(sorted(set(row.scores)))}
+    return [places[score] for score in row.scores]
+
+
 def _parse_ratings(check: Check, columns: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     if layout is Layout.PAIR:
         places = [(name, columns.get(name)) for name in ("chosen_ratings", "rejected_ratings")]
@@ -261,7 +269,9 @@ def _parse_votes(check: Check, columns: Mapping[str, Any], layout: Layout) -> di
 
 
 def _vote_values(row: Row, space: LabelSpace) -> list[float] | None:
-    return space.by_objective(row, row.objective_votes or {}, 0.0) if space.objectives else None
+    """Nobody's vote needs no objective: data in which all votes on one are 0 does not name it."""
+    given = {name: count for name, count in (row.objective_votes or {}).items() if count}
+    return space.by_objective(row, given, 0.0) if space.objectives else None
 
 
 def _normalized_votes(votes: Tensor, space: LabelSpace) -> Tensor:
@@ -305,7 +315,7 @@ KINDS: dict[str, Kind] = {
         columns=(Column("scores", (Layout.LIST,)),),
         parse=_parse_scores,
         has=lambda row: row.scores is not None,
-        tensors=(LabelTensor("scores", ("completions",), math.nan, lambda row, space: row.scores),),
+        tensors=(LabelTensor("scores", ("completions",), math.nan, _ranks),),
         likelihood=_of_the_equations("ranking"),
         counted="ranked lists",
         title="Log-likelihood of ranked lists",

@@ -157,7 +157,7 @@ def _differences(head: Any, data: FeatureDataset, rows: NDArray[np.int64]) -> Te
     """phi of every completion but the first, minus the first's, (rows, num_completions - 1, width); 0 for padding."""
     parts = []
     for part in np.array_split(rows, math.ceil(len(rows) / 1024)):
-        _, completions = data.table.batch(part)
+        _, completions = data.features(part)
         phi = head.basis(head.completion_norm(completions.to(_device(head)))).cpu()
         exists = data.table.exists(part)[:, 1:].unsqueeze(-1)
         parts.append((phi[:, 1:] - phi[:, :1]) * exists)

@@ -28,6 +28,7 @@ from vrm.labels import labelled_pairs
 from vrm.metrics.intervals import bootstrap_mean
 from vrm.model.heads.base import InputNorm
 from vrm.train.output import NUISANCE
+from vrm.train.passes import finite_features
 from vrm.train.processes import is_main_process
 
 FIT_PAIRS = 10_000
@@ -294,7 +295,7 @@ def _pairs(
     fit_norm: bool = False,
 ) -> _Pairs:
     table = extractor.table(items)
-    _, completions = table.batch(np.arange(len(table)))
+    _, completions = finite_features(table, items, np.arange(len(table)))
     if fit_norm:
         norm.fit(completions[torch.from_numpy(table.completions >= 0)])
     index = [(row, *pair) for row, item in enumerate(items) for pair in labelled_pairs(item.judgment)]

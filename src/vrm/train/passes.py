@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, Sampler
 from vrm.data.collate import TargetEncoder
 from vrm.data.stored.tokens import StoredTokens
 from vrm.data.tokenized import TokenizedJudgment
+from vrm.errors import NumericsError
 from vrm.inference.feature_table import FeatureTable
 from vrm.model.backbones import first_position
 from vrm.model.modeling_vrm import VRMForSequenceClassification
@@ -256,6 +257,27 @@ class TokenizedDataset(Dataset[TokenizedJudgment]):
         return self.items[index]
 
 
+def finite_features(
+    table: FeatureTable, items: Sequence[TokenizedJudgment], rows: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Features (rows, width) and (rows, num_completions, width) of some judgments of a table.
+
+    Raises:
+        NumericsError: naming the first judgment with one that is not finite.
+    """
+    prompts, completions = table.batch(rows)
+    finite = completions.isfinite().all(-1) | ~table.exists(rows)
+    finite = prompts.isfinite().all(-1) & finite.all(-1)
+    if not bool(finite.all()):
+        judgment, kept = items[int(rows[int(finite.int().argmin())])].judgment, table.store.directory
+        damaged = "" if kept is None else f", unless the cache {kept} is damaged: delete it, and run this again"
+        raise NumericsError(
+            f"{judgment.file}:{judgment.line}: features of this row are not finite. The backbone itself gives such "
+            f"numbers, in this precision at least{damaged}"
+        )
+    return prompts, completions
+
+
 class FeatureDataset(Dataset[dict[str, Tensor]]):
     """Cached features and labels; a loader's batch is read in one step, so use `collate_features`.
 
@@ -287,16 +309,20 @@ class FeatureDataset(Dataset[dict[str, Tensor]]):
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         """One batch."""
         rows = np.asarray(indices, dtype=np.int64)
-        prompts, completions = self.table.batch(rows)
+        prompts, completions = self.features(rows)
         return {"prompt_features": prompts, "completion_features": completions, **self.labels(rows)}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return self.__getitems__([index])
 
+    def features(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """`finite_features` of some judgments."""
+        return finite_features(self.table, self.items, rows)
+
     def sample_features(self, limit: int, seed: int) -> tuple[Tensor, Tensor]:
         """A seeded sample of prompt and completion features, each (rows, width), for `InputNorm.fit`."""
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:limit])
-        prompts, completions = self.table.batch(chosen)
+        prompts, completions = self.features(chosen)
         return prompts, completions[self.table.exists(chosen)]
 
 

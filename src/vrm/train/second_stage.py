@@ -224,7 +224,8 @@ def _columns(judged: HeadPass, entries: Sequence[tuple[int, Judgment, int, int, 
         for column in (0, 2, 3)
     )
     counts = [vote_counts(row.judgments or []) for _, row, *_ in entries]
-    margins = torch.tensor([row.margin for _, row, *_ in entries], device=offsets.device)
+    # As in every probability that is reported, no target margin: fitted with one, T would make rewards as large as it.
+    no_margin = torch.zeros(len(entries), device=offsets.device)
     return (
         judged.prompts[place],
         judged.completions[place, first],
@@ -234,7 +235,7 @@ def _columns(judged: HeadPass, entries: Sequence[tuple[int, Judgment, int, int, 
         loc[place, second],
         torch.tensor(counts, device=offsets.device).reshape(-1, 3),
         torch.tensor([entry[4] for entry in entries], device=offsets.device),
-        offset_margin(margins, offsets[place, first], offsets[place, second]),
+        offset_margin(no_margin, offsets[place, first], offsets[place, second]),
     )
 
 

@@ -188,6 +188,8 @@ def test_mapping_renames_columns_and_problems_carry_the_names_of_the_file():
         (pair(preference=True), [("preference", "wrong type")]),
         (pair(margin=math.inf), [("margin", "not finite")]),
         (pair(margin=10**400), [("margin", "not finite")]),
+        (pair(margin=-1e31), [("margin", "out of range")]),
+        (pair(chosen_ratings={"style": 1e200}), [("chosen_ratings.style", "out of range")]),
         (pair(chosen_ratings={"style": math.nan}), [("chosen_ratings.style", "not finite")]),
         (pair(chosen_ratings={"style": False}), [("chosen_ratings.style", "wrong type")]),
         (pair(chosen_ratings=[1]), [("chosen_ratings", "wrong type")]),

@@ -71,7 +71,7 @@ def test_wrong_shares(held_out):
 def test_what_cannot_be_split():
     with pytest.raises(ConfigError, match="'prompt' or 'category'"):
         split_by_prompt(ROWS, by="source")
-    with pytest.raises(DataError, match="nothing can be held out"):
+    with pytest.raises(DataError, match="the same prompt, so no part of them can be held out"):
         split_by_prompt([Judgment("a"), Judgment("A ")], 0.5)
     with pytest.raises(DataError, match=r"f\.jsonl:4: the row has no 'category'"):
         split_by_prompt([Judgment("a", category="x"), Judgment("b", file="f.jsonl", line=4)], 0.5, by="category")

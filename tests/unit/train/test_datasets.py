@@ -7,12 +7,15 @@ from torch.utils.data import DataLoader
 
 from vrm.data.chat import ChatTokenizer
 from vrm.data.collate import target_keys
+from vrm.data.content_keys import KEY_BYTES
 from vrm.data.schema import Judgment
-from vrm.data.tokenized import JudgmentTokenizer
-from vrm.inference.extraction import ExtractionOptions, FeatureExtractor
+from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
+from vrm.errors import NumericsError
+from vrm.inference.extraction import ExtractionOptions, FeatureExtractor, FeatureTable
+from vrm.inference.feature_store import FeatureStore
 from vrm.inference.targets import target_encoder
 from vrm.model import load_model
-from vrm.train.passes import FeatureDataset, JudgmentCollator, TokenizedDataset, collate_features
+from vrm.train.passes import FeatureDataset, JudgmentCollator, TokenizedDataset, collate_features, finite_features
 
 
 @pytest.fixture(scope="module", params=["encoder", "decoder"])
@@ -64,3 +67,21 @@ def test_a_sample_holds_prompts_and_existing_completions_alone(both):
     assert few.shape == (4, 32)
     assert torch.equal(few, features.sample_features(4, 1)[0])
     assert not np.array_equal(few.numpy(), features.sample_features(4, 2)[0].numpy())
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_features_that_are_not_finite_name_their_row_and_their_cache(number, tmp_path):
+    store = FeatureStore(2, tmp_path, {"backbone": "one"})
+    store.add(
+        [b"0" * KEY_BYTES, b"1" * KEY_BYTES, b"2" * KEY_BYTES], np.array([[1, 1], [2, 2], [number, 0]], np.float32)
+    )
+    table = FeatureTable(store, np.array([0, 1]), np.array([[0, -1], [1, 2]]))
+    items = [
+        TokenizedJudgment([1], [[2], [3]], Judgment("p", ["a", "b"], file="pairs.jsonl", line=line)) for line in (1, 2)
+    ]
+    assert finite_features(table, items, np.array([0]))[0].tolist() == [[1, 1]], (
+        "padding reads a row that is not its own"
+    )
+    with pytest.raises(NumericsError, match=r"pairs.jsonl:2: features .* delete it") as stop:
+        finite_features(table, items, np.array([0, 1]))
+    assert str(store.directory) in str(stop.value)

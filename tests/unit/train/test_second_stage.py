@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -159,6 +160,16 @@ def test_on_one_judgment_a_pair_no_variance_is_tried_and_nothing_but_a_scale_can
     assert explanation.identifiability.statements[-1] == NO_INTERVALS
     assert explanation.pairs[0].uncertainty is None
     assert explanation.total_concentration is None
+
+
+def test_target_margins_of_held_out_rows_change_no_temperature(make_config, run_data, rows):
+    """They are in units of reward: a fit to them would make rewards as large as they are."""
+    held_out = rows(12, seed=1)
+    stages = [
+        run_training(make_config(STAGED), data=run_data(rows(24), eval_rows), overwrite=True).summary.second_stage
+        for eval_rows in (held_out, [replace(row, margin=1e6) for row in held_out])
+    ]
+    assert stages[0] == stages[1]
 
 
 def test_ranked_lists_count_as_their_pairs(make_config, run_data, rows):
