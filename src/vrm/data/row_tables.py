@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vrm.data.schema import Judgment
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 Change = Callable[[Judgment], Judgment]
 
-Places: TypeAlias = Sequence[int] | NDArray[np.int64]
+Places: TypeAlias = "Sequence[int] | NDArray[np.int64]"
 
 
 class RowTable(Sequence[Judgment]):

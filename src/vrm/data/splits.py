@@ -8,14 +8,16 @@ import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from vrm.data.columns import suggestion
 from vrm.data.row_tables import RowTable, joined, pick
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _ONE_GROUP = (
     "all rows have the same {by}, so no part of them can be held out; add rows of another {by}. A training run needs "
@@ -69,6 +71,8 @@ def split_by_prompt(
         ConfigError: `held_out` or `by` is not allowed.
         DataError: there are not two groups to split, or `by="category"` and a row has no category.
     """
+    import numpy as np
+
     rows = judgments if isinstance(judgments, RowTable) else list(judgments)
     chosen = held_out_rows(rows, held_out, seed, by)
     return pick(rows, np.flatnonzero(~chosen)), pick(rows, np.flatnonzero(chosen))
@@ -78,6 +82,8 @@ def held_out_rows(
     rows: Sequence[Judgment], held_out: float = 0.1, seed: int = 0, by: str = "prompt"
 ) -> NDArray[np.bool_]:
     """(rows,) whether each row is held out; see `split_by_prompt`."""
+    import numpy as np
+
     if isinstance(held_out, bool) or not 0.0 <= held_out < 1.0:
         raise ConfigError(f"held_out is {held_out!r}; it must be in [0, 1), e.g. 0.1 for a tenth of the prompts.")
     if by not in ("prompt", "category"):
@@ -132,6 +138,8 @@ def _ranked(groups: Sequence[str], seed: int, purpose: str = "split") -> list[tu
 
 def _below(rows: Sequence[Judgment], held_out: float, seed: int) -> NDArray[np.bool_]:
     """Rows of prompts with hashes below; of numbers alone, since the keys of millions of rows take gigabytes."""
+    import numpy as np
+
     hashes = np.fromiter((uniform_hash(key, seed, "split") for key in _prompt_keys(rows)), np.float64, len(rows))
     lowest, highest = hashes.min(), hashes.max()
     if lowest == highest:
@@ -199,6 +207,8 @@ def mix(
     Raises:
         ConfigError: a weight is not allowed, or is for a source that does not exist.
     """
+    import numpy as np
+
     for name, weight in (weights or {}).items():
         check_weight(weight, name)
         if name not in judgments_by_source:
@@ -214,6 +224,8 @@ def mix(
 
 def _thinned(rows: Sequence[Judgment], share: float, seed: int) -> NDArray[np.int64]:
     """Places of the rows of a share of the prompts."""
+    import numpy as np
+
     if share == 0.0:
         return np.empty(0, dtype=np.int64)
     keys = prompt_keys(rows)
