@@ -277,8 +277,7 @@ def serve() -> Callable[..., Any]:
 
     from vrm.inference.engine import RewardEngine
     from vrm.inference.extraction import ExtractionOptions
-    from vrm.serve.app import create_app
-    from vrm.serve.run import listen, url_of
+    from vrm.serve.run import listen, url_of, uvicorn_config
     from vrm.serve.service import Service
     from vrm.serve.settings import ServeSettings
 
@@ -291,7 +290,7 @@ def serve() -> Callable[..., Any]:
         engine.raters = raters or engine.raters
         service = Service(engine, ServeSettings(name="tiny", **settings))
         bound = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(create_app(service, explored), log_config=None, access_log=False))
+        server = uvicorn.Server(uvicorn_config(service, explored))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         running = RunningServer(url_of(bound), service, server, thread)

@@ -27,6 +27,7 @@ PAGES.remove(ROOT / "docs" / "reference.md")  # lists everything, from docstring
 
 TRAINER = "transformers.Trainer calls what its subclasses and callbacks override"
 EQUATION = "an equation of the method, against which tests check what is computed in another way"
+CONNECTION = "asyncio and uvicorn's parser of HTTP call what a protocol has"
 CALLED_FROM_OUTSIDE = {
     "vrm.cli.main.LazyGroup.format_help": "click lists commands with it",
     "vrm.cli.main.LazyGroup.list_commands": "click lists commands with it",
@@ -41,6 +42,14 @@ CALLED_FROM_OUTSIDE = {
     "vrm.model.modeling_vrm.VRMForSequenceClassification.initialize_weights": "transformers fills weights with it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
     "vrm.serve.bodies.JsonRoute.get_route_handler": "FastAPI asks a route for it",
+    "vrm.serve.connections.GuardedProtocol.connection_lost": CONNECTION,
+    "vrm.serve.connections.GuardedProtocol.connection_made": CONNECTION,
+    "vrm.serve.connections.GuardedProtocol.data_received": CONNECTION,
+    "vrm.serve.connections.GuardedProtocol.on_body": CONNECTION,
+    "vrm.serve.connections.GuardedProtocol.on_header": CONNECTION,
+    "vrm.serve.connections.GuardedProtocol.on_headers_complete": CONNECTION,
+    "vrm.serve.connections.GuardedProtocol.on_message_begin": CONNECTION,
+    "vrm.serve.connections.GuardedProtocol.on_url": CONNECTION,
     "vrm.serve.on_ray.Replica.check_health": "Ray Serve asks every replica for it",
     "vrm.train.callbacks.HistoryWriter.on_evaluate": TRAINER,
     "vrm.train.callbacks.ProgressBar.on_evaluate": TRAINER,

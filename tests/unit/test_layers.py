@@ -49,7 +49,7 @@ LAZY = {
     "trl": set(),
     "fastapi": {"serve"},
     "starlette": {"serve"},
-    "uvicorn": set(),
+    "uvicorn": {"serve"},
     "prometheus_client": {"serve"},
     "httpx2": {"client"},
     "ray": set(),

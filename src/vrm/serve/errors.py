@@ -23,6 +23,7 @@ _SHOWN_CHARACTERS = 60
 STATUS = {
     "invalid_request": 422,
     "body_too_large": 413,
+    "body_too_slow": 408,
     "unauthorized": 401,
     "unknown_host": 400,
     "queue_full": 429,
@@ -63,6 +64,8 @@ def error_response(error: RequestError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if error.kind == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 408:
+        headers["Connection"] = "close"
     if error.status == 415:
         headers["Accept-Encoding"] = "identity"
     return plain_error(error.status, error.kind, str(error), error.param, headers)

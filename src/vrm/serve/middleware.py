@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
@@ -9,8 +10,6 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
-
-from fastapi import HTTPException
 
 from vrm.serve.errors import RequestError, error_response, plain_error
 from vrm.serve.hosts import is_allowed
@@ -150,7 +149,7 @@ class KnownHosts:
 
 
 class Gate:
-    """Refuses requests without the token, and bodies that are too large, before anything is read."""
+    """Refuses requests without the token, before anything is read, and bodies that are too large or too slow."""
 
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
         self._app, self._settings = app, settings
@@ -172,7 +171,7 @@ class Gate:
         if length.isdigit() and int(length) > self._settings.max_body_bytes:
             await error_response(self._too_large(int(length)))(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        await self._app(scope, self._watched(receive), send)
 
     def _admits(self, authorization: bytes) -> bool:
         if self._token is None:
@@ -184,16 +183,23 @@ class Gate:
         message = f"body: {size:,} bytes; at most {self._settings.max_body_bytes:,} are read"
         return RequestError(message, kind="body_too_large")
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _watched(self, receive: Receive) -> Receive:
         # A body in chunks does not say its length before.
-        size = 0
+        size, is_whole, limit = 0, False, self._settings.request_timeout
+        end = asyncio.get_running_loop().time() + limit
 
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
+        async def watched() -> Message:
+            nonlocal size, is_whole
+            try:
+                # What comes after the body says that the client is gone, and may take its time.
+                async with asyncio.timeout_at(None if is_whole else end):
+                    message = await receive()
+            except TimeoutError:
+                raise RequestError(f"body: it was not whole after {limit:g} s", kind="body_too_slow") from None
             size += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if size > self._settings.max_body_bytes:
-                raise HTTPException(413, str(self._too_large(size)))
+                raise self._too_large(size)
             return message
 
-        return counted
+        return watched

@@ -63,17 +63,8 @@ def serve_forever(
     Returns:
         Whether everything that was accepted has been answered.
     """
-    import uvicorn
-
     log_to_stderr(log_level)
-    config = uvicorn.Config(
-        create_app(service, explored),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(service.settings.request_timeout) + GRACE,
-    )
-    server = _server(config, when_ready)
+    server = _server(uvicorn_config(service, explored), when_ready)
     # uvicorn raises the signal that stopped it once more, for the process's own handler; an ordered end is no failure.
     earlier = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -82,6 +73,22 @@ def serve_forever(
         for number, handler in earlier.items():
             signal.signal(number, handler)
     return not server.force_exit
+
+
+def uvicorn_config(service: Service, explored: Explored | None = None) -> Any:
+    """How uvicorn runs the application; arguments as of `serve_forever`."""
+    import uvicorn
+
+    from vrm.serve.connections import GuardedProtocol
+
+    return uvicorn.Config(
+        create_app(service, explored),
+        http=GuardedProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(service.settings.request_timeout) + GRACE,
+    )
 
 
 def _server(config: Any, when_ready: Callable[[], object] | None) -> Any:

@@ -17,8 +17,9 @@ from vrm.wire.schema import Amount, Beta, ErrorResponse
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}
     for status, description in {
-        400: "The body is no JSON, no UTF-8, or holds half of a surrogate pair.",
+        400: "The body is no JSON, no UTF-8, or holds half of a surrogate pair; or Host has a foreign name.",
         401: "The token is missing or wrong.",
+        408: "The body was not whole within the server's limit of time.",
         413: "The body is too large.",
         415: "The body is compressed, or declared to be in another encoding than UTF-8.",
         422: "A field is wrong: the message names it, its value and what is allowed.",
