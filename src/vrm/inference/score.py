@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import islice
 from typing import Any, TypeAlias
 
 from vrm.choices import OnBadRows
@@ -72,12 +71,17 @@ class ScoreOptions(RewardChoice):
 
 @dataclass(frozen=True, slots=True)
 class ScoringRow:
-    """An input row: its number, its columns as read, and the judgment they hold or why they hold none."""
+    """An input row: its number, its columns as read, and the judgment they hold or why they hold none.
+
+    One that is `written` stands in the output already. It is computed for the sake of the rows beside it, which would
+    else be rounded otherwise, and not given again.
+    """
 
     line: int
     columns: Mapping[str, Any]
     judgment: Judgment | None = None
     error: InvalidRowError | None = None
+    written: bool = False
 
     def is_pair(self, mapping: Mapping[str, str] | None) -> bool:
         """Whether it is a pair of the preference schema, whose first completion is the chosen one."""
@@ -179,7 +183,10 @@ class Scorer:
             InvalidRowError, OverlongError: at a bad row where the options say so, after the rows before it.
             NumericsError: if a reward is not finite.
         """
-        for prepared, stop in ahead(self._prepare(window) for window in windows_of(rows, window_texts)):
+        return self._scored(windows_of(rows, window_texts))
+
+    def _scored(self, windows: Iterable[Sequence[ScoringRow]]) -> Iterator[list[dict[str, Any]]]:
+        for prepared, stop in ahead(map(self._prepare, windows)):
             if prepared:
                 yield self._score(prepared)
             if stop is not None:
@@ -199,7 +206,7 @@ class Scorer:
             DataError: the source does not exist, or has fewer rows than are to be skipped.
             InvalidRowError, OverlongError, NumericsError: as of `stream`.
         """
-        return self.stream(rows_after(skip, read_scoring_rows(source, counts=recipe)))
+        return self._scored(windows_after(skip, read_scoring_rows(source, counts=recipe)))
 
     def each(self, inputs: Sequence[Input]) -> Iterator[Iterator[list[dict[str, Any]]]]:
         """`windows` of several sources, to be taken one after the other."""
@@ -223,7 +230,7 @@ class Scorer:
             row, tokenized = replace(row, judgment=None, error=tokenized), None
         if row.judgment is None:
             assert row.error is not None
-            if self.options.on_bad_rows == OnBadRows.ERROR:
+            if self.options.on_bad_rows == OnBadRows.ERROR and not row.written:
                 raise row.error
             return _Prepared(row, message=str(row.error))
         if tokenized is None:
@@ -235,7 +242,8 @@ class Scorer:
     def _score(self, prepared: Sequence[_Prepared]) -> list[dict[str, Any]]:
         tokenized = [item.tokenized for item in prepared if item.tokenized is not None]
         rewards = self.view(self.engine.judge_tokenized(tokenized)).rows() if tokenized else iter(())
-        return [self._output(item, next(rewards) if item.tokenized is not None else None) for item in prepared]
+        pairs = [(item, next(rewards) if item.tokenized is not None else None) for item in prepared]
+        return [self._output(*pair) for pair in pairs if not pair[0].row.written]
 
     def _output(self, item: _Prepared, rewards: RowRewards | None) -> dict[str, Any]:
         columns = item.row.columns
@@ -256,13 +264,25 @@ class Scorer:
         return output
 
 
-def rows_after(skip: int, rows: Iterable[ScoringRow]) -> Iterator[ScoringRow]:
-    """The rows after the first ones, which an output holds already; DataError if there are not so many."""
-    iterator = iter(rows)
-    skipped = sum(1 for _ in islice(iterator, skip))
-    if skipped < skip:
-        raise DataError(f"the output holds {skip} rows, the input only {skipped}: it is another input")
-    yield from iterator
+def windows_after(skip: int, rows: Iterable[ScoringRow]) -> Iterator[list[ScoringRow]]:
+    """Windows of rows, as of `windows_of`, without those that an output holds already.
+
+    Where it ends within a window, that window comes whole, its first rows marked as written.
+
+    Args:
+        skip: rows that the output holds.
+        rows: all of the input.
+
+    Raises:
+        DataError: there are not so many.
+    """
+    left = skip
+    for window in windows_of(rows):
+        if left < len(window):
+            yield [*(replace(row, written=True) for row in window[:left]), *window[left:]]
+        left = max(left - len(window), 0)
+    if left:
+        raise DataError(f"the output holds {skip} rows, the input only {skip - left}: it is another input")
 
 
 def windows_of(rows: Iterable[ScoringRow], max_texts: int = WINDOW_TEXTS) -> Iterator[list[ScoringRow]]:

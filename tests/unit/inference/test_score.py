@@ -278,6 +278,20 @@ def test_rows_from_standard_input_do_not_continue_a_file(tmp_path):
         ScoreFile(tmp_path / "out.jsonl", settings)
 
 
+@pytest.mark.parametrize("skip", [0, 3, 511, 512, 600, 699, 700])
+def test_a_continued_output_has_the_digits_of_an_undisturbed_one(engine, tmp_path, skip):
+    """Rows beside each other are read in one pass, whose size shows in the last digits."""
+    lines = [json.dumps({"prompt": "city plan", "completion": "good " * (1 + n % 23)}) for n in range(700)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    source = Source(tmp_path / "in.jsonl")
+    whole = list(chain.from_iterable(Scorer(engine).windows(source)))
+    scorer = Scorer(engine)
+    assert list(chain.from_iterable(scorer.windows(source, skip))) == whole[skip:]
+    assert scorer.counts.rows == 700 - skip
+    with pytest.raises(DataError, match="the output holds 701 rows, the input only 700"):
+        list(Scorer(engine).windows(source, 701))
+
+
 def test_an_output_is_looked_at_when_nobody_else_writes_it(tmp_path, monkeypatch):
     """The other run ends, under other settings, between the look at the output and the first row."""
     acquire = FileLock.acquire

@@ -21,8 +21,7 @@ from vrm.inference.score import (
     Scorer,
     ScoringRow,
     read_scoring_rows,
-    rows_after,
-    windows_of,
+    windows_after,
 )
 from vrm.integrations.ray.workers import WorkerSettings
 
@@ -88,7 +87,7 @@ def read_windows(_: Batch, inputs: Sequence[Input], keep: Sequence[str] = ()) ->
     for source, skip in inputs:
         recipe = RecipeCounts()
         try:
-            for rows in windows_of(rows_after(skip, read_scoring_rows(source, counts=recipe))):
+            for rows in windows_after(skip, read_scoring_rows(source, counts=recipe)):
                 yield batch_of([Window(number, [_slim(row, keep) for row in rows], deepcopy(recipe))])
                 number += 1
         except VrmError as problem:
@@ -103,7 +102,7 @@ def _slim(row: ScoringRow, keep: Sequence[str]) -> ScoringRow:
     if tuple(keep) == (ALL_COLUMNS,):
         return row
     columns = {name: row.columns[name] for name in ("id", *keep) if name in row.columns}
-    return ScoringRow(row.line, columns, row.judgment, row.error)
+    return replace(row, columns=columns)
 
 
 class ScoreWindows:
