@@ -16,7 +16,9 @@ from uuid import uuid4
 
 from vrm.errors import ConfigError, OutputError
 
-_PREFIX = ".vrm-"
+UNFINISHED = ".vrm-"
+"""How names begin of what is written until it is whole."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITTEN = (*_FULL, errno.EFBIG, errno.EROFS, errno.EIO)
 _NEARLY_NOTHING = 1 << 20
@@ -64,7 +66,7 @@ def _reason(error: Exception, place: Path) -> str | None:
 
 
 def _hidden(name: object) -> bool:
-    return f"{os.sep}{_PREFIX}" in str(name)
+    return f"{os.sep}{UNFINISHED}" in str(name)
 
 
 def _words(number: int) -> str:
@@ -220,7 +222,7 @@ def remove_unfinished(folder: Path) -> None:
 
     Nobody else may be writing there: the caller holds a lock.
     """
-    for path in folder.glob(f"{_PREFIX}{'[0-9a-f]' * 32}"):
+    for path in folder.glob(f"{UNFINISHED}{'[0-9a-f]' * 32}"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -229,7 +231,7 @@ def remove_unfinished(folder: Path) -> None:
 
 def new_file_name(target: Path) -> Path:
     """Where a file is written until it is whole and takes its place: beside it, under a hidden name."""
-    return target.parent / f"{_PREFIX}{uuid4().hex}"
+    return target.parent / f"{UNFINISHED}{uuid4().hex}"
 
 
 def follow_umask(*files: Path) -> None:

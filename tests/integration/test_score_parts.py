@@ -112,6 +112,16 @@ def test_an_interrupted_run_goes_on_with_the_next_part(tiny_model_dir, source, t
     assert not list(output.rglob(".vrm-*"))
 
 
+def test_a_run_that_was_killed_before_its_notes_is_begun_anew(tiny_model_dir, source, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    for name in (f".vrm-{'1' * 32}", f"{PROGRESS}.lock"):
+        (output / name).touch()
+    assert run("score", tiny_model_dir, source, "-o", f"{output}/", "--on-bad-rows", "skip") == 0
+    assert len(parts(output)) == 3
+    assert not list(output.rglob(".vrm-*"))
+
+
 def test_parts_of_lines_are_continued_within_a_part(tiny_model_dir, tmp_path, monkeypatch, capsys):
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from vrm.data.load import Source
 from vrm.data.readers import data_files
 from vrm.errors import DataError
-from vrm.files import new_file_name, remove_unfinished, write_text, writing
+from vrm.files import UNFINISHED, new_file_name, remove_unfinished, write_text, writing
 from vrm.inference.score import Input, ScoreOptions
 from vrm.inference.score_output import ScoreFile, ScoreSink, check_continuable, write_scores
 
@@ -57,11 +57,12 @@ class ScoredParts:
             raise
 
     def _begin(self, overwrite: bool) -> None:
-        if (self.output / PROGRESS).exists():
-            for folder in {self.output, *(target.parent for target in self.parts.values())}:
-                remove_unfinished(folder)
-        if not overwrite and any(entry for entry in self.output.iterdir() if entry.name != f"{PROGRESS}.lock"):
+        # Names of this package are its lock, its notes, and what a run has left that was killed before its notes.
+        there = any(not entry.name.startswith(UNFINISHED) for entry in self.output.iterdir())
+        if not overwrite and (there or (self.output / PROGRESS).exists()):
             check_continuable(self.output, self.output / PROGRESS, self.settings)
+        for folder in {self.output, *(target.parent for target in self.parts.values())}:
+            remove_unfinished(folder)
         text = json.dumps({"settings": self.settings}, indent=1, sort_keys=True) + "\n"
         if overwrite:
             # Parts of other settings must not be taken for some of these.

@@ -54,8 +54,8 @@ def make_table(
 def _whole(folder: Path, listed: Path) -> list[str] | None:
     """The files of a table that are listed there, if they are what was written; None if one is not.
 
-    Reading them for that takes 0.3 s a GB, where they are in memory; the source itself, whose hash names the folder,
-    takes longer. Lists of older versions have no checksums.
+    Reading them for that takes 0.1 s of the processor a GB; the source itself, whose hash names the folder, takes
+    longer. Lists of older versions have no checksums.
     """
     try:
         found = json.loads(listed.read_text(encoding="utf-8"))
