@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vrm.errors import CannotFollowError, CheckpointError, ConfigError, VrmError, in_one_line
+from vrm.seals import is_intact
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 MODEL_TYPE = "vrm"
@@ -22,6 +23,9 @@ _SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _OTHER_WEIGHTS = ("*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.ckpt", "*.pt", "*.pth")
 TOKENIZER, STATE = "tokenizer_config.json", "trainer_state.json"
 _TEMPLATES = ("chat_template.jinja", "additional_chat_templates", "chat_template.json", "tekken.json")
+_READ = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".safetensors", ".bin"}
+"""Endings of files that loaders read; pipes and devices would keep them waiting."""
+
 _LONGEST_POINTER = 1024
 _HEADER_LENGTH = 8
 
@@ -47,13 +51,17 @@ def check_model_directory(path: str) -> None:
     directory = _directory(path, "a reward model")
     if directory is not None:
         _check_no_checkpoint(directory)
-    if directory is None or (directory / ADAPTER).is_file():
-        check_weights(path)
-        return
-    kind = read_json(directory / CONFIG).get("model_type")
-    if kind != MODEL_TYPE:
-        raise CheckpointError(f"{directory / CONFIG} has model_type {kind!r}, expected {MODEL_TYPE!r}: not a VRM")
+    if directory is not None and not (directory / ADAPTER).is_file():
+        kind = read_json(directory / CONFIG).get("model_type")
+        if kind != MODEL_TYPE:
+            raise CheckpointError(f"{directory / CONFIG} has model_type {kind!r}, expected {MODEL_TYPE!r}: not a VRM")
     check_weights(path)
+    for file in weight_files(Path(path)):
+        if file.suffix != ".safetensors":
+            raise CheckpointError(
+                f"{file} holds pickled weights, which are not loaded, as they may run code: save the model anew as "
+                "safetensors"
+            )
 
 
 def check_backbone_directory(path: str) -> None:
@@ -85,6 +93,10 @@ def _directory(path: str, what: str) -> Path | None:
             raise CheckpointError(f"{path}: no such directory")
         _check_cached(path)
         return None
+    for file in sorted(place.iterdir()):
+        if file.suffix in _READ and not file.is_file() and not (file.is_dir() and not file.is_symlink()):
+            leads = f"a link to {file.readlink()}, which is no file" if file.is_symlink() else "no file"
+            raise CheckpointError(f"{file} is {leads}")
     if not (place / CONFIG).is_file() and not (place / ADAPTER).is_file():
         if (place / CONFIG).exists():
             raise CheckpointError(f"{place / CONFIG} is no file")
@@ -224,6 +236,8 @@ def weight_files(directory: Path) -> list[Path]:
         if index.is_file():
             names = sorted({str(name) for name in dict(read_json(index).get("weight_map") or {}).values()})
             for name in names:
+                if Path(name).name != name or Path(name).suffix != file.suffix:
+                    raise CheckpointError(f"{index} lists {name}, which is no {file.suffix} file in this directory")
                 if not (directory / name).exists():
                     raise CheckpointError(f"{directory / name} is missing; {index} lists it among {len(names)} files")
             return [directory / name for name in names]
@@ -267,6 +281,19 @@ def _weights_problem(file: Path) -> str | None:
     return f"is cut short: it has {size:,} of {expected:,} bytes" if size < expected else None
 
 
+def check_seals(path: Any) -> None:
+    """Raise CheckpointError for weights in a directory whose bits are not those that were written (`vrm.seals`)."""
+    directory = Path(str(path))
+    if not directory.is_dir():
+        return
+    for file in weight_files(directory):
+        if file.suffix == ".safetensors" and _weights_problem(file) is None and not is_intact(file):
+            raise CheckpointError(
+                f"{file} is damaged: by the checksum in its header, its weights are not those that it was written "
+                "with; fetch it again"
+            )
+
+
 @contextmanager
 def loading(path: str) -> Iterator[None]:
     """Turn whatever a loader inside raises into one line that names the file at fault, where one can be found.
@@ -291,7 +318,7 @@ def _why(directory: Path, error: Exception) -> str:
             problem = _file_problem(file) if file.is_file() else None
             if problem is not None:
                 return problem
-        problem = _architecture_problem(directory / CONFIG)
+        problem = _own_code_problem(directory, str(error)) or _architecture_problem(directory / CONFIG)
         if problem is None and "tokenizer" in str(error) and not any(map(any, map(directory.glob, _VOCABULARIES))):
             problem = f"{directory} holds no vocabulary of a tokenizer (tokenizer.json, vocab.txt, tokenizer.model ...)"
         if problem is not None:
@@ -301,6 +328,18 @@ def _why(directory: Path, error: Exception) -> str:
 
 
 _VOCABULARIES = ("tokenizer.json", "vocab*", "merges.txt", "*.model", "*.tiktoken", "tekken.json")
+
+
+def _own_code_problem(directory: Path, message: str) -> str | None:
+    """Which file asks for code of the directory's own, where that is what a loader would not go on without."""
+    if "trust_remote_code" not in message:
+        return None
+    asking = [
+        name
+        for name in (CONFIG, TOKENIZER)
+        if (directory / name).is_file() and "auto_map" in read_json(directory / name)
+    ]
+    return f"{' and '.join(str(directory / name) for name in asking)}: its own code (auto_map) is not run"
 
 
 def _architecture_problem(config: Path) -> str | None:
@@ -322,7 +361,7 @@ def _architecture_problem(config: Path) -> str | None:
 
 def _file_problem(file: Path) -> str | None:
     """What is wrong with a file that a loader reads: the tokenizer's, the configuration's, a template."""
-    if file.suffix not in {".json", ".jinja", ".txt", ".model", ".tiktoken"}:
+    if file.suffix not in _READ - {".safetensors", ".bin"}:
         return None
     kind = kind_of(file)
     if "pointer" in kind or "HTML" in kind:

@@ -112,25 +112,59 @@ class RowCheck:
             self.note(field, "lengths differ", reason)
         return [(f"{field}[{index}]", entry) for index, entry in enumerate(value)]
 
+    def name(self, field: str, value: object) -> str | None:
+        """A name (annotator, source, category); whole numbers are taken as names."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str):
+            self.wrong_type(field, value, "a text")
+            return None
+        return value if self.encodable(field, value) else None
+
+    def encodable(self, field: str, value: str) -> bool:
+        """Whether a text is one; a JSON escape can name half of a surrogate pair, which no tokenizer or file takes."""
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = f"character {error.start} is {value[error.start]!r}, half of a surrogate pair"
+            self.note(field, INVALID_UNICODE, f"{half}; repair the text's encoding.")
+            return False
+        return True
+
+    def json_value(self, field: str, value: object) -> bool:
+        """Whether a value is as JSON has it, with all that it holds; columnar files have dates, bytes and NaN too."""
+        if value is None or isinstance(value, bool | int):
+            return True
+        if isinstance(value, str):
+            return self.encodable(field, value)
+        if isinstance(value, float):
+            return self.number(field, value) is not None
+        if isinstance(value, Mapping):
+            checked = [self._key(field, key) and self.json_value(f"{field}.{key}", value[key]) for key in value]
+            return all(checked)
+        if isinstance(value, list | tuple):
+            checked = [self.json_value(f"{field}[{index}]", entry) for index, entry in enumerate(value)]
+            return all(checked)
+        self.wrong_type(field, value, "what JSON has (text, number, true, false, null, list, object)")
+        return False
+
+    def _key(self, field: str, key: object) -> bool:
+        if isinstance(key, str):
+            return self.encodable(field, key)
+        self.wrong_type(field, key, "a text as the name of an entry")
+        return False
+
     def _is_objective(self, field: str, name: object) -> bool:
         if not isinstance(name, str) or not name.strip():
             self.note(field, "unknown objective", f"{name!r} is no name of an objective; a text is needed.")
+            return False
+        if not self.encodable(field, name):
             return False
         if self.objectives is None or name in self.objectives:
             return True
         reason = f"'{name}' is not an objective of this run.{suggestion(name, self.objectives)} "
         self.note(f"{field}.{name}", "unknown objective", reason + f"Allowed: {', '.join(self.objectives)}.")
         return False
-
-
-def label(check: RowCheck, field: str, value: object) -> str | None:
-    """A name (annotator, source, category); whole numbers are taken as names."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        check.wrong_type(field, value, "a text")
-        return None
-    return value if _encodable(check, field, value) else None
 
 
 def tools(check: RowCheck, field: str, value: object) -> list[Any] | None:
@@ -140,10 +174,18 @@ def tools(check: RowCheck, field: str, value: object) -> list[Any] | None:
     except DataError as error:
         check.note(field, "invalid JSON", f"{show(value)} is {error}.")
         return None
-    if isinstance(value, list) and all(isinstance(entry, Mapping) for entry in value):
-        return value
-    check.note(field, "wrong type", f"{show(value)} is not a list of tool definitions (objects).")
-    return None
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        check.note(field, "wrong type", f"{show(value)} is not a list of tool definitions (objects).")
+        return None
+    return value if check.json_value(field, value) else None
+
+
+def template_arguments(check: RowCheck, field: str, value: object) -> dict[str, Any] | None:
+    """Further arguments of the chat template."""
+    if not isinstance(value, Mapping):
+        check.wrong_type(field, value, "an object {argument: value}")
+        return None
+    return dict(value) if check.json_value(field, value) else None
 
 
 def read_tools(value: Any) -> Any:
@@ -162,7 +204,7 @@ def read_tools(value: Any) -> Any:
 def text(check: RowCheck, field: str, value: object) -> Text | None:
     """A text, or a list of messages in the form that chat templates read (nulls removed, text parts joined)."""
     if isinstance(value, str):
-        return value if _encodable(check, field, value) else None
+        return value if check.encodable(field, value) else None
     if isinstance(value, Mapping) and is_sharegpt(value):
         check.note(field, "wrong type", f"{show(value)} is a turn of 'from' and 'value'. {SHAREGPT}")
         return None
@@ -188,6 +230,7 @@ def message(check: RowCheck, field: str, value: object) -> Message | None:
     before = len(check.problems)
     _check_role(check, field, given.get("role"))
     content = _content(check, f"{field}.content", given)
+    check.json_value(field, {key: entry for key, entry in given.items() if key not in ("role", "content")})
     if len(check.problems) > before:
         return None
     return {**given, "content": content}
@@ -214,7 +257,7 @@ def _content(check: RowCheck, field: str, message: Message) -> str:
         reason = "the message has no content" if content is None else f"{show(content)} is no text"
         check.note(field, "bad message", f"{reason}; a text or a list of text parts is needed.")
         return ""
-    _encodable(check, field, content)
+    check.encodable(field, content)
     return content
 
 
@@ -223,19 +266,6 @@ def _joined_parts(parts: Sequence[Any]) -> str | Sequence[Any]:
     texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None for part in parts]
     known = [entry for entry in texts if isinstance(entry, str)]
     return "".join(known) if len(known) == len(texts) else parts
-
-
-def _encodable(check: RowCheck, field: str, value: str) -> bool:
-    # A JSON escape can name half of a surrogate pair, which no tokenizer and no file takes.
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        reason = (
-            f"character {error.start} is {value[error.start]!r}, half of a surrogate pair; repair the text's encoding."
-        )
-        check.note(field, INVALID_UNICODE, reason)
-        return False
-    return True
 
 
 def is_blank(value: Text) -> bool:

@@ -6,12 +6,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from vrm.data.problems import InvalidRowError, Problem, one_problem, show
 from vrm.user_files import times
 
-DUPLICATE_KEY = "duplicate key"
+DUPLICATE_KEY, TOO_DEEP = "duplicate key", "nested too deep"
+MAX_DEPTH = 100
+"""Lists and objects inside each other that a row may have; what reads rows goes into each of them."""
+
 _MARK = re.compile(r'"(?:[^"\\]|\\.)*"?|\ufeff', re.DOTALL)
 
 
@@ -25,7 +29,7 @@ class RepeatedKeys(dict[str, Any]):
 
 
 def loads(text: str) -> tuple[Any, bool]:
-    """The JSON value, and whether it may have faults: NaN or Infinity, which are no JSON, or a key twice.
+    """The JSON value, and whether it has faults: NaN or Infinity, which are no JSON, a key twice, too deep a nesting.
 
     Byte order marks outside of strings are skipped.
 
@@ -54,7 +58,17 @@ def loads(text: str) -> tuple[Any, bool]:
             raise
         suspect = False
         value = json.loads(_MARK.sub(_blank_mark, text), parse_constant=constant, object_pairs_hook=pairs)
-    return value, suspect
+    return value, suspect or (text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value))
+
+
+def _is_deep(value: Any) -> bool:
+    inside = [value]
+    for _ in range(MAX_DEPTH + 1):
+        entries = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in inside)
+        inside = [entry for entry in entries if isinstance(entry, dict | list)]
+        if not inside:
+            return False
+    return True
 
 
 def _blank_mark(found: re.Match[str]) -> str:
@@ -82,24 +96,34 @@ def checked_object(value: Any, suspect: bool, file: str, line: int) -> dict[str,
     return value
 
 
-def faults(value: Any, place: str = "") -> Iterator[tuple[str, str, str]]:
-    """Field, kind and reason of all that JSON forbids inside a value, though Python reads it."""
+def faults(value: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, str, str]]:
+    """Field, kind and reason of what JSON forbids inside a value, though Python reads it, and of what is too deep."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         yield place, "not finite", f"{value} is not JSON; use null for a missing value."
+    elif depth > MAX_DEPTH and isinstance(value, dict | list):
+        yield (
+            place.partition("[")[0].partition(".")[0],
+            TOO_DEEP,
+            f"more than {MAX_DEPTH} lists or objects in each other.",
+        )
     elif isinstance(value, dict):
         if isinstance(value, RepeatedKeys):
             for key, count in value.repeated.items():
                 yield _inside(place, key), DUPLICATE_KEY, f"the key '{key}' is given {times(count)}; keep one of them."
         for key, entry in value.items():
-            yield from faults(entry, _inside(place, key))
+            yield from faults(entry, _inside(place, key), depth + 1)
     elif isinstance(value, list):
         for index, entry in enumerate(value):
-            yield from faults(entry, f"{place}[{index}]")
+            yield from faults(entry, f"{place}[{index}]", depth + 1)
 
 
 def repeated_keys(value: Any, suspect: bool) -> list[tuple[str, str]]:
-    """Place and reason of every key that is given more than once; value and `suspect` as `loads` gives them."""
-    return [(place, reason) for place, kind, reason in faults(value) if kind == DUPLICATE_KEY] if suspect else []
+    """Place and reason of every key that is given more than once, and of what is too deep.
+
+    Value and `suspect` are as `loads` gives them.
+    """
+    kinds = (DUPLICATE_KEY, TOO_DEEP)
+    return [(place, reason) for place, kind, reason in faults(value) if kind in kinds] if suspect else []
 
 
 def _inside(place: str, key: str) -> str:

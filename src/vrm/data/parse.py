@@ -204,14 +204,13 @@ def _shared(check: RowCheck, columns: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for name in ("annotator", "source", "category"):
         if name in columns:
-            parts[name] = fields.label(check, name, columns[name])
+            parts[name] = check.name(name, columns[name])
     if "tools" in columns:
         parts["tools"] = fields.tools(check, "tools", columns["tools"])
     if "chat_template_kwargs" in columns:
-        value = columns["chat_template_kwargs"]
-        if not isinstance(value, Mapping):
-            check.wrong_type("chat_template_kwargs", value, "an object {argument: value}")
-        parts["chat_template_kwargs"] = value
+        parts["chat_template_kwargs"] = fields.template_arguments(
+            check, "chat_template_kwargs", columns["chat_template_kwargs"]
+        )
     return parts
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from vrm.data.json_text import DUPLICATE_KEY
 from vrm.data.problems import InvalidRowError, OnError, Problem, one_problem
 from vrm.data.read_text import Rows
 from vrm.data.spans import Span
-from vrm.errors import DataError
+from vrm.errors import DataError, in_one_line
 
 _BATCH_ROWS = 1024
 
@@ -39,31 +40,45 @@ def read_parquet(path: str, on_error: OnError, span: Span | None = None) -> Rows
 
 
 def _batch_rows(batch: Any, offset: int, file: str, on_error: OnError) -> Rows:
+    import pyarrow as pa
+
     try:
         rows: Iterable[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
-    except UnicodeDecodeError:
-        # Arrow does not check that its text is UTF-8; only a row-wise second look tells which row it is.
+    except (pa.ArrowException, ValueError, KeyError, OverflowError):
+        # Arrow checks neither that its text is UTF-8 nor that Python has such a date; a second look tells the row.
         yield from _rows_one_by_one(batch, offset, file, on_error)
         return
     yield from enumerate(rows, start=offset + 1)
 
 
 def _rows_one_by_one(batch: Any, offset: int, file: str, on_error: OnError) -> Rows:
+    import pyarrow as pa
+
     for index in range(batch.num_rows):
         row: dict[str, Any] = {}
         problems = []
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             try:
                 row[name] = column[index].as_py(maps_as_pydicts="strict")
-            except UnicodeDecodeError as error:
-                reason = (
-                    f"byte {error.start + 1} is 0x{error.object[error.start]:02x} ({error.reason}); text must be UTF-8."
-                )
-                problems.append(Problem(file, offset + index + 1, name, "not UTF-8", reason))
+            except (pa.ArrowException, ValueError, KeyError, OverflowError) as error:
+                problems.append(Problem(file, offset + index + 1, name, *_cell_problem(error)))
         if problems:
             on_error(InvalidRowError(problems))
         else:
             yield offset + index + 1, row
+
+
+def _cell_problem(error: Exception) -> tuple[str, str]:
+    """Kind and reason of a value that Arrow has and Python has not."""
+    if isinstance(error, UnicodeDecodeError):
+        byte = f"byte {error.start + 1} is 0x{error.object[error.start]:02x} ({error.reason})"
+        return "not UTF-8", f"{byte}; text must be UTF-8."
+    if isinstance(error, KeyError):
+        return DUPLICATE_KEY, "the map gives a key more than once; keep one of them."
+    return (
+        "no such value",
+        f"the value cannot be read ({in_one_line(error)}); leave the column out, or write it as text.",
+    )
 
 
 def saved_dataset(path: str, split: str | None) -> Any:

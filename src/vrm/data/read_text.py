@@ -43,9 +43,31 @@ def read_jsonl(stream: BinaryIO, file: str, on_error: OnError, before: int = 0) 
         if line.strip():
             rest = chain([(number, line)], lines)
             if line.lstrip().startswith(b"[") and _breaks_off(line):
-                yield from _json_document(b"".join(part for _, part in rest), file, on_error)
+                yield from _list_or_lines(list(rest), file, on_error)
             else:
                 yield from _json_lines(rest, file, on_error)
+
+
+def _list_or_lines(lines: list[tuple[int, bytes]], file: str, on_error: OnError) -> Rows:
+    """A list over several lines, or lines of which the first is the damaged one."""
+    data = b"".join(line for _, line in lines)
+    if _is_json(data) or not _has_row_in_line_2(data):
+        return _json_document(data, file, on_error)
+    return _json_lines(lines, file, on_error)
+
+
+def _has_row_in_line_2(data: bytes) -> bool:
+    """Whether the second line is an object by itself, as it is in JSONL and hardly in a document."""
+    lines = data.split(b"\n", 2)
+    return len(lines) > 1 and lines[1].strip().startswith(b"{") and _is_json(lines[1])
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _json_lines(lines: Iterable[tuple[int, bytes]], file: str, on_error: OnError) -> Rows:
@@ -129,7 +151,8 @@ def _document_rows(text: str, file: str, on_error: OnError) -> Rows:
     try:
         document, suspect = loads(text)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and text.lstrip().startswith("{"):
+        several = getattr(error, "msg", "") == "Extra data" and text.lstrip().startswith("{")
+        if several or _has_row_in_line_2(text.encode()):
             yield from read_jsonl(io.BytesIO(text.encode()), file, on_error)
             return
         raise one_problem(file, getattr(error, "lineno", 0), "", "invalid JSON", json_reason(error)) from None
@@ -172,9 +195,9 @@ def read_csv(
         except StopIteration:
             return
         except csv.Error as error:
-            on_error(
-                one_problem(file, start, "", "invalid CSV", f"{error}; quote cells that hold quotes or line ends.")
-            )
+            several = f" (lines {start} to {reader.line_num} are taken as this one record)"
+            reason = f"{error}; quote cells that hold quotes or line ends{several if reader.line_num > start else ''}."
+            on_error(one_problem(file, start, "", "invalid CSV", reason))
         except InvalidRowError as error:
             on_error(error)
             if header is None:

@@ -115,7 +115,9 @@ class ValidationReport:
             lines.append("Kinds of rows: " + ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common()))
         if self.ignored:
             known = row_columns()
-            named = [f"'{name}' (in {count:,}){suggestion(name, known)}" for name, count in self.ignored.most_common()]
+            most = self.ignored.most_common(max_printed)
+            named = [f"'{name}' (in {count:,}){suggestion(name, known)}" for name, count in most]
+            named += [f"and {len(self.ignored) - len(most):,} more"] if len(most) < len(self.ignored) else []
             lines.append(f"Columns that are not read, and in how many rows: {', '.join(named)}")
             lines += [self.hint] if self.hint else []
         if self.problems:

@@ -189,8 +189,13 @@ def write_scores(
 
 
 def encode_row(row: Mapping[str, Any]) -> str:
-    """A row as a line of JSON."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    """A row as a line of JSON; in ASCII where a copied column holds half of a surrogate pair, which UTF-8 has not."""
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(row, allow_nan=False)
+    return line + "\n"
 
 
 def _complete_lines(file: BinaryIO) -> tuple[int, int]:

@@ -37,6 +37,9 @@ class Check(Protocol):
     def number(self, field: str, value: object) -> float | None:
         """A finite number, or None with a problem noted."""
 
+    def name(self, field: str, value: object) -> str | None:
+        """A name, or None with a problem noted."""
+
     def objective_numbers(self, field: str, value: object) -> dict[str, float] | None:
         """A mapping {known objective: finite number}, or None with a problem noted."""
 

@@ -94,7 +94,7 @@ def _judgment(check: Check, field: str, value: object) -> RaterJudgment | None:
         for name in ("chosen_ratings", "rejected_ratings")
     ]
     votes = objective_votes(check, f"{field}.objective_votes", given["objective_votes"]) if KEYS[4] in given else None
-    annotator = _annotator(check, f"{field}.annotator", given.get("annotator"))
+    annotator = check.name(f"{field}.annotator", given["annotator"]) if "annotator" in given else None
     if preference is None:
         return None
     return RaterJudgment(annotator, preference, ratings if any(ratings) else None, votes)
@@ -123,12 +123,3 @@ def _preference(check: Check, field: str, value: object) -> float | None:
         check.note(field, "out of range", f"{preference} is no vote of one rater; {_ALLOWED}")
         return None
     return preference
-
-
-def _annotator(check: Check, field: str, value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    check.note(field, "wrong type", f"{value!r:.60} is no name; a text is needed.")
-    return None

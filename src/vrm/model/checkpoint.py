@@ -19,7 +19,17 @@ from vrm.model.backbones import embedding_rows
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.embedded import resolve_backbone
 from vrm.model.modeling_vrm import VRMForSequenceClassification
-from vrm.model_files import ADAPTER, CONFIG, TOKENIZER, check_model_directory, check_no_file, loading, read_json
+from vrm.model_files import (
+    ADAPTER,
+    CONFIG,
+    TOKENIZER,
+    check_model_directory,
+    check_no_file,
+    check_seals,
+    loading,
+    read_json,
+)
+from vrm.seals import seal
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, directory: str | Path) -> None:
@@ -34,11 +44,16 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, directory: str | 
         OutputError: if the disk is full, say.
     """
     target = Path(directory)
+    is_adapter = hasattr(model, "peft_config")
+    config = model.get_base_model().config if is_adapter else model.config
+    config.text_digests = text_digests(tokenizer)
     with writing(target):
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
-        if hasattr(model, "peft_config"):
-            model.get_base_model().config.save_pretrained(target)
+        if is_adapter:
+            config.save_pretrained(target)
+        for file in target.glob("*.safetensors"):
+            seal(file)
         follow_umask(*target.glob("*.safetensors"))
 
 
@@ -65,6 +80,7 @@ def load_model(
         else:
             model = VRMForSequenceClassification.from_pretrained(path, dtype=dtype or torch.float32)
     check_vocabulary(tokenizer, embedding_rows(model), path)
+    check_texts(tokenizer, model.config.text_digests, path)
     model = model.to(device).eval()
     with loading(path):
         model.check_rows_apart()
@@ -74,6 +90,7 @@ def load_model(
 def _load_adapter(directory: Path, dtype: torch.dtype | None) -> VRMForSequenceClassification:
     from peft import PeftModel
 
+    check_seals(directory)
     config = VRMConfig.from_pretrained(directory)
     if not config.backbone_name_or_path:
         raise CheckpointError(f"{directory / 'config.json'} does not say which backbone the adapter belongs to")
@@ -104,7 +121,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 def _tokenizer(path: str) -> PreTrainedTokenizerBase:
     check_no_file(path, "a tokenizer")
     with loading(path):
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     with loading(path):
         try:
             _ids_of_texts(tokenizer)
@@ -138,7 +155,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name:
         name: directory or Hub name, for the message.
     """
     vocabulary = tokenizer.get_vocab()
-    special = {key for key, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special = _special_ids(tokenizer)
     ordinary = [key for key in vocabulary.values() if key not in special]
     absent = _absent_files(tokenizer, Path(name))
     hint = f"; {' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there" if absent else ""
@@ -156,12 +173,65 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name:
         raise CheckpointError(f"{name}: the tokenizer has the token {token!r} with id {highest:,}, but {table}")
 
 
+_PROBES = (
+    "The quick brown fox: 3.14, 1,000 and 2026!",
+    "  two  spaces\n\nand\ttabs ",
+    "na\u00efve caf\u00e9, cafe\u0301, STRASSE \u00df \u0130",
+    "\u4f60\u597d\u3002\u041f\u0440\u0438\u0432\u0435\u0442 \u0645\u0631\u062d\u0628\u0627 \U0001f600",
+    "def f(x): return x**2  # https://example.org/a?b=c",
+)
+_PARTS = {
+    "vocabulary": "gives its tokens other ids",
+    "ids": "cuts texts into other tokens",
+    "chat_template": "has another chat template",
+}
+
+
+def text_digests(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """SHA-256 over what a tokenizer does, however its files are written.
+
+    Over the ids of its ordinary tokens, over those of a few texts with the special tokens around them, and over its
+    chat template.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    special = _special_ids(tokenizer)
+    values = {
+        "vocabulary": sorted((token, key) for token, key in tokenizer.get_vocab().items() if key not in special),
+        "ids": [*(list(tokenizer.encode(text)) for text in _PROBES), _ids_of_texts(tokenizer)],
+        "chat_template": template if template is None or isinstance(template, str) else dict(template),
+    }
+    return {
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for name, value in values.items()
+    }
+
+
+def check_texts(tokenizer: PreTrainedTokenizerBase, stated: Mapping[str, str], name: str) -> None:
+    """Raise CheckpointError for another tokenizer or chat template than the model was saved with.
+
+    Args:
+        tokenizer: as it was loaded.
+        stated: `text_digests` of the model's configuration; empty for models that were saved without.
+        name: directory or Hub name, for the message.
+    """
+    digests = text_digests(tokenizer) if stated else {}
+    for part, words in _PARTS.items():
+        if part in stated and stated[part] != digests[part]:
+            raise CheckpointError(
+                f"{name}: the tokenizer {words} than the one that the model was saved with. Restore its files; if the "
+                f"change is meant, take text_digests out of {CONFIG}"
+            )
+
+
 def _absent_files(tokenizer: PreTrainedTokenizerBase, directory: Path) -> list[str]:
     """Files that this kind of tokenizer reads its vocabulary from, where a directory has none of them."""
     if not directory.is_dir():
         return []
     names = sorted({name for name in tokenizer.vocab_files_names.values() if name != TOKENIZER})
     return [] if any((directory / name).exists() for name in names) else names
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    return {key for key, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def _ids_of_texts(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from transformers import (
     CONFIG_MAPPING,
@@ -68,6 +73,7 @@ class VRMConfig(PretrainedConfig):
             tell texts that are unlike them, after (17); 0 keeps nothing.
         familiar_categories: {training category: median distance of its own texts to their centre}, of those whose
             centres the head keeps.
+        text_digests: of the tokenizer and chat template that it was saved with; others are refused. Empty: not known.
         nuisance: offset of (14) that comparisons were trained with, as `vrm.inference.rater` reads it; rewards leave it
             out, rater metrics add it.
 
@@ -118,30 +124,30 @@ class VRMConfig(PretrainedConfig):
         stage_parts: list[str] | None = None,
         familiar_components: int = 0,
         familiar_categories: dict[str, float] | None = None,
+        text_digests: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
+        _check_fields(locals(), kwargs)
         self.backbone_config = _as_config(backbone_config)
         self.backbone_kind = backbone_kind or infer_backbone_kind(self.backbone_config)
         self.backbone_name_or_path, self.head = backbone_name_or_path, head
-        self.objectives = list(objectives or [])
+        self.objectives, self.text_digests = list(objectives or []), dict(text_digests or {})
         self.num_free_objectives, self.num_features = num_free_objectives, num_features
         self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
         self.prior_concentration, self.initial_log_variance = prior_concentration, initial_log_variance
-        self.loss, self.stage_parts = str(loss), [str(part) for part in stage_parts or []]
+        self.loss, self.stage_parts, self.max_input_tokens = str(loss), [*map(str, stage_parts or [])], max_input_tokens
         self.feature_layers, self.poolings = list(feature_layers or [-1]), [str(name) for name in poolings or ["mean"]]
-        self.guarded_template, self.prompt_opening_id = guarded_template, prompt_opening_id
-        self.conversational, self.max_input_tokens = conversational, max_input_tokens
+        self.guarded_template, self.conversational = guarded_template, conversational
+        self.prompt_opening_id, self.prompt_boundary_ids = prompt_opening_id, prompt_boundary_ids
         self.reward_mean, self.reward_std, self.reward_scale = reward_mean, reward_std, str(reward_scale)
         self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
         self.objectives_with_votes = list(objectives_with_votes or [])
         self.objectives_with_ratings = list(objectives_with_ratings or [])
-        self.prompt_boundary_ids, self.nuisance = prompt_boundary_ids, nuisance
-        self.models_ties, self.learned_disagreement = bool(models_ties), bool(learned_disagreement)
+        self.models_ties, self.learned_disagreement, self.nuisance = models_ties, learned_disagreement, nuisance
         self.familiar_components, self.familiar_categories = familiar_components, dict(familiar_categories or {})
         # Transformers 5 has no default pad id and two labels; both would break the generic loaders.
-        kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
-        kwargs.setdefault("num_labels", 1)
-        super().__init__(**kwargs)
+        padding = getattr(self.backbone_config, "pad_token_id", None)
+        super().__init__(**{"pad_token_id": padding, "num_labels": 1, **kwargs})
         self._validate()
 
     def _validate(self) -> None:
@@ -272,6 +278,47 @@ class VRMConfig(PretrainedConfig):
         return output
 
 
+_FIELDS = {
+    name: hint
+    for name, hint in get_type_hints(VRMConfig.__init__).items()
+    if name not in ("backbone_config", "kwargs", "return")
+}
+_LARGEST = 2**16
+_SIZES = ("num_free_objectives", "num_features", "hidden_size_head", "familiar_components")
+
+
+def _check_fields(values: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a field of another type, a size that nobody has, and a name that is nearly a field's."""
+    for name, hint in _FIELDS.items():
+        if not _is_of(values[name], hint):
+            wanted = str(hint).replace("<class '", "").replace("'>", "").replace("typing.", "")
+            raise ConfigError(f"{name} must be {wanted}, finite where it is a number; got {values[name]!r:.60}")
+    for name in _SIZES:
+        if not 0 <= values[name] <= _LARGEST:
+            raise ConfigError(f"{name} must be in [0, {_LARGEST:,}], got {values[name]}")
+    for name in others:
+        close = difflib.get_close_matches(name, _FIELDS, 1, 0.85)
+        if close:
+            raise ConfigError(f"{name!r} is no field of the configuration; did you mean {close[0]!r}?")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether a value of a configuration is of a type; whole numbers are numbers too, and True is none."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is UnionType:
+        return any(_is_of(value, each) for each in inner)
+    if kind is list:
+        return isinstance(value, list | tuple) and all(_is_of(entry, inner[0]) for entry in value)
+    if kind is dict:
+        return isinstance(value, Mapping) and all(
+            isinstance(key, str) and _is_of(entry, inner[1]) for key, entry in value.items()
+        )
+    if hint in (int, float):
+        numbers = Integral if hint is int else Real
+        return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
+    return hint is Any or isinstance(value, hint)
+
+
 def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig | None:
     if not isinstance(value, dict):
         return value
@@ -293,7 +340,7 @@ def read_backbone_config(path: str) -> PretrainedConfig:
     """
     check_backbone_directory(path)
     with loading(path):
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         check_architecture(config)
     return config
 

@@ -34,7 +34,7 @@ from vrm.model.heads.base import JudgmentHead
 from vrm.model.heads.registry import head_class
 from vrm.model.packing import PROMPT, packed_passes, trees_of
 from vrm.model.padding import align_left, checked_start, find_completion_start, shorten_rows
-from vrm.model_files import loading
+from vrm.model_files import check_seals, loading
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,8 @@ class VRMForSequenceClassification(PreTrainedModel):
         if backbone is None:
             # Its configuration remembers the dtype it was saved in; `from_pretrained(dtype=...)` must win.
             loader = backbone_loader(config.backbone_config)
-            backbone = loader.from_config(config.backbone_config, dtype=torch.get_default_dtype())
+            how = {"dtype": torch.get_default_dtype(), "trust_remote_code": False}
+            backbone = loader.from_config(config.backbone_config, **how)
         self.backbone = backbone
         # A BERT pooler is never read; without it every parameter gets a gradient, which DDP wants.
         if getattr(self.backbone, "pooler", None) is not None:
@@ -159,7 +160,9 @@ class VRMForSequenceClassification(PreTrainedModel):
         kind = asked or infer_backbone_kind(backbone_config)
         with loading(path):
             loader = backbone_loader(backbone_config)
-            backbone, info = loader.from_pretrained(path, dtype=dtype or torch.float32, output_loading_info=True)
+            how = {"output_loading_info": True, "trust_remote_code": False}
+            backbone, info = loader.from_pretrained(path, dtype=dtype or torch.float32, **how)
+            check_finite(path, backbone)
             ahead = kind == BackboneKind.DECODER and sees_ahead(backbone)
         _check_backbone(path, backbone, info["missing_keys"])
         if ahead and asked is None:
@@ -178,13 +181,15 @@ class VRMForSequenceClassification(PreTrainedModel):
         """As in `transformers`, but weights that are missing, unexpected or of another shape are an error.
 
         Raises:
-            CheckpointError: naming those weights.
+            CheckpointError: naming those weights, or those that are no numbers; or a file whose bits have changed.
         """
         wants_info = kwargs.pop("output_loading_info", False)
+        check_seals(pretrained_model_name_or_path)
         # Mismatches are reported below with the rest; `transformers` would raise without naming the weights.
-        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "use_safetensors": True}
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         _check_loaded(str(pretrained_model_name_or_path), info)
+        check_finite(str(pretrained_model_name_or_path), model)
         return (model, info) if wants_info else model
 
     def get_input_embeddings(self) -> nn.Module:
@@ -332,6 +337,21 @@ def _check_backbone(name: str, backbone: nn.Module, missing: Iterable[str]) -> N
     if sum(sizes.get(key, 0) for key in absent) > 0.5 * sum(sizes.values()):
         raise CheckpointError(f"{name} does not hold the weights its configuration promises (missing keys: {named})")
     logger.warning("%s: weights that its files do not hold start at random: %s", name, named)
+
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def check_finite(name: str, model: nn.Module) -> None:
+    """Raise CheckpointError for a model with weights that are no numbers; names a tensor and how many there are."""
+    tensors = dict(model.named_parameters())
+    tensors |= {key: value for key, value in model.state_dict().items() if key.startswith("score.")}
+    for key, tensor in tensors.items():
+        if tensor.dtype not in _FLOATS or tensor.is_meta or not tensor.numel():
+            continue
+        if not all(torch.isfinite(bound) for bound in torch.aminmax(tensor.detach())):
+            count = int((~torch.isfinite(tensor)).sum())
+            raise CheckpointError(f"{name}: {count:,} of the {tensor.numel():,} numbers in {key} are NaN or infinite")
 
 
 def _check_loaded(name: str, info: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def check_adapters(settings: ModelConfig) -> None:
         if settings.from_scratch:
             config = scratch_config(settings.from_scratch, load_tokenizer(settings.tokenizer or settings.backbone))
         else:
-            config = AutoConfig.from_pretrained(resolve_backbone(settings.backbone))
+            config = AutoConfig.from_pretrained(resolve_backbone(settings.backbone), trust_remote_code=False)
         with torch.device("meta"):
             backbone = backbone_loader(config).from_config(config)
     except Exception:

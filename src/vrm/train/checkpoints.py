@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from vrm.errors import ConfigError
 from vrm.files import replace_folder, writing
 from vrm.model_files import STATE
+from vrm.seals import is_intact, seal
 from vrm.train.output import CHECKPOINT, checkpoints, step_of
 
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
@@ -105,17 +107,17 @@ def _broken_shards(folder: Path) -> str | None:
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether a file ends where its own table of contents says; files of other kinds are taken as they are."""
+    """Whether a file holds what was written, by its own checksums; files of other kinds are taken as they are."""
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, "pt"):
-                return True
+                return is_intact(file)
         if file.suffix in (".pt", ".pth"):
-            with zipfile.ZipFile(file):
-                return True
+            with zipfile.ZipFile(file) as archive:
+                return archive.testzip() is None
         if file.suffix == ".json":
             json.loads(file.read_text(encoding="utf-8"))
-    except (SafetensorError, zipfile.BadZipFile, ValueError, EOFError):
+    except (SafetensorError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError):
         return False
     return True
 
@@ -159,6 +161,8 @@ class WholeCheckpoints:
                 self.accelerator.wait_for_everyone()
                 if first:
                     self.state.save_to_json(str(written / STATE))
+                    for file in written.glob("*.safetensors"):
+                        seal(file)
                     replace_folder(written, place)
                     if self.args.save_total_limit:
                         forget_old(place.parent, self.state.best_model_checkpoint, self.args.save_total_limit)

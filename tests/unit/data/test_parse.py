@@ -290,3 +290,30 @@ def test_role_of_other_formats_is_translated_in_the_message():
     row = {"prompt": [{"role": "human", "content": "hi"}], "chosen": [assistant("a")], "rejected": [assistant("b")]}
     with pytest.raises(InvalidRowError, match="Use 'user' for it"):
         parse_row(row)
+
+
+HALF = "half \ud800"
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"chosen_ratings": {HALF: 1}}, ("chosen_ratings", "invalid Unicode")),
+        ({"objective_votes": {HALF: 1}}, ("objective_votes", "invalid Unicode")),
+        ({"judgments": [{"preference": 1, "annotator": HALF}]}, ("judgments[0].annotator", "invalid Unicode")),
+        ({"tools": [{"name": HALF}]}, ("tools[0].name", "invalid Unicode")),
+        ({"chat_template_kwargs": {HALF: 1}}, ("chat_template_kwargs", "invalid Unicode")),
+        ({"chat_template_kwargs": {"a": [math.nan]}}, ("chat_template_kwargs.a[0]", "not finite")),
+        ({"chat_template_kwargs": {"a": b"x"}}, ("chat_template_kwargs.a", "wrong type")),
+        ({"tools": [{5: "x"}]}, ("tools[0]", "wrong type")),
+        ({"tools": "[" * 300 + "]" * 300}, ("tools", "invalid JSON")),
+    ],
+)
+def test_names_and_arguments_of_templates_are_what_json_can_hold(columns, problem):
+    assert problems_of(pair(**columns)) == [problem]
+
+
+def test_what_else_a_message_holds_is_what_json_can_hold():
+    messages = [assistant("Oak.") | {"tool_calls": [{"function": {"arguments": HALF}}]}]
+    row = {"prompt": [USER], "chosen": messages, "rejected": [assistant("Granite.")]}
+    assert problems_of(row)[0] == ("chosen[0].tool_calls[0].function.arguments", "invalid Unicode")

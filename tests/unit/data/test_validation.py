@@ -80,3 +80,10 @@ def test_plain_data_for_json():
     assert found["problems"] == [
         {"file": "f.jsonl", "line": 2, "field": "field0", "kind": "wrong type", "reason": "why"}
     ]
+
+
+def test_a_row_of_a_million_columns_does_not_make_a_report_of_a_million_names():
+    report = ValidationReport()
+    report.ignored.update({f"column {number}": 1 for number in range(1000)})
+    line = next(line for line in report.render(3).splitlines() if line.startswith("Columns"))
+    assert line.endswith("'column 2' (in 1), and 997 more")

@@ -371,3 +371,11 @@ def test_the_fingerprint_sees_every_weight(tiny_model_dir):
     with torch.no_grad():
         next(engine.model.backbone.parameters())[3, 5] += 1e-3
     assert model_fingerprint(engine) != before
+
+
+def test_copied_columns_may_hold_half_of_a_surrogate_pair(engine):
+    rows = [ScoringRow(1, {"id": "odd \ud800", "note": "caf\u00e9"}, Judgment("water", ["long"]))]
+    (row,) = score(engine, rows, ScoreOptions(keep=("note",)))
+    line = encode_row(row)
+    assert json.loads(line.encode()) == row
+    assert "\u00e9" in encode_row({**row, "id": "even"})

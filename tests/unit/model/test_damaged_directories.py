@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from vrm.cli.main import main
 from vrm.doctor import load_reading
@@ -206,3 +208,114 @@ def test_a_name_that_the_hub_does_not_give_is_said_to_be_no_directory_either():
     words = "a/b: there is no such directory here, and from the Hub .*no network"
     with pytest.raises(CheckpointError, match=words), loading("a/b"):
         raise OSError("no network")
+
+
+# What loads without being whole
+
+
+@pytest.mark.parametrize("key", ["backbone.layers.0.mlp.up_proj.weight", "score.prompt_norm.loc"])
+def test_a_weight_that_is_no_number_is_named(model, key):
+    weights = load_file(model / "model.safetensors")
+    weights[key].view(-1)[-1] = float("nan")
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    for load in (load_model, AutoModelForSequenceClassification.from_pretrained):
+        with pytest.raises(CheckpointError, match=rf"1 of the [\d,]+ numbers in {key} are NaN or infinite"):
+            load(model)
+
+
+def test_a_backbone_with_a_weight_that_is_no_number(backbone):
+    weights = load_file(backbone / "model.safetensors")
+    weights["embed_tokens.weight"][3, 3] = float("inf")
+    save_file(weights, backbone / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"numbers in embed_tokens\.weight are NaN or infinite"):
+        VRMForSequenceClassification.from_backbone(str(backbone), num_free_objectives=1)
+
+
+def test_a_changed_bit_is_told(model):
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[-2] ^= 1
+    (model / "model.safetensors").write_bytes(data)
+    for load in (load_model, AutoModelForSequenceClassification.from_pretrained):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: by the checksum in its header"):
+            load(model)
+
+
+def test_pickled_weights_of_a_reward_model_are_not_loaded(model):
+    torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
+    load_model(model)
+    (model / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin holds pickled weights, which are not loaded"):
+        load_model(model)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/elsewhere.safetensors", "pytorch_model.bin"])
+def test_an_index_lists_safetensors_of_its_own_directory(model, name):
+    (model / "model.safetensors").rename(model.parent / "elsewhere.safetensors")
+    index = {"weight_map": {"score.decoder": name}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"lists .*, which is no \.safetensors file in this directory"):
+        load_model(model)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "tokenizer.json", "chat_template.jinja", "config.json"])
+def test_links_to_what_is_no_file_are_named_and_others_followed(model, name, tmp_path):
+    whole = tmp_path / "whole"
+    (model / name).rename(whole)
+    (model / name).symlink_to(whole)
+    load_model(model)
+    for target in ("/nowhere", "/dev/zero", name, "."):
+        (model / name).unlink()
+        (model / name).symlink_to(target)
+        with pytest.raises(CheckpointError, match=rf"{re.escape(name)} is a link to .*, which is no file"):
+            load_model(model)
+
+
+def test_code_of_a_directory_is_not_run_and_nobody_is_asked(model, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question"))
+    (model / "evil.py").write_text("raise SystemExit('ran')\n")
+    change_json(model / "config.json", auto_map={"AutoModelForSequenceClassification": "evil.Evil"})
+    load_model(model)
+    auto_map = {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+    change_json(model / "tokenizer_config.json", auto_map=auto_map, tokenizer_class="Evil")
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: its own code \(auto_map\) is not run"):
+        load_model(model)
+
+
+# Another tokenizer than the model was saved with
+
+
+def permute_ids(file):
+    """The ids of two tokens exchanged: everything is of the right size."""
+    stored = json.loads(file.read_text())
+    vocabulary = stored["model"]["vocab"]
+    vocabulary["a"], vocabulary["e"] = vocabulary["e"], vocabulary["a"]
+    file.write_text(json.dumps(stored))
+
+
+def lower_case(file):
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"normalizer": {"type": "Lowercase"}}))
+
+
+OTHERS = {
+    "ids": ("tokenizer.json", permute_ids, "gives its tokens other ids"),
+    "lower case": ("tokenizer.json", lower_case, "cuts texts into other tokens"),
+    "template": (
+        "chat_template.jinja",
+        lambda file: file.write_text(file.read_text() + " "),
+        "has another chat templat",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_tokenizer_is_told_and_models_saved_without_digests_load(model, name):
+    file, change, words = OTHERS[name]
+    change(model / file)
+    with pytest.raises(CheckpointError, match=f"the tokenizer {words}"):
+        load_model(model)
+    change_json(model / "config.json", text_digests=None)
+    load_model(model)
+    stored = json.loads((model / "config.json").read_text())
+    del stored["text_digests"]
+    (model / "config.json").write_text(json.dumps(stored))
+    load_model(model)

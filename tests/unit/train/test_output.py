@@ -238,6 +238,19 @@ def test_incomplete_checkpoints_are_passed_over(interrupted, damage, tmp_path):
             whole_checkpoint(copy)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])
+def test_a_checkpoint_with_a_changed_bit_is_passed_over(interrupted, name):
+    config, _ = interrupted
+    file = Path(config.output_dir) / "checkpoint-4" / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    found, note = whole_checkpoint(Path(config.output_dir))
+    assert (found.name, note) == (
+        "checkpoint-2", f"checkpoint-4 is incomplete ({name} is cut or damaged); going on from checkpoint-2"
+    )  # fmt: skip
+
+
 def test_a_checkpoint_without_its_best_one_is_incomplete(interrupted):
     config, _ = interrupted
     output = Path(config.output_dir)
