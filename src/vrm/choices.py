@@ -88,11 +88,12 @@ class BackboneKind(StrEnum):
 
 
 class Pooling(StrEnum):
-    """How an encoder's hidden states of a completion become one vector."""
+    """How the hidden states of a completion become one vector: `cls` is an encoder's alone, `last` a decoder's."""
 
     MEAN = "mean"
     MAX = "max"
     CLS = "cls"
+    LAST = "last"
 
 
 class RewardScale(StrEnum):

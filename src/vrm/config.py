@@ -134,8 +134,15 @@ class ModelConfig(_Section):
     head_dropout: float = Field(0.3, ge=0, lt=1, description="Dropout in the head's networks.")
     prior_concentration: float = Field(1.0, gt=0, description="alpha0, the same for every objective.")
     feature_layers: list[int] = Field(default=[-1], min_length=1, description="Hidden states that feed the head.")
-    poolings: list[Pooling] = Field(
-        default=[Pooling.MEAN], min_length=1, description="Encoders: how completion tokens are pooled."
+    poolings: list[Literal[Pooling.MEAN, Pooling.MAX, Pooling.CLS]] = Field(
+        default=[Pooling.MEAN],
+        min_length=1,
+        description="Encoders: how completion tokens are pooled.",
+    )
+    decoder_poolings: list[Literal[Pooling.LAST, Pooling.MEAN, Pooling.MAX]] = Field(
+        default=[Pooling.LAST],
+        min_length=1,
+        description="Decoders: the last token of a completion, or how its tokens are pooled.",
     )
     max_input_tokens: int = Field(512, ge=8, description="Limit of prompt and completion together, in tokens.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations; less memory, more time.")

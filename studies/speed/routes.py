@@ -15,9 +15,10 @@ from studies.speed.tables import quiet
 from torch import Tensor
 from transformers import DynamicCache
 
+from vrm.choices import Pooling
 from vrm.data.collate import TargetEncoder
 from vrm.model import VRMForSequenceClassification
-from vrm.model.backbones import take_token
+from vrm.model.backbones import masked_pool
 from vrm.model.packing import Tree, trees_of
 from vrm.model.padding import align_left, pad_right
 from vrm.train.passes import JudgmentCollator, PassCollator
@@ -53,8 +54,8 @@ class CacheRoute(VRMForSequenceClassification):
             past_key_values=cache,
             use_cache=True,
         )
-        prompt_states = take_token(first.last_hidden_state, prompt_mask.sum(1) - 1)[which]
-        return prompt_states, take_token(second.last_hidden_state, completion_mask.sum(1) - 1)
+        prompt_states = masked_pool(first.last_hidden_state, prompt_mask, Pooling.LAST)[which]
+        return prompt_states, masked_pool(second.last_hidden_state, completion_mask, Pooling.LAST)
 
 
 def take_route(model: VRMForSequenceClassification, route: str) -> None:

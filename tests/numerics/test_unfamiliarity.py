@@ -131,11 +131,13 @@ def test_torchs_generator_is_left_alone():
     [
         (["mean", "max", "cls"], "encoder", [0, 3]),
         (["max", "cls"], "encoder", [0, 1, 2, 3]),
-        (["mean"], "decoder", [0, 1]),
+        (["last"], "decoder", [0, 1]),
+        (["last", "mean"], "decoder", [1, 3]),
     ],
 )
-def test_the_means_of_an_encoder_are_compared(poolings, kind, blocks):
+def test_the_means_of_a_text_are_compared(poolings, kind, blocks):
     from vrm import VRMConfig
 
-    config = VRMConfig(feature_layers=[1, 3], poolings=poolings, backbone_kind=kind)
+    key = "poolings" if kind == "encoder" else "decoder_poolings"
+    config = VRMConfig(feature_layers=[1, 3], backbone_kind=kind, **{key: poolings})
     assert config.familiar_blocks == blocks

@@ -160,6 +160,7 @@ def test_a_far_off_key_gets_no_suggestion():
         ("model.max_input_tokens", 7),
         ("model.feature_layers", []),
         ("model.poolings", "[last]"),
+        ("model.decoder_poolings", "[cls]"),
         ("model.lora.r", 0),
         ("model.prior_concentration", 0),
         ("loss.num_nodes", 1),

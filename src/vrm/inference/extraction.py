@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vrm.choices import NO_CACHE, BackboneKind, Precision
+from vrm.choices import NO_CACHE, Precision
 from vrm.data.content_keys import KEY_BYTES, content_key
 from vrm.data.shared_cache import FEATURES, has_room
 from vrm.data.tokenized import TokenizedJudgment
@@ -193,7 +193,7 @@ class FeatureExtractor:
             "backbone": self.backbone_sha256,
             "settings": backbone_settings(config),
             "layers": config.feature_layers,
-            "poolings": config.poolings if config.backbone_kind == BackboneKind.ENCODER else ["last"],
+            "poolings": config.kind_poolings,
             "dtype": str(self.dtype),
         }
         if self.device.type != "cpu":

@@ -62,10 +62,6 @@ def _hidden_states(
     return [outputs.hidden_states[layer] for layer in layers]
 
 
-def _at(states: list[Tensor], index: Tensor) -> Tensor:
-    return torch.cat([take_token(state, index) for state in states], -1)
-
-
 def _over(states: list[Tensor], mask: Tensor, poolings: list[str]) -> Tensor:
     return torch.cat([masked_pool(state, mask, pooling) for state in states for pooling in poolings], -1)
 
@@ -73,9 +69,7 @@ def _over(states: list[Tensor], mask: Tensor, poolings: list[str]) -> Tensor:
 def encode_prompts(backbone: nn.Module, config: VRMConfig, input_ids: Tensor, mask: Tensor) -> Tensor:
     """Head input of prompts alone, (rows, feature_size); rows are right-padded prompts."""
     states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
-    if config.backbone_kind == BackboneKind.DECODER:
-        return _at(states, mask.sum(1) - 1)
-    return _over(states, mask, config.poolings)
+    return _over(states, mask, config.kind_poolings)
 
 
 def encode_completions(
@@ -95,11 +89,11 @@ def encode_completions(
     """
     states = _hidden_states(backbone, input_ids, mask.long(), config.feature_layers)
     last = mask.sum(1) - 1
-    if config.backbone_kind == BackboneKind.DECODER:
-        return _at(states, last), _at(states, (start - 1).clamp_min(0))
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-    completion = mask & (positions >= torch.minimum(start, last).unsqueeze(1))
-    return _over(states, completion, config.poolings), None
+    completions = _over(states, mask & (positions >= torch.minimum(start, last).unsqueeze(1)), config.kind_poolings)
+    if config.backbone_kind == BackboneKind.ENCODER:
+        return completions, None
+    return completions, _over(states, mask & (positions < start.clamp_min(1).unsqueeze(1)), config.kind_poolings)
 
 
 def encode_padded_rows(
@@ -127,8 +121,7 @@ def encode_packed(backbone: nn.Module, config: VRMConfig, packed: Mapping[str, T
         config: layers and poolings.
         packed: what `vrm.model.packing.pack_trees` gives.
     """
-    decoder = config.backbone_kind == BackboneKind.DECODER
-    segments = Segments.of(packed["parts"], causal=decoder)
+    segments = Segments.of(packed["parts"], causal=config.backbone_kind == BackboneKind.DECODER)
     # A mask of four dimensions is taken as it is, so that none is made; `packed_attention` reads the segments alone.
     unused = torch.empty(1, 1, 1, 1, device=packed["input_ids"].device)
     states = _hidden_states(
@@ -142,9 +135,7 @@ def encode_packed(backbone: nn.Module, config: VRMConfig, packed: Mapping[str, T
     if segments.calls == 0:
         raise ConfigError("the backbone's attention does not go through transformers' interface: rows cannot be packed")
     reads = packed["reads"]
-    if decoder:
-        return torch.cat([state[0, reads[:, 2] - 1].float() for state in states], -1)
-    return torch.cat([pool_reads(state[0], reads, pooling) for state in states for pooling in config.poolings], -1)
+    return torch.cat([pool_reads(state[0], reads, name) for state in states for name in config.kind_poolings], -1)
 
 
 def first_position(backbone: Any) -> int:
@@ -241,8 +232,11 @@ def masked_pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     Args:
         hidden: hidden states.
         mask: bool; at least one token of every row.
-        pooling: `mean`, `max`, or `cls` (the first token of the row, whatever the mask).
+        pooling: `mean`, `max`, `last`, or `cls` (the first token of the row, whatever the mask).
     """
+    if pooling == Pooling.LAST:
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        return hidden[torch.arange(len(mask), device=mask.device), (positions * mask).amax(1)].float()
     hidden = hidden.float()
     if pooling == Pooling.CLS:
         return hidden[:, 0]
@@ -252,20 +246,17 @@ def masked_pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return torch.einsum("rlw,rl->rw", hidden, weights) / weights.sum(1, keepdim=True)
 
 
-def take_token(hidden: Tensor, index: Tensor) -> Tensor:
-    """Hidden state at one position a row: (rows, length, width), (rows,) to (rows, width), in float32."""
-    return hidden[torch.arange(hidden.shape[0], device=hidden.device), index].float()
-
-
 def pool_reads(hidden: Tensor, reads: Tensor, pooling: str) -> Tensor:
     """Pool ranges of one packed row: (tokens, width) and (reads, 3) to (reads, width), in float32.
 
     Args:
         hidden: hidden states.
         reads: of each, the first token of its row, and the first and the one after the last token that are pooled.
-        pooling: `mean`, `max`, or `cls` (the first token of the row).
+        pooling: `mean`, `max`, `last`, or `cls` (the first token of the row).
     """
     rows, starts, stops = reads.unbind(1)
+    if pooling == Pooling.LAST:
+        return hidden[stops - 1].float()
     if pooling == Pooling.CLS:
         return hidden[rows].float()
     lengths = stops - starts

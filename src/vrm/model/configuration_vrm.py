@@ -52,6 +52,8 @@ class VRMConfig(PretrainedConfig):
         feature_layers: hidden states that feed the head, as indices into `hidden_states` (0 is the embedding, -1 the
             last); several are concatenated.
         poolings: encoders only, any of `mean`, `max`, `cls`; several are concatenated.
+        decoder_poolings: decoders only, any of `last` (the last token has seen everything), `mean`, `max`; over the
+            tokens of a completion, or of a prompt where that alone is read.
         prompt_boundary_ids: token ids that end a prompt, for callers that pass ids alone.
         guarded_template: whether the saved chat template keeps messages from spelling special tokens
             (`vrm.data.template_guard`); the last match of the pattern is then the prompt's end.
@@ -106,6 +108,7 @@ class VRMConfig(PretrainedConfig):
         loss: str = "variational",
         feature_layers: list[int] | None = None,
         poolings: list[str] | None = None,
+        decoder_poolings: list[str] | None = None,
         prompt_boundary_ids: list[int] | None = None,
         guarded_template: bool = False,
         prompt_opening_id: int | None = None,
@@ -130,19 +133,18 @@ class VRMConfig(PretrainedConfig):
         _check_fields(locals(), kwargs)
         self.backbone_config = _as_config(backbone_config)
         self.backbone_kind = backbone_kind or infer_backbone_kind(self.backbone_config)
-        self.backbone_name_or_path, self.head = backbone_name_or_path, head
+        self.backbone_name_or_path, self.head, self.conversational = backbone_name_or_path, head, conversational
         self.objectives, self.text_digests = list(objectives or []), dict(text_digests or {})
         self.num_free_objectives, self.num_features = num_free_objectives, num_features
         self.hidden_size_head, self.head_dropout = hidden_size_head, head_dropout
         self.prior_concentration, self.initial_log_variance = prior_concentration, initial_log_variance
-        self.loss, self.stage_parts, self.max_input_tokens = str(loss), [*map(str, stage_parts or [])], max_input_tokens
-        self.feature_layers, self.poolings = list(feature_layers or [-1]), [str(name) for name in poolings or ["mean"]]
-        self.guarded_template, self.conversational = guarded_template, conversational
-        self.prompt_opening_id, self.prompt_boundary_ids = prompt_opening_id, prompt_boundary_ids
+        self.feature_layers, self.loss, self.stage_parts = list(feature_layers or [-1]), str(loss), _texts(stage_parts)
+        self.poolings, self.decoder_poolings = _texts(poolings, Pooling.MEAN), _texts(decoder_poolings, Pooling.LAST)
+        self.guarded_template, self.max_input_tokens = guarded_template, max_input_tokens
         self.reward_mean, self.reward_std, self.reward_scale = reward_mean, reward_std, str(reward_scale)
         self.rating_mean, self.rating_std = dict(rating_mean or {}), dict(rating_std or {})
-        self.objectives_with_votes = list(objectives_with_votes or [])
-        self.objectives_with_ratings = list(objectives_with_ratings or [])
+        self.objectives_with_votes, self.prompt_boundary_ids = _texts(objectives_with_votes), prompt_boundary_ids
+        self.objectives_with_ratings, self.prompt_opening_id = _texts(objectives_with_ratings), prompt_opening_id
         self.models_ties, self.learned_disagreement, self.nuisance = models_ties, learned_disagreement, nuisance
         self.familiar_components, self.familiar_categories = familiar_components, dict(familiar_categories or {})
         # Transformers 5 has no default pad id and two labels; both would break the generic loaders.
@@ -157,8 +159,9 @@ class VRMConfig(PretrainedConfig):
         check_choice("loss", self.loss, LossName)
         for part in self.stage_parts:
             check_choice("stage_parts", part, StagePart)
-        for pooling in self.poolings:
-            check_choice("poolings", pooling, Pooling)
+        for key, other in (("poolings", Pooling.LAST), ("decoder_poolings", Pooling.CLS)):
+            for pooling in getattr(self, key):
+                check_choice(key, pooling, [choice for choice in Pooling if choice != other])
         if len(set(self.objective_names)) != self.num_objectives:
             raise ConfigError(f"objectives must be distinct, and not called as unnamed ones are; got {self.objectives}")
         if not self.objective_names:
@@ -234,19 +237,23 @@ class VRMConfig(PretrainedConfig):
         return self.models_ties or self.learned_disagreement
 
     @property
+    def kind_poolings(self) -> list[str]:
+        """The poolings of a backbone of this kind."""
+        return self.poolings if self.backbone_kind == BackboneKind.ENCODER else self.decoder_poolings
+
+    @property
     def num_blocks(self) -> int:
         """Pooled vectors that are concatenated into the head's input."""
-        return len(self.feature_layers) * (len(self.poolings) if self.backbone_kind == BackboneKind.ENCODER else 1)
+        return len(self.feature_layers) * len(self.kind_poolings)
 
     @property
     def familiar_blocks(self) -> list[int]:
         """Blocks of the head's input in which texts are compared with the training texts.
 
-        An encoder's means where it has any, since its other poolings depend on the length of a text; else all.
+        Means where there are any, since other poolings depend on the length of a text; else all.
         """
-        count = self.num_blocks
-        poolings = self.poolings if self.backbone_kind == BackboneKind.ENCODER else []
-        means = [block for block in range(count) if poolings and poolings[block % len(poolings)] == Pooling.MEAN]
+        count, poolings = self.num_blocks, self.kind_poolings
+        means = [block for block in range(count) if poolings[block % len(poolings)] == Pooling.MEAN]
         return means or list(range(count))
 
     @property
@@ -276,6 +283,11 @@ class VRMConfig(PretrainedConfig):
         if self.backbone_config is not None:
             output["backbone_config"] = self.backbone_config.to_dict()
         return output
+
+
+def _texts(names: list[str] | None, *default: str) -> list[str]:
+    """Choices by name as plain strings, as they are stored."""
+    return [str(name) for name in names or default]
 
 
 _FIELDS = {

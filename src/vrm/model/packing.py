@@ -84,8 +84,7 @@ def pack_trees(trees: Sequence[Tree], kind: str, first_position: int = 0) -> dic
         input_ids, position_ids: (1, tokens).
         parts: (parts, 2), in order: number of tokens, and the part (a prompt) that comes before it, or -1.
         reads: (reads, 3), what the head takes, a tree's prompt first and then its completions: first token of its row,
-            and the first token and the one after the last that are pooled. A decoder reads one token. Equal completions
-            of a tree have one read.
+            and the first token and the one after the last that are pooled. Equal completions of a tree have one read.
     """
     writer = _Writer(first_position)
     for tree in trees:
@@ -104,13 +103,13 @@ def prompt_reads(trees: Sequence[Tree]) -> list[int]:
 def _write_decoder_tree(writer: _Writer, tree: Tree) -> None:
     start = writer.length
     part = writer.add(tree.prompt)
-    prompt = (start, writer.length - 1, writer.length)
-    writer.read(*prompt)
-    reads = {(): prompt}  # an empty completion is read at the prompt's last token
+    writer.read(start, start, writer.length)
+    reads = {(): (start, writer.length - 1, writer.length)}  # an empty completion is read at the prompt's last token
     for completion in map(tuple, tree.completions):
         if completion not in reads:
+            first = writer.length
             writer.add(completion, offset=len(tree.prompt), prefix=part)
-            reads[completion] = (start, writer.length - 1, writer.length)
+            reads[completion] = (start, first, writer.length)
         writer.read(*reads[completion])
 
 

@@ -268,7 +268,7 @@ def _head_fields(settings: ModelConfig, loss: str, data: RunData) -> dict[str, A
     statistics = facts.ratings if models_objectives else {}
     names = (
         "head", "num_free_objectives", "num_features", "hidden_size_head", "head_dropout", "prior_concentration",
-        "feature_layers", "poolings", "max_input_tokens",
+        "feature_layers", "poolings", "decoder_poolings", "max_input_tokens",
     )  # fmt: skip
     values = {name: getattr(settings, name) for name in names}
     if models_objectives and not objectives and not settings.num_free_objectives:

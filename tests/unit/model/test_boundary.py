@@ -9,7 +9,7 @@ from vrm.data.schema import Judgment
 from vrm.data.tokenized import JudgmentTokenizer, TokenizedJudgment
 from vrm.errors import BoundaryError
 from vrm.model import load_model
-from vrm.model.backbones import masked_pool, take_token
+from vrm.model.backbones import masked_pool
 from vrm.model.padding import align_left, find_completion_start, shorten_rows
 
 PATTERN = [7, 8]
@@ -131,4 +131,4 @@ def test_pooling_reads_masked_tokens_alone():
     assert masked_pool(hidden, mask, "mean").tolist() == [[2.0, -2.0]]
     assert masked_pool(hidden, mask, "max").tolist() == [[3.0, -1.0]]
     assert masked_pool(hidden, torch.tensor([[False, True, False]]), "cls").tolist() == [[1.0, -1.0]]
-    assert take_token(hidden.bfloat16(), torch.tensor([1])).tolist() == [[3.0, -3.0]]
+    assert masked_pool(hidden.bfloat16(), mask, "last").tolist() == [[3.0, -3.0]]

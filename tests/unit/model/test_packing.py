@@ -106,7 +106,8 @@ def gradients(model, features):
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 def test_features_and_gradients_equal_the_padded_reference(name, count):
-    model = make(name, feature_layers=[1, -1], poolings=["mean", "max", "cls"]).train()
+    pooled = {"poolings": ["mean", "max", "cls"], "decoder_poolings": ["last", "mean", "max"]}
+    model = make(name, feature_layers=[1, -1], **pooled).train()
     trees = random_trees(count, [count, 1, count, 0])
     expected, found = padded_features(model, trees), packed_features(model, trees)
     assert found.shape == expected.shape

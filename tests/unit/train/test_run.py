@@ -97,6 +97,14 @@ def test_the_reward_scale_is_that_of_the_evaluation_completions(make_config, run
     assert config.reward_std == pytest.approx(float(rewards.std()), rel=1e-4)
 
 
+def test_what_is_read_of_a_text_is_chosen_by_the_kind_of_backbone(make_config, run_data, rows, tiny_decoder_backbone):
+    choice = {"model.decoder_poolings": ["mean", "last"]}
+    encoder, _ = build_model(make_config(choice), run_data(rows(8)))
+    decoder, _ = build_model(make_config({**choice, "model.backbone": str(tiny_decoder_backbone)}), run_data(rows(8)))
+    assert (encoder.config.kind_poolings, encoder.config.num_blocks) == (["mean"], 1)
+    assert (decoder.config.kind_poolings, decoder.config.num_blocks) == (["mean", "last"], 2)
+
+
 def test_ratings_are_standardized_over_the_training_data(make_config, run_data, rows):
     train = rows(16)
     data = run_data(train, rows(8, seed=1))
