@@ -22,7 +22,9 @@ import numpy as np
 from studies.scale import rows as rows_study
 from studies.scale.curves import table
 from studies.scale.measured import keep, measured
-from studies.scale.repeated import TEXTS, enlarge, feature_keys
+from studies.scale.repeated import TEXTS, enlarge_cache, feature_keys
+
+from vrm.inference.row_sums import RowSums
 
 SEED_PAIRS = 1000
 WIDTH = 32
@@ -73,16 +75,15 @@ def make_caches(place: Path, pairs: int) -> None:
         measured("seed", SEED_PAIRS, command(place, SEED_PAIRS), place, 600.0)
         caches.rename(seed)
     shutil.copytree(seed, caches)
-    for remembered in (caches / "rows").rglob("remembered"):
-        shutil.rmtree(remembered)
-    for file in (caches / "rows").rglob("*.arrow"):
-        enlarge(file, pairs, SEED_PAIRS)
+    enlarge_cache(caches / "rows", pairs, SEED_PAIRS)
     (store,) = {file.parent for file in (caches / "features").rglob("keys.bin")}
-    generator = np.random.default_rng(0)
+    generator, sums = np.random.default_rng(0), RowSums(store / "sums.u64")
     with (store / "keys.bin").open("wb") as keys, (store / "features.f32").open("wb") as features:
         for first in range(0, pairs, SEED_PAIRS):
             keys.write(feature_keys(first, SEED_PAIRS).tobytes())
-            features.write(generator.standard_normal((TEXTS * SEED_PAIRS, WIDTH), dtype=np.float32).tobytes())
+            values = generator.standard_normal((TEXTS * SEED_PAIRS, WIDTH), dtype=np.float32)
+            features.write(values.tobytes())
+            sums.write(TEXTS * first, values)
 
 
 def main() -> None:

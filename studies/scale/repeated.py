@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,30 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vrm.data.content_keys import KEY_BYTES
+from vrm.data.stored.making import checksum
 
 TEXTS = 3
 """Of a row: a prompt and two completions."""
 
 
-def enlarge(table: Path, rows: int, of: int) -> None:
-    """Put an Arrow stream of the cache in the place of another, which repeats it until it has so many rows.
+def enlarge_cache(cache: Path, rows: int, of: int) -> None:
+    """Repeat the tables of a cache of rows until they have so many, without what is remembered of the few.
 
     Args:
-        table: made of `of` good rows; other rows of it, which hold reports, are repeated as well.
+        cache: with the tables of one input of `of` good rows; other rows, which hold reports, are repeated as well.
         rows: wanted; a multiple of `of`.
         of: see above.
     """
+    for remembered in cache.rglob("remembered"):
+        shutil.rmtree(remembered)
+    for listed in [*cache.glob("*/rows.json"), *cache.glob("*/tokens-*.json")]:
+        names = json.loads(listed.read_text(encoding="utf-8"))
+        for name in names:
+            _enlarge(listed.parent / name, rows, of)
+        listed.write_text(json.dumps({name: checksum(listed.parent / name) for name in names}), encoding="utf-8")
+
+
+def _enlarge(table: Path, rows: int, of: int) -> None:
     with pa.OSFile(str(table)) as file:
         small = pa.ipc.open_stream(file).read_all().combine_chunks()
     new = table.with_suffix(".new")

@@ -18,7 +18,7 @@ from pathlib import Path
 from studies.scale import rows as rows_study
 from studies.scale.curves import table
 from studies.scale.measured import keep, measured
-from studies.scale.repeated import enlarge
+from studies.scale.repeated import enlarge_cache
 
 SEED_ROWS = 2000
 
@@ -36,10 +36,7 @@ def main() -> None:
     rows_study.write_rows(source, SEED_ROWS)
     arguments = rows_study.command("train", SEED_ROWS, source, place, str(rows_study.word_tokenizer(place)))
     keep(measured("train", SEED_ROWS, arguments, place, 900.0), None)
-    for file in (place / "caches" / "rows").rglob("*.arrow"):
-        enlarge(file, options.rows, SEED_ROWS)
-    for remembered in (place / "caches" / "rows").rglob("remembered"):
-        shutil.rmtree(remembered)
+    enlarge_cache(place / "caches" / "rows", options.rows, SEED_ROWS)
     config = json.loads(Path(arguments[1]).read_text())
     config["data"]["held_out"] = 500 / options.rows
     config["train"]["epochs"] = rows_study.STEPS * rows_study.BATCH / options.rows

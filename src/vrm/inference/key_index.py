@@ -42,10 +42,10 @@ class KeyIndex:
         self._recent = {}
 
     def _merge(self, halves: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
-        first = np.concatenate([self._first, halves[:, 0]])
-        # Stable, since it is fast on what is sorted in parts.
-        order = np.argsort(first, kind="stable")
-        self._first = first[order]
+        # Stable, since it is fast on what is sorted in parts; one column after the other, since each is large.
+        self._first = np.concatenate([self._first, halves[:, 0]])
+        order = np.argsort(self._first, kind="stable")
+        self._first = self._first[order]
         self._second = np.concatenate([self._second, halves[:, 1]])[order]
         self._rows = np.concatenate([self._rows, rows])[order]
 
