@@ -33,9 +33,9 @@ def by_task(runs: Sequence[Measured]) -> dict[str, list[Measured]]:
 
 
 def exponent(runs: Sequence[Measured], cost: str) -> float:
-    """Of a cost over the last sizes; NaN where there are fewer than two, or it is 0."""
-    points = [(run.rows, getattr(run, cost)) for run in runs[-LAST:]]
-    if len(points) < 2 or not all(value for _, value in points):
+    """Of a cost over the last sizes at which it is not 0; NaN where there are fewer than two."""
+    points = [(run.rows, value) for run in runs if (value := getattr(run, cost))][-LAST:]
+    if len(points) < 2:
         return math.nan
     sizes, costs = np.log(np.array(points, dtype=np.float64)).T
     # Rounded, so that what does not grow is not printed as -0.00.
@@ -106,9 +106,9 @@ def plot(runs: Sequence[Measured], file: Path) -> None:
             axes.plot(*zip(*points, strict=True), "o-", color=f"C{number}", markersize=4, linewidth=1.5, label=name)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        (left, right), (low, _) = axes.get_xlim(), axes.get_ylim()
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
         axes.plot([left, right], [low, low * right / left], "--", color="#9a9a9a", linewidth=0.9, zorder=1)
-        axes.set_ylim(bottom=low)
+        axes.set_ylim(low, high)
         axes.set_xlabel("rows")
         axes.set_title(label, fontsize=10)
         axes.grid(True, which="major", color="#e4e4e4", linewidth=0.6)

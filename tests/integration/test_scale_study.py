@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from studies.scale import curves, pairs, rows
 from studies.scale.measured import Measured, keep, kept, measured
 
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "studies" / "scale" / "results.jsonl"
 LIMIT_GB = 3.0
 """Resident memory of the data path, the model's aside."""
 
@@ -45,6 +48,13 @@ def test_runs_are_kept_and_drawn(tmp_path):
     assert kept(file) == runs
     curves.main([str(file), "--plot", str(plot)])
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_shows_what_was_kept():
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    runs = kept(RESULTS)
+    assert all(each.versions for each in runs)
+    assert curves.table(runs) in page
 
 
 @pytest.mark.slow

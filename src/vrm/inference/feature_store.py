@@ -23,7 +23,10 @@ from vrm.inference.key_index import KeyIndex
 from vrm.inference.row_sums import RowSums
 
 RELEASE_BYTES = 1 << 28
-"""Features that are read before the mapped pages are given back; they stay in the system's own cache of the disk."""
+"""Bytes that are mapped before the pages are given back; they stay in the system's own cache of the disk."""
+
+_MAPPED_AROUND = 1 << 17
+"""Bytes that the system maps around one that is read, if it has them: a short row counts as that many."""
 
 _DTYPE = np.dtype("<f4")
 
@@ -55,7 +58,7 @@ class FeatureStore:
         self._count = 0
         self._mapped: NDArray[np.float32] | None = None
         self._map: mmap | None = None
-        self._taken = 0
+        self._mapped_bytes = 0
         self.directory: Path | None = None
         if directory is not None:
             text = json.dumps(fingerprint or {}, sort_keys=True)
@@ -122,10 +125,10 @@ class FeatureStore:
         taken = np.asarray(self._array()[rows])
         if self.directory is not None:
             self._sums.check(rows.reshape(-1), taken.reshape(-1, self.width), self._count)
-        self._taken += taken.nbytes
-        if self._taken > RELEASE_BYTES and self._map is not None:
+        self._mapped_bytes += rows.size * max(self.width * _DTYPE.itemsize, _MAPPED_AROUND)
+        if self._mapped_bytes > RELEASE_BYTES and self._map is not None:
             give_back(self._map)
-            self._taken = 0
+            self._mapped_bytes = 0
         return taken
 
     def _array(self) -> NDArray[np.float32]:

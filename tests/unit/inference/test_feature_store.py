@@ -7,6 +7,7 @@ import pytest
 
 from vrm.data.content_keys import KEY_BYTES, content_key
 from vrm.errors import DataError
+from vrm.inference import feature_store
 from vrm.inference.feature_store import FeatureStore
 
 WIDTH = 3
@@ -199,3 +200,16 @@ def test_a_damaged_note_of_the_fingerprint_is_written_anew(tmp_path, text):
     again = FeatureStore(WIDTH, tmp_path, {"backbone": "a"})
     assert take(again, 1) == rows(1).tolist()
     assert json.loads((store.directory / "fingerprint.json").read_text()) == {"backbone": "a", "width": WIDTH}
+
+
+def test_pages_of_short_rows_that_lie_apart_are_given_back(tmp_path, monkeypatch):
+    """The system maps much more around a row than the row takes: a file of short rows would be in memory as a whole."""
+    given = []
+    monkeypatch.setattr(feature_store, "give_back", given.append)
+    monkeypatch.setattr(feature_store, "RELEASE_BYTES", 1 << 18)
+    store = FeatureStore(WIDTH, tmp_path)
+    add(store, *range(10))
+    assert take(store, 3, 9) == rows(3, 9).tolist()
+    assert not given
+    assert take(store, 1) == rows(1).tolist()
+    assert len(given) == 1
