@@ -40,6 +40,7 @@ CALLED_FROM_OUTSIDE = {
     "vrm.data.spans.SpanStream.readable": "io.BufferedReader reads through it",
     "vrm.data.spans.SpanStream.readinto": "io.BufferedReader reads through it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.initialize_weights": "transformers fills weights with it",
+    "vrm.model.modeling_vrm.VRMForSequenceClassification.is_gradient_checkpointing": "PEFT asks a model for it",
     "vrm.model.modeling_vrm.VRMForSequenceClassification.set_input_embeddings": "transformers and PEFT look for it",
     "vrm.serve.bodies.JsonRoute.get_route_handler": "FastAPI asks a route for it",
     "vrm.serve.connections.GuardedProtocol.connection_lost": CONNECTION,

@@ -192,6 +192,11 @@ class VRMForSequenceClassification(PreTrainedModel):
         check_finite(str(pretrained_model_name_or_path), model)
         return (model, info) if wants_info else model
 
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether activations are computed again; PEFT asks by this name, of which newer `transformers` warn."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
+
     def get_input_embeddings(self) -> nn.Module:
         """The backbone's token embeddings."""
         return self.backbone.get_input_embeddings()

@@ -195,7 +195,9 @@ def _prepared(
     say_unused(model.config, data)
     trainable: Any = with_adapters(model, config.model.lora) if config.model.tuning == Tuning.LORA else model
     if config.model.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        # Newer versions of transformers have another name for it, and warn of the older one.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()
     if compiled:
         problem = compile_backbone(model.backbone, config.model.compile)
         compiled, notice = problem is None, problem or notice

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 from transformers import AutoConfig
@@ -50,6 +51,18 @@ def test_without_names_the_backbones_defaults_are_adapted(model, modules):
     found, names = adapted(with_adapters(model, LoraSettings(r=2)))
     assert found == modules
     assert all(name.startswith("backbone.") for name in names)
+
+
+@pytest.mark.parametrize("model", ["decoder"], indirect=True)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_peft_asks_for_recomputed_activations_without_a_warning(model, recompute):
+    for module in model.modules():
+        if recompute and hasattr(module, "gradient_checkpointing"):
+            module.gradient_checkpointing = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        with_adapters(model, LoraSettings(r=2))
+        assert model.is_gradient_checkpointing == recompute
 
 
 @pytest.mark.parametrize("model", ["encoder", "decoder"], indirect=True)
