@@ -12,6 +12,7 @@ from studies.drills.outcome import RESULTS, Drill, Setting, document, table, wri
 
 NAMES: tuple[str, ...] = (
     # one line each, so that drills can be added side by side
+    "server",
 )
 """Modules of this folder, each with a `DRILL`, in the order of the page."""
 

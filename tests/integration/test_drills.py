@@ -14,6 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 SLOW: tuple[str, ...] = (
     # one line each: toy sizes of ten seconds and more
+    "server",
 )
 
 
