@@ -61,9 +61,6 @@ class VRMTrainer(WholeCheckpoints, Trainer):
     ) -> None:
         kwargs.setdefault("compute_metrics", compute_preference_metrics)
         super().__init__(*args, **kwargs)
-        if self.args.process_index:
-            # All processes have made the same initial weights; from here on each draws its own dropout and samples.
-            torch.manual_seed(self.args.seed + self.args.process_index)
         self.training_loss = loss or TrainingLoss()
         self.save_backbone, self.rater_metrics = save_backbone, rater_metrics
         self.head_learning_rate = head_learning_rate or self.args.learning_rate

@@ -7,7 +7,6 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainingArguments
 
 from vrm.core.distributions import MIN_CONCENTRATION
 from vrm.core.losses import LossWeights, PromptIgnoredWarning
@@ -236,20 +235,6 @@ def test_metrics_without_comparisons_are_those_of_the_latents():
     label = torch.full((2,), float("nan")).numpy()
     prediction = type("P", (), {"predictions": (values, per_feature), "label_ids": label})
     assert compute_preference_metrics(prediction) == {"kl_to_prior": 0.0, "active_units": 0.0}
-
-
-def test_processes_start_alike_and_draw_for_themselves(make_config, run_data, rows, monkeypatch):
-    draws, heads = [], []
-    for index in (0, 0, 1, 2):
-        with monkeypatch.context() as patch:
-            patch.setattr(TrainingArguments, "process_index", property(lambda _, index=index: index))
-            trainer = trainer_for(make_config({"seed": 5}), run_data(rows(8)))
-        draws.append(torch.rand(4))
-        heads.append(trainer.model.score.state_dict())
-    assert torch.equal(draws[0], draws[1])
-    assert len({tuple(values.tolist()) for values in draws}) == 3
-    for head in heads[1:]:
-        assert all(torch.equal(value, heads[0][name]) for name, value in head.items())
 
 
 def test_the_trainer_has_a_loss_by_default(make_config, run_data, rows):
