@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -92,13 +93,14 @@ class ScoreFile(ScoreSink):
     def _begin(self, settings: Mapping[str, Any], overwrite: bool) -> None:
         if not overwrite and self.path.exists() and self.path.stat().st_size:
             check_continuable(self.path, self.progress, settings)
+        if overwrite and self.path.exists():
+            os.truncate(self.path, 0)
+        # Before the file itself: one without these notes is complete.
+        write_text(self.progress, json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-        if overwrite:
-            self._file.truncate(0)
         self.rows_done, end = (_complete_members if self.compressed else _complete_lines)(self._file)
         self._file.seek(end)
         self._file.truncate()
-        write_text(self.progress, json.dumps({"settings": settings}, indent=1, sort_keys=True) + "\n")
 
     def complete(self) -> None:
         """Remove the progress file: nothing remains to be done."""

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from vrm.data.load import Source
 from vrm.data.readers import data_files
 from vrm.errors import DataError
-from vrm.files import UNFINISHED, new_file_name, remove_unfinished, write_text, writing
+from vrm.files import UNFINISHED, holds_something, new_file_name, remove_unfinished, write_text, writing
 from vrm.inference.score import Input, ScoreOptions
 from vrm.inference.score_output import ScoreFile, ScoreSink, check_continuable, write_scores
 
@@ -82,7 +82,9 @@ class ScoredParts:
 
     def left(self) -> list[Path]:
         """The parts that are not written, or not to their end."""
-        return [part for part, target in self.parts.items() if not target.exists() or _progress(target).exists()]
+        return [
+            part for part, target in self.parts.items() if not holds_something(target) or _progress(target).exists()
+        ]
 
     def inputs(self, parts: Iterable[Path]) -> list[Input]:
         """Parts as sources, each with the number of its rows that are written already."""

@@ -15,6 +15,8 @@ from filelock import FileLock
 from vrm.data.load import Source
 from vrm.data.schema import Judgment
 from vrm.errors import ConfigError, DataError, NumericsError, OverlongError, RowError
+from vrm.files import holds_something
+from vrm.inference import score_output
 from vrm.inference.engine import RewardEngine
 from vrm.inference.extraction import ExtractionOptions
 from vrm.inference.score import ScoreOptions, Scorer, ScoringRow, read_scoring_rows
@@ -308,6 +310,26 @@ def test_an_output_is_looked_at_when_nobody_else_writes_it(tmp_path, monkeypatch
         patch.setattr(FileLock, "acquire", late)
         with pytest.raises(DataError, match=r"begun under other settings: kappa was 9\.0"):
             ScoreFile(tmp_path / "out.jsonl", SETTINGS)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_there_when_its_notes_are(tmp_path, monkeypatch, overwrite):
+    """Killed before the notes are in their place: an output without them would be called complete."""
+
+    def killed(path, text):
+        raise KeyboardInterrupt
+
+    if overwrite:
+        (tmp_path / "out.jsonl").write_text("rows of other settings\n")
+    monkeypatch.setattr(score_output, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ScoreFile(tmp_path / "out.jsonl", SETTINGS, overwrite)
+    monkeypatch.undo()
+    assert not holds_something(tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").exists() == overwrite
+    sink = ScoreFile(tmp_path / "out.jsonl", SETTINGS)
+    assert sink.rows_done == 0
+    sink.close()
 
 
 def test_two_runs_do_not_write_to_one_file(tmp_path):
