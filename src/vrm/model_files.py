@@ -56,12 +56,7 @@ def check_model_directory(path: str) -> None:
         if kind != MODEL_TYPE:
             raise CheckpointError(f"{directory / CONFIG} has model_type {kind!r}, expected {MODEL_TYPE!r}: not a VRM")
     check_weights(path)
-    for file in weight_files(Path(path)):
-        if file.suffix != ".safetensors":
-            raise CheckpointError(
-                f"{file} holds pickled weights, which are not loaded, as they may run code: save the model anew as "
-                "safetensors"
-            )
+    _check_not_pickled(Path(path))
 
 
 def check_backbone_directory(path: str) -> None:
@@ -282,21 +277,39 @@ def _weights_problem(file: Path) -> str | None:
 
 
 def check_seals(path: Any) -> None:
-    """Raise CheckpointError for weights in a directory whose bits are not those that were written (`vrm.seals`)."""
+    """Raise CheckpointError for weights in a directory that are cut short, pickled, or not as they were written.
+
+    All bytes are read, and compared with the checksum that a file has (`vrm.seals`).
+    """
     directory = Path(str(path))
     if not directory.is_dir():
         return
+    _check_not_pickled(directory)
     for file in weight_files(directory):
-        if file.suffix == ".safetensors" and _weights_problem(file) is None and not is_intact(file):
+        problem = _weights_problem(file)
+        if problem is None and not is_intact(file):
+            problem = (
+                "is damaged: by the checksum in its header, its weights are not those that it was written with; fetch "
+                "it again"
+            )
+        if problem is not None:
+            raise CheckpointError(f"{file} {problem}")
+
+
+def _check_not_pickled(directory: Path) -> None:
+    for file in weight_files(directory):
+        if file.suffix != ".safetensors":
             raise CheckpointError(
-                f"{file} is damaged: by the checksum in its header, its weights are not those that it was written "
-                "with; fetch it again"
+                f"{file} holds pickled weights, which are not loaded, as they may run code: save the model anew as "
+                "safetensors"
             )
 
 
 @contextmanager
-def loading(path: str) -> Iterator[None]:
+def loading(path: str, part: str = "") -> Iterator[None]:
     """Turn whatever a loader inside raises into one line that names the file at fault, where one can be found.
+
+    `part` is put before the directory where none can be, such as `the tokenizer in `.
 
     Raises:
         CheckpointError: in place of every error that is not this package's.
@@ -309,10 +322,10 @@ def loading(path: str) -> Iterator[None]:
     except VrmError:
         raise
     except Exception as error:  # loaders of configurations, tokenizers and weights fail in any way
-        raise CheckpointError(_why(Path(path), error)) from error
+        raise CheckpointError(_why(Path(path), error, part)) from error
 
 
-def _why(directory: Path, error: Exception) -> str:
+def _why(directory: Path, error: Exception, part: str) -> str:
     if directory.is_dir():
         for file in sorted(directory.iterdir()):
             problem = _file_problem(file) if file.is_file() else None
@@ -323,7 +336,7 @@ def _why(directory: Path, error: Exception) -> str:
             problem = f"{directory} holds no vocabulary of a tokenizer (tokenizer.json, vocab.txt, tokenizer.model ...)"
         if problem is not None:
             return problem
-        return f"{directory} cannot be loaded: {in_one_line(error)}"
+        return f"{part}{directory} cannot be loaded: {in_one_line(error)}"
     return f"{directory}: there is no such directory here, and from the Hub it cannot be loaded: {in_one_line(error)}"
 
 

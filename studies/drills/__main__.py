@@ -11,6 +11,8 @@ from pathlib import Path
 from studies.drills.outcome import RESULTS, Drill, Setting, document, table, write
 
 NAMES: tuple[str, ...] = (
+    "checkpoints",
+    "rows",
     # one line each, so that drills can be added side by side
     "server",
 )

@@ -13,6 +13,8 @@ from studies.drills.outcome import RESULTS, table
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 SLOW: tuple[str, ...] = (
+    "checkpoints",
+    "rows",
     # one line each: toy sizes of ten seconds and more
     "server",
 )

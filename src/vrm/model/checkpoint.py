@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from jinja2 import TemplateSyntaxError
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -18,7 +19,7 @@ from vrm.files import follow_umask, writing
 from vrm.model.backbones import embedding_rows
 from vrm.model.configuration_vrm import VRMConfig
 from vrm.model.embedded import resolve_backbone
-from vrm.model.modeling_vrm import VRMForSequenceClassification
+from vrm.model.modeling_vrm import VRMForSequenceClassification, check_finite, check_keys
 from vrm.model_files import (
     ADAPTER,
     CONFIG,
@@ -28,6 +29,7 @@ from vrm.model_files import (
     check_seals,
     loading,
     read_json,
+    weight_files,
 )
 from vrm.seals import seal
 
@@ -88,7 +90,7 @@ def load_model(
 
 
 def _load_adapter(directory: Path, dtype: torch.dtype | None) -> VRMForSequenceClassification:
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     check_seals(directory)
     config = VRMConfig.from_pretrained(directory)
@@ -96,7 +98,17 @@ def _load_adapter(directory: Path, dtype: torch.dtype | None) -> VRMForSequenceC
         raise CheckpointError(f"{directory / 'config.json'} does not say which backbone the adapter belongs to")
     fields = {key: value for key, value in config.to_dict().items() if key in _HEAD_FIELDS}
     base = VRMForSequenceClassification.from_backbone(config.backbone_name_or_path, dtype=dtype, **fields)
-    return PeftModel.from_pretrained(base, str(directory)).merge_and_unload()
+    stored = {key: value for file in weight_files(directory) for key, value in load_file(file).items()}
+    check_finite(str(directory), stored)
+    try:
+        model = PeftModel.from_pretrained(base, str(directory))
+    except (RuntimeError, KeyError) as error:  # of another shape, or a part of the head is not there
+        reason = " ".join(str(error).replace("modules_to_save.default.", "").replace(".default.", ".").split())
+        raise CheckpointError(f"{directory} does not hold the weights its configuration promises: {reason}") from error
+    # PEFT leaves at its beginning what a file does not have, and passes over what it has too much.
+    expected = {key: value.shape for key, value in get_peft_model_state_dict(model).items()}
+    check_keys(str(directory), expected.keys() - stored.keys(), stored.keys() - expected.keys(), ())
+    return model.merge_and_unload()
 
 
 _HEAD_FIELDS = frozenset(VRMConfig.__init__.__code__.co_varnames[1 : VRMConfig.__init__.__code__.co_argcount]) - {
@@ -120,9 +132,9 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
 
 def _tokenizer(path: str) -> PreTrainedTokenizerBase:
     check_no_file(path, "a tokenizer")
-    with loading(path):
+    with loading(path, "the tokenizer in "):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    with loading(path):
+    with loading(path, "the tokenizer in "):
         try:
             _ids_of_texts(tokenizer)
         except TemplateSyntaxError as error:
@@ -182,8 +194,8 @@ _PROBES = (
 )
 _PARTS = {
     "vocabulary": "gives its tokens other ids",
-    "ids": "cuts texts into other tokens",
     "chat_template": "has another chat template",
+    "ids": "cuts texts into other tokens",
 }
 
 

@@ -162,7 +162,7 @@ class VRMForSequenceClassification(PreTrainedModel):
             loader = backbone_loader(backbone_config)
             how = {"output_loading_info": True, "trust_remote_code": False}
             backbone, info = loader.from_pretrained(path, dtype=dtype or torch.float32, **how)
-            check_finite(path, backbone)
+            check_finite(path, dict(backbone.named_parameters()))
             ahead = kind == BackboneKind.DECODER and sees_ahead(backbone)
         _check_backbone(path, backbone, info["missing_keys"])
         if ahead and asked is None:
@@ -189,7 +189,8 @@ class VRMForSequenceClassification(PreTrainedModel):
         kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "use_safetensors": True}
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         _check_loaded(str(pretrained_model_name_or_path), info)
-        check_finite(str(pretrained_model_name_or_path), model)
+        head = {key: value for key, value in model.state_dict().items() if key.startswith("score.")}
+        check_finite(str(pretrained_model_name_or_path), dict(model.named_parameters()) | head)
         return (model, info) if wants_info else model
 
     @property
@@ -347,10 +348,8 @@ def _check_backbone(name: str, backbone: nn.Module, missing: Iterable[str]) -> N
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def check_finite(name: str, model: nn.Module) -> None:
-    """Raise CheckpointError for a model with weights that are no numbers; names a tensor and how many there are."""
-    tensors = dict(model.named_parameters())
-    tensors |= {key: value for key, value in model.state_dict().items() if key.startswith("score.")}
+def check_finite(name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError for tensors that hold no numbers; it names one, and how many of its entries are none."""
     for key, tensor in tensors.items():
         if tensor.dtype not in _FLOATS or tensor.is_meta or not tensor.numel():
             continue
@@ -360,11 +359,15 @@ def check_finite(name: str, model: nn.Module) -> None:
 
 
 def _check_loaded(name: str, info: dict[str, Any]) -> None:
-    problems = {
-        "missing keys": info.get("missing_keys"),
-        "unexpected keys": info.get("unexpected_keys"),
-        "keys of another shape": [entry if isinstance(entry, str) else entry[0] for entry in info["mismatched_keys"]],
-    }
+    mismatched = [entry if isinstance(entry, str) else entry[0] for entry in info["mismatched_keys"]]
+    check_keys(name, info.get("missing_keys"), info.get("unexpected_keys"), mismatched)
+
+
+def check_keys(
+    name: str, missing: Iterable[str] | None, unexpected: Iterable[str] | None, mismatched: Iterable[str] | None
+) -> None:
+    """Raise CheckpointError where stored tensors are not those that a model has; it names five of each kind."""
+    problems = {"missing keys": missing, "unexpected keys": unexpected, "keys of another shape": mismatched}
     wrong = [f"{kind}: {', '.join(sorted(keys)[:5])}" for kind, keys in problems.items() if keys]
     if wrong:
         raise CheckpointError(

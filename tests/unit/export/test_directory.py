@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from vrm.config import LoraSettings
@@ -166,3 +168,27 @@ def test_only_models_are_overwritten_and_never_the_source(tmp_path):
 )
 def test_which_names_are_paths(name, local):
     assert is_local(name) == local
+
+
+def rename_one(weights, key):
+    weights[f"{key}_"] = weights.pop(key)
+
+
+def reshape_one(weights, key):
+    weights[key] = weights[key].reshape(-1)[1:]
+
+
+def spoil_one(weights, key):
+    weights[key].view(-1)[0] = float("nan")
+
+
+@pytest.mark.parametrize("change", [rename_one, reshape_one, spoil_one])
+def test_an_adapter_without_all_of_its_weights_is_refused(adapter_dir, change):
+    """PEFT would leave at its beginning what a file does not have."""
+    adapter, _ = adapter_dir
+    stored = load_file(adapter / "adapter_model.safetensors")
+    key = next(name for name in stored if "lora_B" in name)
+    change(stored, key)
+    save_file(stored, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=re.escape(key)):
+        load_model(adapter)

@@ -1,0 +1,1 @@
+"""Parts of the drill `rows`: planted rows, what is done to them, and what must come of it."""
