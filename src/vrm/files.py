@@ -60,7 +60,9 @@ def _reason(error: Exception, place: Path) -> str | None:
     number = re.search(r"\(os error (\d+)\)", str(error))
     if number:
         return _words(int(number[1]))
-    if isinstance(error, RuntimeError) and re.search(r"inline_container|PytorchStreamWriter", str(error)):
+    if isinstance(error, RuntimeError) and re.search(
+        r"inline_container|PytorchStreamWriter|iostream error", str(error)
+    ):
         return _words(errno.ENOSPC) if _free_bytes(place) < _NEARLY_NOTHING else "torch could not go on"
     return None
 

@@ -14,6 +14,7 @@ NAMES: tuple[str, ...] = (
     "checkpoints",
     "rows",
     # one line each, so that drills can be added side by side
+    "kills",
     "server",
 )
 """Modules of this folder, each with a `DRILL`, in the order of the page."""

@@ -16,6 +16,7 @@ SLOW: tuple[str, ...] = (
     "checkpoints",
     "rows",
     # one line each: toy sizes of ten seconds and more
+    "kills",
     "server",
 )
 

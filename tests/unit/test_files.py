@@ -133,6 +133,7 @@ def test_what_killed_writers_have_left_is_removed_and_nothing_else(tmp_path):
             RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
             "torch could not go on",
         ),
+        (RuntimeError("basic_ios::clear: iostream error"), "torch could not go on"),
     ],
 )
 def test_what_kept_a_result_from_the_disk_is_named(tmp_path, error, words):
