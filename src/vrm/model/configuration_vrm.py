@@ -338,7 +338,7 @@ def _as_config(value: PretrainedConfig | dict[str, Any] | None) -> PretrainedCon
     model_type = fields.pop("model_type", None)
     if model_type is None:
         raise ConfigError("backbone_config has no model_type, so the backbone cannot be built")
-    if model_type not in CONFIG_MAPPING:
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         raise ConfigError(f"backbone_config: transformers {__version__} has no architecture {model_type!r}")
     return AutoConfig.for_model(model_type, **fields)
 

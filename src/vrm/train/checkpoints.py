@@ -13,6 +13,7 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from torch.serialization import get_unsafe_globals_in_checkpoint
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vrm.errors import ConfigError
@@ -84,7 +85,7 @@ def _broken_file(checkpoint: Path) -> str | None:
     files = sorted(file for file in checkpoint.iterdir() if file.is_file())
     if not any(file.name in WEIGHTS or file.name.endswith(".index.json") for file in files):
         return f"{WEIGHTS[0]} is missing"
-    return next((f"{file.name} is cut or damaged" for file in files if not _is_whole(file)), None)
+    return next(filter(None, map(_broken, files)), None)
 
 
 def _broken_shards(folder: Path) -> str | None:
@@ -104,6 +105,14 @@ def _broken_shards(folder: Path) -> str | None:
         if file.stat().st_size < entry.offset + entry.length:
             return f"{folder.name}/{file.name} is cut or damaged"
     return None
+
+
+def _broken(file: Path) -> str | None:
+    if not _is_whole(file):
+        return f"{file.name} is cut or damaged"
+    # torch refuses these as it reads them; what its list of names takes is the file's table of contents alone.
+    asked = get_unsafe_globals_in_checkpoint(file) if file.name in (OPTIMIZER, SCHEDULER) else []
+    return f"{file.name} asks for code, {asked[0]}, which is not run" if asked else None
 
 
 def _is_whole(file: Path) -> bool:

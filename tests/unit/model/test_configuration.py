@@ -43,6 +43,8 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "i
         ({"feature_layers": [1.5]}, "feature_layers must be"),
         ({"reward_scal": "raw"}, "'reward_scal' is no field of the configuration; did you mean 'reward_scale'"),
         ({"backbone_config": {"hidden_size": 4}}, "model_type"),
+        ({"backbone_config": {"model_type": ["qwen3"]}}, r"no architecture \['qwen3'\]"),
+        ({"backbone_config": {"model_type": {}}}, r"no architecture {}"),
     ],
 )
 def test_values_that_are_not_allowed(fields, named):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
@@ -249,6 +250,20 @@ def test_a_checkpoint_with_a_changed_bit_is_passed_over(interrupted, name):
     assert (found.name, note) == (
         "checkpoint-2", f"checkpoint-4 is incomplete ({name} is cut or damaged); going on from checkpoint-2"
     )  # fmt: skip
+
+
+class AsksForCode:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("1 + 1",)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt"])
+def test_a_checkpoint_whose_state_asks_for_code_is_passed_over(interrupted, name):
+    config, _ = interrupted
+    torch.save({"state": AsksForCode()}, Path(config.output_dir) / "checkpoint-4" / name)
+    found, note = whole_checkpoint(Path(config.output_dir))
+    assert found.name == "checkpoint-2"
+    assert f"checkpoint-4 is incomplete ({name} asks for code, builtins.eval, which is not run)" in note
 
 
 def test_a_checkpoint_without_its_best_one_is_incomplete(interrupted):
