@@ -8,6 +8,8 @@
 #   make lint          ruff, mypy, and what nobody calls
 #   make format        ruff's fixes and formatting
 #   make docs          write the generated pages of docs/ anew, and build the site in docs/_build/html
+#   make dist          the wheel, with its SBOM, and the source archive, in dist/
+#   make dependencies  write docs/dependencies.md anew: every package with its licence
 #   make clean         remove the environment, caches and build outputs
 #
 # VENV=dir puts the environment elsewhere; PYTHON=path chooses the interpreter it is made with.
@@ -24,7 +26,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
 # first and the short ones of unit/ last, so that neither process waits long for the other.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help quickstart decoder install install-dev test-fast test test-all lint format docs clean
+.PHONY: help quickstart decoder install install-dev test-fast test test-all lint format docs dist dependencies clean
 
 help:
 	@sed -n 's/^#   make/  make/p' Makefile
@@ -101,6 +103,27 @@ docs: install-dev
 	done
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
 	@echo "The site is in docs/_build/html/index.html"
+
+$(VENV)/.stamp-release: pyproject.toml constraints.txt | $(VENV)/.stamp-dev
+	$(PIP_INSTALL) -e '.[release]'
+	@touch $@
+
+dependencies: $(VENV)/.stamp-release
+	$(BIN)/python docs/generate_dependencies.py > docs/dependencies.md.new && mv docs/dependencies.md.new docs/dependencies.md
+
+# The wheel carries nothing but this package: the SBOM (CycloneDX, PEP 770) lists what it asks for, as tested here.
+SBOM := dist/vrm.cdx.json
+
+dist: $(VENV)/.stamp-release
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist
+	mkdir -p build
+	$(BIN)/python docs/generate_dependencies.py --requirements > build/requirements.txt
+	$(BIN)/python -m cyclonedx_py requirements build/requirements.txt --pyproject pyproject.toml --mc-type library \
+	  --output-reproducible -o $(SBOM)
+	$(BIN)/python -m wheel unpack --dest build/wheel dist/vrm-*.whl
+	for info in build/wheel/vrm-*/vrm-*.dist-info; do mkdir -p $$info/sboms && cp $(SBOM) $$info/sboms; done
+	$(BIN)/python -m wheel pack --dest-dir dist build/wheel/vrm-*
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/written .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

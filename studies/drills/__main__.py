@@ -16,6 +16,7 @@ NAMES: tuple[str, ...] = (
     # one line each, so that drills can be added side by side
     "kills",
     "server",
+    "numerics",
 )
 """Modules of this folder, each with a `DRILL`, in the order of the page."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -51,4 +52,6 @@ def vrm(arguments: Sequence[object]) -> None:
     """The command line as its own process would run it; raises SystemExit."""
     from vrm.cli.main import main
 
-    main([str(argument) for argument in arguments])
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        main([str(argument) for argument in arguments])

@@ -18,6 +18,7 @@ SLOW: tuple[str, ...] = (
     # one line each: toy sizes of ten seconds and more
     "kills",
     "server",
+    "numerics",
 )
 
 
