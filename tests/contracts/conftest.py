@@ -14,9 +14,21 @@ QUESTIONS = ["how do you help", "why is the city safe", "what is a good plan", "
 
 
 @pytest.fixture(scope="session", params=["decoder", "smollm2"])
-def decoder_dir(request: pytest.FixtureRequest, make_tiny_model: Callable[..., Path]) -> Path:
-    """A random decoder with a small vocabulary, and one with that of a real chat model."""
-    return make_tiny_model(kind=request.param)
+def decoder_kind(request: pytest.FixtureRequest) -> str:
+    """A random decoder with a small vocabulary, and a real chat model."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def decoder_dir(decoder_kind: str, make_tiny_model: Callable[..., Path]) -> Path:
+    return make_tiny_model(kind=decoder_kind)
+
+
+@pytest.fixture(scope="session")
+def close(decoder_kind: str) -> Callable[[Any], Any]:
+    """close(rewards): equal but for what other batches do to the last digits of float32, in two layers or in thirty."""
+    tolerance = 1e-4 if decoder_kind == "smollm2" else 1e-5
+    return lambda rewards: pytest.approx(rewards, rel=tolerance, abs=tolerance)
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def payload(query: str, prompt: str, label: str | None = "42") -> dict:
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_rewards_are_those_of_vrm_score(decoder_server, aiohttp_post, tokenizer, rewards, finished):
+def test_rewards_are_those_of_vrm_score(decoder_server, aiohttp_post, tokenizer, rewards, finished, close):
     found = []
     for prompt, text in PAIRS:
         start = chat_prompt(tokenizer, prompt)
@@ -66,16 +66,14 @@ def test_rewards_are_those_of_vrm_score(decoder_server, aiohttp_post, tokenizer,
         assert body["scores"] == body["rewards"]
         assert all(len(values) == 1 for values in body["extra_logs"].values())
         found.append(body["rewards"][0])
-    assert found[:3] == pytest.approx(rewards, rel=1e-5, abs=1e-5)
+    assert found[:3] == close(rewards)
 
 
-def test_plain_prompts_are_scored_as_plain_text(decoder_server, aiohttp_post, tokenizer, scored):
+def test_plain_prompts_are_scored_as_plain_text(decoder_server, aiohttp_post, tokenizer, scored, close):
     prompt, text = "how do i plan", " very well"
     query = executor_query(tokenizer, prompt, text)
     response = aiohttp_post(decoder_server.url + "/get_reward", payload(query, prompt))
-    assert response.json()["rewards"] == pytest.approx(
-        scored([{"prompt": prompt, "completion": text}]), rel=1e-5, abs=1e-5
-    )
+    assert response.json()["rewards"] == close(scored([{"prompt": prompt, "completion": text}]))
 
 
 def test_a_prompt_cut_by_the_policys_limit_is_found_by_the_template(decoder_server, aiohttp_post, tokenizer):
@@ -105,7 +103,7 @@ def test_empty_lists_are_answered(decoder_server, aiohttp_post):
     assert all(values == [] for values in body["extra_logs"].values())
 
 
-def test_many_requests_at_once_each_get_their_own(decoder_server, aiohttp_post, tokenizer, rewards):
+def test_many_requests_at_once_each_get_their_own(decoder_server, aiohttp_post, tokenizer, rewards, close):
     start = {prompt: chat_prompt(tokenizer, prompt) for prompt, _ in PAIRS}
     bodies = [payload(executor_query(tokenizer, start[p], t), start[p]) for p, t in PAIRS[:3]] * 20
 
@@ -113,7 +111,7 @@ def test_many_requests_at_once_each_get_their_own(decoder_server, aiohttp_post, 
         return aiohttp_post(decoder_server.url + "/get_reward", body).json()["rewards"][0]
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(ask, bodies)) == pytest.approx(rewards * 20, rel=1e-5, abs=1e-5)
+        assert list(pool.map(ask, bodies)) == close(rewards * 20)
 
 
 def test_the_url_chooses_the_pessimistic_reward(decoder_server, aiohttp_post):

@@ -76,4 +76,6 @@ def test_merged_it_is_a_reward_model_like_any_other(adapted, tmp_path):
     save_model(merged, tokenizer, tmp_path)
     assert torch.allclose(rewards(load_model(tmp_path)[0], tokenizer), before, atol=1e-5)
     function = reward_function(tmp_path)
-    assert function(["why"], ["\nsafe"])[0] == pytest.approx(float(before[1, 0]), rel=1e-5, abs=1e-5)
+    # In float32 another batch changes the last digits, in thirty layers more than in two.
+    tolerance = 1e-4 if merged.config.backbone_config.num_hidden_layers > 10 else 1e-5
+    assert function(["why"], ["\nsafe"])[0] == pytest.approx(float(before[1, 0]), rel=tolerance, abs=tolerance)

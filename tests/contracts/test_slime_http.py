@@ -26,19 +26,19 @@ def template_prompt(decoder_dir):
 
 @pytest.mark.parametrize("response", ["very well<|im_end|>", "very well"])
 @pytest.mark.parametrize("as_messages", [False, True])
-def test_the_body_is_the_reward(decoder_server, aiohttp_post, reward, template_prompt, response, as_messages):
+def test_the_body_is_the_reward(decoder_server, aiohttp_post, reward, template_prompt, response, as_messages, close):
     text = response.removesuffix("<|im_end|>") if as_messages else response
     body = {"prompt": MESSAGES if as_messages else template_prompt, "response": text, "label": None}
     answer = aiohttp_post(decoder_server.url + "/slime/reward", body)
     assert answer.status_code == 200, answer.text
     assert isinstance(answer.json(), float)
-    assert answer.json() == pytest.approx(reward, rel=1e-5, abs=1e-5)
+    assert answer.json() == close(reward)
 
 
-def test_an_object_for_the_reward_key(decoder_server, aiohttp_post, reward, template_prompt):
+def test_an_object_for_the_reward_key(decoder_server, aiohttp_post, reward, template_prompt, close):
     body = {"prompt": template_prompt, "response": "very well<|im_end|>", "label": "42"}
     answer = aiohttp_post(decoder_server.url + "/slime/reward?details=true&kappa=1", body).json()
-    assert answer["reward_mean"] == pytest.approx(reward, rel=1e-5, abs=1e-5)
+    assert answer["reward_mean"] == close(reward)
     assert answer["reward"] == pytest.approx(answer["reward_mean"] - answer["reward_std"], rel=1e-5, abs=1e-5)
     assert answer["truncated"] is False
 

@@ -28,13 +28,13 @@ def reward(scored):
     return scored([{"prompt": PROMPT, "completion": [{"role": "assistant", "content": "very well"}]}])[0]
 
 
-def test_the_built_in_request(decoder_server, aiohttp_post, decoder_dir, reward):
+def test_the_built_in_request(decoder_server, aiohttp_post, decoder_dir, reward, close):
     tokenizer = AutoTokenizer.from_pretrained(decoder_dir)
     chat = [*PROMPT, {"role": "assistant", "content": "very well"}]
     text = tokenizer.apply_chat_template(chat, add_generation_prompt=False, tokenize=False)
     payload = {"model": "~/models/reward", "input": text, "use_activation": False}
     output = aiohttp_post(f"{decoder_server.url}/classify", payload).json()
-    assert output["data"][-1]["probs"][-1] == pytest.approx(reward, rel=1e-5, abs=1e-5)
+    assert output["data"][-1]["probs"][-1] == close(reward)
 
 
 def custom_reward_function(path: str, name: str, reward_kwargs: dict):
@@ -65,13 +65,13 @@ def run_single(function, solution: str, extra_info: dict, **reward_router) -> di
 
 
 @pytest.mark.parametrize("name", ["compute_score", "compute_score_sync"])
-def test_compute_score(decoder_server, reward, name):
+def test_compute_score(decoder_server, reward, name, close):
     function = custom_reward_function("pkg://vrm.integrations.verl", name, {"url": decoder_server.url})
     assert inspect.iscoroutinefunction(function) == (name == "compute_score")
     extra_info = {"prompt": np.array(PROMPT, dtype=object), "num_turns": None, "rollout_reward_scores": {}}
     router = {"reward_router_address": "127.0.0.1:1", "reward_model_tokenizer": None}
     result = run_single(function, "very well", extra_info, **router)
-    assert result["reward_score"] == pytest.approx(reward, rel=1e-5, abs=1e-5)
+    assert result["reward_score"] == close(reward)
     assert set(result["reward_extra_info"]) == {"score", "reward_mean", "reward_std"}
 
 
@@ -88,7 +88,7 @@ def test_the_pessimistic_reward_and_another_key(decoder_server):
     assert info["score"] == pytest.approx(info["reward_mean"] - info["reward_std"], rel=1e-5, abs=1e-5)
 
 
-def test_a_batch_of_samples_is_gathered(decoder_server, reward):
+def test_a_batch_of_samples_is_gathered(decoder_server, reward, close):
     function = custom_reward_function("pkg://vrm.integrations.verl", "compute_score", {"url": decoder_server.url})
     arguments = {"data_source": "chat", "ground_truth": None, "extra_info": {"prompt": PROMPT}}
 
@@ -96,9 +96,7 @@ def test_a_batch_of_samples_is_gathered(decoder_server, reward):
         tasks = [asyncio.create_task(function(solution_str="very well", **arguments)) for _ in range(32)]
         return await asyncio.gather(*tasks)
 
-    assert [result["score"] for result in asyncio.run(compute_score_batch())] == pytest.approx(
-        [reward] * 32, rel=1e-5, abs=1e-5
-    )
+    assert [result["score"] for result in asyncio.run(compute_score_batch())] == close([reward] * 32)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def text(decoder_dir):
     return AutoTokenizer.from_pretrained(decoder_dir).apply_chat_template(MESSAGES, tokenize=False)
 
 
-def test_classify(decoder_server, aiohttp_post, reward, text):
+def test_classify(decoder_server, aiohttp_post, reward, text, close):
     body = aiohttp_post(decoder_server.url + "/classify", {"model": "reward", "input": [text, text]}).json()
     assert set(body) == {"id", "object", "created", "model", "data", "usage"}
     assert body["object"] == "list"
@@ -28,26 +28,26 @@ def test_classify(decoder_server, aiohttp_post, reward, text):
     for row in body["data"]:
         assert set(row) == {"index", "label", "probs", "num_classes"}
         assert row["num_classes"] == len(row["probs"]) == 1
-        assert row["probs"][0] == pytest.approx(reward, rel=1e-5, abs=1e-5)
+        assert row["probs"][0] == close(reward)
     assert body["usage"]["prompt_tokens"] == body["usage"]["total_tokens"] > 0
 
 
 @pytest.mark.parametrize("key", ["input", "messages"])
-def test_text_and_messages_give_the_same(decoder_server, aiohttp_post, reward, text, key):
+def test_text_and_messages_give_the_same(decoder_server, aiohttp_post, reward, text, key, close):
     payload = {"model": "reward", key: text if key == "input" else MESSAGES}
     body = aiohttp_post(decoder_server.url + "/classify", payload).json()
-    assert body["data"][0]["probs"] == pytest.approx([reward], rel=1e-5, abs=1e-5)
+    assert body["data"][0]["probs"] == close([reward])
 
 
-def test_an_activation_is_the_logistic_function(decoder_server, aiohttp_post, reward, text):
+def test_an_activation_is_the_logistic_function(decoder_server, aiohttp_post, reward, text, close):
     payload = {"model": "reward", "input": text, "use_activation": True}
     body = aiohttp_post(decoder_server.url + "/classify", payload).json()
-    assert body["data"][0]["probs"] == pytest.approx([1 / (1 + math.exp(-reward))], rel=1e-5, abs=1e-5)
+    assert body["data"][0]["probs"] == close([1 / (1 + math.exp(-reward))])
 
 
-def test_pooling(decoder_server, aiohttp_post, reward, text):
+def test_pooling(decoder_server, aiohttp_post, reward, text, close):
     body = aiohttp_post(decoder_server.url + "/pooling", {"model": "reward", "input": text}).json()
-    assert body["data"] == [{"index": 0, "object": "pooling", "data": [pytest.approx(reward, rel=1e-5, abs=1e-5)]}]
+    assert body["data"] == [{"index": 0, "object": "pooling", "data": [close(reward)]}]
 
 
 @pytest.mark.parametrize(
@@ -84,26 +84,26 @@ def scores(server, aiohttp_post, **payload):
 
 
 @pytest.mark.parametrize("names", [("text_1", "text_2"), ("queries", "documents"), ("queries", "items")])
-def test_one_prompt_for_all_or_one_for_each(decoder_server, aiohttp_post, rewards, names):
+def test_one_prompt_for_all_or_one_for_each(decoder_server, aiohttp_post, rewards, names, close):
     for prompts in (PROMPT, [PROMPT], [PROMPT] * 3):
         payload = dict(zip(names, (prompts, COMPLETIONS), strict=True))
-        assert scores(decoder_server, aiohttp_post, **payload) == pytest.approx(rewards, rel=1e-5, abs=1e-5)
+        assert scores(decoder_server, aiohttp_post, **payload) == close(rewards)
     payload = {**dict(zip(names, (PROMPT, COMPLETIONS[0]), strict=True)), "encoding_format": "float"}
-    assert scores(decoder_server, aiohttp_post, **payload) == pytest.approx(rewards[:1], rel=1e-5, abs=1e-5)
+    assert scores(decoder_server, aiohttp_post, **payload) == close(rewards[:1])
 
 
-def test_scores_are_those_of_the_native_api(decoder_server, aiohttp_post):
+def test_scores_are_those_of_the_native_api(decoder_server, aiohttp_post, close):
     native = aiohttp_post(decoder_server.url + "/v1/score", {"prompt": PROMPT, "completions": COMPLETIONS, "kappa": 1})
     body = aiohttp_post(decoder_server.url + "/score?kappa=1", {"text_1": PROMPT, "text_2": COMPLETIONS}).json()
     expected = native.json()
-    assert [row["score"] for row in body["data"]] == pytest.approx(expected["pessimistic_rewards"], rel=1e-5, abs=1e-5)
+    assert [row["score"] for row in body["data"]] == close(expected["pessimistic_rewards"])
     assert body["usage"]["prompt_tokens"] == expected["tokens"]
 
 
-def test_an_activation_of_scores_and_no_scores(decoder_server, aiohttp_post, rewards):
+def test_an_activation_of_scores_and_no_scores(decoder_server, aiohttp_post, rewards, close):
     payload = {"text_1": PROMPT, "text_2": COMPLETIONS, "use_activation": True}
     expected = [1 / (1 + math.exp(-value)) for value in rewards]
-    assert scores(decoder_server, aiohttp_post, **payload) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert scores(decoder_server, aiohttp_post, **payload) == close(expected)
     assert scores(decoder_server, aiohttp_post, text_1=PROMPT, text_2=[]) == []
 
 
