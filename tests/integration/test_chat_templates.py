@@ -36,7 +36,16 @@ def with_template(source, target, prelude):
     shutil.copytree(source, target)
     template = target / "chat_template.jinja"
     template.write_text(prelude + template.read_text(encoding="utf-8"), encoding="utf-8")
+    mean_it(target)
     return target
+
+
+def mean_it(directory):
+    """What a changed template needs, where a model was saved with another one."""
+    path = directory / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("text_digests", None)
+    path.write_text(json.dumps(config), encoding="utf-8")
 
 
 @pytest.fixture
@@ -130,6 +139,7 @@ def thoughtless(tmp_path):
         changed = text.replace("message['content'] }}", "message['content'].split('</think>')[-1] }}")
         assert changed != text
         template.write_text(changed, encoding="utf-8")
+        mean_it(target)
         return target
 
     return copy
