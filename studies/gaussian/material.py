@@ -61,7 +61,7 @@ class Rows:
     """A fold as `vrm.train.closed_form` takes a data set."""
 
     fold: Fold
-    features: Features
+    source: Features
     targets: dict[str, Tensor]
 
     @classmethod
@@ -74,8 +74,12 @@ class Rows:
 
     @property
     def table(self) -> SimpleNamespace:
-        """Features of some rows, by `batch`, and which completions they have, by `exists`."""
-        return SimpleNamespace(batch=lambda rows: self.features.of(self.fold, rows), exists=self._exist)
+        """Which completions some rows have, by `exists`."""
+        return SimpleNamespace(exists=self._exist)
+
+    def features(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Features of some rows: of prompts (rows, width), of completions (rows, completions, width)."""
+        return self.source.of(self.fold, rows)
 
     def labels(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         """Labels of some rows."""
@@ -87,5 +91,5 @@ class Rows:
     def sample_features(self, limit: int, seed: int) -> tuple[Tensor, Tensor]:
         """Prompts and completions of some rows, each (rows, width)."""
         rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:limit])
-        prompts, completions = self.features.of(self.fold, rows)
+        prompts, completions = self.features(rows)
         return prompts, completions[self._exist(rows)]
