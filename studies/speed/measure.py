@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import multiprocessing
 import os
 import platform
@@ -171,8 +172,8 @@ class Spread:
 
     @classmethod
     def of_ratios(cls, over: Iterable[float], under: Iterable[float]) -> Spread:
-        """Of the ratios within each round, never of one round's figure over another's."""
-        return cls.of(above / below for above, below in zip(over, under, strict=True))
+        """Of the ratios within each round, never over another round's figure; NaN over 0, which toy sizes have."""
+        return cls.of(above / below if below else math.nan for above, below in zip(over, under, strict=True))
 
     def text(self, digits: int = 2) -> str:
         """`1.50 (1.48..1.53)`."""
