@@ -69,11 +69,11 @@ def test_an_error_inside_the_template_is_a_refusal(client):
     assert "the model's chat template refuses these messages: TypeError" in message
 
 
-def test_half_of_a_surrogate_pair_that_the_template_prints(client):
+def test_half_of_a_surrogate_pair_in_what_the_template_prints(client):
     prompt = b'[{"role": "user", "content": "how", "name": "\\ud800"}]'
     body = b'{"prompt": %s, "completions": ["so"]}' % prompt
     answer = client.post("/v1/score", content=body, headers={"Content-Type": "application/json"})
-    words = "prompt: a text holds half of a surrogate pair; repair the text's encoding"
+    words = "prompt[0].name: character 0 is '\\ud800', half of a surrogate pair; repair the text's encoding"
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, words)
 
 
