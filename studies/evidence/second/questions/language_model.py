@@ -36,7 +36,7 @@ SHARES = {
     "hh_harmless.train": 0.2,
     "hh_helpful.dev": 0.6,
     "hh_harmless.dev": 0.6,
-    "rmb.train": 0.08,
+    "rmb.train": 0.34,
     "rmb.dev": 0.22,
 }
 """Of the prompts of a file that are read; of others all are."""
