@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import yaml
 from studies.drills.forked import vrm
-from studies.drills.numerics_parts.damaged import NOT_FINITE, run_damaged
+from studies.drills.numerics_parts.damaged import NOT_FINITE, WIDTH, run_damaged
 from studies.drills.numerics_parts.ranks import rankings
 from studies.drills.numerics_parts.rows import FAULTS, SCALED, UNIT_FREE, WORDS, kinds, plain
 from studies.drills.numerics_parts.runs import Ending, Try, configuration, run
 from studies.drills.outcome import Drill, Outcome, Setting
-from studies.drills.tiny import write_backbone
+from studies.drills.tiny import write_encoder
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
@@ -86,7 +86,8 @@ def damaged_tries(setting: Setting) -> Iterator[Try]:
 
 def ended(setting: Setting) -> Iterator[tuple[Try, Ending]]:
     """Every try with its ending."""
-    backbone = write_backbone(setting.work / "backbone", WORDS)
+    backbone = setting.work / "backbone"
+    write_encoder(backbone, WORDS, WIDTH, 2 * WIDTH)
     warm_up(backbone, setting.work / "warm-up")
     of_labels, of_features = list(tries(setting)), list(damaged_tries(setting))
     for number, one in enumerate(tqdm([*of_labels, *of_features], unit="run", file=sys.stderr)):

@@ -115,21 +115,14 @@ def _write_parts(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def _write_model(inputs: Inputs) -> None:
     import torch
-    from transformers import Qwen3Config, Qwen3Model
+    from studies.drills.tiny import write_decoder
 
     from vrm.data.chat import prompt_boundary_ids
     from vrm.model import VRMForSequenceClassification, save_model
-    from vrm.testing import byte_level_tokenizer
 
-    torch.manual_seed(0)
     texts = [str(json.loads(line)["chosen"]) for line in inputs.judged.read_text(encoding="utf-8").splitlines()]
-    tokenizer = byte_level_tokenizer(texts, size=600)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 512}
-    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
-    config = Qwen3Config(vocab_size=len(tokenizer), initializer_range=0.2, **sizes, **heads, **special)
-    Qwen3Model(config).save_pretrained(inputs.backbone)
-    tokenizer.save_pretrained(inputs.backbone)
+    tokenizer = write_decoder(inputs.backbone, texts, size=600, inner=32, positions=512)
+    torch.manual_seed(0)
     model = VRMForSequenceClassification.from_backbone(
         str(inputs.backbone), head="vrm", objectives=["helpfulness", "safety", "brevity"], num_features=4,
         hidden_size_head=8, max_input_tokens=160, prompt_boundary_ids=prompt_boundary_ids(tokenizer),

@@ -11,16 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from studies.drills.numerics_parts.rows import plain
 from studies.drills.numerics_parts.runs import Ending, Try, run
-from studies.drills.tiny import WIDTH
 from transformers import AutoTokenizer
 
 CACHED = "a NaN in a cached feature"
 GIVEN = "a backbone that gives NaN for one word"
 NOT_FINITE = (CACHED, GIVEN)
-NAMED = {CACHED: "/cache/", GIVEN: "rows.jsonl:"}
-"""What an error must name: the folder, or the row."""
+NAMED = {CACHED: "/cache/", GIVEN: "word_embeddings.weight are NaN"}
+"""What an error must name: the folder, or the weights."""
 
 WORD = "water"
+WIDTH = 32
+"""Of the backbone, and so of a cached row."""
 
 
 def run_damaged(one: Try, backbone: Path, folder: Path, seed: int) -> Ending:

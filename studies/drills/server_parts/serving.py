@@ -16,8 +16,7 @@ from pathlib import Path
 
 import psutil
 import torch
-
-from vrm.testing import byte_level_tokenizer
+from studies.drills.tiny import write_decoder
 
 HOST = "127.0.0.1"
 PLANTED = "plantedzebra"
@@ -45,33 +44,16 @@ END_LIMIT = 60
 
 def make_model(directory: Path) -> Path:
     """A saved reward model on a random Qwen3 of two layers and width 32, whose rewards tell texts apart."""
-    from transformers import Qwen3Config, Qwen3Model
-
     from vrm.data.chat import describe_prompts, ensure_chat_template
     from vrm.model import VRMForSequenceClassification, save_model
 
-    tokenizer = byte_level_tokenizer([" ".join(WORDS)] * 4, size=340)
+    backbone = directory / "backbone"
+    tokenizer = write_decoder(backbone, [" ".join(WORDS)] * 4, width=32, inner=64, positions=1024)
     ensure_chat_template(tokenizer, "decoder")
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        intermediate_size=64,
-        max_position_embeddings=1024,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        initializer_range=0.2,
-    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        Qwen3Model(config).save_pretrained(directory / "backbone")
-        tokenizer.save_pretrained(directory / "backbone")
         model = VRMForSequenceClassification.from_backbone(
-            str(directory / "backbone"),
+            str(backbone),
             head="vrm",
             objectives=["helpfulness", "safety", "brevity"],
             num_features=6,
