@@ -33,8 +33,8 @@ HEAD = """\
 
 Every package that comes with this one, the versions that it is tested with, and the licence that each states in its own
 metadata. What is needed by *the package itself* is always installed. The rest comes with an extra, such as
-`pip install 'vrm[serve]'`; `dev` and `release` are for work on the package. A package in **bold** is named in
-`pyproject.toml`, with the lowest version that is allowed; the others come with those.
+`pip install 'PATH/TO/CHECKOUT[serve]'`; `dev` and `release` are for work on the package. A package in **bold** is
+named in `pyproject.toml`, with the lowest version that is allowed; the others come with those.
 
 A build of torch for NVIDIA's cards brings further packages, under NVIDIA's own terms. The tested build is the one for
 CPUs.

@@ -98,8 +98,9 @@ def other_names(problems: Sequence[Problem], unread: Collection[str]) -> str:
     meant: dict[str, str] = {}
     for theirs in unread:
         meant.setdefault(_OTHER_NAMES.get(theirs.lower(), ""), theirs)
-    if {"chosen", "rejected"} <= set(meant) and "completion" in lacking:
-        lacking = [name for name in lacking if name != "completion"] + ["chosen", "rejected"]
+    for given in (["chosen", "rejected"], ["completions"]):
+        if set(given) <= set(meant) and "completion" in lacking:
+            lacking = [name for name in lacking if name != "completion"] + given
     renamed = {name: meant.get(name, "NAME") for name in (*SCORING_COLUMNS, *row_columns()) if name in lacking}
     ours = ", ".join(f"'{name}'" for name in renamed)
     one = f"If one of them is {ours} under another name" if len(renamed) == 1 else f"If they are {ours} by other names"

@@ -63,6 +63,8 @@ def say_kept(args: TrainingArguments, state: TrainerState) -> None:
     if state.global_step < state.max_steps:
         words = f"stopped early, at step {state.global_step} of {state.max_steps} (train.early_stopping): {words}"
     say(words)
+    if state.best_global_step == state.max_steps:
+        say("it is the last step: training on may be better (raise train.epochs, or lower train.batch_size)")
 
 
 class HistoryWriter(TrainerCallback):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vrm.data import InvalidRowError, parse_scoring_row
+from vrm.data.problems import MISSING_FIELD, Problem, other_names
 
 USER = {"role": "user", "content": "Name a tree."}
 OAK = {"role": "assistant", "content": "Oak."}
@@ -63,3 +64,9 @@ def test_what_is_wrong_is_named_with_its_place(row, expected):
     with pytest.raises(InvalidRowError) as caught:
         parse_scoring_row(row)
     assert [(problem.field, problem.kind) for problem in caught.value.problems] == expected
+
+
+def test_a_list_of_answers_is_told_its_own_name():
+    problems = [Problem("rows.jsonl", 1, "completion", MISSING_FIELD, "there is none")]
+    assert "say --column completions=answers" in other_names(problems, ["answers"])
+    assert "completion=" not in other_names(problems, ["answers"])
