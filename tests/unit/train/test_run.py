@@ -205,13 +205,6 @@ def test_early_stopping_ends_a_run_that_gets_no_better(make_config, run_data, ro
     assert "it is the last step" not in said
 
 
-def test_a_run_that_was_best_at_its_end_says_so(make_config, run_data, rows, capsys):
-    changes = {"train.epochs": 3, "train.evals": 3, "train.learning_rate": 1e-3, "train.early_stopping": None}
-    run_training(make_config(changes, output="short"), data=run_data(rows(16), rows(16)))
-    said = capsys.readouterr().err
-    assert "it is the last step: training on may be better (raise train.epochs, or lower train.batch_size)" in said
-
-
 def test_rows_over_the_limit_stop_the_run_if_so_configured(make_config, run_data, rows):
     config = make_config({"data.on_overlong": "error", "model.max_input_tokens": 8})
     with pytest.raises(OverlongError, match=r"f:\d+: \d+ tokens, limit 8"):

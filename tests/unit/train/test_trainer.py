@@ -243,3 +243,11 @@ def test_the_trainer_has_a_loss_by_default(make_config, run_data, rows):
     assert plain.training_loss == TrainingLoss()
     assert plain.training_loss.weights == LossWeights()
     assert plain.head_learning_rate == trainer.args.learning_rate
+
+
+@pytest.mark.filterwarnings("ignore::vrm.core.losses.PromptIgnoredWarning")
+def test_a_run_that_was_best_at_its_end_says_so(make_config, run_data, rows, capsys):
+    changes = {"train.epochs": 3, "train.evals": 3, "train.learning_rate": 1e-3, "train.early_stopping": None}
+    run_training(make_config(changes, output="short"), data=run_data(rows(16), rows(16)))
+    said = capsys.readouterr().err
+    assert "it is the last step: training on may be better (raise train.epochs, or lower train.batch_size)" in said
