@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
-import importlib.util
+import importlib
 import json
 import re
 import subprocess
@@ -92,13 +92,8 @@ def test_every_name_has_an_example_that_runs(name):
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_reference", DOCS / "generate_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def generator(page_generator) -> ModuleType:
+    return page_generator("reference")
 
 
 def test_the_reference_has_the_names_that_are_public(generator):

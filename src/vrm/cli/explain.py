@@ -55,9 +55,10 @@ def explain(
 ) -> None:
     """Show why a model prefers one completion of a prompt to another.
 
-    Prints the objective weights that the prompt calls for, what each completion scores on them, rewards with intervals,
-    the probability that one completion beats another and the largest reasons for it, where the uncertainty comes from,
-    and what can be read into the weights. `vrm explore` shows the same in a browser, where sliders change it.
+    Prints the objective weights that the prompt calls for, what each completion scores on them, and rewards with
+    intervals. Then come the probability that one completion beats another, the largest reasons for it, where the
+    uncertainty comes from, and what can be read into the weights. `vrm explore` shows the same in a browser, where
+    sliders change it.
     """
     require_stdout("send it to a file")
     _check_arguments(source, prompt, completion, line)
