@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vrm.model.modeling_vrm import VRMForSequenceClassification
     from vrm.train.run import run_training
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Judgment",
