@@ -5,85 +5,38 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import yaml
-from studies.drills.footprint_parts.places import Place, allowed_to_write
+from studies.drills.footprint_parts.calls import (
+    FREE_PORT,
+    SECRETS,
+    hub_calls,
+    keep_model,
+    local_calls,
+    prepare,
+)
+from studies.drills.footprint_parts.places import OF_TORCH, Place, allowed_to_write
 from studies.drills.footprint_parts.watch import Footprint, stop_child, until, watched
-from studies.drills.numerics_parts.rows import WORDS, plain
 from studies.drills.outcome import Drill, Outcome, Setting
-from studies.drills.tiny import write_backbone
 
 from vrm.cli.main import COMMANDS
 
 LOOPBACK = ("127.0.0.1", "::1")
-HUB_NAME = "nobody/no-such-model"
-OF_TORCH = "torchinductor_"
-"""An empty folder that importing torch leaves in the temporary one, where compiled code would be kept."""
-FREE_PORT = "0"
-STAGES: tuple[tuple[str, ...], ...] = (("doctor", "train"), ("evaluate",), (), ("adapt",))
-"""What must be there before others read it, the rest (), and what changes a model that others read."""
-STAGED = {name for stage in STAGES for name in stage}
-AT_ONCE = 4
-"""Commands that run beside each other, each with a temporary folder of its own."""
-
-QUICK = ("doctor",)
-NOT_WATCHED = {"quickstart"}
-"""Minutes of training, under strace: it is `train`, `evaluate` and `report` on the built-in corpus and encoder."""
-
-
-def arguments(place: Place) -> dict[str, list[str]]:
-    """How every command is called, in an order in which each finds what it reads."""
-    rows, run = str(place.inputs / "rows.jsonl"), str(place.outputs / "run")
-    model, other = f"{run}/model", str(place.inputs / "model")
-
-    def out(name: str) -> str:
-        return str(place.outputs / name)
-
-    return {
-        "doctor": [rows, "--json", out("doctor.json")],
-        "train": [str(place.inputs / "run.yaml")],
-        "evaluate": [model, rows, "--json", out("evaluate.json")],
-        "compare": [model, other, rows, "--json", out("compare.json")],
-        "score": [model, rows, "-o", out("scored.jsonl")],
-        "explain": [model, rows, "--line", "1"],
-        "audit": [model, rows, "--json", out("audit.json")],
-        "certify": [run, "--json", out("certify.json")],
-        "adapt": [model, rows, "--json", out("adapt.json")],
-        "export": [model, out("exported"), "--remote-code"],
-        "distill-linear": [model, rows, "-o", out("student")],
-        "report": [run, out("evaluate.json"), "-o", out("report.html")],
-        "serve": [model, "--port", FREE_PORT],
-        "explore": [model, rows, "--port", FREE_PORT, "--no-browser"],
-    }
-
-
-def prepare(place: Place) -> None:
-    """Inputs: rows of three raters, a backbone, a configuration, and a second model."""
-    place.make()
-    backbone = write_backbone(place.inputs / "backbone", WORDS)
-    rows = "".join(json.dumps(row) + "\n" for row in plain("judgments", 0))
-    (place.inputs / "rows.jsonl").write_text(rows, encoding="utf-8")
-    config = {
-        "output_dir": str(place.outputs / "run"),
-        "data": {"train": [str(place.inputs / "rows.jsonl")], "held_out": 0.3},
-        "model": {"backbone": str(backbone), "max_input_tokens": 128},
-        "train": {"epochs": 2, "batch_size": 16},
-    }
-    (place.inputs / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+NOBODY = "http://127.0.0.1:9"
+"""A port of this machine at which nothing listens, in the place of the Hub."""
+KINDS = ("input", "output", "cache", "temporary")
+QUICK = ("doctor", "report")
 
 
 def environment(place: Place, **changes: str) -> dict[str, str]:
-    """Of a command: an empty home, and nothing that turns the network off unless it is asked for."""
+    """Of a command: a home of its own, and nothing that turns the network off unless it is asked for."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
     return {
         **kept,
@@ -98,8 +51,11 @@ def environment(place: Place, **changes: str) -> dict[str, str]:
 def problems(place: Place, found: Footprint, listens: bool) -> list[str]:
     """What no promise allows."""
     outside = [f"wrote {path}" for path in sorted(found.written) if not allowed_to_write(place.owner(path), path)]
+    secrets = {str(place.home / name) for name in SECRETS}
     outside += [
-        f"read {path}" for path in sorted(found.read) if place.owner(path) == path and path not in _passed(place)
+        f"read {path}"
+        for path in sorted(found.read)
+        if path in secrets or (place.owner(path) == path and path not in _passed(place))
     ]
     for address in sorted(found.addresses):
         call, _, to = address.partition(" ")
@@ -117,102 +73,119 @@ def _passed(place: Place) -> set[str]:
 
 
 def note(place: Place, found: Footprint) -> str:
-    """For the table: where it wrote, what it started and listened at."""
-    owners = Counter(place.owner(path) for path in found.written if not path.startswith("/dev/"))
-    parts = [f"{owner} {owners[owner]}" for owner in ("output", "cache", "temporary") if owners[owner]]
+    """For the table: what of whom it read and wrote, what it started, and where it listened."""
+    words = [f"{verb} {_owners(place, paths)}" for verb, paths in (("reads", found.read), ("writes", found.written))]
     programs = sorted({Path(path).name for path in found.started if not Path(path).name.startswith("python")})
     bound = sorted({entry.split()[1].rpartition(":")[0] for entry in found.addresses if entry.startswith("bind ")})
-    words = ["writes: " + (", ".join(parts) or "nothing")]
     words += [f"starts {', '.join(programs)}"] if programs else []
     words += [f"listens at {', '.join(bound)}"] if bound else []
     return "; ".join(words)
 
 
-def _ask(listening: Callable[[], str | None]) -> Callable[[subprocess.Popen[bytes]], None]:
+def _owners(place: Place, paths: set[str]) -> str:
+    owners = Counter(place.owner(path) for path in paths)
+    caches = sorted({place.cache_of(path) for path in paths if place.owner(path) == "cache"} - {""})
+    parts = [f"{kind} {owners[kind]}" for kind in KINDS if owners[kind]]
+    return (", ".join(parts) or "nothing") + (f" ({', '.join(caches)})" if caches else "")
+
+
+def _ask(errors: Path, process: subprocess.Popen[bytes]) -> None:
     """Send a server one request and end it."""
-
-    def meanwhile(process: subprocess.Popen[bytes]) -> None:
-        until(lambda: listening() is not None, process)
-        address = listening()
-        if address is not None:
-            with urllib.request.urlopen(f"{address}/health", timeout=60) as answer:
-                answer.read()
-        if process.poll() is None:
-            stop_child(process)
-
-    return meanwhile
+    until(lambda: _address(errors) is not None, process)
+    address = _address(errors)
+    if address is not None:
+        with urllib.request.urlopen(f"{address}/health", timeout=60) as answer:
+            answer.read()
+    stop_child(process)
 
 
 def _address(errors: Path) -> str | None:
     """Where a server says that it listens."""
-    found = re.search(r"on (http://127\.0\.0\.1:\d+)", errors.read_text(encoding="utf-8", errors="replace"))
-    return found[1] if found else None
+    said = re.search(r"on (http://127\.0\.0\.1:\d+)", errors.read_text(encoding="utf-8", errors="replace"))
+    return said[1] if said else None
 
 
 def with_local_names(setting: Setting, place: Place) -> Iterator[Outcome]:
     """Every command, the network not forbidden, every name that of a place on this machine."""
-    calls = arguments(place)
-    missing = set(COMMANDS) - set(calls) - NOT_WATCHED
+    calls = local_calls(place)
+    missing = set(COMMANDS) - {call[0] for call in calls.values()}
     if missing:
         raise ValueError(f"say how to call {', '.join(sorted(missing))}")
-    for stage in STAGES[: 1 if setting.quick else None]:
-        names = [name for name in calls if name in stage] if stage else [name for name in calls if name not in STAGED]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield from pool.map(partial(_local, setting, place, calls), names if not setting.quick else QUICK)
-        if "train" in names:
-            shutil.copytree(place.outputs / "run" / "model", place.inputs / "model", dirs_exist_ok=True)
+    if setting.quick:
+        calls = {name: calls[name] for name in QUICK}
+        calls["report"].remove(str(place.outputs / "run"))
+        calls["report"].remove(str(place.outputs / "evaluate.json"))
+    for name, call in calls.items():
+        yield _kept(setting, name, partial(_local, setting, place, name, call))
+        if name == "train":
+            keep_model(place)
 
 
-def _local(setting: Setting, place: Place, calls: dict[str, list[str]], name: str) -> Outcome:
+def _local(setting: Setting, place: Place, name: str, call: list[str]) -> Outcome:
     """One command of `with_local_names`."""
-    kept = setting.work / f"{name}.json"
-    if kept.exists():
-        return Outcome(**json.loads(kept.read_text(encoding="utf-8")))
-    listens, errors = FREE_PORT in calls[name], setting.work / f"{name}.err"
-    own = place.of(name)
-    meanwhile = _ask(partial(_address, errors)) if listens else None
-    found = watched(
-        [name, *calls[name]], place.here, environment(own), setting.work / "traces" / name, errors, meanwhile
-    )
+    own, found = _watched(setting, place, name, call)
+    listens = FREE_PORT in call
     wrong = problems(own, found, listens)
     if found.status:
         wrong.append(f"ended with {found.status}: {found.errors[-300:]}")
-    outcome = _outcome(f"vrm {name}", found, wrong, note(own, found))
-    kept.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
-    return outcome
+    if listens and not any(entry.startswith("bind ") for entry in found.addresses):
+        wrong.append("no server was seen")
+    return _outcome(f"vrm {name}", found.calls, wrong, note(own, found))
 
 
 def with_hub_names(setting: Setting, place: Place) -> Iterator[Outcome]:
-    """Commands that are given a name of the Hub, with HF_HUB_OFFLINE=1, and one that may ask an address of its own."""
-    rows, config = str(place.inputs / "rows.jsonl"), str(place.inputs / "run.yaml")
-    calls = {
-        "score": ["score", HUB_NAME, rows, "-o", str(place.outputs / "never.jsonl")],
-        "train": ["train", config, "--set", f"model.backbone={HUB_NAME}", "--overwrite"],
-        "evaluate": ["evaluate", str(place.inputs / "model"), "rewardbench"],
-    }
-    found, wrong = Footprint(), []
+    """Commands that are given a name of the Hub with HF_HUB_OFFLINE=1, and one that may ask an address of its own."""
+    yield _kept(setting, "hub", partial(_offline, setting, place))
+    yield _kept(setting, "asking", partial(_asking, setting, place))
+
+
+def _offline(setting: Setting, place: Place) -> Outcome:
+    wrong, tries, calls = [], 0, hub_calls(place)
     for name, call in calls.items():
-        one = _watched(setting, place, f"offline-{name}", call, HF_HUB_OFFLINE="1")
-        wrong += problems(place, one, listens=False)
-        if one.status != 1 or "Traceback" in one.errors:
-            wrong.append(f"{name} ended with {one.status}: {one.errors[-300:]}")
-        found.calls += one.calls
-    yield _outcome("a name of the Hub, HF_HUB_OFFLINE=1", found, wrong, f"{', '.join(calls)}: each a named error")
-    asked = _watched(setting, place, "online", calls["score"], HF_ENDPOINT="http://127.0.0.1:9")
-    seen = [address for address in asked.addresses if address.startswith("connect 127.0.0.1:9")]
+        own, found = _watched(setting, place, f"offline {name}", call, HF_HUB_OFFLINE="1")
+        said = problems(own, found, listens=False)
+        if found.status != 1 or "Traceback" in found.errors or "error: " not in found.errors:
+            said.append(f"ended with {found.status}: {found.errors[-300:]}")
+        print(f"{name}: {found.errors.strip().splitlines()[-1:]}", file=sys.stderr)
+        wrong += [f"{name} {problem}" for problem in said]
+        tries += found.calls
+    return _outcome(
+        "names of the Hub, `HF_HUB_OFFLINE=1`", tries, wrong, f"{', '.join(calls)}: each a named error, nobody is asked"
+    )
+
+
+def _asking(setting: Setting, place: Place) -> Outcome:
+    call = hub_calls(place)["score"]
+    _, found = _watched(setting, place, "asking", call, HF_ENDPOINT=NOBODY)
+    seen = [address for address in found.addresses if address == f"connect {NOBODY.removeprefix('http://')}"]
     wrong = [] if seen else ["nothing was seen of a request that must have been tried"]
-    yield _outcome("the same, allowed to ask: is it seen?", asked, wrong, "the request is seen, so the watch is awake")
+    others = [address for address in found.addresses - set(seen) if not address.partition(" ")[2].startswith("/")]
+    wrong += [f"network: {address}" for address in others]
+    words = "its request is seen, so the watch is awake, and goes to `HF_ENDPOINT` alone"
+    return _outcome("`vrm score` of a name of the Hub, allowed to ask", found.calls, wrong, words)
 
 
-def _watched(setting: Setting, place: Place, name: str, call: list[str], **changes: str) -> Footprint:
-    traces = setting.work / "traces" / name
-    return watched(call, place.here, environment(place.of(name), **changes), traces, setting.work / f"{name}.err")
+def _watched(setting: Setting, place: Place, name: str, call: list[str], **changes: str) -> tuple[Place, Footprint]:
+    key = re.sub(r"\W+", "-", name)
+    own, errors = place.of(key), setting.work / f"{key}.err"
+    meanwhile: Callable[[subprocess.Popen[bytes]], None] | None = partial(_ask, errors) if FREE_PORT in call else None
+    traces = setting.work / "traces" / key
+    return own, watched(call, place.here, environment(own, **changes), traces, errors, meanwhile)
 
 
-def _outcome(name: str, found: Footprint, wrong: list[str], words: str) -> Outcome:
+def _kept(setting: Setting, name: str, make: Callable[[], Outcome]) -> Outcome:
+    """What an earlier call has found, or what is found now."""
+    kept = setting.work / f"line-{re.sub(r'[^a-z]+', '-', name.lower())}.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(asdict(make())), encoding="utf-8")
+    return Outcome(**json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _outcome(name: str, calls: int, wrong: list[str], words: str) -> Outcome:
+    print(f"{name}: {calls:,} calls, {len(wrong)} faults", file=sys.stderr)
     for problem in wrong:
-        print(f"{name}: {problem}", file=sys.stderr)
-    return Outcome(name, found.calls, len(wrong), 0, words)
+        print(f"  {problem}", file=sys.stderr, flush=True)
+    return Outcome(name, calls, len(wrong), 0, words)
 
 
 def footprint(setting: Setting) -> list[Outcome]:

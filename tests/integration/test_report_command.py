@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -55,6 +58,24 @@ def test_the_numbers_of_the_documents_are_on_the_page(documents, tmp_path, capsy
     assert checked["invalid"] is False
     assert "Nothing found that would invalidate training." in text
     assert [*re.findall(r"<h2>(.*?)</h2>", text)][:4] == ["Summary", "Comparisons", "Audit", "Data checks"]
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_nothing_is_left_in_the_home_but_a_cache_of_fonts(chosen, documents, tmp_path):
+    home, own = tmp_path / "home", tmp_path / "own"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "XDG_"))}
+    environment |= {"HOME": str(home)} | ({"MPLCONFIGDIR": str(own)} if chosen else {})
+    command = [sys.executable, "-m", "vrm.cli.main", "report", *documents, "-o", tmp_path / "page.html"]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert (tmp_path / "page.html").exists()
+    # fc-list, which matplotlib asks for the fonts of the system, may keep a cache of its own.
+    left = {str(path.relative_to(home)) for path in home.rglob("*") if "fontconfig" not in path.parts}
+    fonts = own if chosen else home / ".cache" / "vrm" / "matplotlib"
+    assert any(fonts.glob("fontlist*.json"))
+    assert {name for name in left if not name.startswith(".cache/vrm/matplotlib/")} <= (
+        {".cache"} if chosen else {".cache", ".cache/vrm", ".cache/vrm/matplotlib"}
+    )
 
 
 def test_wrong_inputs_are_errors_that_name_them(documents, tmp_path, capsys):

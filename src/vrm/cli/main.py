@@ -26,6 +26,7 @@ from typer.main import get_command
 from vrm import __version__
 from vrm.cli.streams import STDOUT, abandon_stdout, flush_stdout, prepare_streams
 from vrm.errors import VrmError
+from vrm.files import cache_home
 from vrm.threads import wait_briefly
 from vrm.user_files import at_home
 
@@ -160,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Read when these libraries are first imported, so that their bars do not stand between ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Matplotlib would make a folder among the user's configurations, for what is a cache of fonts here.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_home() / "matplotlib"))
     wait_briefly()
     prepare_streams()
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import vrm
 
-SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
+SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/", "/var/cache/fontconfig/")
 LIBRARIES = tuple(
     sorted(
         {
@@ -20,6 +20,9 @@ LIBRARIES = tuple(
     )
 )
 """Interpreter, packages and the system's own."""
+
+OF_TORCH = "torchinductor_"
+"""An empty folder that importing torch leaves in the temporary one, where compiled code would be kept."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ class Place:
         if any(path.startswith(prefix) or f"{path}/" == prefix for prefix in LIBRARIES):
             return "library"
         return path
+
+    def cache_of(self, path: str) -> str:
+        """Whose cache a path below `.cache` is in: `vrm/features`, `huggingface/modules`; empty for folders above."""
+        return "/".join(Path(path).relative_to(self.home / ".cache").parts[:2])
 
     def left_in_temporary(self) -> list[str]:
         """What a command has left behind."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LIMIT = 1800.0
+"""Seconds until a command that does not end is killed."""
 CALLS = "%file,%network,execve,ftruncate"
 _OPENED = re.compile(r"^(?:open|openat|openat2|creat)\(.* = \d+<(?P<path>[^>]*)>$")
 _FOR_WRITING = re.compile(r"O_(?:WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE)")
@@ -84,7 +86,11 @@ def watched(
         ) as process:
             if meanwhile is not None:
                 meanwhile(process)
-            status = process.wait()
+            try:
+                status = process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                stop_child(process, signal.SIGKILL)
+                status = process.wait()
         errors.seek(0)
         found = Footprint(status=status, errors=errors.read().decode("utf-8", "replace"))
     for trace in sorted(traces.iterdir()):
@@ -113,11 +119,11 @@ def _places(arguments: str, directory: Path) -> Iterator[str]:
         yield os.path.normpath(os.path.join(match["folder"] or directory, match["path"]))
 
 
-def stop_child(process: subprocess.Popen[bytes]) -> None:
-    """End the command under strace as `kill` does, not strace itself."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    for child in children:
-        os.kill(int(child), signal.SIGTERM)
+def stop_child(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM) -> None:
+    """End the command under strace as `kill` does, not strace itself; one that has ended is left alone."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for child in children.read_text(encoding="ascii").split() if children.exists() else []:
+        os.kill(int(child), how)
 
 
 def until(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 300.0) -> None:
