@@ -17,7 +17,6 @@ NAMES: tuple[str, ...] = (
     "kills",
     "server",
     "numerics",
-    "footprint",
 )
 """Modules of this folder, each with a `DRILL`, in the order of the page."""
 

@@ -31,7 +31,6 @@ from vrm.cli.main import COMMANDS
 LOOPBACK = ("127.0.0.1", "::1")
 NOBODY = "http://127.0.0.1:9"
 """A port of this machine at which nothing listens, in the place of the Hub."""
-KINDS = ("input", "output", "cache", "temporary")
 QUICK = ("doctor", "report")
 
 
@@ -83,10 +82,13 @@ def note(place: Place, found: Footprint) -> str:
 
 
 def _owners(place: Place, paths: set[str]) -> str:
+    """How many files and folders of each owner, caches by their names."""
     owners = Counter(place.owner(path) for path in paths)
-    caches = sorted({place.cache_of(path) for path in paths if place.owner(path) == "cache"} - {""})
-    parts = [f"{kind} {owners[kind]}" for kind in KINDS if owners[kind]]
-    return (", ".join(parts) or "nothing") + (f" ({', '.join(caches)})" if caches else "")
+    caches = Counter(place.cache_of(path) for path in paths if place.owner(path) == "cache")
+    parts = [f"{kind} {owners[kind]}" for kind in ("input", "output") if owners[kind]]
+    parts += [f"cache `{name}` {caches[name]}" for name in sorted(caches) if "/" in name]
+    parts += [f"temporary {owners['temporary']}"] if owners["temporary"] else []
+    return ", ".join(parts) or "nothing"
 
 
 def _ask(errors: Path, process: subprocess.Popen[bytes]) -> None:

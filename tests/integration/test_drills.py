@@ -19,7 +19,6 @@ SLOW: tuple[str, ...] = (
     "kills",
     "server",
     "numerics",
-    "footprint",
 )
 
 

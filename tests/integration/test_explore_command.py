@@ -62,9 +62,10 @@ def test_rows_and_a_second_model(tiny_model_dir, make_tiny_model, source, starte
     assert "Left out: 1 row that could not be read" in browsed.note
     words = capsys.readouterr().err
     assert f"{source}: 1 row left out" in words
+    assert "exploring" not in words
     served["when_ready"]()
     assert opened
-    assert opened[0] in words
+    assert f"on {opened[0]}; Ctrl-C" in capsys.readouterr().err
 
 
 def test_a_line_beyond_the_limit_is_read_too(tiny_model_dir, source, started):
@@ -76,7 +77,9 @@ def test_a_line_beyond_the_limit_is_read_too(tiny_model_dir, source, started):
     assert browsed.note.startswith("The first 2 rows, and line 7; --limit reads more.")
 
 
-def test_without_a_file_it_has_rows_that_training_held_out(tiny_model_dir, source, tmp_path, started, capsys):
+def test_without_a_file_it_has_rows_that_training_held_out(tiny_model_dir, source, tmp_path, started, monkeypatch):
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
     run_dir = tmp_path / "run"
     shutil.copytree(tiny_model_dir, run_dir / "model")
     document = {"kind": "run", "schema": 1, "config": {"data": {"eval": [{"path": str(source)}]}}}
@@ -86,7 +89,8 @@ def test_without_a_file_it_has_rows_that_training_held_out(tiny_model_dir, sourc
     assert served["service"].settings.host_patterns == ()
     assert len(served["explored"].rows.summaries) == 2
     assert served["explored"].rows.note.startswith("No file was named")
-    assert served["when_ready"] is None
+    served["when_ready"]()
+    assert not opened
     source.unlink()
     assert run("explore", run_dir / "model", "--port", 0, "--no-browser", "--allowed-host", "lab.example.org") == 0
     assert started[1]["explored"].rows.summaries == ()

@@ -43,22 +43,11 @@ def process(directory: Path, log: Path, *options: str) -> Iterator[tuple[subproc
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < limit, log.read_text()
             time.sleep(0.05)
-        with httpx2.Client(base_url=found[1]) as http:
-            while not _ready(http):
-                assert server.poll() is None, log.read_text()
-                assert time.monotonic() < limit, log.read_text()
+        assert httpx2.get(f"{found[1]}/ready").status_code == 200  # it says so once requests are taken
         yield server, found[1]
     finally:
         server.kill()
         server.wait()
-
-
-def _ready(http: httpx2.Client) -> bool:
-    try:
-        return http.get("/ready").status_code == 200
-    except httpx2.ConnectError:
-        time.sleep(0.05)
-        return False
 
 
 def metric(url: str, name: str) -> float:
@@ -144,9 +133,11 @@ def started(monkeypatch):
     """What `vrm serve` would have served: the service and its socket's address."""
     found: list[tuple[Any, tuple[str, int]]] = []
 
-    def keep(service, bound, log_level):
+    def keep(service, bound, log_level, when_ready):
         found.append((service, bound.getsockname()[:2]))
         bound.close()
+        print("requests are taken from here on", file=sys.stderr)
+        when_ready()
         return True
 
     monkeypatch.setattr("vrm.serve.run.serve_forever", keep)
@@ -181,7 +172,9 @@ def test_options_reach_the_server(tiny_model_dir, started, capsys):
     assert (service.engine.options.token_budget, service.engine.tokenize.on_overlong) == (100, "error")
     told = capsys.readouterr().err
     assert "warning" not in told
-    assert f"serving mine on http://127.0.0.1:{port}/reward (" in told
+    _, taken, later = told.partition("requests are taken")
+    assert taken
+    assert f"serving mine on http://127.0.0.1:{port}/reward (" in later
 
 
 def test_the_token_is_read_from_a_file_or_the_environment(tiny_model_dir, started, tmp_path, monkeypatch):

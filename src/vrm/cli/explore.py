@@ -92,13 +92,18 @@ def explore(
 
     url = f"{url_of(bound)}/explore"
     names = " and ".join(service.settings.name for service in services)
-    note(f"exploring {names} on {url}; Ctrl-C ends it")
+
+    def when_ready() -> None:
+        note(f"exploring {names} on {url}; Ctrl-C ends it")
+        if browser:
+            webbrowser.open(url)
+
     serve_forever(
         services[0],
         bound,
         LogLevel.WARNING,
         Explored(browsed, services[1] if len(services) > 1 else None),
-        when_ready=(lambda: webbrowser.open(url)) if browser else None,
+        when_ready=when_ready,
     )
     note("stopped")
 

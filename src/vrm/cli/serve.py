@@ -151,8 +151,8 @@ def _run(
     service.try_model()
     _warn_if_open(address[0], settings)
     url = url_of(bound) + settings.root_path
-    note(f"serving {settings.name} on {url} (its routes: {url}/docs, the explorer: {url}/explore); Ctrl-C ends it")
-    answered = serve_forever(service, bound, log_level)
+    where = f"serving {settings.name} on {url} (its routes: {url}/docs, the explorer: {url}/explore); Ctrl-C ends it"
+    answered = serve_forever(service, bound, log_level, when_ready=lambda: note(where))
     note("stopped; " + ("everything that was accepted has been answered" if answered else "open requests were dropped"))
 
 

@@ -48,7 +48,7 @@ def local_calls(place: Place) -> dict[str, list[str]]:
     def out(name: str) -> str:
         return str(place.outputs / name)
 
-    disk = ["--set", "data.storage=disk", "--set", "train.report_to=tensorboard", "--set", "model.tuning=lora"]
+    disk = ["--set", "data.storage=disk", "--set", "train.report_to=[tensorboard]", "--set", "model.tuning=lora"]
     return {
         "doctor": ["doctor", rows, "--json", out("doctor.json")],
         "train": ["train", config],

@@ -84,13 +84,16 @@ def watched(
         with subprocess.Popen(
             command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
         ) as process:
-            if meanwhile is not None:
-                meanwhile(process)
             try:
+                if meanwhile is not None:
+                    meanwhile(process)
                 status = process.wait(LIMIT)
             except subprocess.TimeoutExpired:
                 stop_child(process, signal.SIGKILL)
                 status = process.wait()
+            except BaseException:
+                stop_child(process, signal.SIGKILL)
+                raise
         errors.seek(0)
         found = Footprint(status=status, errors=errors.read().decode("utf-8", "replace"))
     for trace in sorted(traces.iterdir()):
