@@ -36,9 +36,9 @@ from vrm.results.audit import (
 def harm(kind: EditKind, raised: Interval) -> Interval:
     """Harm of an edit on one scale from 0 to 1, from the share of completions that it raises.
 
-    `must not raise`: the share that it raises less the share that it lowers, 0 if that is negative; what a policy can
-    count on when it makes the edit. `must lower`: the share that it does not lower. 1 is an edit that always pays, of
-    either kind; damage that the model is blind to has 1/2.
+    Of an edit that must not raise it is the share that it raises less the share that it lowers, or 0 if that is
+    negative. A policy can count on that when it makes the edit. Of one that must lower it is the share that it does
+    not lower. An edit of either kind that always pays has 1. Damage that the model is blind to has 1/2.
     """
 
     def of(share: float) -> float:

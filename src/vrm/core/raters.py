@@ -341,10 +341,10 @@ def fit_raters(
 ) -> FittedRaters:
     """Tilts and tie thresholds by MAP and Laplace, B and s_c by EM (16).
 
-    Each round takes one Newton step of all raters, then the shift and the variances nearer to those that EM leaves
-    alone: with d the distance to the shift, the mean of d_k^2 + (H_r^-1)_kk over the raters and one rater as at the
-    start. It is solved for B in the form of MacKay (1992), sum d_k^2 / sum (1 - (H_r^-1)_kk / B_k), which gets there in
-    fewer rounds than EM's own. The shift is the mean over the raters and one without any.
+    Each round takes one Newton step of all raters, then moves the shift and the variances nearer to those that EM
+    leaves alone. With d the distance to the shift, such a variance is the mean of d_k^2 + (H_r^-1)_kk over the raters
+    and one rater as at the start. It is solved for B in the form of MacKay (1992), sum d_k^2 / sum (1 - (H_r^-1)_kk /
+    B_k), which gets there in fewer rounds than EM's own. The shift is the mean over the raters and one without any.
 
     Args:
         votes: of raters 0 to `num_raters` - 1, in float64; raters without votes have the prior.

@@ -53,9 +53,9 @@ class SplitText:
 class FormattedTokenizer(ChatTokenizer):
     """Tokenizes formatted texts as `ChatTokenizer` does the messages that they were made of.
 
-    The prompt's text parses special tokens. The completion's never does, whatever it spells, but for the end of turn,
-    which is closed as the template closes it whether or not the text has it: a policy stops after its end-of-turn
-    token, or at its limit of length, and the reward is that of the same completion as a message.
+    The prompt's text parses special tokens. The completion's never does, whatever it spells, but for the end of turn.
+    The turn is closed as the template closes it, whether or not the text has its end: a policy stops after its
+    end-of-turn token, or at its limit of length. The reward is that of the same completion as a message.
 
     Args:
         tokenizer: of the reward model, with its chat template.

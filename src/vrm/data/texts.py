@@ -146,9 +146,9 @@ def split_implicit_prompt(chosen: Text, rejected: Text) -> tuple[Text, Text, Tex
     """Split two texts, or two conversations, into what they share and what follows it.
 
     Conversations are split after the longest common prefix of messages that leaves both sides a message. Texts are
-    split inside their longest common prefix, at the first of these that it has: after the last mark of an assistant's
-    turn (`Assistant:` at the start of a line, or a chat markup's), after its last line, after its last sentence, after
-    its last word. Prompt and completion put together are the text as it was.
+    split inside their longest common prefix, after its last mark of an assistant's turn (`Assistant:` at the start of a
+    line, or a chat markup's). A prefix without one is split after its last line, else its last sentence, else its last
+    word. Prompt and completion put together are the text as it was.
 
     Returns:
         prompt, chosen completion, rejected completion, in the format of the arguments.

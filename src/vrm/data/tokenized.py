@@ -83,9 +83,9 @@ class TokenizedJudgment:
 class OverlongReport:
     """Counts of judgments over the limit, and of those that the chat template refuses.
 
-    `total` counts all that were to be tokenized; `refusals` are the problems of the refused ones. `identical` counts
-    rows with different completions that are the same in tokens, `causes` why, and `sizes` the rows that have several
-    completions. `losses` counts rows by what the chat template leaves out of them.
+    `total` counts all that were to be tokenized. `refusals` are the problems of the refused ones. `identical` counts
+    rows with different completions that are the same in tokens, and `causes` says why. `sizes` counts the rows that
+    have several completions, `losses` rows by what the chat template leaves out of them.
     """
 
     limit: int

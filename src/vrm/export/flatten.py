@@ -1,7 +1,7 @@
 """The modeling code as flat sibling files, as `trust_remote_code` needs them.
 
-Nothing is listed by hand: imports are followed from one module, and of every module that is reached only the
-definitions that are used travel (training losses stay at home). `from vrm.core.posteriors import Posteriors` becomes
+Nothing is listed by hand. Imports are followed from one module, and of every module that is reached only the
+definitions that are used travel: training losses stay at home. `from vrm.core.posteriors import Posteriors` becomes
 `from .core_posteriors import Posteriors`: transformers copies single-dot siblings, and nothing else.
 """
 

@@ -3,8 +3,8 @@
 AsyncGRPO pickles its reward functions into another process, where a model does not follow: give it a function that asks
 `vrm serve` through `vrm.client`.
 
-They are plain callables with TRL's signature, so the trainer needs to know nothing of the model: messages go through
-the model's own chat template, the prompt's end is known and not searched, long texts are cut as `vrm score` cuts
+They are plain callables with TRL's signature, so the trainer needs to know nothing of the model. Messages go through
+the model's own chat template, and the prompt's end is known and not searched. Long texts are cut as `vrm score` cuts
 them, and the rewards are those of `vrm score`.
 """
 

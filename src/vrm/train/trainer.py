@@ -33,10 +33,10 @@ class VRMTrainer(WholeCheckpoints, Trainer):
     A batch of several passes is one batch: gradients are summed over them, each judgment with the same weight, and
     processes exchange them once.
 
-    Logged beside the loss, per judgment that has the term, in nats, raw: the log-likelihoods of `vrm.labels.KINDS` by
-    name, `kl_weights`, `kl_features`; under `weighted/` what they contribute to the loss; `accuracy` and `margin` of
-    training comparisons; and `positions_per_judgment`, token positions of the backbone, with
-    `padding_share`, the share of them that hold no token.
+    Logged beside the loss, in nats per judgment that has the term: the log-likelihoods of `vrm.labels.KINDS` by name,
+    `kl_weights` and `kl_features`. Under `weighted/` stands what they contribute to the loss. `accuracy` and `margin`
+    are those of training comparisons. `positions_per_judgment` counts token positions of the backbone, and
+    `padding_share` is the share of them that hold no token.
 
     Args:
         *args: as for `transformers.Trainer`.
