@@ -47,7 +47,8 @@ def check_mapping(mapping: Mapping[str, str] | None) -> None:
     used: dict[str, str] = {}
     for ours, theirs in (mapping or {}).items():
         if ours not in allowed:
-            hint = suggestion(ours, allowed)
+            backwards = f" Is it the other way round, {theirs}: {ours}?" if theirs in allowed else ""
+            hint = backwards or suggestion(ours, allowed)
             raise ConfigError(
                 f"mapping: '{ours}' is not a column of the row schema.{hint} "
                 f"Allowed keys are {', '.join(sorted(allowed))}; the values are the file's own column names."

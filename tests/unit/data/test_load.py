@@ -172,6 +172,7 @@ def test_nothing_is_read_if_one_source_is_missing(write):
         ({"weight": float("nan")}, "must be a number > 0"),
         ({"weight": True}, "must be a number > 0"),
         ({"mapping": {"promt": "q"}}, "'promt' is not a column of the row schema. Did you mean 'prompt'?"),
+        ({"mapping": {"query": "prompt"}}, "Is it the other way round, prompt: query?"),
         ({"mapping": {"prompt": "q", "chosen": "q"}}, "both take the column 'q'"),
         ({"mapping": {"prompt": ""}}, "must be the name of a column"),
         ({"mapping": {"prompt": "q"}, "recipe": "nectar"}, "give 'recipe' or 'mapping'"),
