@@ -11,6 +11,9 @@ from vrm.errors import ConfigError
 RENAMED = {"loss.kl_weights": "loss.beta_weights", "loss.kl_features": "loss.beta_features"}
 """Keys that had another name before: {old: new}. Files and `--set` may still use the old one."""
 
+UNTIL = "0.4"
+"""The version that no longer reads the old names in configurations; `run.json` of earlier versions keeps them."""
+
 
 def with_new_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A configuration whose keys have the names of `RENAMED`, and the old keys that it had.
@@ -39,4 +42,5 @@ def renamed_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def warn_of_old_key(key: str) -> None:
     """Tell the new name of a key."""
-    warnings.warn(f"the configuration key {key} is now called {RENAMED[key]}", FutureWarning, stacklevel=2)
+    words = f"the configuration key {key} is now called {RENAMED[key]}; the old name is read until version {UNTIL}"
+    warnings.warn(words, FutureWarning, stacklevel=2)
