@@ -26,6 +26,7 @@ from vrm.config import parse_config
 from vrm.data.load import Source, load_judgments
 from vrm.evaluate.preferences import evaluate_judgments
 from vrm.inference.engine import RewardEngine
+from vrm.inference.extraction import ExtractionOptions
 from vrm.train.run import run_training
 
 TESTED = 300
@@ -45,9 +46,11 @@ def measured(data: Path, run: dict[str, Any]) -> dict[str, Any]:
             batch, _, epochs = run["batch"].partition("x")
             settings["train"] = {"batch_size": int(batch), **({"epochs": float(epochs)} if epochs else {})}
         begun = time.process_time()
-        result = run_training(parse_config(settings), overwrite=True)
+        config = parse_config(settings)
+        result = run_training(config, overwrite=True)
         seconds = time.process_time() - begun
-        engine = RewardEngine.from_pretrained(result.model_dir)
+        options = ExtractionOptions(config.train.precision, config.features.token_budget, config.features.cache)
+        engine = RewardEngine.from_pretrained(result.model_dir, options=options)
         fold = Source(path=str(data / f"{run['set']}.dev.jsonl.gz"), limit=TESTED)
         test = load_judgments(fold, on_bad_rows="skip").judgments
         pairs = evaluate_judgments(engine, test).pairs
