@@ -49,7 +49,7 @@ def measured(data: Path, run: dict[str, Any]) -> dict[str, Any]:
         config = parse_config(settings)
         result = run_training(config, overwrite=True)
         seconds = time.process_time() - begun
-        options = ExtractionOptions(config.train.precision, config.features.token_budget, config.features.cache)
+        options = ExtractionOptions(config.train.precision, config.features.token_budget).with_cache(None)
         engine = RewardEngine.from_pretrained(result.model_dir, options=options)
         fold = Source(path=str(data / f"{run['set']}.dev.jsonl.gz"), limit=TESTED)
         test = load_judgments(fold, on_bad_rows="skip").judgments
