@@ -40,7 +40,11 @@ def measured(data: Path, run: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.jsonl"
         rows.write_text("".join(lines), encoding="utf-8")
-        settings: dict[str, Any] = {"output_dir": f"{folder}/run", "seed": run["seed"], "data": {"train": [str(rows)]}}
+        settings: dict[str, Any] = {
+            "output_dir": f"{folder}/run",
+            "seed": run["seed"],
+            "data": {"train": [str(rows)], "on_bad_rows": "skip"},
+        }
         settings["model"] = {"backbone": "embedded", "head": run["head"]}
         if run["batch"] != "default":
             batch, _, epochs = run["batch"].partition("x")
