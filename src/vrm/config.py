@@ -183,7 +183,12 @@ class TrainConfig(_Section):
     """Optimization."""
 
     epochs: float = Field(10.0, gt=0, description="Passes over the training rows.")
-    batch_size: int = Field(256, ge=1, description="Judgments a step, over all processes and accumulation steps.")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Judgments a step, over all processes and accumulation steps; null: a tenth of the training rows, "
+        "as a power of two from 16 to 256.",
+    )
     gradient_accumulation: int = Field(1, ge=1, description="Forward passes a step.")
     parallel: Parallel = Field(
         Parallel.DDP,

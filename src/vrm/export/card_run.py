@@ -73,7 +73,7 @@ def training_section(run: RunDocument | None) -> str:
         ["tuning", model["tuning"] + _adapters(model)],
         ["loss", f"{loss['name']}; weights: ratings {loss['ratings']:g}, votes {loss['votes']:g}, "
          f"KL of weights {loss['beta_weights']:g}, KL of features {loss['beta_features']:g}"],
-        ["epochs, batch size", f"at most {train['epochs']:g}, {train['batch_size']}"],
+        ["epochs, batch size", f"at most {train['epochs']:g}, {run.batch_size or train['batch_size']}"],
         ["learning rate", f"head {train['learning_rate']:g}" + (
             "" if model["tuning"] == Tuning.FROZEN else f", backbone {train['backbone_learning_rate']:g}")],
         ["seed", f"{config['seed']}"],

@@ -72,6 +72,7 @@ class RunDocument(Document):
         rows: after those that cannot be used were left out.
         source_rows: rows read of each source of `train` and of `eval`, before weights, in the configuration's order;
             empty where rows were given in memory.
+        batch_size: judgments a step, over all processes; None in runs of earlier versions.
         overlong: the limit of tokens, and rows over it by what became of them.
         objectives: names of the model's objectives.
         parameters: numbers of parameters of the head and of the backbone.
@@ -87,6 +88,7 @@ class RunDocument(Document):
     config: dict[str, Any] = field(default_factory=dict)
     rows: RowCounts | None = None
     source_rows: dict[str, list[int]] = field(default_factory=dict)
+    batch_size: int | None = None
     overlong: dict[str, int] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()
     parameters: dict[str, int] = field(default_factory=dict)

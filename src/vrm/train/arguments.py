@@ -8,11 +8,41 @@ import torch
 from transformers import TrainingArguments
 
 from vrm.choices import Tuning
-from vrm.config import RunConfig
+from vrm.config import RunConfig, TrainConfig
 from vrm.errors import ConfigError
 from vrm.inference.extraction import resolve_precision
 from vrm.train.parallel import parallel_of
 from vrm.train.processes import say, training_device
+
+SMALLEST, LARGEST, STEPS_AN_EPOCH = 16, 256, 10
+"""Of a batch whose size is not given (decision 0028)."""
+
+
+def batch_size(train: TrainConfig, num_rows: int, processes: int) -> int:
+    """Judgments a step, over all processes and accumulation steps.
+
+    Where the configuration leaves it open, it is the largest power of two from 16 to 256 with ten steps an epoch, less
+    what cannot be divided over processes and accumulation steps (decision 0028).
+
+    Args:
+        train: of the configuration.
+        num_rows: training rows, at least 1.
+        processes: of the run, at least 1.
+
+    Raises:
+        ConfigError: a given size is no multiple of processes times accumulation steps.
+    """
+    shares = processes * train.gradient_accumulation
+    if train.batch_size is None:
+        share = max(num_rows // STEPS_AN_EPOCH, 1)
+        wanted = min(max(2 ** (share.bit_length() - 1), SMALLEST), LARGEST)
+        return max(wanted // shares, 1) * shares
+    if train.batch_size % shares:
+        raise ConfigError(
+            f"train.batch_size ({train.batch_size}) must be a multiple of processes ({processes}) times "
+            f"gradient_accumulation ({train.gradient_accumulation})"
+        )
+    return train.batch_size
 
 
 def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) -> TrainingArguments:
@@ -29,13 +59,9 @@ def training_arguments(config: RunConfig, num_rows: int, best_by: str | None) ->
     has_eval = best_by is not None
     train = config.train
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    per_device, rest = divmod(train.batch_size, processes * train.gradient_accumulation)
-    if rest or per_device < 1:
-        raise ConfigError(
-            f"train.batch_size ({train.batch_size}) must be a multiple of processes ({processes}) times "
-            f"gradient_accumulation ({train.gradient_accumulation})"
-        )
-    steps = max(1, int(num_rows / train.batch_size * train.epochs))
+    batch = batch_size(train, num_rows, processes)
+    per_device = batch // (processes * train.gradient_accumulation)
+    steps = max(1, int(num_rows / batch * train.epochs))
     every = max(1, steps // train.evals)
     device = training_device()
     low_precision = (

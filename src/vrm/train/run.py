@@ -117,6 +117,9 @@ def _run(config: RunConfig, output: Path, resume: bool, data: RunData | None) ->
     backbone_sha256 = _begin(config, data, model, tokenizer, resume)
     trained, prepared, compiled = _prepared(config, data, model, tokenizer, resume, backbone_sha256)
     trainer = _trainer(config, trained, prepared)
+    judgments = trainer.args.train_batch_size * trainer.args.world_size * trainer.args.gradient_accumulation_steps
+    if config.train.batch_size is None and not model.score.fits_in_closed_form:
+        say(f"a step takes {judgments:,} judgments (train.batch_size)")
     train_seconds = _train(trainer, checkpoint, model, prepared)
     say_kept(trainer.args, trainer.state)
     metrics = trainer.evaluate() if prepared.eval is not None else {}
@@ -127,7 +130,8 @@ def _run(config: RunConfig, output: Path, resume: bool, data: RunData | None) ->
     _keep_of_rows(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
-    summary = replace(summary, source_rows=data.source_rows, compiled=compiled, second_stage=stage, seconds=seconds)
+    summary = replace(summary, source_rows=data.source_rows, batch_size=judgments, compiled=compiled)
+    summary = replace(summary, second_stage=stage, seconds=seconds)
     whole = trainer.parallel.whole(final)
     if trainer.is_world_process_zero():
         with new_folder(output / MODEL) as folder:

@@ -21,6 +21,7 @@ GAINED = {
     "several_raters": None,
     "beta": None,
     "source_rows": {},
+    "batch_size": None,
     "intervals": True,
     "p_tie": None,
     "disagreement": None,
