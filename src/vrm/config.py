@@ -202,7 +202,9 @@ class TrainConfig(_Section):
         "judgments need.",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Of the head.")
-    backbone_learning_rate: float = Field(2e-5, gt=0, description="Of the backbone or its adapters.")
+    backbone_learning_rate: float | None = Field(
+        None, gt=0, description="Of the backbone or its adapters; null: 2e-5, and 2e-4 for adapters."
+    )
     weight_decay: float = Field(0.1, ge=0, description="On weight matrices.")
     lr_scheduler: Schedule = Field(Schedule.COSINE, description="Schedule after warm-up.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
@@ -254,6 +256,12 @@ class RunConfig(_Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     nuisance: NuisanceConfig = Field(default_factory=NuisanceConfig)
     features: FeaturesConfig = Field(default_factory=FeaturesConfig)
+
+    @model_validator(mode="after")
+    def _rate(self) -> RunConfig:
+        rate = 2e-4 if self.model.tuning == Tuning.LORA else 2e-5
+        self.train.backbone_learning_rate = self.train.backbone_learning_rate or rate
+        return self
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
