@@ -80,6 +80,13 @@ def is_public(name: str) -> bool:
 # Metadata
 
 
+def test_a_version_in_the_changelog_has_each_heading_once():
+    versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    for version in versions:
+        headings = re.findall(r"^### .*", version, re.MULTILINE)
+        assert len(headings) == len(set(headings)), version.partition("\n")[0]
+
+
 def test_the_version_is_the_same_everywhere():
     assert PROJECT["project"]["version"] == vrm.__version__
     assert metadata.version("vrm") == vrm.__version__
