@@ -43,7 +43,7 @@ class Tally:
 
     def outcome(self, name: str, *words: str) -> Outcome:
         """The line."""
-        told = [f"{count} {what}" for what, count in self.notes.items()]
+        told = [f"{count} {what}" for what, count in self.notes.items() if count]
         return Outcome(name, self.tries, self.faults, self.lost, "; ".join([*words, *told]))
 
 
@@ -62,7 +62,9 @@ class Place:
         return self.folder
 
     def undisturbed(self) -> Undisturbed:
-        """Run the command twice, once to its end for what it leaves, once for what it does to files.
+        """Run the command three times: for what it leaves, for what it does to files, and for its time once more.
+
+        The time is the least of the two unwatched runs, since a kill that comes too late disturbs nothing.
 
         Raises:
             RuntimeError: it fails, or two runs differ.
@@ -70,6 +72,7 @@ class Place:
         log, left = self.folder.with_suffix(".log"), self.folder.with_suffix(".left")
         plain = run(self.subject.arguments, self.empty())
         results = self.subject.results(self.folder)
+        seconds = min(plain.seconds, run(self.subject.arguments, self.empty()).seconds)
         watched = run(self.subject.arguments, self.empty(), log=log)
         if plain.code or watched.code or not results:
             raise RuntimeError(f"{self.subject.name} does not run: {(plain.words or watched.words)[-2000:]}")
@@ -80,7 +83,7 @@ class Place:
         shutil.rmtree(left, ignore_errors=True)
         self.folder.rename(left)
         events = [line.partition(" ")[0] for line in log.read_text(encoding="utf-8").splitlines()]
-        return Undisturbed(left, results, plain.seconds, events)
+        return Undisturbed(left, results, seconds, events)
 
 
 def at_random_moments(whole: Undisturbed, count: int, seed: int) -> Iterator[Kill]:
@@ -101,12 +104,20 @@ def killed(place: Place, whole: Undisturbed, kills: Iterator[Kill]) -> Tally:
     """Kill and call again, once for each moment."""
     tally = Tally()
     for kill in kills:
-        ended = run(place.subject.arguments, place.empty(), kill)
+        before = _sizes(place.empty())
+        ended = run(place.subject.arguments, place.folder, kill)
         tally.tries += 1
-        if not ended.was_killed:
+        if ended.was_killed:
+            tally.notes["after something was written"] += _sizes(place.folder) != before
+        else:
             tally.notes["at their end before the kill"] += 1
         judge(place, whole, ended, tally)
     return tally
+
+
+def _sizes(folder: Path) -> dict[Path, int]:
+    """Of all files."""
+    return {file: file.stat().st_size for file in folder.rglob("*") if file.is_file()}
 
 
 def judge(place: Place, whole: Undisturbed, ended: Ended, tally: Tally) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,10 +44,10 @@ class Sizes:
         rows: to be scored.
     """
 
-    moments: int = 10
-    beside: int = 4
+    moments: int = 50
+    beside: int = 20
     renames: int = 5
-    disks: int = 1
+    disks: int = 2
     damaged: int = 4
     decoder: int = 4
     twice: int = 1
@@ -83,7 +84,8 @@ class Nursery:
     def whole(self, subject: Subject) -> Undisturbed:
         """What a command leaves undisturbed, run when it is asked for first."""
         if subject.name not in self._undisturbed:
-            self._undisturbed[subject.name] = self.place(subject).undisturbed()
+            whole = self._undisturbed[subject.name] = self.place(subject).undisturbed()
+            print(f"  undisturbed: {whole.seconds:.1f} s of the processor", file=sys.stderr, flush=True)
         return self._undisturbed[subject.name]
 
     def lines(self) -> Iterator[Line]:
@@ -171,7 +173,9 @@ def main() -> None:
     for name, line in nursery.lines():
         if name not in done:
             print(name, file=sys.stderr, flush=True)
+            begun = time.monotonic()
             outcome = line()
+            print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
             done[name] = None if outcome is None else {**asdict(outcome), "drill": name}
             ordered = {name: done[name] for name, _ in nursery.lines() if name in done}
             kept.write_text(json.dumps(ordered, indent=1), encoding="utf-8")

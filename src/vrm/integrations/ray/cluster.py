@@ -95,8 +95,11 @@ class Workers:
                 compute=ActorPoolStrategy(size=self.count),
                 **self.resources,
             )
-            for row in answers.iter_rows():
-                yield row[COLUMN]
+            try:
+                for row in answers.iter_rows():
+                    yield row[COLUMN]
+            finally:
+                del items, answers  # an error keeps this frame, and a dataset what is left of its run
 
 
 def kept(value: Any) -> Any:
@@ -157,8 +160,9 @@ _CAUSED = "The above exception was the direct cause"
 def _failures() -> Iterator[None]:
     """Errors of Ray, in a line, which names what a worker has raised.
 
-    Workers of Ray Data end when nothing refers to them any more. The frames of an error do, and so would keep workers,
-    and the cores and GPUs that they have, until the garbage collector happens to run.
+    Workers of Ray Data end when nothing refers to them any more. Frames of an error do, and of those that it came from,
+    and so does a batch that had been made and not been taken in when the run failed. All of them would keep workers,
+    and the cores and GPUs that they have, for as long as somebody holds the error.
     """
     from ray.exceptions import RayError
 
@@ -167,5 +171,6 @@ def _failures() -> Iterator[None]:
     except RayError as error:
         lines = [line.strip() for line in str(error).partition(_CAUSED)[0].splitlines() if line.strip()]
         clear_frames(error.__traceback__)
+        error.__cause__ = error.__context__ = None
         gc.collect()
         raise ModelError(f"the cluster failed: {lines[-1] if lines else type(error).__name__}") from error
