@@ -11,4 +11,11 @@ add, since nothing else gives it a value:
     rating_model       for ratings that train their own slope, offset and scale: the base's stay at 1, 0 and 1
     fit_inputs         for networks whose inputs are to be standardized too
 `ObjectivesHead` has the last three, by a network that reads the prompt; of it override `weights_from` alone.
+
+`is_scalar` says that the one feature is the reward, with A fixed to 1. It also promises that the reward is what the
+last linear layer of `features` gives, up to a constant, because `vrm certify` takes that layer's weights for A. A
+scalar head that overrides `semantic_features`, with a `tanh` at the end or a second network beside the first, breaks
+the promise. It has to override `with_linear_end` too; `return self(prompt_features, completion_features)` is always
+right and says that nothing of the end is linear. `vrm certify` compares both on its rows, and refuses a head for which
+they differ.
 """

@@ -79,7 +79,8 @@ class JudgmentHead(nn.Module):
         models_objectives: whether there are several objectives, which ratings and votes can train.
         has_parameter_uncertainty: whether rewards have a variance from doubt about the head's own parameters.
         fits_in_closed_form: whether `vrm.train.closed_form` fits it to frozen features at once, and not by steps.
-        is_scalar: whether the only feature is the reward itself, with A fixed to 1.
+        is_scalar: whether the only feature is the reward itself, with A fixed to 1. It promises that the reward is
+            the last layer of `features` and nothing after it; see `with_linear_end`.
         description: what the head is, in a few words for a model card.
     """
 
@@ -173,7 +174,11 @@ class JudgmentHead(nn.Module):
         """As `forward`, with all that is linear at the head's end in A.
 
         Scalar heads fix A to 1. Here their A is the weights of their last layer and their features are what it reads,
-        so that w . A z is the reward without its constant.
+        so that w . A z is the reward without its constant. `vrm certify` bounds the error of this function, and
+        refuses a head of which it is another one than `forward`.
+
+        A scalar head whose reward bends after the last layer, or adds something to it, has to override this. If
+        nothing of its end is linear, `return self(prompt_features, completion_features)` does: A is then 1.
         """
         posteriors = self(prompt_features, completion_features)
         if not self.is_scalar:
