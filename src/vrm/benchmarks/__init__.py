@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import cast
 
 from vrm.benchmarks import published
 from vrm.benchmarks.base import Benchmark, BenchmarkExample, ExampleRewards, LoadedBenchmark, Summary
@@ -41,10 +40,22 @@ def get_benchmark(name: str) -> Benchmark:
     """The benchmark of this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or its file holds no `BENCHMARK`, or one of another name than the file's.
     """
     names = benchmark_names()
     if name not in names:
         raise ConfigError(f"there is no benchmark '{name}'.{suggestion(name, names)} There are: {', '.join(names)}")
-    module = _FURTHER.get(name) or f"{published.__name__}.{name.replace('-', '_')}"
-    return cast(Benchmark, import_module(module).BENCHMARK)
+    module = import_module(_FURTHER.get(name) or f"{published.__name__}.{name.replace('-', '_')}")
+    benchmark = getattr(module, "BENCHMARK", None)
+    if not isinstance(benchmark, Benchmark):
+        what = "none" if benchmark is None else f"a {type(benchmark).__name__} of that name"
+        raise ConfigError(
+            f"{module.__file__}: the file of a benchmark holds a `FileBenchmark` called BENCHMARK; this has {what}. "
+            "Code that several benchmarks share belongs elsewhere"
+        )
+    if benchmark.name != name:
+        raise ConfigError(
+            f"{module.__file__}: the name of its BENCHMARK is '{benchmark.name}', but has to be that of the file with "
+            f"- for _, '{name}': rename either"
+        )
+    return benchmark

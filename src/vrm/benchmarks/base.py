@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -230,9 +231,21 @@ class Benchmark(ABC):
 
 
 def label_members(examples: Sequence[BenchmarkExample], name: str) -> dict[str, NDArray[np.bool_]]:
-    """{value of a label: (n,) bool, its examples}, in sorted order; examples without the label are left out."""
+    """{value of a label: (n,) bool, its examples}; examples without the label are left out.
+
+    Values are in sorted order, numbers before texts, and numbers in texts as numbers: "level 2" before "level 10".
+    """
     values = [example.labels.get(name) for example in examples]
-    return {value: np.array([own == value for own in values]) for value in sorted({*values} - {None}, key=str)}
+    known = sorted({value for value in values if value is not None}, key=_natural)
+    return {value: np.array([own == value for own in values]) for value in known}
+
+
+def _natural(value: str) -> tuple[bool, float, list[str | int], str]:
+    """What sorts numbers as numbers; the value itself is last, so that "1" and "1.0" have an order too."""
+    if re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return False, float(value), [], value
+    parts = re.split(r"(\d+)", value)
+    return True, 0.0, [int(part) if place % 2 else part for place, part in enumerate(parts)], value
 
 
 def with_labels(labels: Mapping[str, str | None]) -> dict[str, str]:

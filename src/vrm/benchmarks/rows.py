@@ -23,6 +23,7 @@ KEPT_KINDS = ("empty prompt", "empty completion")
 """Kinds of problems that a benchmark's rows are kept with: models do answer empty prompts, and policies say nothing."""
 
 IDENTICAL = "identical completions, so the rewards are equal"
+WITHOUT_LABEL = "without '{}': counted in the whole, but in no row of the table by it"
 NOT_ALTERNATING = "two turns of one role in a row, joined"
 
 
@@ -168,7 +169,8 @@ class BenchmarkRow:
             completions: texts, or what follows the prompt as messages.
             better: pairs of positions, the better one first.
             label: as published.
-            labels: groups of the example, beside those of the file; None values are left off.
+            labels: groups of the example, beside those of the file. One without a value, None or empty, that the file
+                does not give either is left off and counted as unusual: the example is in no row of that group's table.
             id: as published; None for a hash of the texts.
             group: see `BenchmarkExample`.
         """
@@ -178,6 +180,9 @@ class BenchmarkRow:
                 self.note(IDENTICAL)
                 break
         named = self.labels | with_labels(labels or {})
+        for name in labels or {}:
+            if name not in named:
+                self.note(WITHOUT_LABEL.format(name))
         return BenchmarkExample(text_hash(judgment) if id is None else id, judgment, named, tuple(better), label, group)
 
     def _judgment(self, prompt: Text, completions: Sequence[Text]) -> Judgment:

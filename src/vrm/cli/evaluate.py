@@ -13,7 +13,7 @@ from vrm.choices import OnBadRows, OnOverlong, Precision
 from vrm.cli import options
 from vrm.cli.checks import check_arguments
 from vrm.cli.console import Meter, check_results_have_a_place, note, results, warn_of_rows, write_json
-from vrm.errors import DataError
+from vrm.errors import ConfigError, DataError
 
 MISTAKES = 10
 """Most confident mistakes that a JSON document explains."""
@@ -29,8 +29,17 @@ def _print_list(wanted: bool) -> None:
     if wanted:
         from vrm.benchmarks import benchmark_names, get_benchmark
 
-        for benchmark in map(get_benchmark, benchmark_names()):
+        faults = []
+        for name in benchmark_names():
+            try:
+                benchmark = get_benchmark(name)
+            except ConfigError as error:
+                # One wrong file must not keep the names of all others from people.
+                faults.append(error)
+                continue
             typer.echo(f"{benchmark.name:<16}{benchmark.title}: {benchmark.description}")
+        if faults:
+            raise ConfigError("\n".join(map(str, faults)))
         raise typer.Exit
 
 

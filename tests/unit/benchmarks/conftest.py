@@ -18,6 +18,7 @@ from vrm.benchmarks import ExampleRewards, get_benchmark
 
 def rows_of(name: str) -> list[dict[str, Any]]:
     """Good rows of a benchmark, several of each kind."""
+    assert name in ROWS, f"give ROWS in {__file__} a few good rows of the benchmark '{name}', several of each kind"
     return json.loads(json.dumps(ROWS[name]))
 
 

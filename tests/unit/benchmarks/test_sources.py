@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from vrm.benchmarks import ExampleRewards, benchmark_names, get_benchmark, published
 from vrm.cli.evaluate import find_input
+from vrm.cli.main import main
 from vrm.errors import ConfigError, DataError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "benchmarks"
@@ -132,10 +134,38 @@ BENCHMARK = FileBenchmark(
 """
 
 
-def test_a_new_benchmark_is_one_file(tmp_path, monkeypatch, samples, figures):
-    (tmp_path / "toy_set.py").write_text(TOY, encoding="utf-8")
+@pytest.fixture
+def add(tmp_path, monkeypatch):
+    """add(text): a file `toy_set.py` beside those of the published benchmarks."""
     monkeypatch.setattr(published, "__path__", [*published.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "vrm.benchmarks.published.toy_set", raising=False)
+    yield lambda text: (tmp_path / "toy_set.py").write_text(text, encoding="utf-8")
+    sys.modules.pop("vrm.benchmarks.published.toy_set", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("HELPERS = 1\n", r"toy_set\.py: .*`FileBenchmark` called BENCHMARK; this has none"),
+        ("BENCHMARK = 'toy-set'\n", r"toy_set\.py: .*this has a str of that name"),
+        (TOY.replace("toy-set", "toy_set"), r"toy_set\.py: the name of its BENCHMARK is 'toy_set', .* 'toy-set'"),
+    ],
+)
+def test_a_file_that_is_no_benchmark_is_named_and_hides_no_other(add, capsys, text, message):
+    add(text)
+    with pytest.raises(ConfigError, match=message):
+        get_benchmark("toy-set")
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--list"])
+    assert stop.value.code == 1
+    captured = capsys.readouterr()
+    assert [line.split()[0] for line in captured.out.splitlines()] == [n for n in benchmark_names() if n != "toy-set"]
+    assert re.search(message, " ".join(captured.err.split()))
+    assert "Traceback" not in captured.err
+
+
+def test_a_new_benchmark_is_one_file(add, tmp_path, samples, figures):
+    add(TOY)
     assert "toy-set" in benchmark_names()
     assert find_input("toy-set=rows.jsonl").name == "toy-set"
     rows = [
@@ -145,6 +175,18 @@ def test_a_new_benchmark_is_one_file(tmp_path, monkeypatch, samples, figures):
     ]
     loaded = get_benchmark("toy-set").load(str(samples.write(tmp_path / "rows.jsonl", rows)))
     assert figures(loaded) == {("all", "accuracy"): 0.5, ("sums", "accuracy"): 0.75}
+    (line,) = loaded.unusual.lines()
+    assert line.startswith("1 kept: without 'topic': counted in the whole")
+    assert line.endswith("rows.jsonl:3)")
+
+
+def test_levels_that_are_numbers_are_in_the_order_of_numbers(add, tmp_path, samples, figures):
+    add(TOY)
+    levels = [10, 2, "2.5", -1, "v10", "v9", "easy", "10 turns", "9 turns"]
+    rows = [{"question": f"{n}?", "good": "yes 2", "bad": "no 1", "topic": level} for n, level in enumerate(levels)]
+    loaded = get_benchmark("toy-set").load(str(samples.write(tmp_path / "rows.jsonl", rows)))
+    ordered = ["all", "-1", "2", "2.5", "10", "9 turns", "10 turns", "easy", "v9", "v10"]
+    assert [row for row, _ in figures(loaded)] == ordered
 
 
 def by_length(examples):

@@ -45,7 +45,7 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
 
 def _labels(row: BenchmarkRow) -> dict[str, str | None]:
     subset = row.label("subset", "category")
-    return {"subset": subset, "kind": KINDS.get(subset)} if subset and not row.labels else {}
+    return {} if row.labels else {"subset": subset, "kind": KINDS.get(subset or "")}
 
 
 BENCHMARK = FileBenchmark(

@@ -5,7 +5,7 @@ Rows: `question`, `response_A`, `response_B`, `label` "A>B" or "B>A", `source`, 
 
 from __future__ import annotations
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource
+from vrm.benchmarks.base import BenchmarkExample, HubSource, with_labels
 from vrm.benchmarks.credits import WRONG, pair_outcomes
 from vrm.benchmarks.rows import BenchmarkRow
 from vrm.benchmarks.sources import FileBenchmark
@@ -31,7 +31,7 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
     if group is None:
         row.note("source in none of the four groups, counted in the whole only", "source")
     completions = [row.text("response_A"), row.text("response_B")]
-    labels = {"group": group, "response model": row.label("response_model")}
+    labels = with_labels({"group": group}) | {"response model": row.label("response_model")}
     pair = row.label("pair_id")
     label = row.get("label")
     return [row.example(row.text("question"), completions, [better], label=label, labels=labels, id=pair)]

@@ -40,7 +40,8 @@ def _set_of(path: Path) -> dict[str, str]:
 def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
     better = row.choice("label", LABELS)
     completions = [row.text("output_1"), row.text("output_2")]
-    return [row.example(row.text("input"), completions, [better], label=row.get("label"))]
+    labels = {"set": row.labels.get("set")}
+    return [row.example(row.text("input"), completions, [better], label=row.get("label"), labels=labels)]
 
 
 def _measure(examples: Sequence[BenchmarkExample], rewards: Rewards) -> Outcomes:

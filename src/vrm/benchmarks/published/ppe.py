@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, UnusualRow
+from vrm.benchmarks.base import BenchmarkExample, ExampleRewards, HubSource, Rewards, UnusualRow, with_labels
 from vrm.benchmarks.credits import HALF, absent, credit_column, level_figures, outcomes_of, pair_credit
 from vrm.benchmarks.outcomes import Figure, Outcomes, mean_figure, mean_of
 from vrm.benchmarks.rows import BenchmarkRow, split_dialogues
@@ -68,10 +68,11 @@ def _correctness(row: BenchmarkRow) -> BenchmarkExample:
         row.note("all responses equally right: in best of k, but not in accuracy", "scores")
     every = range(len(values))
     better = [(first, second) for first in every for second in every if values[first] > values[second]]
-    labels = {"part": CORRECTNESS, "set": row.labels.get("set") or "unnamed", "model": row.label("model_name")}
-    id = row.id("question_id", "uuid", "uid", of=[labels["set"], labels["model"]])
+    labels = {"part": CORRECTNESS, "set": row.labels.get("set") or "unnamed"}
+    model = row.label("model_name")
+    id = row.id("question_id", "uuid", "uid", of=[labels["set"], model])
     prompt = row.text(row.first_of("prompt", "question"))
-    return row.example(prompt, completions, better, label=values, labels=labels, id=id)
+    return row.example(prompt, completions, better, label=values, labels=with_labels({**labels, "model": model}), id=id)
 
 
 def _best_of_k(example: BenchmarkExample, given: ExampleRewards) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards, label_members
+from vrm.benchmarks.base import BenchmarkExample, HubSource, Rewards, label_members, with_labels
 from vrm.benchmarks.credits import (
     WRONG,
     WRONG_TEXT,
@@ -62,7 +62,7 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
     if subset not in SECTIONS:
         row.note("subset in none of the four sections, counted for itself only", "subset")
     completions = [row.text("chosen"), row.text("rejected")]
-    labels = {"section": SECTIONS.get(subset), "subset": subset}
+    labels = with_labels({"section": SECTIONS.get(subset), "subset": subset})
     # Their ids are unique in the benchmark, but files of single subsets number their rows anew.
     id = row.id("id", of=[subset])
     return [row.example(row.text_or_messages("prompt"), completions, [(0, 1)], label="chosen", labels=labels, id=id)]

@@ -17,7 +17,7 @@ import numpy as np
 from vrm.benchmarks.base import BenchmarkExample, Rewards, UnusualRow, label_members
 from vrm.benchmarks.credits import WRONG, WRONG_TEXT, beats_all, credit_column, level_figures, outcomes_of, pair_credit
 from vrm.benchmarks.outcomes import ALL, Figure, Outcomes, mean_figure, mean_of
-from vrm.benchmarks.rows import BenchmarkRow
+from vrm.benchmarks.rows import WITHOUT_LABEL, BenchmarkRow
 from vrm.benchmarks.sources import FileBenchmark, Layout
 from vrm.data.schema import Text
 
@@ -67,6 +67,8 @@ def _convert(row: BenchmarkRow) -> list[BenchmarkExample]:
     labels = {**row.labels, **_labels(category)}
     if "goal" not in labels:
         row.note("neither helpfulness nor harmlessness by its category", "category_path")
+    elif "task" not in labels:
+        row.note(WITHOUT_LABEL.format("task"), "category_path")
     if "bon_best" in row.columns or "loser_list" in row.columns:
         others = [_answer(row, value, f"loser_list[{index}]") for index, value in enumerate(row.items("loser_list"))]
         return [_best_of_n(row, [_answer(row, row.get("bon_best"), "bon_best"), *others], 0, labels)]
