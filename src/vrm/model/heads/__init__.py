@@ -4,8 +4,11 @@ Each head is one class in a file of its own. To add one, write `NAME.py` with a 
 name and its class one line in `vrm.choices.HEADS`. The class states what the head can do. Other code asks for that
 through the configuration (`VRMConfig.has_weight_uncertainty`, ...) and never compares names.
 
-`JudgmentHead` is the plainest head; override what differs, and extend `reset_parameters` by every parameter that you
-add, since nothing else gives it a value:
+`JudgmentHead` is the plainest head; override what differs, of these methods for example. Extend `reset_parameters` by
+every parameter that you add: it begins a new head, and fills what a file lacks. Loading builds a head on the meta
+device, where the values of `__init__` are lost. What is in the state dict comes from the file, so a parameter that only
+`__init__` has set survives. A tensor outside the state dict (a plain attribute, or a buffer with `persistent=False`)
+does not, so keep none.
     feature_network    from a completion to its features: a linear layer, or a sequence that ends with one
     objective_weights  for several objectives; also state `models_objectives`
     rating_model       for ratings that train their own slope, offset and scale: the base's stay at 1, 0 and 1
