@@ -33,6 +33,7 @@ MODULES = (
     "vrm.data.planted",
     "vrm.model",
     "vrm.model.heads.base",
+    "vrm.model.heads.registry",
     "vrm.inference",
     "vrm.train.run",
     "vrm.evaluate.preferences",

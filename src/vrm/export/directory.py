@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrm.choices import EMBEDDED_BACKBONES, HEADS, StoredDtype
+from vrm.choices import EMBEDDED_BACKBONES, StoredDtype
 from vrm.errors import check_choice
 from vrm.export.flatten import flatten
 from vrm.files import check_new_directory, new_folder
 from vrm.model.checkpoint import load_model, save_model
 from vrm.model.configuration_vrm import VRMConfig
+from vrm.model.heads.registry import own_heads
 from vrm.model_files import TOKENIZER
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def write_model(source: str | Path, directory: Path, *, remote_code: bool = Fals
         the model as written.
 
     Raises:
-        ConfigError: for another dtype.
+        ConfigError: for another dtype, or code of a head from outside of the package.
         CheckpointError: if `source` is not a variational reward model.
     """
     if dtype is not None:
@@ -87,6 +88,7 @@ def write_model(source: str | Path, directory: Path, *, remote_code: bool = Fals
     # A model that was exported with its code before brings its map along, but not the files.
     vars(model.config).pop("auto_map", None)
     if remote_code:
+        check_choice("head of a model whose code is exported", model.config.head, own_heads())
         model.config.auto_map = dict(AUTO_MAP)
     save_model(model, tokenizer, directory)
     make_tokenizer_portable(directory)
@@ -99,8 +101,9 @@ def write_model(source: str | Path, directory: Path, *, remote_code: bool = Fals
 def model_code() -> dict[str, str]:
     """{file name: source} of everything that a model needs to run without this package."""
     # What the package imports by name when it is needed, the exported code must import outright.
-    imports = [f"from vrm.model.heads.{name} import {head}" for name, head in HEADS.items()]
-    table = ", ".join(f'"{name}": {head}' for name, head in HEADS.items())
+    heads = own_heads()
+    imports = [f"from vrm.model.heads.{name} import {head}" for name, head in heads.items()]
+    table = ", ".join(f'"{name}": {head}' for name, head in heads.items())
     lines = [
         '"""From a head\'s name to its class."""',
         "",
