@@ -16,6 +16,8 @@ from vrm.data.problems import show
 from vrm.data.schema import Judgment, Message, Text
 from vrm.errors import RowError
 
+__all__ = ["BenchmarkRow", "split_dialogues"]
+
 Value = TypeVar("Value")
 
 NUMBER_AS_TEXT = "a number where a text belongs, read as its digits"

@@ -29,6 +29,8 @@ from vrm.errors import DataError, RowError
 from vrm.metrics import DEFAULT_RESAMPLING, ResampleOptions
 from vrm.user_files import at_home
 
+__all__ = ["FileBenchmark", "Layout", "SourceFile"]
+
 _DATA_FILE = re.compile(r".+\.(?:jsonl|ndjson|json|parquet)(?:\.gz)?$")
 _NOT_DATA = re.compile(r"(?:dataset_infos?|state|package|config)\.json$")
 _ROW_FAULTS = ("not an object", "not finite", "invalid JSON", "not UTF-8", "bad row", DUPLICATE_KEY)

@@ -9,6 +9,8 @@ from vrm.choices import HEADS
 from vrm.errors import ConfigError
 from vrm.model.heads.base import JudgmentHead
 
+__all__ = ["head_class", "register_head"]
+
 _REGISTERED: dict[str, type[JudgmentHead]] = {}
 """Heads from outside of the package, of this process."""
 
