@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ def _kept(file: Path, operation: Any, mode: GenerationMode, examples: int, seed:
     """What was found under a seed, by this call or an earlier one."""
     if not file.exists():
         found = check(operation, mode, examples, seed)
-        file.write_text(json.dumps({**asdict(found), "digests": sorted(found.digests)}))
+        kept = {"statuses": dict(found.statuses), "wrong": found.wrong, "digests": sorted(found.digests)}
+        file.write_text(json.dumps(kept))
         print(f"{file.stem}: {dict(found.statuses)}, {found.wrong[:2]}", file=sys.stderr)
     kept = json.loads(file.read_text())
     statuses = Counter({int(status): count for status, count in kept["statuses"].items()})
