@@ -141,7 +141,10 @@ def full(workshop: Workshop) -> Cell:
     trained = [name for name, parameter in pipeline.model.named_parameters() if parameter.requires_grad]
     assert trained
     assert not any(name.startswith("base_model_") for name in trained)
-    return ran("no", "the MLP ensemble freezes its backbone, as the Bayesian head does; its DPO method was not run")
+    return ran(
+        "no: its heads freeze the backbone",
+        "the MLP ensemble freezes its backbone, as the Bayesian head does; its DPO method was not run",
+    )
 
 
 def lora(workshop: Workshop) -> Cell:

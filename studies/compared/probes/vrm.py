@@ -254,7 +254,7 @@ def trainers(workshop: Workshop) -> Cell:
     assert math.isfinite(logged["reward"])
     spread = f"reward {logged['reward']:.3f}, `vrm/reward_std` {logged['vrm/reward_std']:.3f}"
     how = f"`reward_function` in `GRPOTrainer`, one step, {spread}; the others ask `vrm serve`"
-    return ran("yes: TRL's, OpenRLHF's, verl's", how)
+    return ran("yes: TRL's; others ask its server", how)
 
 
 def server(workshop: Workshop) -> Cell:
@@ -338,7 +338,7 @@ PROBES: dict[str, Probe] = {
     "judges": none_of(["llm_judge", "generative"]),
     "policies": none_of(["grpotrainer", "ppotrainer", "dpotrainer", "policytrainer"]),
     "trainers": trainers,
-    "asks": lambda _: looked("yes", "all runs of this column"),
+    "asks": lambda _: looked("itself", "its rewards are its own"),
     "server": server,
     "checkpoint": checkpoint,
     "others": others,
