@@ -11,7 +11,7 @@ from studies.scale.measured import Measured, keep, kept, measured
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "studies" / "scale" / "results.jsonl"
-LIMIT_GB = 3.0
+LIMIT_GB = 1.2
 """Resident memory of the data path, the model's aside."""
 
 
@@ -74,9 +74,10 @@ def test_pairs_train_on_generated_caches(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.embedded
+@pytest.mark.timeout(3600)
 def test_many_rows_stay_on_the_disk(tmp_path):
-    """10^5 rows of 2 KB, from the file: `vrm train`, which reads, checks and tokenizes them, and `vrm doctor`."""
-    count = 100_000
+    """30,000 rows of 2 KB, from the file: `vrm train`, which reads, checks and tokenizes them, and `vrm doctor`."""
+    count = 30_000
     source, tokenizer = tmp_path / "rows.jsonl", str(rows.word_tokenizer(tmp_path))
     rows.write_rows(source, count)
     for task in ("train", "doctor"):
