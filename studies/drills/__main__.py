@@ -17,6 +17,7 @@ NAMES: tuple[str, ...] = (
     "kills",
     "server",
     "numerics",
+    "footprint",
 )
 """Modules of this folder, each with a `DRILL`, in the order of the page."""
 

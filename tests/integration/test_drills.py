@@ -19,6 +19,7 @@ SLOW: tuple[str, ...] = (
     "kills",
     "server",
     "numerics",
+    "footprint",
 )
 
 

@@ -191,6 +191,13 @@ def test_what_was_computed_of_rows_is_remembered(tmp_path):
     assert rows.edited(lambda row: row, "none").remembered("n", compute) == 3
 
 
+def test_nobody_else_can_read_the_texts(tmp_path, cache):
+    (tmp_path / "a.jsonl").write_text("\n".join(texts()))
+    load_judgments(tmp_path / "a.jsonl", on_bad_rows="skip", storage="disk")
+    (folder,) = cache.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
 def test_a_remembered_value_that_was_damaged_is_computed_again(tmp_path, cache):
     (tmp_path / "a.jsonl").write_text("\n".join(texts()))
     _, disk = both(tmp_path / "a.jsonl")

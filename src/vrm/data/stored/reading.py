@@ -82,7 +82,7 @@ def stored_rows(
     folder = plan.cache / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     if not folder.exists():
         _make_room(plan.cache, location)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds the texts
     (folder / USED).touch()
     _HELD.setdefault(folder, Hold(folder))
 
