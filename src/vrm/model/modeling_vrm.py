@@ -127,7 +127,10 @@ class VRMForSequenceClassification(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, JudgmentHead):
+        # Older releases of transformers 5 ask this of a head that the file held, too.
+        if isinstance(module, JudgmentHead) and not all(
+            getattr(weights, "_is_hf_initialized", False) for weights in module.parameters()
+        ):
             module.reset_parameters()
 
     def initialize_weights(self) -> None:
