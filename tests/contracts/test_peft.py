@@ -74,8 +74,8 @@ def test_merged_it_is_a_reward_model_like_any_other(adapted, tmp_path):
     before = rewards(model.get_base_model(), tokenizer)
     merged = model.merge_and_unload()
     save_model(merged, tokenizer, tmp_path)
-    assert torch.allclose(rewards(load_model(tmp_path)[0], tokenizer), before, atol=1e-5)
-    function = reward_function(tmp_path)
-    # In float32 another batch changes the last digits, in thirty layers more than in two.
+    # In float32 merged weights and another batch change the last digits, in thirty layers more than in two.
     tolerance = 1e-4 if merged.config.backbone_config.num_hidden_layers > 10 else 1e-5
+    assert torch.allclose(rewards(load_model(tmp_path)[0], tokenizer), before, rtol=tolerance, atol=tolerance)
+    function = reward_function(tmp_path)
     assert function(["why"], ["\nsafe"])[0] == pytest.approx(float(before[1, 0]), rel=tolerance, abs=tolerance)
