@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
@@ -214,55 +212,46 @@ def test_objects_of_a_batch_stay_as_they_are():
     assert batch_of([[1, 2], (3,)])[COLUMN].tolist() == [[1, 2], (3,)]
 
 
-class Actor:
-    """A worker, as its handle stands for it: it ends when nothing refers to it."""
-
-
 class FailingRun:
-    """A dataset whose run fails behind its first row, with workers in every place where Ray has them."""
-
-    def __init__(self, made: weakref.WeakSet) -> None:
-        self.made, self.left = made, [self.actor(made)]
+    """A dataset whose run fails behind its first row."""
 
     def map_batches(self, *_: object, **__: object) -> FailingRun:
         return self
 
-    @staticmethod
-    def actor(made: weakref.WeakSet) -> Actor:
-        actor = Actor()
-        made.add(actor)
-        return actor
-
     def iter_rows(self) -> Iterator[dict[str, str]]:
         from ray.exceptions import RayError
 
-        here = self.actor(self.made)
         yield {COLUMN: "first"}
-        try:
-            self.ended()
-        except LookupError:
-            raise RayError(f"ValueError: three is too much\n{cluster._CAUSED} of {here}") from None
-
-    def ended(self) -> None:
-        there = self.actor(self.made)
-        raise LookupError(there.__class__)
+        raise RayError(f"ValueError: three is too much\n{cluster._CAUSED}")
 
 
-def test_an_error_that_somebody_holds_keeps_no_worker(monkeypatch):
-    """Neither in frames, its own and those of the error before it, nor in what the dataset has left of its run."""
+class Remote:
+    """A method of an actor, called at once."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.remote = method
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_workers_that_have_signed_are_ended(monkeypatch, fails):
+    """Whoever holds the error, and where a consumer takes no more rows."""
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.data")
-    made: weakref.WeakSet[Actor] = weakref.WeakSet()
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
-    monkeypatch.setattr(ray.data, "from_items", lambda items: FailingRun(made))
+    roll, ended = cluster._Roll(), []
+    actor = SimpleNamespace(sign=Remote(roll.sign), signed=Remote(roll.signed))
+    runtime = SimpleNamespace(get_node_id=lambda: "here", current_actor="worker")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: runtime)
+    monkeypatch.setattr(cluster, "_new_roll", lambda: actor)
+    monkeypatch.setattr(ray, "get", lambda value: value)
+    monkeypatch.setattr(ray, "kill", ended.append)
+    monkeypatch.setattr(ray.data, "from_items", lambda items: FailingRun())
     rows = Workers(1, 1, "cpu").stream(lambda _: [], {}, object)
     assert next(rows) == "first"
-    assert len(made) == 2
-    gc.disable()
-    try:
-        with pytest.raises(ModelError, match="the cluster failed: ValueError: three is too much") as error:
+    assert cluster._signing(list)(actor, "abc") == ["a", "b", "c"]
+    assert not ended
+    if fails:
+        with pytest.raises(ModelError, match="the cluster failed: ValueError: three is too much"):
             next(rows)
-        assert len(made) == 0
-    finally:
-        gc.enable()
-    assert error.value.__cause__ is not None
+    else:
+        rows.close()
+    assert ended == ["worker", actor]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from traceback import clear_frames
 from typing import Any
 
 from vrm.errors import ConfigError, ModelError
@@ -77,6 +75,7 @@ class Workers:
         """
         import ray
         from ray.data import ActorPoolStrategy, DataContext
+        from ray.exceptions import RayError
 
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current().copy()
@@ -87,9 +86,10 @@ class Workers:
         with DataContext.current(context), _failures():
             # Without a core of its own: it waits for the workers most of the time.
             items = ray.data.from_items([0]).map_batches(read, fn_kwargs=dict(given), num_cpus=0, label_selector=here)
+            roll = _new_roll()
             answers = items.map_batches(
-                work,
-                fn_constructor_args=arguments,
+                _signing(work),
+                fn_constructor_args=(roll, *arguments),
                 batch_size=1,
                 batch_format="numpy",
                 compute=ActorPoolStrategy(size=self.count),
@@ -99,7 +99,48 @@ class Workers:
                 for row in answers.iter_rows():
                     yield row[COLUMN]
             finally:
-                del items, answers  # an error keeps this frame, and a dataset what is left of its run
+                with suppress(RayError):  # of a cluster that is gone: what has ended the run is told
+                    for worker in [*ray.get(roll.signed.remote()), roll]:
+                        ray.kill(worker)
+
+
+class _Roll:
+    """The workers of a run, which sign when they are made, so that it can end them.
+
+    Ray Data ends its workers when nothing refers to them any more, which may be long after an error: its frames, and
+    batches that were made and not taken in, refer to them.
+    """
+
+    def __init__(self) -> None:
+        self._workers: list[Any] = []
+
+    def sign(self, worker: Any) -> None:
+        """Add a worker."""
+        self._workers.append(worker)
+
+    def signed(self) -> list[Any]:
+        """All that have signed."""
+        return self._workers
+
+
+def _new_roll() -> Any:
+    import ray
+
+    return ray.remote(_Roll).options(num_cpus=0).remote()
+
+
+def _signing(work: type) -> type:
+    """The class, whose objects sign a roll first; without the roll of a run that has ended they cannot be made."""
+
+    class Signing(work):  # type: ignore[misc]
+        def __init__(self, roll: Any, *arguments: Any) -> None:
+            import ray
+
+            ray.get(roll.sign.remote(ray.get_runtime_context().current_actor))
+            super().__init__(*arguments)
+
+    Signing.__name__ = Signing.__qualname__ = work.__name__  # Ray names the workers by it
+    return Signing
 
 
 def kept(value: Any) -> Any:
@@ -158,19 +199,11 @@ _CAUSED = "The above exception was the direct cause"
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Errors of Ray, in a line, which names what a worker has raised.
-
-    Workers of Ray Data end when nothing refers to them any more. Frames of an error do, and of those that it came from,
-    and so does a batch that had been made and not been taken in when the run failed. All of them would keep workers,
-    and the cores and GPUs that they have, for as long as somebody holds the error.
-    """
+    """Errors of Ray, in a line, which names what a worker has raised."""
     from ray.exceptions import RayError
 
     try:
         yield
     except RayError as error:
         lines = [line.strip() for line in str(error).partition(_CAUSED)[0].splitlines() if line.strip()]
-        clear_frames(error.__traceback__)
-        error.__cause__ = error.__context__ = None
-        gc.collect()
         raise ModelError(f"the cluster failed: {lines[-1] if lines else type(error).__name__}") from error
