@@ -91,3 +91,23 @@ def _without_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+class Roll:
+    """The workers of a run, which sign when they are made, so that it can end them.
+
+    Ray Data ends its workers when nothing refers to them any more, which may be long after an error: its frames, and
+    batches that were made and not taken in, refer to them. The process that keeps the roll imports this module, and so
+    neither torch nor a model.
+    """
+
+    def __init__(self) -> None:
+        self._workers: list[Any] = []
+
+    def sign(self, worker: Any) -> None:
+        """Add a worker."""
+        self._workers.append(worker)
+
+    def signed(self) -> list[Any]:
+        """All that have signed."""
+        return self._workers

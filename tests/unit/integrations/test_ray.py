@@ -24,6 +24,7 @@ from vrm.inference.score import ScoreOptions, Scorer
 from vrm.integrations.ray import RayScorer, ScoreRows, WorkerSettings, cluster, extract_features, features
 from vrm.integrations.ray.cluster import Workers
 from vrm.integrations.ray.windows import COLUMN, batch_of
+from vrm.ray_session import Roll
 
 WORDS = ["water", "city", "long", "good", "safe", "plan", "story"]
 
@@ -237,7 +238,7 @@ def test_workers_that_have_signed_are_ended(monkeypatch, fails):
     """Whoever holds the error, and where a consumer takes no more rows."""
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.data")
-    roll, ended = cluster._Roll(), []
+    roll, ended = Roll(), []
     actor = SimpleNamespace(sign=Remote(roll.sign), signed=Remote(roll.signed))
     runtime = SimpleNamespace(get_node_id=lambda: "here", current_actor="worker")
     monkeypatch.setattr(ray, "get_runtime_context", lambda: runtime)

@@ -10,17 +10,11 @@ from typing import Any
 
 from vrm.errors import ConfigError, ModelError
 from vrm.integrations.ray.windows import COLUMN
-from vrm.ray_session import LOCAL, ray_session
+from vrm.ray_session import LOCAL, Roll, ray_session
 from vrm.threads import free_cores
 
 _FOR_READING = 1
 """Cores that workers leave to whatever reads a dataset: without any it would wait for ever."""
-
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's C++ part writes to our stderr
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 @dataclass(frozen=True)
@@ -104,29 +98,10 @@ class Workers:
                         ray.kill(worker)
 
 
-class _Roll:
-    """The workers of a run, which sign when they are made, so that it can end them.
-
-    Ray Data ends its workers when nothing refers to them any more, which may be long after an error: its frames, and
-    batches that were made and not taken in, refer to them.
-    """
-
-    def __init__(self) -> None:
-        self._workers: list[Any] = []
-
-    def sign(self, worker: Any) -> None:
-        """Add a worker."""
-        self._workers.append(worker)
-
-    def signed(self) -> list[Any]:
-        """All that have signed."""
-        return self._workers
-
-
 def _new_roll() -> Any:
     import ray
 
-    return ray.remote(_Roll).options(num_cpus=0).remote()
+    return ray.remote(Roll).options(num_cpus=0).remote()
 
 
 def _signing(work: type) -> type:
