@@ -40,6 +40,21 @@ class Cell:
 Probe = Callable[["Workshop"], Cell]
 
 
+def beyond_pairs(column: Callable[..., Cell]) -> dict[str, Probe]:
+    """Probes of labels beyond pairs, by question: does a package that reads pairs use a column of them?
+
+    Args:
+        column: tries one column, given by its name and value, on every row.
+    """
+    return {
+        "soft": lambda workshop: column(workshop, preference=0.5),
+        "raters": lambda workshop: column(workshop, judgments=[{"annotator": "a", "preference": 0.0}]),
+        "ratings": lambda workshop: column(
+            workshop, chosen_ratings={"accuracy": 1.0}, rejected_ratings={"accuracy": 5.0}
+        ),
+    }
+
+
 @dataclass
 class Workshop:
     """What the probes of a package share.

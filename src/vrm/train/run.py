@@ -130,8 +130,14 @@ def _run(config: RunConfig, output: Path, resume: bool, data: RunData | None) ->
     _keep_of_rows(final, trainer, prepared)
     summary = _summary(config, final, prepared, metrics)
     seconds = {"train": train_seconds, "total": time.perf_counter() - started}
-    summary = replace(summary, source_rows=data.source_rows, batch_size=judgments, compiled=compiled)
-    summary = replace(summary, second_stage=stage, seconds=seconds)
+    summary = replace(
+        summary,
+        source_rows=data.source_rows,
+        batch_size=judgments,
+        compiled=compiled,
+        second_stage=stage,
+        seconds=seconds,
+    )
     whole = trainer.parallel.whole(final)
     if trainer.is_world_process_zero():
         with new_folder(output / MODEL) as folder:

@@ -11,7 +11,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from studies.compared.probing import Cell, Probe, Workshop, absent, defined, looked, options, ran, run, untried
+from studies.compared.probing import (
+    Cell,
+    Probe,
+    Workshop,
+    absent,
+    beyond_pairs,
+    defined,
+    looked,
+    options,
+    ran,
+    run,
+    untried,
+)
 
 SOURCE = "names defined in the package's source"
 STAND_IN = {
@@ -185,9 +197,7 @@ def server(_: Workshop) -> Cell:
 PROBES: dict[str, Probe] = {
     "pairs": pairs,
     "margins": margins,
-    "soft": lambda workshop: column(workshop, preference=0.5),
-    "raters": lambda workshop: column(workshop, judgments=[{"annotator": "a", "preference": 0.0}]),
-    "ratings": lambda workshop: column(workshop, chosen_ratings={"accuracy": 1.0}, rejected_ratings={"accuracy": 5.0}),
+    **beyond_pairs(column),
     "objectives": no_option("objective", "gating", "num_labels"),
     "uncertainty": no_name("uncertain", "ensemble", "bayes"),
     "calibration": no_name("calib", "brier"),

@@ -15,6 +15,7 @@ from studies.compared.probing import (
     Probe,
     Workshop,
     absent,
+    beyond_pairs,
     defined,
     epoch,
     looked,
@@ -220,9 +221,7 @@ def checkpoint(workshop: Workshop) -> Cell:
 PROBES: dict[str, Probe] = {
     "pairs": pairs,
     "margins": margins,
-    "soft": lambda workshop: column(workshop, preference=0.5),
-    "raters": lambda workshop: column(workshop, judgments=[{"annotator": "a", "preference": 0.0}]),
-    "ratings": lambda workshop: column(workshop, chosen_ratings={"accuracy": 1.0}, rejected_ratings={"accuracy": 5.0}),
+    **beyond_pairs(column),
     "objectives": lambda _: absent(["objective", "multi_attr", "gating"], defined("rewarduq"), SOURCE),
     "uncertainty": uncertainty,
     "calibration": calibration,

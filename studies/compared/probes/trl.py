@@ -11,7 +11,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from studies.compared.probing import Cell, Probe, Workshop, absent, defined, epoch, looked, ran, run, tokens, untried
+from studies.compared.probing import (
+    Cell,
+    Probe,
+    Workshop,
+    absent,
+    beyond_pairs,
+    defined,
+    epoch,
+    looked,
+    ran,
+    run,
+    tokens,
+    untried,
+)
 
 SETTINGS = {"use_cpu": True, "bf16": False, "report_to": [], "save_strategy": "no", "logging_steps": 1, "seed": 0}
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "task_type": "SEQ_CLS"}
@@ -250,9 +263,7 @@ def others(workshop: Workshop) -> Cell:
 PROBES: dict[str, Probe] = {
     "pairs": pairs,
     "margins": lambda workshop: column(workshop, margin=2.0),
-    "soft": lambda workshop: column(workshop, preference=0.5),
-    "raters": lambda workshop: column(workshop, judgments=[{"annotator": "a", "preference": 0.0}]),
-    "ratings": lambda workshop: column(workshop, chosen_ratings={"accuracy": 1.0}, rejected_ratings={"accuracy": 5.0}),
+    **beyond_pairs(column),
     "objectives": objectives,
     "uncertainty": uncertainty,
     "calibration": calibration,
